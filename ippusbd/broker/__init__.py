@@ -1,0 +1,1 @@
+"""Per-printer sockets handed out on demand."""

@@ -1,0 +1,1 @@
+"""One printer after the other comes, lives and goes."""

@@ -1,0 +1,1 @@
+"""Announcing printers by DNS-SD."""

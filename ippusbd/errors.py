@@ -1,0 +1,130 @@
+"""Every exception of the project, each saying what its catcher should do next.
+
+`http_status` is what a client is told when the error ends its request before
+an answer began; `retry` tells the supervisor whether trying the same printer
+again can help. Libraries' exceptions are translated where they are raised;
+nothing else crosses a layer.
+"""
+
+
+class IppUsbError(Exception):
+    """Base of all; its text is written for the person who reads the log."""
+
+    http_status = 502  # what a client is told
+    retry = True  # may the supervisor try this printer again?
+
+
+class ConfigError(IppUsbError):
+    """A configuration or quirk file, or a command line, is wrong; names file and key."""
+
+    retry = False
+
+
+class StateError(IppUsbError):
+    """The state file or a runtime directory cannot be used."""
+
+    retry = False
+
+
+# --- the USB side
+
+
+class UsbError(IppUsbError):
+    """A USB operation failed in a way no subclass describes."""
+
+    http_status = 503
+
+
+class DeviceGone(UsbError):
+    """The printer was unplugged, or answers nothing but ENODEV."""
+
+
+class DeviceBusy(UsbError):
+    """Another program or kernel driver holds the interface."""
+
+
+class AccessDenied(UsbError):
+    """The device node's permissions keep us out."""
+
+
+class NotUsable(UsbError):
+    """The device has no IPP-over-USB interface, or a quirk says to leave it alone."""
+
+    retry = False
+
+
+class EndpointHalted(UsbError):
+    """The endpoint answered STALL and needs its halt cleared."""
+
+
+class TransferFailed(UsbError):
+    """A bulk or control transfer ended in an error; the interface needs recovery."""
+
+
+class TransferTimeout(UsbError):
+    """A control transfer, or a bulk transfer with a deadline, was not finished in time."""
+
+
+class NoInterface(UsbError):
+    """No interface became free in time, or all of them are broken."""
+
+
+# --- what the printer says
+
+
+class PrinterError(IppUsbError):
+    """The printer's answer breaks its protocol; the text quotes where."""
+
+
+class BadDescriptor(PrinterError):
+    """USB descriptors that cannot be understood."""
+
+    retry = False
+
+
+class BadResponse(PrinterError):
+    """Not an HTTP response, or one whose end cannot be known."""
+
+
+class BadIpp(PrinterError):
+    """Not an IPP message, or one over the limits."""
+
+
+class BadXml(PrinterError):
+    """Not the XML document that was asked for, or one over the limits."""
+
+
+class ProbeFailed(PrinterError):
+    """The printer told neither how it prints nor how it scans."""
+
+    http_status = 503
+
+
+class PrinterSilent(PrinterError):
+    """The printer took a request and did not answer in time."""
+
+    http_status = 504
+
+
+# --- the client side
+
+
+class BadRequest(IppUsbError):
+    """A client's request cannot be forwarded."""
+
+    http_status = 400
+    retry = False
+
+
+class ClientGone(IppUsbError):
+    """The client left, or stopped reading while others wait."""
+
+    http_status = 499
+    retry = False
+
+
+# --- announcing
+
+
+class PublishError(IppUsbError):
+    """DNS-SD could not announce a service; the text says which and why."""

@@ -1,0 +1,1 @@
+"""HTTP from clients to leased interfaces and back."""

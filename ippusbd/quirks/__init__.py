@@ -1,0 +1,1 @@
+"""What single devices need different, from typed TOML files."""

@@ -1,0 +1,1 @@
+"""USB devices, bulk endpoints and leases of IPP-over-USB interfaces."""

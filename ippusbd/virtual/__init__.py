@@ -1,0 +1,1 @@
+"""A multifunction printer made of software, seen from its USB plug."""

@@ -1,0 +1,1 @@
+"""Pure: bytes and values in, values out; no clock, no I/O."""
