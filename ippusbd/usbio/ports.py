@@ -1,0 +1,109 @@
+"""What the layers above demand of USB: hosts, devices and bulk channels.
+
+Everything above `usbio` is written against these Protocols; pyusb, the
+thread Channel, the asynchronous Channel and the fakes of the tests implement
+them and pass one conformance suite.
+
+Laws of a Channel:
+- bytes are never invented, lost or reordered, and a zero-length packet is not
+  an end: only silence, data or an error comes out of `read`;
+- a cancelled `read` loses nothing: what arrives goes to the next `read`;
+- after an error every further call fails until `reset` succeeded;
+- nothing blocks the event loop, and every wait for the hardware to stop is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ippusbd.model import DeviceFacts, InterfaceInfo
+
+
+class Channel(Protocol):
+    """The two bulk endpoints of one claimed interface: a pipe each way."""
+
+    @property
+    def number(self) -> int:
+        """bInterfaceNumber, for logs and status."""
+
+    async def read(self) -> bytes:
+        """The next bytes from bulk IN, at least one; waits as long as the printer is silent.
+
+        Raises DeviceGone, EndpointHalted or TransferFailed.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Returns when the printer took all of `data`; waits as long as it takes none.
+
+        Cancelled: the transfer is stopped, how much of `data` the printer took is unknown,
+        and the channel counts as failed until `reset`. Raises as `read` does.
+        """
+
+    def rest(self) -> None:
+        """No answer is awaited any more: stop asking the printer for bytes it does not owe.
+
+        What had been read ahead, or still arrives, is kept for `discard`.
+        """
+
+    def discard(self) -> int:
+        """Throw away all bytes that arrived unasked; how many there were."""
+
+    async def drain(self, quiet_s: float, limit: int) -> int:
+        """Read and throw away until silent for `quiet_s`; raises TransferFailed over `limit` bytes.
+
+        For a claim: bytes of an answer nobody fetched. Returns how many bytes were stale.
+        """
+
+    async def reset(self) -> None:
+        """Stop all transfers, clear both halts and set the alternate setting again.
+
+        The interface is as after a claim. Raises DeviceGone, TransferFailed, TransferTimeout.
+        """
+
+    async def close(self) -> None:
+        """Stop all transfers and let the interface go. Idempotent; never raises."""
+
+
+class UsbDevice(Protocol):
+    """An open device. Control transfers run in the device's own thread."""
+
+    @property
+    def facts(self) -> DeviceFacts: ...
+
+    @property
+    def interfaces(self) -> tuple[InterfaceInfo, ...]:
+        """The usable IPP-over-USB interfaces of the configuration in use."""
+
+    async def claim(self, info: InterfaceInfo) -> Channel:
+        """Detach the kernel's driver if it has one, claim, set the alternate setting.
+
+        Raises DeviceBusy, DeviceGone, TransferFailed.
+        """
+
+    async def release(self, channel: Channel) -> None:
+        """Close the channel, set alternate setting 0, release, reattach the kernel's driver."""
+
+    async def soft_reset(self, info: InterfaceInfo, *, recipient_other: bool = False) -> None:
+        """Printer class request SOFT_RESET."""
+
+    async def reset(self) -> None:
+        """A USB port reset; every Channel is dead after it and the device must be opened anew."""
+
+    async def close(self) -> None:
+        """Let everything go; idempotent, never raises."""
+
+
+class UsbHost(Protocol):
+    """Finds devices and opens them."""
+
+    async def enumerate(self) -> list[DeviceFacts]:
+        """The devices with an IPP-over-USB interface now on the bus, without their strings."""
+
+    async def open(self, facts: DeviceFacts) -> UsbDevice:
+        """Open, read strings, set the configuration if it must be.
+
+        Raises AccessDenied, DeviceGone, NotUsable, BadDescriptor, UsbError.
+        """
+
+    async def close(self) -> None:
+        """Let the library go."""
