@@ -1,0 +1,48 @@
+# `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: help run test check format venv bench clean wheel
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
+
+run: $(VENV)/.made ## start the daemon, with the virtual printer if no USB printer is there
+	@$(BIN)/ippusbd run --virtual-if-none
+
+test: $(VENV)/.made packages check clients ## everything: set-up, quality gate, all tests
+
+check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not clients and not guest"
+	$(MAKE) --no-print-directory wheel
+
+clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
+	$(BIN)/pytest -m "clients and not guest"
+
+packages: ## the Debian packages the client stories need (asks for root when some are missing)
+	@.ci/install-packages
+
+wheel: $(VENV)/.made ## build the wheel and look into it
+	@$(BIN)/python tests/packaging/check_wheel.py
+
+format: $(VENV)/.made
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.made ## throughput, latency, memory and start-up beside the bare pyusb loop
+	@$(BIN)/python tests/bench/bench.py
+
+venv: $(VENV)/.made ## .venv with the ippusbd command in it
+
+$(VENV)/.made: pyproject.toml
+	@.ci/make-venv "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

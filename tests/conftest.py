@@ -1,0 +1,80 @@
+"""No test leaves a task, a thread or a file descriptor behind, and none blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+BLOCKED_S = 1.0  # two slow cores may deschedule us; a blocking call on USB lasts longer
+SETTLE_S = 3.0
+
+
+def _open_files() -> dict[str, str]:
+    files = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            files[entry.name] = os.readlink(entry)
+        except FileNotFoundError:
+            continue  # the descriptor of this very listing
+    return files
+
+
+def _wait_until(condition: object, timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_or_file_left() -> Iterator[None]:
+    threads = set(threading.enumerate())
+    files = _open_files()
+    yield
+    gc.collect()
+    _wait_until(lambda: not set(threading.enumerate()) - threads, SETTLE_S)
+    left = [t.name for t in set(threading.enumerate()) - threads]
+    # asyncio's executor and aiohttp's resolver are told by name; nothing of ours is.
+    left = [name for name in left if not name.startswith("asyncio_")]
+    assert not left, f"threads left behind: {left}"
+    extra = {n: t for n, t in _open_files().items() if files.get(n) != t}
+    ours = {n: t for n, t in extra.items() if not t.startswith(("/dev/urandom", "/proc/"))}
+    assert not ours, f"file descriptors left behind: {ours}"
+
+
+@pytest.fixture(autouse=True)
+def _loop_is_never_blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    blocked: list[str] = []
+    run = asyncio.events.Handle._run
+
+    def timed(handle: asyncio.events.Handle) -> None:
+        start = time.perf_counter()
+        run(handle)
+        took = time.perf_counter() - start
+        if took > BLOCKED_S:
+            blocked.append(f"{took:.2f} s in {handle!r}")
+
+    monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
+    yield
+    assert not blocked, f"the event loop was blocked: {blocked}"
+
+
+@pytest.fixture(autouse=True)
+async def _no_task_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(20):
+        left = [t for t in asyncio.all_tasks() - before if t is not asyncio.current_task()]
+        if not left:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"tasks left behind: {left}")
