@@ -90,6 +90,10 @@ class BadIpp(PrinterError):
     """Not an IPP message, or one over the limits."""
 
 
+class IncompleteIpp(BadIpp):
+    """The start of an IPP message: more bytes could complete it."""
+
+
 class BadXml(PrinterError):
     """Not the XML document that was asked for, or one over the limits."""
 
