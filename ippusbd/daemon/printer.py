@@ -1,0 +1,272 @@
+"""One printer's life: open, claim, serve, announce, and let go in reverse order.
+
+A `Printer` lasts as long as the daemon: its port keeps listening while it is
+unplugged, and answers 503. A `Life` is one attempt to serve it from plug (or
+retry) to unplug (or failure); everything it takes stands on one exit stack,
+whose order is the shutdown's order: unpublish, refuse, finish, drain, release.
+
+Knows the layers below; how lives follow each other is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ippusbd.config import Config
+from ippusbd.daemon.backoff import Backoff
+from ippusbd.daemon.probe import Asker, Probed, Questions, gather
+from ippusbd.daemon.states import Event, State, step
+from ippusbd.dnssd.ports import Publication, Publisher
+from ippusbd.errors import IppUsbError, NotUsable
+from ippusbd.model import DeviceFacts, InterfaceInfo
+from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
+from ippusbd.quirks.load import Effective, QuirkTable
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
+from ippusbd.wire import txt
+
+log = logging.getLogger("ippusbd.daemon")
+
+QUIET_S = 0.05  # stale bytes of an unfetched answer come at once, or not at all
+STALE_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every printer's life needs from the daemon."""
+
+    config: Config
+    host: UsbHost
+    publisher: Publisher
+    quirks: QuirkTable
+
+
+class Printer:
+    """A printer by its key (`DeviceFacts.key`), plugged in or not."""
+
+    def __init__(self, key: str, settings: SiteSettings) -> None:
+        self.key = key
+        self.site = PrinterSite(settings)
+        self.facts: DeviceFacts | None = None
+        self.name = ""  # of its services, kept over replugs
+        self.state = State.AWAY
+        self.reason = ""
+        self.pool: InterfacePool | None = None
+        self.publication: Publication | None = None
+        self.lock = asyncio.Lock()  # a replug waits until the last life has let go
+
+    def to(self, event: Event, reason: str = "") -> None:
+        """Step the state table, and say so."""
+        self.state = step(self.state, event)
+        self.reason = reason
+        log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
+
+    @property
+    def label(self) -> str:
+        return (self.facts.model if self.facts else "") or self.key
+
+    def status(self) -> dict[str, Any]:
+        """This printer in `ippusbd status --json`."""
+        facts, pool = self.facts, self.pool
+        counts = pool.status() if pool else None
+        return {
+            "id": str(facts.usb_id) if facts else self.key[:9],
+            "serial": facts.serial if facts else "",
+            "address": str(facts.address) if facts and self.state is not State.AWAY else "",
+            "model": facts.model if facts else "",
+            "state": self.state.value,
+            "reason": self.reason,
+            "port": self.site.port,
+            "name": self.publication.name if self.publication else self.name,
+            "announced": self.publication.state if self.publication else "no",
+            "url": f"http://localhost:{self.site.port}/" if self.site.port else "",
+            "interfaces": {
+                "total": counts.total if counts else 0,
+                "in_use": counts.in_use + counts.draining if counts else 0,
+                "broken": counts.broken if counts else 0,
+                "waiting": counts.waiting if counts else 0,
+            },
+            "requests": self.site.traffic.requests,
+            "bytes_in": self.site.traffic.bytes_in,
+            "bytes_out": self.site.traffic.bytes_out,
+        }
+
+
+class Life:
+    """Serves one plugged-in printer until it is gone or has failed."""
+
+    def __init__(
+        self,
+        services: Services,
+        printer: Printer,
+        quirks: Effective,
+        *,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self._services = services
+        self._config = services.config
+        self._printer = printer
+        self._quirks = quirks
+        self._on_ready = on_ready or (lambda: None)
+        self._mending: asyncio.Task[None] | None = None
+        self.served = False  # it was announced, so a reset may bring it back
+
+    async def run(self, device: UsbDevice) -> None:
+        """Serve `device`, which is open; it is closed at the end.
+
+        Always ends in an exception: what went wrong, DeviceGone, or a cancellation.
+        """
+        printer = self._printer
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(device.close)
+            channels = await self._claim(device)
+            printer.pool = pool = InterfacePool(
+                channels,
+                drain_s=self._config.drain_s,
+                on_broken=lambda channel, failure: self._broken(pool, failure),
+            )
+            stack.push_async_callback(self._stop_mending)
+            stack.push_async_callback(pool.close)
+            stack.push_async_callback(self._finish, pool)
+            self._connect(pool)
+            stack.callback(printer.site.disconnect, "it is not plugged in")
+            printer.to(Event.OPENED)
+            stack.push_async_callback(self._withdraw)
+            announcing = asyncio.create_task(self._announce(device, pool), name="announce")
+            try:
+                raise await self._until_gone(pool, announcing)
+            finally:
+                announcing.cancel()
+                await asyncio.wait([announcing])
+
+    # --- taking
+
+    async def _claim(self, device: UsbDevice) -> list[Channel]:
+        """The interfaces that can be had and are quiet; raises if there is none."""
+        wanted = device.interfaces[: self._quirks.max_interfaces or None]
+        results = await asyncio.gather(
+            *(self._claim_one(device, info) for info in wanted), return_exceptions=True
+        )
+        channels = [r for r in results if not isinstance(r, BaseException)]
+        failures = [r for r in results if isinstance(r, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, IppUsbError) or not channels:
+                raise failure
+            log.warning("%s: serving without one interface: %s", self._printer.label, failure)
+        return channels
+
+    async def _claim_one(self, device: UsbDevice, info: InterfaceInfo) -> Channel:
+        channel = await device.claim(info)
+        if self._quirks.soft_reset_at_start:
+            await device.soft_reset(info)
+        stale = await channel.drain(QUIET_S, STALE_LIMIT)
+        if stale:
+            log.info("interface %d: threw away %d stale bytes", info.number, stale)
+        return channel
+
+    def _connect(self, pool: InterfacePool) -> None:
+        quirks, site = self._quirks, self._printer.site
+        site.connect(
+            Wiring(
+                pool,
+                connection=quirks.connection,
+                host=quirks.host_header,
+                cut_response_s=quirks.cut_response_s,
+            )
+        )
+
+    # --- broken interfaces
+
+    def _broken(self, pool: InterfacePool, failure: IppUsbError) -> None:
+        if not pool.is_gone and (self._mending is None or self._mending.done()):
+            self._mending = asyncio.create_task(self._mend(pool), name="mend")
+
+    async def _mend(self, pool: InterfacePool) -> None:
+        """Try broken interfaces again, with growing pauses, until all work."""
+        pauses = Backoff(self._config.retry_min_s, self._config.retry_max_s)
+        while pool.status().broken:
+            await asyncio.sleep(pauses.next())
+            await pool.mend()
+
+    async def _stop_mending(self) -> None:
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait([self._mending])
+
+    # --- announcing
+
+    async def _announce(self, device: UsbDevice, pool: InterfacePool) -> None:
+        """Probe and publish; again, with growing pauses, while a part does not answer yet."""
+        pause_s = self._config.retry_min_s
+        while True:
+            probed = await self._probe(device, pool)
+            await self._publish(probed)
+            self.served = True
+            if not probed.missing:
+                self._printer.to(Event.FACTS)
+                self._on_ready()
+                return
+            self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
+            self._on_ready()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._config.retry_max_s)
+
+    async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
+        config, quirks, site = self._config, self._quirks, self._printer.site
+        questions = Questions(
+            scans=quirks.scan,
+            faxes=quirks.fax,
+            answer_s=quirks.start_timeout_s or config.probe_s,
+            fax_answer_s=config.fax_probe_s,
+            ignore_ipp_status=quirks.ignore_ipp_status,
+        ).limited_to(device.interfaces[0].capabilities)
+        asker = Asker(
+            pool,
+            host=quirks.host_header or f"localhost:{site.port}",
+            connection=quirks.connection,
+            traffic=site.traffic,
+        )
+        return await gather(asker, device.facts, questions, port=site.port)
+
+    async def _publish(self, probed: Probed) -> None:
+        printer = self._printer
+        services = txt.services(probed.result, port=printer.site.port)
+        if printer.name:
+            services = services.renamed(printer.name)
+        await self._withdraw()
+        printer.publication = await self._services.publisher.publish(services)
+        printer.name = printer.publication.name
+
+    # --- ending
+
+    async def _until_gone(self, pool: InterfacePool, announcing: asyncio.Task[None]) -> IppUsbError:
+        """Why this life is over."""
+        gone = asyncio.create_task(pool.gone(), name="pool-gone")
+        try:
+            await asyncio.wait([gone, announcing], return_when=asyncio.FIRST_COMPLETED)
+            if announcing.done() and not gone.done():
+                announcing.result()  # raises what the probe or the publisher raised
+            return await gone
+        finally:
+            gone.cancel()
+
+    async def _withdraw(self) -> None:
+        publication, self._printer.publication = self._printer.publication, None
+        if publication is not None:
+            await publication.withdraw()
+
+    async def _finish(self, pool: InterfacePool) -> None:
+        """Let exchanges in flight finish; at once when the device is gone."""
+        if not pool.is_gone:
+            await pool.join(self._config.grace_s)
+        self._printer.pool = None
+
+
+def refusal(quirks: Effective) -> NotUsable | None:
+    """Why a quirk says to leave the device alone."""
+    return NotUsable(f"ignored: {quirks.ignore_reason}") if quirks.ignore_device else None

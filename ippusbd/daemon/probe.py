@@ -1,0 +1,199 @@
+"""What a printer says of itself when it is plugged in.
+
+Three questions, side by side where interfaces allow: Get-Printer-Attributes,
+ScannerCapabilities, and, only where the device claims to fax, the fax queue.
+A question that is never answered (fax on HP ENVY 5530) costs its own time-out
+and nothing else.
+
+Knows leases, exchanges and wire; never DNS-SD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ippusbd.errors import BadIpp, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
+from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, ScannerFacts
+from ippusbd.proxy.exchange import Exchange, Request, Traffic
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire import escl, ipp, ipp_facts
+from ippusbd.wire.http1_response import Head
+
+log = logging.getLogger("ippusbd.daemon")
+T = TypeVar("T")
+
+MAX_ANSWER = 1 << 20
+PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
+SCAN_PATH = "/eSCL/ScannerCapabilities"
+HURRY_S = 3.0  # nobody waits for the answer to a question we gave up
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What may be asked, and how long an answer may take."""
+
+    prints: bool = True
+    scans: bool = True
+    faxes: bool = True
+    answer_s: float = 20.0
+    fax_answer_s: float = 3.0
+    ignore_ipp_status: bool = False
+
+    def limited_to(self, capabilities: Capability | None) -> Questions:
+        """Without what the class descriptor excludes; printing is always asked for."""
+        if not capabilities:
+            return self
+        return replace(
+            self,
+            scans=self.scans and Capability.SCAN in capabilities,
+            faxes=self.faxes and Capability.FAX in capabilities,
+        )
+
+
+class _Hurried:
+    """An answer that nobody wants any more gets little time."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def settle(self, quiet_s: float) -> None:
+        await self._exchange.settle(min(quiet_s, HURRY_S))
+
+
+class Asker:
+    """Asks a printer small questions over its pool."""
+
+    def __init__(
+        self,
+        pool: InterfacePool,
+        *,
+        host: str,
+        connection: str | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
+        self._pool = pool
+        self._host = host
+        self._connection = connection
+        self._traffic = traffic
+
+    async def ask(self, request: Request, *, answer_s: float) -> tuple[Head, bytes]:
+        """Head and body of the answer; raises PrinterSilent, or what the exchange raises."""
+        headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
+        request = replace(request, headers=headers, connection=self._connection)
+        try:
+            async with asyncio.timeout(answer_s), self._pool.lease(wait_s=answer_s) as lease:
+                exchange = Exchange(lease.channel, request, self._traffic)
+                lease.owed = _Hurried(exchange)
+                try:
+                    head = await exchange.answer()
+                    body = await _whole(exchange)
+                    await exchange.sent()
+                finally:
+                    if exchange.complete:
+                        lease.owed = None
+                return head, body
+        except TimeoutError:
+            raise PrinterSilent(f"no answer to {request.target} in {answer_s:g} s") from None
+
+    async def get(self, target: str, *, answer_s: float) -> bytes:
+        head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)
+        _expect_ok(head, target)
+        return body
+
+    async def ipp(self, target: str, message: bytes, *, answer_s: float) -> ipp.Message:
+        request = Request("POST", target, (("Content-Type", "application/ipp"),), message)
+        head, body = await self.ask(request, answer_s=answer_s)
+        _expect_ok(head, target)
+        answer, _ = ipp.decode(body)
+        return answer
+
+
+def _expect_ok(head: Head, target: str) -> None:
+    if head.status != 200:
+        failure = ProbeFailed if head.status >= 500 else PrinterError
+        raise failure(f"{target} answered {head.status} {head.reason}".strip())
+
+
+async def _whole(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for data in exchange.chunks():
+        body += data
+        if len(body) > MAX_ANSWER:
+            raise PrinterError(f"an answer of more than {MAX_ANSWER} bytes to a small question")
+    return bytes(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the questions brought. `missing` says in words what did not answer yet."""
+
+    result: ProbeResult
+    missing: tuple[str, ...] = ()
+
+
+async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, port: int) -> Probed:
+    """Ask everything that may be asked.
+
+    Raises ProbeFailed when the device tells neither how it prints nor how it scans.
+    """
+    uri = f"ipp://localhost:{port}"
+    printer, scanner, fax = await asyncio.gather(
+        _answered(questions.prints, "print", _printer(asker, uri, questions)),
+        _answered(questions.scans, "scan", _scanner(asker, questions)),
+        _answered(questions.faxes, "fax", _fax(asker, uri, questions)),
+    )
+    missing = tuple(
+        f"{what}: {answer}"
+        for what, answer in (("print", printer), ("scan", scanner))
+        if isinstance(answer, IppUsbError)
+    )
+    facts = printer if isinstance(printer, PrinterFacts) else None
+    pictures = scanner if isinstance(scanner, ScannerFacts) else None
+    if facts is None and pictures is None:
+        raise ProbeFailed("; ".join(missing) or "it neither prints nor scans")
+    return Probed(ProbeResult(device, facts, pictures, fax=fax is True), missing)
+
+
+async def _answered(
+    wanted: bool, what: str, question: Coroutine[None, None, T]
+) -> T | IppUsbError | None:
+    """The answer; None when it was not asked or the device plainly has no such thing."""
+    if not wanted:
+        question.close()
+        return None
+    try:
+        return await question
+    except (ProbeFailed, PrinterSilent) as exc:
+        log.info("probe, %s: %s", what, exc)
+        return exc
+    except PrinterError as exc:  # 404 and its like: it cannot do that
+        log.info("probe, %s: %s", what, exc)
+        return exc if what == "print" else None
+
+
+async def _printer(asker: Asker, uri: str, questions: Questions) -> PrinterFacts:
+    message = ipp.get_printer_attributes(uri + PRINT_PATH, ipp_facts.REQUESTED)
+    answer = await asker.ipp(PRINT_PATH, message, answer_s=questions.answer_s)
+    facts = ipp_facts.facts(answer)
+    # Canon SELPHY CP1500 reports an internal error beside good data.
+    if answer.code >= 0x0100 and not (questions.ignore_ipp_status or facts.pdl):
+        raise ProbeFailed(f"Get-Printer-Attributes answered status {answer.code:#06x}")
+    return facts
+
+
+async def _scanner(asker: Asker, questions: Questions) -> ScannerFacts:
+    return escl.capabilities(await asker.get(SCAN_PATH, answer_s=questions.answer_s))
+
+
+async def _fax(asker: Asker, uri: str, questions: Questions) -> bool:
+    message = ipp.get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
+    try:
+        answer = await asker.ipp(FAX_PATH, message, answer_s=questions.fax_answer_s)
+    except BadIpp as exc:
+        log.info("probe, fax: %s", exc)
+        return False
+    return answer.code < 0x0100

@@ -1,0 +1,291 @@
+"""Keeps one life running for every printer on the bus.
+
+Events are hints: whatever wakes it, the supervisor enumerates and compares.
+Each device has a task of its own, so a slow one delays no other. A life that
+fails is tried again after a growing pause; a device that is gone has its life
+cancelled, and the next one with the same key waits until that let go.
+
+Knows devices by bus address while they are plugged in, printers by key for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ippusbd.daemon.backoff import Backoff, ResetBudget
+from ippusbd.daemon.printer import Life, Printer, Services, refusal
+from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.states import Event, State
+from ippusbd.errors import DeviceGone, IppUsbError, StateError, UsbError
+from ippusbd.model import BusAddress, DeviceFacts
+from ippusbd.proxy.server import SiteSettings, bind
+from ippusbd.usbio.hotplug import Hotplug
+from ippusbd.usbio.ports import UsbDevice
+
+log = logging.getLogger("ippusbd.daemon")
+
+UDEV_POLL_S = 30.0  # the net below udev's events
+SETTLE_S = 0.05  # events come in bursts
+
+
+@dataclass(eq=False)
+class _Plugged:
+    """A device on the bus and the task that serves it."""
+
+    facts: DeviceFacts
+    task: asyncio.Task[None] | None = None
+    printer: Printer | None = None
+    reason: str = "being opened"
+    retry: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Serves every printer that comes, until `close`."""
+
+    def __init__(
+        self, services: Services, state: StateFile, *, on_change: Callable[[], None] | None = None
+    ) -> None:
+        self._services = services
+        self._state = state
+        self._on_change = on_change or (lambda: None)
+        self._plugged: dict[BusAddress, _Plugged] = {}
+        self._printers: dict[str, Printer] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._hotplug = Hotplug(self._wake.set)
+        self._listens_to_udev = False
+        self._first_look = asyncio.Event()
+
+    async def run(self, *, hotplug: bool = True) -> None:
+        """Reconcile whenever woken, and from time to time; until cancelled."""
+        self._listens_to_udev = hotplug and self._hotplug.start()
+        poll_s = UDEV_POLL_S if self._listens_to_udev else self._services.config.poll_s
+        while True:
+            self._wake.clear()
+            try:
+                await self.reconcile()
+            except UsbError as exc:
+                log.warning("cannot look for printers: %s", exc)
+            self._first_look.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(poll_s):
+                    await self._wake.wait()
+                await asyncio.sleep(SETTLE_S)
+
+    def wake(self) -> None:
+        """Something may have changed on the bus."""
+        self._wake.set()
+
+    async def looked(self) -> None:
+        """Wait until the bus was looked at for the first time."""
+        await self._first_look.wait()
+
+    async def reconcile(self) -> None:
+        """Start lives for what came, end those of what went."""
+        there = {facts.address: facts for facts in await self._services.host.enumerate()}
+        for address in self._plugged.keys() - there.keys():
+            self._end(address)
+        for address in there.keys() - self._plugged.keys():
+            self._start(there[address])
+
+    def status(self) -> list[dict[str, Any]]:
+        """All printers: those plugged in first, those not (or not yet) known last."""
+        unknown = [p for p in self._plugged.values() if p.printer is None]
+        return [p.status() for p in self._printers.values()] + [
+            {
+                "id": str(p.facts.usb_id),
+                "address": str(p.facts.address),
+                "state": State.OPENING.value,
+                "reason": p.reason,
+            }
+            for p in unknown
+        ]
+
+    async def close(self) -> None:
+        """End all lives in good order, then stop listening."""
+        self._hotplug.stop()
+        for address in list(self._plugged):
+            self._end(address, gone=False)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        await asyncio.gather(*(printer.site.close() for printer in self._printers.values()))
+
+    # --- lives
+
+    def _start(self, facts: DeviceFacts) -> None:
+        log.info("plugged in: %s at %s", facts.usb_id, facts.address)
+        plugged = _Plugged(facts)
+        plugged.task = asyncio.create_task(self._serve(plugged), name=f"printer-{facts.address}")
+        self._plugged[facts.address] = plugged
+
+    def _end(self, address: BusAddress, *, gone: bool = True) -> None:
+        plugged = self._plugged.pop(address)
+        printer, task = plugged.printer, plugged.task
+        assert task is not None
+        if gone:
+            log.info("unplugged: %s at %s", plugged.facts.usb_id, address)
+            if printer is not None and printer.pool is not None:
+                printer.pool.abandon(DeviceGone("the printer was unplugged"))
+        task.cancel()
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _serve(self, plugged: _Plugged) -> None:
+        """Life after life until the device goes; the task is cancelled then."""
+        config = self._services.config
+        backoff = Backoff(config.retry_min_s, config.retry_max_s)
+        resets = ResetBudget(config.resets_max, config.resets_window_s)
+        while True:
+            try:
+                await self._live(plugged, backoff, resets)
+            except DeviceGone as exc:
+                self._wake.set()  # udev will say it too, or has not noticed yet
+                self._note(plugged, Event.FAILED, str(exc))
+            except IppUsbError as exc:
+                event = Event.FAILED if exc.retry else Event.REFUSED
+                self._note(plugged, event, str(exc))
+                if not exc.retry:
+                    await plugged.retry.wait()
+                    plugged.retry.clear()
+            pause_s = backoff.next()
+            log.debug("%s: next try in %.1f s", plugged.facts.usb_id, pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await plugged.retry.wait()
+                plugged.retry.clear()
+
+    async def _live(self, plugged: _Plugged, backoff: Backoff, resets: ResetBudget) -> None:
+        device = await self._services.host.open(plugged.facts)
+        try:
+            printer = await self._printer_for(device)
+        except BaseException:
+            await device.close()
+            raise
+        async with printer.lock:
+            plugged.printer = printer
+            printer.facts = device.facts
+            printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
+            try:
+                await self._one_life(device, printer, backoff, resets)
+            except asyncio.CancelledError:
+                printer.to(Event.GONE, "it is not plugged in")
+                raise
+            finally:
+                self._on_change()
+
+    async def _one_life(
+        self, device: UsbDevice, printer: Printer, backoff: Backoff, resets: ResetBudget
+    ) -> None:
+        quirks = self._services.quirks.effective(device.facts)
+        refused = refusal(quirks)
+        if refused is not None:
+            await device.close()
+            raise refused
+        life = Life(self._services, printer, quirks, on_ready=lambda: self._ready(printer, backoff))
+        try:
+            await life.run(device)
+        except DeviceGone:
+            raise
+        except IppUsbError:
+            if life.served and resets.allow():
+                log.warning("%s: resetting it before the next try", printer.label)
+                await self._reset(device.facts)
+            raise
+
+    async def _reset(self, facts: DeviceFacts) -> None:
+        """A USB reset of a device that no life holds any more."""
+        with suppress(UsbError):
+            device = await self._services.host.open(facts)
+            try:
+                await device.reset()
+            finally:
+                await device.close()
+
+    def _ready(self, printer: Printer, backoff: Backoff) -> None:
+        backoff.reset()
+        self._state.set_name(printer.key, printer.name)
+        self._on_change()
+
+    def _note(self, plugged: _Plugged, event: Event, reason: str) -> None:
+        """A life is over: the printer's state, or the device's when no printer is known yet."""
+        plugged.reason = reason
+        if plugged.printer is not None:
+            plugged.printer.to(event, reason)
+            plugged.printer.site.disconnect(reason)
+        else:
+            log.warning("%s at %s: %s", plugged.facts.usb_id, plugged.facts.address, reason)
+        self._on_change()
+
+    # --- printers
+
+    async def _printer_for(self, device: UsbDevice) -> Printer:
+        """The printer of this device, listening on its port."""
+        key = self._key(device.facts)
+        printer = self._printers.get(key)
+        if printer is None:
+            printer = Printer(key, _settings(self._services))
+            printer.name = self._state.name_for(key)
+            await printer.site.start(self._sockets(key))
+            self._printers[key] = printer
+        return printer
+
+    def _key(self, facts: DeviceFacts) -> str:
+        """Two devices with one serial number are told apart by where they are plugged in."""
+        taken = any(
+            p.printer is not None
+            and p.printer.key == facts.key
+            and p.facts.address != facts.address
+            for p in self._plugged.values()
+        )
+        return replace(facts, serial="").key if taken else facts.key
+
+    def _sockets(self, key: str) -> list[socket.socket]:
+        """Bound to the printer's own port on every loopback address we serve."""
+        config = self._services.config
+        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
+        port = self._state.port_for(key, is_free=lambda candidate: _is_free(hosts, candidate))
+        try:
+            return _bind_all(hosts, port)
+        except OSError as exc:
+            raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+def _settings(services: Services) -> SiteSettings:
+    config = services.config
+    return SiteSettings(
+        small_body=config.small_body,
+        lease_wait_s=config.lease_wait_s,
+        client_stall_s=config.client_stall_s,
+        retry_after_s=config.retry_after_s,
+        grace_s=config.grace_s,
+        max_header_bytes=config.max_header_bytes,
+    )
+
+
+def _bind_all(hosts: list[str], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    try:
+        for host in hosts:
+            bound.append(bind(host, port))
+    except OSError:
+        for other in bound:
+            other.close()
+        if bound and ":" in host:  # a machine without IPv6
+            return [bind(hosts[0], port)]
+        raise
+    return bound
+
+
+def _is_free(hosts: list[str], port: int) -> bool:
+    try:
+        for listening in _bind_all(hosts, port):
+            listening.close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,310 @@
+"""One HTTP exchange on one leased interface.
+
+Reading starts when writing starts: a printer may answer early and take no
+more of the body until its answer was read. The exchange is over when the
+request was sent to its end and the response read to its end; who leaves
+before hands it to the pool as what is owed, and `settle` brings it there.
+
+An upload that was cut is ended in good order (chunked framing), and, because
+the printer would take the cut document for a whole one, the job of its answer
+is cancelled.
+
+Knows `Channel` and wire; never aiohttp, never pyusb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from ippusbd.errors import BadIpp, ClientGone, IppUsbError, PrinterSilent
+from ippusbd.usbio.ports import Channel
+from ippusbd.wire import ipp
+from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
+from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
+
+log = logging.getLogger("ippusbd.http")
+
+IPP_HEAD = 64 * 1024  # as much of an answer is kept to find the job-id in it
+CANCEL_S = 1.0
+EOF_QUIET_S = 2.0  # a response without framing is over after so much silence
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes to the printer: `body` is sent with its length, `stream` in chunks.
+
+    `job` is set when the stream carries a document: how to cancel it when it is cut.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    connection: str | None = None
+    job: CutJob | None = None
+
+
+@dataclass(slots=True)
+class CutJob:
+    """What is needed to cancel the job of a cut upload: the request's own IPP head."""
+
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    request_head: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes of bodies and heads, both ways, since start."""
+
+    requests: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Exchange:
+    """Sends `request` and reads its answer on `channel`."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        request: Request,
+        traffic: Traffic | None = None,
+        *,
+        cut_response_s: float | None = None,
+    ) -> None:
+        self._channel = channel
+        self._request = request
+        self._traffic = traffic or Traffic()
+        self._cut_response_s = cut_response_s
+        self._parser = ResponseParser(request.method)
+        self._writer: asyncio.Task[None] | None = None
+        self._pulling = False
+        self._enough = False  # the rest of the upload is not wanted
+        self._answer_head = bytearray()
+        self.cut = False  # the printer got less than the client had to say
+        self.progress = 0  # moves whenever a byte moved
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is owed: sent to the end and read to the end."""
+        return self._parser.done and self._sent
+
+    @property
+    def _sent(self) -> bool:
+        return self._writer is not None and self._writer.done()
+
+    async def answer(self) -> Head:
+        """Start sending, and wait for the final head of the response.
+
+        Raises BadResponse or what the channel raises.
+        """
+        stale = self._channel.discard()
+        if stale:
+            log.info("interface %d: threw away %d stale bytes", self._channel.number, stale)
+        self._traffic.requests += 1
+        self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
+        while self._parser.head is None:
+            await self._read_more()
+        return self._parser.head
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, decoded, as it comes. At its end the upload is stopped if it was refused."""
+        while True:
+            data = self._parser.take()
+            if data:
+                yield data
+            elif self._parser.done:
+                break
+            else:
+                await self._read_more()
+        self._finish_reading()
+
+    async def sent(self) -> None:
+        """Wait until the upload is over; raises what ended it."""
+        if self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    async def settle(self, quiet_s: float) -> None:
+        """Bring the exchange to its end without its client; see `Owed`."""
+        self._stop_upload()
+        reader = asyncio.get_running_loop().create_task(self._read_to_end())
+        try:
+            await self._while_moving(reader, quiet_s)
+            if self._writer is not None:
+                await self._while_moving(self._writer, quiet_s)
+        finally:
+            await _ended(reader)
+            if self._writer is not None:
+                await _ended(self._writer)
+        self._channel.rest()
+        if self.cut and self._request.job is not None:
+            await self._cancel_job(self._request.job, quiet_s)
+
+    # --- writing
+
+    async def _send(self) -> None:
+        """The writer task: the head with the first bytes of the body, then the rest."""
+        request = self._request
+        framing = Framing.CHUNKED if request.stream is not None else Framing.LENGTH
+        if request.stream is None and not request.body and request.method in _BODILESS:
+            framing = Framing.NONE
+        head = encode_request(
+            request.method,
+            request.target,
+            request.headers,
+            framing=framing,
+            length=len(request.body),
+            connection=request.connection,
+        )
+        if request.stream is None:
+            await self._write(head + request.body)
+            return
+        await self._write(head)
+        while (data := await self._pull(request.stream)) is not None:
+            self._sniff(data)
+            await self._write(chunk(data))
+        await self._write(LAST_CHUNK)
+
+    async def _pull(self, stream: AsyncIterator[bytes]) -> bytes | None:
+        """The next bytes of the client's body; None at its end, or when they are not wanted."""
+        if self._enough:
+            self.cut = True
+            return None
+        self._pulling = True
+        try:
+            return await anext(stream, None)
+        except ClientGone:
+            self.cut = True
+            return None
+        except asyncio.CancelledError:
+            if not self._enough:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            self.cut = True
+            return None
+        finally:
+            self._pulling = False
+
+    async def _write(self, data: bytes) -> None:
+        await self._channel.write(data)
+        self._traffic.bytes_out += len(data)
+        self.progress += 1
+
+    def _sniff(self, data: bytes) -> None:
+        job = self._request.job
+        if job is not None and len(job.request_head) < IPP_HEAD:
+            job.request_head += data[: IPP_HEAD - len(job.request_head)]
+
+    def _stop_upload(self) -> None:
+        """Send no more of the body than what is on its way; end the framing."""
+        self._enough = True
+        if self._pulling and self._writer is not None:
+            self._writer.cancel()
+
+    # --- reading
+
+    async def _read_more(self) -> None:
+        parser = self._parser
+        if parser.head is not None and parser.head.framing is BodyFraming.EOF:
+            quiet_s: float | None = EOF_QUIET_S
+        elif parser.head is not None:
+            quiet_s = self._cut_response_s
+        else:
+            quiet_s = None
+        try:
+            async with asyncio.timeout(quiet_s):
+                data = await self._channel.read()
+        except TimeoutError:
+            parser.end_of_stream()  # raises where the framing promised more
+            return
+        self._traffic.bytes_in += len(data)
+        self.progress += 1
+        parser.feed(data)
+
+    async def _read_to_end(self) -> None:
+        while not self._parser.done:
+            self._keep_answer(self._parser.take())
+            if not self._parser.done:
+                await self._read_more()
+        self._keep_answer(self._parser.take())
+        self._finish_reading()
+
+    def _keep_answer(self, data: bytes) -> None:
+        if self._request.job is not None and len(self._answer_head) < IPP_HEAD:
+            self._answer_head += data[: IPP_HEAD - len(self._answer_head)]
+
+    def _finish_reading(self) -> None:
+        """The response is over: what follows it belongs to nobody."""
+        if self._parser.surplus:
+            log.info(
+                "interface %d: %d bytes after the end of the answer",
+                self._channel.number,
+                len(self._parser.surplus),
+            )
+        self._channel.rest()
+        head = self._parser.head
+        if head is not None and head.status >= 400 and not self._sent:
+            self._stop_upload()  # refused early: the printer wants no more of it
+
+    async def _while_moving(self, task: asyncio.Task[None], quiet_s: float) -> None:
+        """Wait for `task` as long as bytes move; raises PrinterSilent when none do."""
+        while not task.done():
+            before = self.progress
+            await asyncio.wait([task], timeout=quiet_s)
+            if not task.done() and self.progress == before:
+                raise PrinterSilent(f"nothing moved for {quiet_s:g} s")
+        await task
+
+    # --- cancelling what a lost client began
+
+    async def _cancel_job(self, job: CutJob, quiet_s: float) -> None:
+        body = _cancel_body(job, bytes(self._answer_head))
+        if body is None:
+            return
+        exchange = Exchange(
+            self._channel,
+            Request("POST", job.target, job.headers, body, connection=self._request.connection),
+            self._traffic,
+        )
+        reader = asyncio.get_running_loop().create_task(_discard_answer(exchange))
+        try:
+            await exchange._while_moving(reader, quiet_s)
+        finally:
+            await _ended(reader)
+        log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
+
+
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+
+
+def _cancel_body(job: CutJob, answer: bytes) -> bytes | None:
+    """The Cancel-Job for what `answer` says was made; None: it made no job."""
+    try:
+        return ipp.cancel_cut_job(bytes(job.request_head), answer)
+    except BadIpp as exc:
+        log.info("a cut upload left no job to cancel: %s", exc)
+        return None
+
+
+async def _discard_answer(exchange: Exchange) -> None:
+    await exchange.answer()
+    async for _ in exchange.chunks():
+        pass
+    await exchange.sent()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancelled if need be, more than once if it goes on to end a framing, and waited for."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_S)
+    with contextlib.suppress(asyncio.CancelledError, IppUsbError):
+        await task

@@ -1,0 +1,341 @@
+"""One printer's HTTP server on loopback: the only module that imports aiohttp.
+
+A request is classified, its small body read whole, an interface leased, and
+one exchange performed. A small answer is read to its end, and its interface
+given back, before the client gets a byte of it; a large one is streamed at the
+client's pace. While there is no printer the answer is 503 with Retry-After:
+CUPS then waits, where 404 would stop its queue and 403 hold it.
+
+A printer that fails in the middle of an answer closes the connection without
+a terminator: a cut answer must not look complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
+from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
+from ippusbd.usbio.pool import InterfacePool, Lane, Lease
+from ippusbd.wire.http1 import forwardable, returnable, rewrite_location
+from ippusbd.wire.http1_response import BodyFraming, Head
+
+log = logging.getLogger("ippusbd.http")
+
+PEEK = 64 * 1024  # answers up to this size free their interface before they are sent
+READ_BUFFER = 256 * 1024
+IPP = "application/ipp"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """How a site treats clients; see the configuration keys of the same names."""
+
+    small_body: int = 32 * 1024
+    lease_wait_s: float = 60.0
+    client_stall_s: float = 15.0
+    retry_after_s: int = 5
+    grace_s: float = 10.0
+    max_header_bytes: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """A printer that is there: its interfaces, and what its quirks ask of an exchange."""
+
+    pool: InterfacePool
+    connection: str | None = None
+    host: str = ""  # "": localhost:PORT
+    cut_response_s: float | None = None
+    rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
+
+
+class PrinterSite:
+    """Serves one printer on `port` of the loopback addresses, and on Unix sockets."""
+
+    def __init__(self, settings: SiteSettings, *, reason: str = "starting") -> None:
+        self._settings = settings
+        self._wiring: Wiring | None = None
+        self._reason = reason
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+        self.traffic = Traffic()
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept clients on bound `sockets`; the first TCP socket's port is the site's."""
+        server = web.Server(
+            self._handle,  # type: ignore[arg-type]  # it wants BaseRequest, and gives it
+            handler_cancellation=True,
+            auto_decompress=False,
+            access_log=None,
+            lingering_time=0.5,
+            read_bufsize=READ_BUFFER,
+            max_line_size=self._settings.max_header_bytes,
+            max_field_size=self._settings.max_header_bytes,
+            max_headers=1000,
+            logger=log,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._settings.grace_s)
+        await self._runner.setup()
+        for listening in sockets:
+            await self.listen(listening)
+
+    async def listen(self, listening: socket.socket) -> None:
+        """Accept clients on one more bound socket."""
+        assert self._runner is not None
+        if not self.port and listening.family != socket.AF_UNIX:
+            self.port = listening.getsockname()[1]
+        await web.SockSite(self._runner, listening, backlog=128).start()
+
+    def connect(self, wiring: Wiring) -> None:
+        """The printer is there: forward from now on."""
+        self._wiring = wiring
+
+    def disconnect(self, reason: str) -> None:
+        """The printer is away: 503 with `reason` from now on."""
+        self._wiring = None
+        self._reason = reason
+
+    async def close(self) -> None:
+        """Stop listening; exchanges in flight finish within the grace time."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    # --- one request
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._forward(request)
+        except ClientGone as exc:
+            log.info("%s %s: %s", request.method, request.rel_url.path, exc)
+            return _hang_up(request)
+        except NoInterface as exc:
+            return self._unavailable(str(exc))
+        except IppUsbError as exc:
+            log.warning("%s %s: %s", request.method, request.rel_url.path, exc)
+            if exc.http_status == 503:
+                return self._unavailable(str(exc))
+            return web.Response(status=exc.http_status, text=f"ippusbd: {exc}\n")
+
+    def _unavailable(self, reason: str) -> web.Response:
+        return web.Response(
+            status=503,
+            text=f"ippusbd: {reason}\n",
+            headers={"Retry-After": str(self._settings.retry_after_s)},
+        )
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+        wiring = self._wiring
+        if wiring is None:
+            return self._unavailable(f"the printer is not ready: {self._reason}")
+        target = _origin_form(request)
+        _continue(request)
+        body, rest = await _read_small(request, self._settings.small_body)
+        to_printer = self._request(request, wiring, target, body, rest)
+        lane = Lane.LONG if rest is not None or _fetches_picture(request) else Lane.SHORT
+        async with wiring.pool.lease(wait_s=self._settings.lease_wait_s, lane=lane) as lease:
+            exchange = Exchange(
+                lease.channel, to_printer, self.traffic, cut_response_s=wiring.cut_response_s
+            )
+            lease.owed = exchange
+            try:
+                response = await self._relay(request, exchange, lease, wiring)
+            finally:
+                # A cancelled request leaves its answer to the pool, without awaiting anything.
+                if exchange.complete:
+                    lease.owed = None
+        return response
+
+    def _request(
+        self,
+        request: web.BaseRequest,
+        wiring: Wiring,
+        target: str,
+        body: bytes,
+        rest: AsyncIterator[bytes] | None,
+    ) -> Request:
+        """What the printer gets of the client's request."""
+        raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
+        headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self.port}"))
+        job = None
+        if rest is not None and request.content_type == IPP:
+            job = CutJob(target, headers)
+        return Request(
+            request.method, target, headers, body, rest, connection=wiring.connection, job=job
+        )
+
+    async def _relay(
+        self, request: web.BaseRequest, exchange: Exchange, lease: Lease, wiring: Wiring
+    ) -> web.StreamResponse:
+        """The printer's answer: whole, unsent when it is small; streamed when it is not."""
+        head = await exchange.answer()
+        base = _base(request, self.port)
+        headers = _headers(head, base)
+        chunks = exchange.chunks()
+        start = bytearray()
+        async for data in chunks:
+            start += data
+            if len(start) > PEEK:
+                break
+        else:
+            if head.status < 400:
+                await exchange.sent()
+            return _whole(request, head, headers, _rewritten(head, wiring, base, bytes(start)))
+        response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
+        if head.framing is BodyFraming.LENGTH:
+            response.content_length = head.length
+        elif request.version >= (1, 1):
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        try:
+            await self._send(response, bytes(start), lease)
+            del start
+            async for data in chunks:
+                await self._send(response, data, lease)
+            await exchange.sent()
+        except (ClientGone, ConnectionError) as exc:
+            raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
+        except IppUsbError as exc:
+            log.warning("%s %s: the answer was cut: %s", request.method, request.rel_url.path, exc)
+            _hang_up(request)
+        return response
+
+    async def _send(self, response: web.StreamResponse, data: bytes, lease: Lease) -> None:
+        """Write at the client's pace; one that takes nothing while others wait is let go."""
+        write = asyncio.ensure_future(response.write(data))
+        try:
+            while not write.done():
+                await asyncio.wait([write], timeout=self._settings.client_stall_s)
+                if not write.done() and lease.contended:
+                    stall_s = self._settings.client_stall_s
+                    raise ClientGone(f"read nothing for {stall_s:g} s while others wait")
+            await write
+        finally:
+            write.cancel()
+
+
+# --- reading a client's request
+
+
+def _origin_form(request: web.BaseRequest) -> str:
+    """The request target as a path; refuses CONNECT and `*`."""
+    target = request._message.path  # raw_path, before aiohttp decodes it
+    if request.method == "CONNECT":
+        raise BadRequest("CONNECT is not for printers")
+    if target.startswith("/"):
+        return target
+    parts = urlsplit(target)
+    if parts.scheme not in ("http", "ipp"):
+        raise BadRequest(f"the request target {target[:80]!r} is not a path")
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _continue(request: web.BaseRequest) -> None:
+    """Ask for the body of a client that waits to be asked (RFC 9110, 10.1.1)."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue"
+    if expects and request.version >= (1, 1) and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _read_small(
+    request: web.BaseRequest, limit: int
+) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """A body of at most `limit` bytes, and None; of a larger one nothing yet, and its stream."""
+    if not request.can_read_body:
+        return b"", None
+    stream = _client_bytes(request)
+    if (request.content_length or 0) > limit:
+        return b"", stream
+    start = bytearray()
+    async for data in stream:
+        start += data
+        if len(start) > limit:
+            return b"", _prefixed(bytes(start), stream)
+    return bytes(start), None
+
+
+async def _client_bytes(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    try:
+        async for data in request.content.iter_any():
+            yield data
+    except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
+        raise ClientGone(f"left in the middle of its request: {exc}") from exc
+
+
+async def _prefixed(start: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for data in stream:
+        yield data
+
+
+def _fetches_picture(request: web.BaseRequest) -> bool:
+    return request.method == "GET" and request.rel_url.path.endswith("/NextDocument")
+
+
+# --- answering
+
+
+def _base(request: web.BaseRequest, port: int) -> str:
+    """How this client reached us; links to the printer start with it."""
+    return f"http://{request.headers.get('Host') or f'localhost:{port}'}"
+
+
+def _headers(head: Head, base: str) -> list[tuple[str, str]]:
+    return [
+        (name, rewrite_location(value, base=base) if name.lower() in _LINKS else value)
+        for name, value in returnable(head.headers)
+    ]
+
+
+_LINKS = frozenset({"location", "content-location"})
+
+
+def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:
+    if wiring.rewrite is None or not body:
+        return body
+    kind = next((v for n, v in head.headers if n.lower() == "content-type"), "")
+    return wiring.rewrite(kind.split(";")[0].strip().lower(), base, body)
+
+
+def _whole(
+    request: web.BaseRequest, head: Head, headers: list[tuple[str, str]], body: bytes
+) -> web.Response:
+    response = web.Response(status=head.status, reason=head.reason, headers=headers, body=body)
+    if request.method == "HEAD" and head.length is not None:
+        response.content_length = head.length
+    return response
+
+
+def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection after what was sent; aiohttp then sends nothing more."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response(status=499)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
+        bound.listen(128)
+        bound.setblocking(False)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            bound.close()
+        raise
+    return bound

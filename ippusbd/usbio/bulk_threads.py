@@ -1,0 +1,265 @@
+"""A Channel whose transfers block, in two threads: one reads, one writes.
+
+For backends that offer nothing but blocking calls: the virtual printer in
+this process, and libraries without libusb's asynchronous API. Transfers are
+cut into slices of `slice_s`, so a thread can always be stopped, and an answer
+of k x 512 bytes without a zero-length packet is delivered when its slice ends.
+
+    reader: resting --read()--> reading --rest() or window full--> resting
+    both:   any --hold--> held --resume--> resting      (reset, close)
+
+The reader reads ahead at most `window` bytes beyond what the loop has taken:
+that is the back-pressure. Knows asyncio and threads; never pyusb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from array import array
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Protocol
+
+from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
+from ippusbd.usbio.inbox import Inbox
+
+STOP_S = 5.0  # a slice ends after a quarter second; whoever needs this long hangs in the kernel
+
+
+class BulkIo(Protocol):
+    """Blocking transfers of one claimed interface, called from threads; raises our errors."""
+
+    def read_into(self, buffer: array[int], timeout_s: float) -> int:
+        """How many bytes arrived within `timeout_s`; 0 for silence or a zero-length packet."""
+
+    def write(self, data: bytes, timeout_s: float) -> int:
+        """How many bytes of `data` the printer took within `timeout_s`."""
+
+    def recover(self) -> None:
+        """Clear both halts and set the alternate setting again."""
+
+    def release(self) -> None:
+        """Let the interface go; the last call."""
+
+
+class _Upload:
+    """One `write` on its way through the writer thread."""
+
+    def __init__(self, data: bytes, done: asyncio.Future[None]) -> None:
+        self.data = data
+        self.done = done
+        self.stopped = False
+
+
+class ThreadChannel:
+    """`Channel` over a `BulkIo`. Control transfers (reset, release) run in `control`."""
+
+    def __init__(
+        self,
+        number: int,
+        io: BulkIo,
+        control: Executor,
+        *,
+        transfer_bytes: int = 262_144,
+        slice_s: float = 0.25,
+    ) -> None:
+        self._number = number
+        self._io = io
+        self._control = control
+        self._transfer_bytes = transfer_bytes
+        self._window = 2 * transfer_bytes
+        self._slice_s = slice_s
+        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox()
+        self._turn = threading.Condition()  # guards everything below
+        self._wanted = False
+        self._waiting_bytes = 0  # read from USB, not yet taken from the inbox
+        self._upload: _Upload | None = None
+        self._held = False
+        self._busy = 0  # threads now inside a transfer
+        self._stopped = asyncio.Event()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=run, name=f"usb-{name}-{number}", daemon=True)
+            for name, run in (("in", self._read_thread), ("out", self._write_thread))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+    # --- called in the loop
+
+    async def read(self) -> bytes:
+        if not self._wanted and self._inbox.failure is None:
+            self._tell(wanted=True)
+        data = await self._inbox.get()
+        with self._turn:
+            full = self._waiting_bytes >= self._window
+            self._waiting_bytes -= len(data)
+            if full:
+                self._turn.notify_all()
+        return data
+
+    def rest(self) -> None:
+        if self._wanted:
+            self._tell(wanted=False)
+
+    def discard(self) -> int:
+        dropped = self._inbox.clear()
+        with self._turn:
+            self._waiting_bytes -= dropped
+            self._turn.notify_all()
+        return dropped
+
+    async def drain(self, quiet_s: float, limit: int) -> int:
+        stale = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                # A slice may be half over when it starts to count for us.
+                async with asyncio.timeout(quiet_s + self._slice_s):
+                    stale += len(await self.read())
+                if stale > limit:
+                    raise TransferFailed(f"over {limit} stale bytes, and no end of them")
+        self.rest()
+        return stale
+
+    async def write(self, data: bytes) -> None:
+        if self._inbox.failure is not None:
+            raise self._inbox.failure
+        upload = _Upload(data, self._loop.create_future())
+        with self._turn:
+            self._upload = upload
+            self._turn.notify_all()
+        try:
+            await upload.done
+        except asyncio.CancelledError:
+            upload.stopped = True
+            self._inbox.fail(TransferFailed("a write was given up in the middle"))
+            raise
+
+    async def reset(self) -> None:
+        await self._quiesce()
+        await self._loop.run_in_executor(self._control, self._io.recover)
+        self._inbox.revive()
+        with self._turn:
+            self._waiting_bytes = 0
+            self._wanted = self._held = False
+            self._turn.notify_all()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        with contextlib.suppress(UsbError):
+            await self._quiesce()
+        with self._turn:
+            self._closed = True
+            self._turn.notify_all()
+        self._inbox.fail(TransferFailed("the interface was released"))
+        with contextlib.suppress(UsbError):
+            await self._loop.run_in_executor(self._control, self._io.release)
+
+    def _tell(self, *, wanted: bool) -> None:
+        with self._turn:
+            self._wanted = wanted
+            self._turn.notify_all()
+
+    async def _quiesce(self) -> None:
+        """Both threads out of their transfers and kept there."""
+        with self._turn:
+            self._held = True
+            if self._upload is not None:
+                self._upload.stopped = True
+            self._stopped.clear()
+            if not self._busy:
+                self._stopped.set()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._stopped.wait()
+        except TimeoutError as exc:
+            raise TransferTimeout(f"a transfer could not be stopped in {STOP_S:.0f} s") from exc
+        if self._upload is not None:  # it came while we held the threads
+            _settle(self._upload.done, TransferFailed("a write was stopped before it began"))
+            self._upload = None
+
+    # --- called in the threads
+
+    def _read_thread(self) -> None:
+        buffer = array("B", bytes(self._transfer_bytes))
+        view = memoryview(buffer)
+        while self._enter(lambda: self._wanted and self._waiting_bytes < self._window):
+            try:
+                count = self._io.read_into(buffer, self._slice_s)
+            except UsbError as exc:
+                self._fail(exc)
+            else:
+                if count:
+                    self._arrived(bytes(view[:count]))
+            finally:
+                self._leave()
+
+    def _write_thread(self) -> None:
+        while self._enter(lambda: self._upload is not None):
+            upload = self._upload
+            assert upload is not None
+            try:
+                self._push(upload)
+            except UsbError as exc:
+                self._fail(exc)
+                self._post(_settle, upload.done, exc)
+            else:
+                self._post(_settle, upload.done, None)
+            finally:
+                with self._turn:
+                    self._upload = None
+                self._leave()
+
+    def _push(self, upload: _Upload) -> None:
+        sent = 0
+        while sent < len(upload.data):
+            if upload.stopped:
+                raise TransferFailed(f"a write was stopped after {sent} bytes")
+            part = upload.data[sent : sent + self._transfer_bytes] if sent else upload.data
+            sent += self._io.write(part[: self._transfer_bytes], self._slice_s)
+
+    def _enter(self, ready: Callable[[], bool]) -> bool:
+        """Wait for work; False at the end of the thread."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._closed or (not self._held and ready()))
+            if self._closed:
+                return False
+            self._busy += 1
+            return True
+
+    def _leave(self) -> None:
+        with self._turn:
+            self._busy -= 1
+            if self._held and not self._busy:
+                self._post(self._stopped.set)  # after all they posted before
+
+    def _arrived(self, data: bytes) -> None:
+        with self._turn:
+            self._waiting_bytes += len(data)
+        self._post(self._inbox.put, data)
+
+    def _fail(self, failure: UsbError) -> None:
+        with self._turn:
+            self._wanted = False
+        self._post(self._inbox.fail, failure)
+
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def _settle(done: asyncio.Future[None], failure: UsbError | None) -> None:
+    if done.done():
+        return  # its writer was cancelled
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)

@@ -1,0 +1,292 @@
+"""An open device: its strings, its configuration, and claims of its interfaces.
+
+Knows the order in which real devices want to be handled, through the blocking
+calls of a `Handle`; never pyusb. Control transfers run in the device's own
+thread, so a device that does not answer keeps nobody else waiting.
+
+SET_CONFIGURATION detaches the drivers of every interface, also of mass
+storage: it is sent only when the wanted configuration is not the active one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ippusbd.errors import NotUsable, TransferFailed, UsbError
+from ippusbd.model import DeviceFacts, InterfaceInfo
+from ippusbd.usbio.bulk_threads import ThreadChannel
+from ippusbd.usbio.ports import Channel
+from ippusbd.usbio.strings import decode_languages, decode_string
+from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
+from ippusbd.wire.sanitize import printable
+
+log = logging.getLogger("ippusbd.usb")
+T = TypeVar("T")
+
+CONTROL_S = 2.0
+SETTLE_S = 0.25  # what some printers need after a real change of configuration
+STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
+SYSFS = Path("/sys/bus/usb/devices")
+
+_GET_DESCRIPTOR, _DEVICE, _CONFIGURATION, _STRING = 0x06, 0x01, 0x02, 0x03
+_GET_DEVICE_ID, _SOFT_RESET = 0, 2
+_CLASS_IN, _CLASS_OUT_OTHER, _CLASS_OUT_INTERFACE = 0xA1, 0x23, 0x21
+
+
+class Handle(Protocol):
+    """Blocking calls of an open device; they raise our errors."""
+
+    @property
+    def strings(self) -> tuple[int, int, int]: ...
+    def close(self) -> None: ...
+    def control_in(
+        self, request_type: int, request: int, value: int, index: int, length: int, timeout_s: float
+    ) -> bytes: ...
+    def control_out(
+        self, request_type: int, request: int, value: int, index: int, timeout_s: float
+    ) -> None: ...
+    def configuration(self) -> int: ...
+    def set_configuration(self, value: int) -> None: ...
+    def claim(self, interface: int) -> None: ...
+    def release(self, interface: int) -> None: ...
+    def set_alternate(self, interface: int, alternate: int) -> None: ...
+    def driver_active(self, interface: int) -> bool: ...
+    def detach_driver(self, interface: int) -> None: ...
+    def attach_driver(self, interface: int) -> None: ...
+    def clear_halt(self, endpoint: int) -> None: ...
+    def reset(self) -> None: ...
+    def bulk_in(
+        self, endpoint: int, interface: int, buffer: array[int], timeout_s: float
+    ) -> int: ...
+    def bulk_out(self, endpoint: int, interface: int, data: bytes, timeout_s: float) -> int: ...
+
+
+class ClaimedInterface:
+    """One interface that is ours, until `release`; a `BulkIo`. Blocks."""
+
+    def __init__(self, handle: Handle, info: InterfaceInfo) -> None:
+        self._handle = handle
+        self._info = info
+        self._reattach = handle.driver_active(info.number)
+        if self._reattach:
+            handle.detach_driver(info.number)
+        try:
+            handle.claim(info.number)
+            handle.set_alternate(info.number, info.alternate)
+        except UsbError:
+            self._give_back()
+            raise
+
+    def read_into(self, buffer: array[int], timeout_s: float) -> int:
+        return self._handle.bulk_in(self._info.bulk_in, self._info.number, buffer, timeout_s)
+
+    def write(self, data: bytes, timeout_s: float) -> int:
+        return self._handle.bulk_out(self._info.bulk_out, self._info.number, data, timeout_s)
+
+    def recover(self) -> None:
+        for endpoint in (self._info.bulk_out, self._info.bulk_in):
+            self._handle.clear_halt(endpoint)
+        self._handle.set_alternate(self._info.number, self._info.alternate)
+
+    def release(self) -> None:
+        # Vendor drivers and usblp expect the interface in its legacy setting.
+        with contextlib.suppress(UsbError):
+            self._handle.set_alternate(self._info.number, 0)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        with contextlib.suppress(UsbError):  # not claimed, or gone
+            self._handle.release(self._info.number)
+        if self._reattach:
+            with contextlib.suppress(UsbError):
+                self._handle.attach_driver(self._info.number)
+
+
+class OpenDevice:
+    """`UsbDevice` over a `Handle`. Made by `prepare`."""
+
+    def __init__(self, handle: Handle, facts: DeviceFacts, *, transfer_bytes: int) -> None:
+        self._handle = handle
+        self._facts = facts
+        self._interfaces: tuple[InterfaceInfo, ...] = ()
+        self._channels: dict[int, Channel] = {}
+        self._transfer_bytes = transfer_bytes
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=f"usb-control-{facts.address}"
+        )
+        self._closed = False
+
+    @classmethod
+    async def prepare(
+        cls, handle: Handle, facts: DeviceFacts, *, transfer_bytes: int
+    ) -> OpenDevice:
+        """Read what the device says of itself, and set its configuration if it must be."""
+        device = cls(handle, facts, transfer_bytes=transfer_bytes)
+        try:
+            await device._run(device._introduce)
+        except BaseException:
+            await device.close()
+            raise
+        return device
+
+    @property
+    def facts(self) -> DeviceFacts:
+        return self._facts
+
+    @property
+    def interfaces(self) -> tuple[InterfaceInfo, ...]:
+        return self._interfaces
+
+    async def claim(self, info: InterfaceInfo) -> Channel:
+        claimed = await self._run(partial(ClaimedInterface, self._handle, info))
+        channel = self._channel(info, claimed)
+        self._channels[info.number] = channel
+        return channel
+
+    def _channel(self, info: InterfaceInfo, claimed: ClaimedInterface) -> Channel:
+        return ThreadChannel(
+            info.number, claimed, self._thread, transfer_bytes=self._transfer_bytes
+        )
+
+    async def release(self, channel: Channel) -> None:
+        await channel.close()
+        self._channels.pop(channel.number, None)
+
+    async def soft_reset(self, info: InterfaceInfo, *, recipient_other: bool = False) -> None:
+        recipient = _CLASS_OUT_OTHER if recipient_other else _CLASS_OUT_INTERFACE
+        await self._run(
+            partial(self._handle.control_out, recipient, _SOFT_RESET, 0, info.number, CONTROL_S)
+        )
+
+    async def reset(self) -> None:
+        await self._run(self._handle.reset)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for channel in list(self._channels.values()):
+            await self.release(channel)
+        with contextlib.suppress(UsbError):
+            await self._run(self._handle.close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    # --- in the device's thread
+
+    def _introduce(self) -> None:
+        device, configurations = self._descriptors()
+        active = self._active_configuration(configurations)
+        self._interfaces = usable_interfaces(device, configurations, active=active)
+        if not self._interfaces:
+            raise NotUsable("no interface speaks IPP over USB (7/1/4)")
+        self._configure(self._interfaces[0].configuration, active, configurations)
+        self._facts = replace(self._facts, **self._strings(), device_id=self._device_id())
+
+    def _descriptors(self) -> tuple[bytes, list[bytes]]:
+        device = self._descriptor(_DEVICE, 0, 18)
+        if len(device) < 18:
+            raise TransferFailed(f"a device descriptor of {len(device)} bytes")
+        return device, [self._configuration_descriptor(i) for i in range(device[17])]
+
+    def _configuration_descriptor(self, index: int) -> bytes:
+        head = self._descriptor(_CONFIGURATION, index, 9)
+        length = int.from_bytes(head[2:4], "little")
+        return self._descriptor(_CONFIGURATION, index, max(length, 9))
+
+    def _descriptor(self, kind: int, index: int, length: int, language: int = 0) -> bytes:
+        return self._handle.control_in(
+            0x80, _GET_DESCRIPTOR, kind << 8 | index, language, length, CONTROL_S
+        )
+
+    def _active_configuration(self, configurations: Sequence[bytes]) -> int | None:
+        """The configuration in use; HP M406 reports one that does not exist."""
+        values = [c[5] for c in configurations if len(c) > 5]
+        try:
+            value = self._handle.configuration()
+        except UsbError as exc:
+            log.debug("cannot ask for the configuration: %s", exc)
+            value = 0
+        if value in values:
+            return value
+        return values[0] if len(values) == 1 and value else None
+
+    def _configure(self, wanted: int, active: int | None, configurations: Sequence[bytes]) -> None:
+        if wanted == active:
+            return
+        log.info("set configuration %d (was %s)", wanted, active or "none")
+        others = [n for n in _interface_numbers(configurations) if self._handle.driver_active(n)]
+        for number in others:
+            with contextlib.suppress(UsbError):
+                self._handle.detach_driver(number)
+        self._handle.set_configuration(wanted)
+        time.sleep(SETTLE_S)
+        ours = {info.number for info in self._interfaces}
+        for number in set(others) - ours:
+            with contextlib.suppress(UsbError):  # the kernel was faster, or knows none
+                self._handle.attach_driver(number)
+
+    def _strings(self) -> dict[str, str]:
+        names = ("manufacturer", "product", "serial")
+        return {
+            name: self._string(index) or self._sysfs(name) if index else ""
+            for name, index in zip(names, self._handle.strings, strict=True)
+        }
+
+    def _string(self, index: int) -> str:
+        for _ in range(STRING_TRIES):
+            with contextlib.suppress(UsbError):
+                language = decode_languages(self._descriptor(_STRING, 0, 255))
+                text = decode_string(self._descriptor(_STRING, index, 255, language))
+                if text:
+                    return printable(text, 126)
+        return ""
+
+    def _sysfs(self, name: str) -> str:
+        """What the kernel read when the device was plugged in."""
+        path = self._facts.address.port_path
+        if not path:
+            return ""
+        with contextlib.suppress(OSError):
+            text = (SYSFS / path / name).read_text(encoding="utf-8", errors="replace")
+            return printable(text.strip(), 126)
+        return ""
+
+    def _device_id(self) -> str:
+        first = self._interfaces[0]
+        with contextlib.suppress(UsbError):
+            # USB printer class 1.1, 4.2.1: interface in the high byte, alternate setting in the low
+            raw = self._handle.control_in(
+                _CLASS_IN,
+                _GET_DEVICE_ID,
+                0,
+                first.number << 8 | first.alternate,
+                1024,
+                CONTROL_S,
+            )
+            return parse_device_id(raw)
+        return ""
+
+
+def _interface_numbers(configurations: Sequence[bytes]) -> list[int]:
+    """bInterfaceNumber of every interface descriptor."""
+    numbers: set[int] = set()
+    for raw in configurations:
+        at = 0
+        while at + 9 <= len(raw) and raw[at] >= 2:
+            if raw[at + 1] == 0x04:
+                numbers.add(raw[at + 2])
+            at += raw[at]
+    return sorted(numbers)

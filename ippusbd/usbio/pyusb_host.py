@@ -1,0 +1,263 @@
+"""USB devices through pyusb: the only module that imports it.
+
+Everything goes through pyusb's backend interface (`usb.backend.IBackend`), so
+that libusb and the virtual printer are the same to us. pyusb's `Device` is not
+used: it claims interfaces again behind our back when a read follows a release.
+
+Every call blocks, and runs in the device's own thread; exceptions of pyusb
+end here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import usb.backend
+import usb.core
+
+from ippusbd.errors import (
+    AccessDenied,
+    DeviceBusy,
+    DeviceGone,
+    EndpointHalted,
+    NotUsable,
+    TransferFailed,
+    TransferTimeout,
+    UsbError,
+)
+from ippusbd.model import BusAddress, DeviceFacts, UsbId
+from ippusbd.usbio.device import OpenDevice
+
+T = TypeVar("T")
+
+_BY_ERRNO: dict[int, type[UsbError]] = {
+    errno.ENODEV: DeviceGone,
+    errno.ESHUTDOWN: DeviceGone,
+    errno.EPIPE: EndpointHalted,
+    errno.EBUSY: DeviceBusy,
+    errno.EACCES: AccessDenied,
+    errno.EPERM: AccessDenied,
+    errno.ETIMEDOUT: TransferTimeout,
+}
+
+
+class NoLibrary(NotUsable):
+    """libusb is missing."""
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """pyusb's exceptions as ours, with what we were doing."""
+    try:
+        yield
+    except usb.core.USBError as exc:
+        raise _BY_ERRNO.get(exc.errno or 0, TransferFailed)(f"{doing}: {exc}") from exc
+
+
+class PyusbHandle:
+    """An open device as blocking calls that raise our errors; any thread may call."""
+
+    def __init__(self, backend: usb.backend.IBackend, reference: Any, descriptor: Any) -> None:
+        self._backend = backend
+        self._reference = reference
+        self._descriptor = descriptor
+        with translated("open"):
+            self._handle = backend.open_device(reference)
+
+    def close(self) -> None:
+        with translated("close"):
+            self._backend.close_device(self._handle)
+
+    @property
+    def strings(self) -> tuple[int, int, int]:
+        """Indexes of the manufacturer, product and serial number strings; 0: none."""
+        d = self._descriptor
+        return d.iManufacturer, d.iProduct, d.iSerialNumber
+
+    def control_in(
+        self, request_type: int, request: int, value: int, index: int, length: int, timeout_s: float
+    ) -> bytes:
+        buffer = array("B", bytes(length))
+        with translated(f"control request {request:#04x}"):
+            count = self._backend.ctrl_transfer(
+                self._handle, request_type, request, value, index, buffer, round(timeout_s * 1000)
+            )
+        return buffer[:count].tobytes()
+
+    def control_out(
+        self, request_type: int, request: int, value: int, index: int, timeout_s: float
+    ) -> None:
+        with translated(f"control request {request:#04x}"):
+            self._backend.ctrl_transfer(
+                self._handle,
+                request_type,
+                request,
+                value,
+                index,
+                array("B"),
+                round(timeout_s * 1000),
+            )
+
+    def configuration(self) -> int:
+        with translated("ask for the configuration"):
+            return int(self._backend.get_configuration(self._handle))
+
+    def set_configuration(self, value: int) -> None:
+        with translated(f"set configuration {value}"):
+            self._backend.set_configuration(self._handle, value)
+
+    def claim(self, interface: int) -> None:
+        with translated(f"claim interface {interface}"):
+            self._backend.claim_interface(self._handle, interface)
+
+    def release(self, interface: int) -> None:
+        with translated(f"release interface {interface}"):
+            self._backend.release_interface(self._handle, interface)
+
+    def set_alternate(self, interface: int, alternate: int) -> None:
+        with translated(f"set interface {interface} to alternate setting {alternate}"):
+            self._backend.set_interface_altsetting(self._handle, interface, alternate)
+
+    def driver_active(self, interface: int) -> bool:
+        try:
+            return bool(self._backend.is_kernel_driver_active(self._handle, interface))
+        except (usb.core.USBError, NotImplementedError):
+            return False  # a platform without kernel drivers, or a device that just left
+
+    def detach_driver(self, interface: int) -> None:
+        with translated(f"detach the kernel driver of interface {interface}"):
+            self._backend.detach_kernel_driver(self._handle, interface)
+
+    def attach_driver(self, interface: int) -> None:
+        with translated(f"reattach the kernel driver of interface {interface}"):
+            self._backend.attach_kernel_driver(self._handle, interface)
+
+    def clear_halt(self, endpoint: int) -> None:
+        with translated(f"clear the halt of endpoint {endpoint:#04x}"):
+            self._backend.clear_halt(self._handle, endpoint)
+
+    def reset(self) -> None:
+        with translated("reset"):
+            self._backend.reset_device(self._handle)
+
+    def bulk_in(self, endpoint: int, interface: int, buffer: array[int], timeout_s: float) -> int:
+        with translated("bulk IN"):
+            try:
+                return int(
+                    self._backend.bulk_read(
+                        self._handle, endpoint, interface, buffer, round(timeout_s * 1000)
+                    )
+                )
+            except usb.core.USBTimeoutError:
+                return 0
+
+    def bulk_out(self, endpoint: int, interface: int, data: bytes, timeout_s: float) -> int:
+        with translated("bulk OUT"):
+            try:
+                return int(
+                    self._backend.bulk_write(
+                        self._handle,
+                        endpoint,
+                        interface,
+                        array("B", data),
+                        round(timeout_s * 1000),
+                    )
+                )
+            except usb.core.USBTimeoutError:
+                return 0
+
+
+class PyusbHost:
+    """`UsbHost` over one pyusb backend; None: libusb."""
+
+    def __init__(
+        self, backend: usb.backend.IBackend | None = None, *, transfer_bytes: int = 262_144
+    ) -> None:
+        self._backend = backend
+        self._transfer_bytes = transfer_bytes
+        # Enumeration asks libusb, which talks to udev and sysfs: not in the loop.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usb-host")
+
+    async def enumerate(self) -> list[DeviceFacts]:
+        return [facts for facts, reason in await self.survey() if not reason]
+
+    async def survey(self) -> list[tuple[DeviceFacts, str]]:
+        """Every printer class device, and why it is not usable; "": it is."""
+        return await self._run(lambda: [(_facts(d), reason) for _, d, reason in self._printers()])
+
+    async def open(self, facts: DeviceFacts) -> OpenDevice:
+        handle = await self._run(partial(self._open, facts))
+        return await OpenDevice.prepare(handle, facts, transfer_bytes=self._transfer_bytes)
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _open(self, facts: DeviceFacts) -> PyusbHandle:
+        for reference, descriptor, _ in self._printers():
+            if _facts(descriptor).address == facts.address:
+                return PyusbHandle(self._library(), reference, descriptor)
+        raise DeviceGone(f"no printer at {facts.address} any more")
+
+    def _library(self) -> usb.backend.IBackend:
+        if self._backend is None:
+            import usb.backend.libusb1
+
+            self._backend = usb.backend.libusb1.get_backend()
+            if self._backend is None:
+                raise NoLibrary(
+                    "libusb-1.0 is not installed; on Debian: apt-get install libusb-1.0-0"
+                )
+        return self._backend
+
+    def _printers(self) -> Iterator[tuple[Any, Any, str]]:
+        backend = self._library()
+        for reference in backend.enumerate_devices():
+            try:
+                descriptor = backend.get_device_descriptor(reference)
+                classes = set(_classes(backend, reference, descriptor))
+            except usb.core.USBError:
+                continue  # it left while we looked
+            if (7, 1, 4) in classes or (descriptor.idVendor == 0x03F0 and (255, 9, 1) in classes):
+                yield reference, descriptor, ""
+            elif any(triple[:2] == (7, 1) for triple in classes):
+                yield (
+                    reference,
+                    descriptor,
+                    "a USB printer without IPP over USB: no 7/1/4 interface",
+                )
+
+
+def _classes(
+    backend: usb.backend.IBackend, reference: Any, descriptor: Any
+) -> Iterator[tuple[int, int, int]]:
+    """Class triples of all interfaces, as descriptors cached by the kernel tell."""
+    for index in range(descriptor.bNumConfigurations):
+        configuration = backend.get_configuration_descriptor(reference, index)
+        for number in range(configuration.bNumInterfaces):
+            alternate = 0
+            while True:
+                try:
+                    i = backend.get_interface_descriptor(reference, number, alternate, index)
+                except IndexError:
+                    break
+                yield i.bInterfaceClass, i.bInterfaceSubClass, i.bInterfaceProtocol
+                alternate += 1
+
+
+def _facts(descriptor: Any) -> DeviceFacts:
+    ports = tuple(descriptor.port_numbers or ())
+    path = f"{descriptor.bus}-{'.'.join(map(str, ports))}" if ports else ""
+    return DeviceFacts(
+        usb_id=UsbId(descriptor.idVendor, descriptor.idProduct),
+        address=BusAddress(descriptor.bus or 0, descriptor.address or 0, path),
+    )

@@ -1,0 +1,277 @@
+"""Leases: one exchange at a time per interface, and none is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from support.fake_channel import FakeChannel
+
+from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFailed
+from ippusbd.usbio.pool import InterfacePool, Lane, Lease
+
+
+class Debt:
+    """An answer that ends when the test says so."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.end = asyncio.Event()
+        self.failure = failure
+        self.settling = False
+
+    async def settle(self, quiet_s: float) -> None:
+        self.settling = True
+        if self.failure is not None:
+            raise self.failure
+        await self.end.wait()
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 -- a step of the loop
+            await asyncio.sleep(0)
+
+
+async def leave_early(pool: InterfacePool, debt: Debt) -> None:
+    async with pool.lease(wait_s=1) as lease:
+        lease.owed = debt
+
+
+async def test_an_interface_serves_one_lease_at_a_time():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with pool.lease(wait_s=1):
+        with pytest.raises(NoInterface):
+            async with pool.lease(wait_s=0.01):
+                pass
+    async with pool.lease(wait_s=0.01) as lease:
+        assert lease.channel.number == 0
+    await pool.close()
+
+
+async def test_waiters_are_served_in_the_order_of_their_coming():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    served: list[int] = []
+
+    async def client(n: int) -> None:
+        async with pool.lease(wait_s=5):
+            served.append(n)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1):
+        for n in range(5):
+            group.create_task(client(n))
+            await until(lambda n=n: pool.status().waiting == n + 1)
+    assert served == [0, 1, 2, 3, 4]
+    await pool.close()
+
+
+async def test_long_requests_leave_one_interface_to_short_ones():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(3)], drain_s=1)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(pool.lease(wait_s=1, lane=Lane.LONG))
+        with pytest.raises(NoInterface):
+            async with pool.lease(wait_s=0.01, lane=Lane.LONG):
+                pass
+        async with pool.lease(wait_s=0.01, lane=Lane.SHORT) as lease:
+            assert lease.channel.number == 2
+    await pool.close()
+
+
+async def test_a_waiting_long_request_holds_up_no_short_one():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    async with pool.lease(wait_s=1, lane=Lane.LONG):
+        waiting = asyncio.create_task(_hold(pool, Lane.LONG))
+        await until(lambda: pool.status().waiting == 1)
+        async with pool.lease(wait_s=0.01, lane=Lane.SHORT):
+            assert not waiting.done()
+    await waiting
+    await pool.close()
+
+
+async def _hold(pool: InterfacePool, lane: Lane) -> None:
+    async with pool.lease(wait_s=5, lane=lane):
+        pass
+
+
+async def test_a_single_interface_serves_long_requests_too():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with pool.lease(wait_s=0.01, lane=Lane.LONG) as lease:
+        assert isinstance(lease, Lease)
+    await pool.close()
+
+
+async def test_what_a_client_left_is_settled_before_the_next_gets_the_interface():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    debt = Debt()
+    await leave_early(pool, debt)
+    next_client = asyncio.create_task(_hold(pool, Lane.SHORT))
+    await until(lambda: debt.settling)
+    assert not next_client.done()
+    assert pool.status().draining == 1
+
+    debt.end.set()
+    await next_client
+    assert pool.settled == 1
+    await pool.close()
+
+
+async def test_a_cancelled_client_passes_its_interface_on_without_waiting():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    entered = asyncio.Event()
+
+    async def client() -> None:
+        async with pool.lease(wait_s=1):
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(client())
+    await entered.wait()
+    task.cancel()
+    async with pool.lease(wait_s=1):
+        assert task.done()
+    await pool.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_an_interface_granted_to_a_client_that_just_left_goes_on(steps: int):
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(pool.lease(wait_s=1))
+        waiter = asyncio.create_task(_hold(pool, Lane.SHORT))
+        await until(lambda: pool.status().waiting == 1)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    async with pool.lease(wait_s=0.1):
+        assert pool.status().in_use == 1
+    await pool.close()
+
+
+async def test_a_grant_and_a_time_out_in_the_same_step_lose_no_interface():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    for _ in range(50):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(pool.lease(wait_s=1))
+            waiter = asyncio.create_task(_try(pool, 0.001))
+            await asyncio.sleep(0.001)
+        await waiter
+        async with pool.lease(wait_s=0.1):
+            assert pool.status().in_use == 1
+    await pool.close()
+
+
+async def _try(pool: InterfacePool, wait_s: float) -> bool:
+    try:
+        async with pool.lease(wait_s=wait_s):
+            return True
+    except NoInterface:
+        return False
+
+
+async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=0.001)
+    await leave_early(pool, Debt())
+    async with pool.lease(wait_s=5):
+        assert channel.resets == 1
+    assert pool.recovered == 1
+    await pool.close()
+
+
+@pytest.mark.parametrize("failure", [TransferFailed("x"), PrinterSilent("y")])
+async def test_a_failed_drain_is_recovered_from(failure: Exception):
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=1)
+    await leave_early(pool, Debt(failure))
+    async with pool.lease(wait_s=5):
+        assert channel.resets == 1
+    await pool.close()
+
+
+async def test_an_interface_that_cannot_be_recovered_is_marked_and_told():
+    bad, good = FakeChannel(number=0), FakeChannel(number=1)
+    bad.reset_failure = TransferFailed("no")
+    told: list[int] = []
+    pool = InterfacePool(
+        [bad, good], drain_s=1, on_broken=lambda channel, _: told.append(channel.number)
+    )
+    await leave_early(pool, Debt(TransferFailed("x")))
+    await until(lambda: told == [0])
+    assert pool.status().broken == 1
+
+    async with pool.lease(wait_s=1, lane=Lane.LONG) as lease:  # the only one left serves all
+        assert lease.channel is good
+
+    bad.reset_failure = None
+    assert await pool.mend() == 1
+    assert pool.status().broken == 0
+    await pool.close()
+
+
+async def test_the_end_of_the_last_interface_is_the_end_of_the_pool():
+    channel = FakeChannel()
+    channel.reset_failure = TransferFailed("no")
+    pool = InterfacePool([channel], drain_s=1)
+    await leave_early(pool, Debt(TransferFailed("x")))
+    assert isinstance(await pool.gone(), NoInterface)
+    with pytest.raises(NoInterface):
+        async with pool.lease(wait_s=1):
+            pass
+    await pool.close()
+
+
+async def test_an_unplug_wakes_all_who_wait_and_refuses_all_who_come():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with pool.lease(wait_s=1):
+        waiting = asyncio.create_task(_hold(pool, Lane.SHORT))
+        await until(lambda: pool.status().waiting == 1)
+        pool.abandon(DeviceGone("unplugged"))
+        with pytest.raises(DeviceGone):
+            await waiting
+    with pytest.raises(DeviceGone):
+        async with pool.lease(wait_s=1):
+            pass
+    assert pool.is_gone
+    await pool.close()
+
+
+async def test_a_device_that_vanishes_while_draining_ends_the_pool():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    await leave_early(pool, Debt(DeviceGone("unplugged")))
+    assert isinstance(await pool.gone(), DeviceGone)
+    await pool.close()
+
+
+async def test_join_waits_for_what_is_in_flight_but_not_for_ever():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(pool.lease(wait_s=1))
+        await pool.join(grace_s=0.01)
+        joining = asyncio.create_task(pool.join(grace_s=5))
+        await asyncio.sleep(0)
+        assert not joining.done()
+    await joining
+    assert pool.idle
+    await pool.close()
+
+
+async def test_closing_stops_draining():
+    pool = InterfacePool([FakeChannel()], drain_s=100)
+    debt = Debt()
+    await leave_early(pool, debt)
+    await until(lambda: debt.settling)
+    await pool.close()
+    assert pool.is_gone
+
+
+async def test_a_lease_knows_that_others_wait():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with pool.lease(wait_s=1) as lease:
+        assert not lease.contended
+        waiting = asyncio.create_task(_hold(pool, Lane.SHORT))
+        await until(lambda: pool.status().waiting == 1)
+        assert lease.contended
+    await waiting
+    await pool.close()
