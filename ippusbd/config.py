@@ -1,0 +1,237 @@
+"""What an administrator can set: one frozen value, checked once, passed down.
+
+Each field below is one key of the file, in the section its name says; the
+default file with every key explained is packaging/ippusbd.conf, and a test
+holds the two together. A `Config` that exists is right: keys known, types
+and ranges as declared, settings that depend on each other in agreement.
+
+Knows TOML and environment variables; opens no file but the one it is given.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Final
+
+from ippusbd.errors import ConfigError
+from ippusbd.tables import (
+    Check,
+    Known,
+    checked,
+    directory,
+    integer,
+    known_keys,
+    list_of,
+    one_of,
+    seconds,
+    setting,
+    table_of,
+    text,
+    unknown,
+)
+from ippusbd.toml_lines import key_lines, line_of
+
+AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
+LEVELS: Final = ("debug", "info", "warning", "error")
+SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
+MAX_FILE_BYTES: Final = 1 << 20
+
+
+def _loopback(kind: type[IPv4Address] | type[IPv6Address]) -> Check:
+    """An address literal of this machine alone; empty switches the family off."""
+
+    def check(value: object) -> str:
+        try:
+            address = ip_address(value) if isinstance(value, str) and value else None
+        except ValueError:
+            address = None
+        if value == "":
+            return ""
+        if not isinstance(address, kind) or not address.is_loopback:
+            raise ValueError(f"must be an {kind.__name__[:4]} loopback address or empty")
+        return str(address)
+
+    return check
+
+
+def _usb_id(value: object) -> str:
+    """`VID:PID` in hexadecimal, given back as four lower-case digits each."""
+    vendor, _, product = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not all(0 < len(part) <= 4 and part.isalnum() for part in (vendor, product)):
+        raise ValueError('must be USB ids like "03f0:1234"')
+    try:
+        return f"{int(vendor, 16):04x}:{int(product, 16):04x}"
+    except ValueError:
+        raise ValueError('must be USB ids like "03f0:1234"') from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings, with the defaults of an empty file."""
+
+    listen_ipv4: str = setting("127.0.0.1", "listen.ipv4", _loopback(IPv4Address))
+    listen_ipv6: str = setting("::1", "listen.ipv6", _loopback(IPv6Address))
+    port_min: int = setting(60000, "listen.port_min", integer(1024, 65535))
+    port_max: int = setting(65535, "listen.port_max", integer(1024, 65535))
+
+    # bytes of a request's body that are read whole before an interface is leased for it
+    small_body: int = setting(32768, "http.small_body", integer(0, 1 << 20))
+    max_clients: int = setting(512, "http.max_clients", integer(1, 65536))  # per printer
+    max_header_bytes: int = setting(65536, "http.max_header_bytes", integer(4096, 1 << 20))
+    lease_wait_s: float = setting(60.0, "http.lease_wait_s", seconds(0.1))  # then 503
+    # how long a lost client's answer may still take
+    drain_s: float = setting(30.0, "http.drain_s", seconds(0.1))
+    # a client that reads nothing for so long while others wait is let go
+    client_stall_s: float = setting(15.0, "http.client_stall_s", seconds(0.1))
+    head_timeout_s: float = setting(0.0, "http.head_timeout_s", seconds())  # 0: none
+    retry_after_s: int = setting(5, "http.retry_after_s", integer(1, 3600))
+
+    probe_s: float = setting(20.0, "printers.probe_s", seconds(0.1))
+    fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
+    # without progress for so long, another interface asks whether the printer lives
+    busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
+    retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))
+    retry_max_s: float = setting(60.0, "printers.retry_max_s", seconds(0.01))
+    resets_max: int = setting(3, "printers.resets_max", integer(0, 1000))
+    resets_window_s: float = setting(600.0, "printers.resets_window_s", seconds(1.0))
+    idle_release_s: float = setting(2.0, "printers.idle_release_s", seconds())  # 0: never
+    ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
+
+    poll_s: float = setting(2.0, "usb.poll_s", seconds(0.1))  # where there is no udev
+    transfer_bytes: int = setting(262144, "usb.transfer_bytes", integer(1024, 1 << 22))
+    channel: str = setting("auto", "usb.channel", one_of("auto", "async", "threads"))
+
+    dnssd: str = setting(
+        "auto", "dnssd.publisher", one_of("auto", "avahi", "zeroconf", "static", "off")
+    )
+    static_dir: Path | None = setting(None, "dnssd.static_dir", directory)
+
+    log_level: str = setting("info", "log.level", one_of(*LEVELS))
+    log_levels: tuple[tuple[str, str], ...] = setting(
+        (), "log.levels", table_of(AREAS, one_of(*LEVELS))
+    )
+
+    quirks_dirs: tuple[Path, ...] = setting(
+        (Path("/etc/ippusbd/quirks"),), "daemon.quirks_dirs", list_of(directory)
+    )
+    state_dir: Path | None = setting(None, "daemon.state_dir", directory)  # None: state_dir()
+    runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
+    control_group: str = setting("", "daemon.control_group", text(32))
+    grace_s: float = setting(10.0, "daemon.grace_s", seconds())
+
+
+KNOWN: Final[Mapping[str, Known]] = known_keys(Config)
+SECTIONS: Final = tuple(dict.fromkeys(key.split(".")[0] for key in KNOWN))
+
+
+def load(path: Path | None) -> Config:
+    """The configuration in `path`, or the defaults for None.
+
+    Raises ConfigError that names file, line and key.
+    """
+    if path is None:
+        return Config()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, origin: str) -> Config:
+    """The configuration in a file's bytes; `origin` names the file in errors."""
+    try:
+        document = raw.decode()
+        tables = tomllib.loads(document)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{origin}: not a TOML file: {exc}") from exc
+    lines = key_lines(document)
+    values: dict[str, object] = {}
+    for section, table in tables.items():
+        where = f"{origin}:{line_of(lines, (section,))}"
+        if section not in SECTIONS:
+            raise unknown(where, "section", section, SECTIONS)
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {section} must be a section: [{section}]")
+        for key, value in table.items():
+            where = f"{origin}:{line_of(lines, (section, key))}"
+            known = KNOWN.get(f"{section}.{key}")
+            if known is None:
+                raise unknown(where, f"key in [{section}]:", key, _keys_of(section))
+            values[known.field] = checked(where, f"[{section}] {key}", value, known.check)
+    return _in_agreement(replace(Config(), **values), origin)  # type: ignore[arg-type]
+
+
+def _keys_of(section: str) -> list[str]:
+    return [key.partition(".")[2] for key in KNOWN if key.startswith(f"{section}.")]
+
+
+def _in_agreement(config: Config, origin: str) -> Config:
+    """Refuse settings that contradict each other."""
+    wrong = [
+        (config.port_min > config.port_max, "[listen] port_min is above port_max"),
+        (not config.listen_ipv4 and not config.listen_ipv6, "[listen] both families are off"),
+        (config.retry_min_s > config.retry_max_s, "[printers] retry_min_s is above retry_max_s"),
+        (
+            config.dnssd == "static" and config.static_dir is None,
+            '[dnssd] publisher = "static" needs static_dir',
+        ),
+    ]
+    for is_wrong, message in wrong:
+        if is_wrong:
+            raise ConfigError(f"{origin}: {message}")
+    return config
+
+
+# --- where things are, for a service, a user or root
+
+
+def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
+    """The configuration file to read when none is named: a user's own, the system's, or none."""
+    candidates = [SYSTEM_FILE]
+    if uid != 0:
+        candidates.insert(0, _xdg(environ, "XDG_CONFIG_HOME", ".config") / "ippusbd/ippusbd.conf")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
+    """Where ports, names and learned quirks are kept over restarts."""
+    if config.state_dir is not None:
+        return config.state_dir
+    if by_systemd := environ.get("STATE_DIRECTORY"):
+        return Path(by_systemd.split(":")[0])
+    if uid == 0:
+        return Path("/var/lib/ippusbd")
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "ippusbd"
+
+
+def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
+    """Where sockets are, for as long as the daemon runs."""
+    if config.runtime_dir is not None:
+        return config.runtime_dir
+    if by_systemd := environ.get("RUNTIME_DIRECTORY"):
+        return Path(by_systemd.split(":")[0])
+    if uid == 0:
+        return Path("/run/ippusbd")
+    if environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
+        return Path(environ["XDG_RUNTIME_DIR"]) / "ippusbd"
+    return state_dir(config, environ, uid) / "run"  # no login session; private to the user too
+
+
+def control_socket(config: Config, environ: Mapping[str, str], uid: int) -> Path:
+    """The socket that `ippusbd status` asks."""
+    return runtime_dir(config, environ, uid) / "control.sock"
+
+
+def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
+    """A base directory; the specification says that relative ones are ignored."""
+    if environ.get(variable, "").startswith("/"):
+        return Path(environ[variable])
+    return Path(environ.get("HOME") or "/nonexistent") / below_home

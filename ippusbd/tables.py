@@ -1,0 +1,153 @@
+"""Values from TOML files, checked once, at the border.
+
+A dataclass declares each key where it declares the field: `setting()` gives
+the default, the key's name in the file and the check. What passed is typed,
+in range and needs no second look; what did not is refused by file, line and
+key, with the closest known name when a key is unknown.
+
+Knows TOML's types; never which keys exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from ippusbd.errors import ConfigError
+
+T = TypeVar("T")
+Check = Callable[[object], object]
+"""Takes TOML's value, returns ours, or raises ValueError with "must be ..."."""
+
+_KEY: Final = "key"
+_CHECK: Final = "check"
+DAY_S: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One key a file may have: the dataclass's field and the check of its value."""
+
+    field: str
+    check: Check
+
+
+def setting(default: T, key: str, check: Check) -> T:
+    """A dataclass field with its key in the file and its check."""
+    return field(default=default, metadata={_KEY: key, _CHECK: check})
+
+
+def known_keys(cls: type) -> dict[str, Known]:
+    """The keys that `cls` declares by `setting`, in their order."""
+    return {
+        f.metadata[_KEY]: Known(f.name, f.metadata[_CHECK])
+        for f in fields(cls)
+        if _KEY in f.metadata
+    }
+
+
+def checked(where: str, key: str, value: object, check: Check) -> object:
+    """`value` as `check` returns it. Raises ConfigError that names `where` and `key`."""
+    try:
+        return check(value)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {key} {exc}, not {_shown(value)}") from exc
+
+
+def unknown(where: str, what: str, name: str, known: Collection[str]) -> ConfigError:
+    """An error about a name nobody knows, with the one that was probably meant."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(sorted(known))})"
+    return ConfigError(f"{where}: unknown {what} {name}{hint}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- checks
+
+
+def boolean(value: object) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def integer(low: int, high: int) -> Check:
+    """A whole number from `low` to `high`."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def seconds(low: float = 0.0, high: float = DAY_S) -> Check:
+    """A duration; whole numbers are taken too."""
+
+    def check(value: object) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= cast(float, value) <= high:  # refuses nan and inf, too
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return float(cast(float, value))
+
+    return check
+
+
+def text(max_chars: int = 255) -> Check:
+    """A string without control characters."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or len(value) > max_chars or not value.isprintable():
+            raise ValueError(f"must be a text of at most {max_chars} printable characters")
+        return value
+
+    return check
+
+
+def one_of(*names: str) -> Check:
+    """One of a few words."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError("must be one of " + ", ".join(f'"{name}"' for name in names))
+        return value
+
+    return check
+
+
+def directory(value: object) -> Path:
+    """An absolute path; whether it is there is not asked here."""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("must be an absolute path")
+    return Path(value)
+
+
+def list_of(check: Check) -> Check:
+    """An array, each value of which passes `check`."""
+
+    def check_all(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise ValueError("must be a list")
+        return tuple(check(item) for item in value)
+
+    return check_all
+
+
+def table_of(names: Collection[str], check: Check) -> Check:
+    """A table with keys out of `names`, as pairs; each value passes `check`."""
+
+    def check_all(value: object) -> tuple[tuple[str, object], ...]:
+        if not isinstance(value, dict) or not set(value) <= set(names):
+            raise ValueError("must be a table with keys out of " + ", ".join(names))
+        return tuple((name, check(item)) for name, item in value.items())
+
+    return check_all
