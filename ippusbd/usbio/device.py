@@ -20,11 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ippusbd.errors import NotUsable, TransferFailed, UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
+from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
+from ippusbd.usbio.libusb import Libusb
 from ippusbd.usbio.ports import Channel
 from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
@@ -33,6 +35,7 @@ from ippusbd.wire.sanitize import printable
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
+ASYNC_BYTES = 65_536  # with several in flight larger transfers gain nothing
 CONTROL_S = 2.0
 SETTLE_S = 0.25  # what some printers need after a real change of configuration
 STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
@@ -46,6 +49,8 @@ _CLASS_IN, _CLASS_OUT_OTHER, _CLASS_OUT_INTERFACE = 0xA1, 0x23, 0x21
 class Handle(Protocol):
     """Blocking calls of an open device; they raise our errors."""
 
+    @property
+    def pointer(self) -> Any: ...
     @property
     def strings(self) -> tuple[int, int, int]: ...
     def close(self) -> None: ...
@@ -115,12 +120,15 @@ class ClaimedInterface:
 class OpenDevice:
     """`UsbDevice` over a `Handle`. Made by `prepare`."""
 
-    def __init__(self, handle: Handle, facts: DeviceFacts, *, transfer_bytes: int) -> None:
+    def __init__(
+        self, handle: Handle, facts: DeviceFacts, *, transfer_bytes: int, libusb: Libusb | None
+    ) -> None:
         self._handle = handle
         self._facts = facts
         self._interfaces: tuple[InterfaceInfo, ...] = ()
         self._channels: dict[int, Channel] = {}
         self._transfer_bytes = transfer_bytes
+        self._libusb = libusb
         self._thread = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix=f"usb-control-{facts.address}"
         )
@@ -128,10 +136,15 @@ class OpenDevice:
 
     @classmethod
     async def prepare(
-        cls, handle: Handle, facts: DeviceFacts, *, transfer_bytes: int
+        cls,
+        handle: Handle,
+        facts: DeviceFacts,
+        *,
+        transfer_bytes: int,
+        libusb: Libusb | None = None,
     ) -> OpenDevice:
         """Read what the device says of itself, and set its configuration if it must be."""
-        device = cls(handle, facts, transfer_bytes=transfer_bytes)
+        device = cls(handle, facts, transfer_bytes=transfer_bytes, libusb=libusb)
         try:
             await device._run(device._introduce)
         except BaseException:
@@ -154,6 +167,17 @@ class OpenDevice:
         return channel
 
     def _channel(self, info: InterfaceInfo, claimed: ClaimedInterface) -> Channel:
+        if self._libusb is not None:
+            return AsyncChannel(
+                info.number,
+                claimed,
+                self._thread,
+                self._libusb,
+                self._handle.pointer,
+                endpoint_in=info.bulk_in,
+                endpoint_out=info.bulk_out,
+                transfer_bytes=min(self._transfer_bytes, ASYNC_BYTES),
+            )
         return ThreadChannel(
             info.number, claimed, self._thread, transfer_bytes=self._transfer_bytes
         )
@@ -193,7 +217,14 @@ class OpenDevice:
         if not self._interfaces:
             raise NotUsable("no interface speaks IPP over USB (7/1/4)")
         self._configure(self._interfaces[0].configuration, active, configurations)
-        self._facts = replace(self._facts, **self._strings(), device_id=self._device_id())
+        manufacturer, product, serial = self._strings()
+        self._facts = replace(
+            self._facts,
+            manufacturer=manufacturer,
+            product=product,
+            serial=serial,
+            device_id=self._device_id(),
+        )
 
     def _descriptors(self) -> tuple[bytes, list[bytes]]:
         device = self._descriptor(_DEVICE, 0, 18)
@@ -238,12 +269,17 @@ class OpenDevice:
             with contextlib.suppress(UsbError):  # the kernel was faster, or knows none
                 self._handle.attach_driver(number)
 
-    def _strings(self) -> dict[str, str]:
-        names = ("manufacturer", "product", "serial")
-        return {
-            name: self._string(index) or self._sysfs(name) if index else ""
-            for name, index in zip(names, self._handle.strings, strict=True)
-        }
+    def _strings(self) -> tuple[str, str, str]:
+        """Manufacturer, product, serial number."""
+        manufacturer, product, serial = self._handle.strings
+        return (
+            self._text(manufacturer, "manufacturer"),
+            self._text(product, "product"),
+            self._text(serial, "serial"),
+        )
+
+    def _text(self, index: int, name: str) -> str:
+        return (self._string(index) or self._sysfs(name)) if index else ""
 
     def _string(self, index: int) -> str:
         for _ in range(STRING_TRIES):

@@ -34,6 +34,7 @@ from ippusbd.errors import (
 )
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import OpenDevice
+from ippusbd.usbio.libusb import Libusb
 
 T = TypeVar("T")
 
@@ -74,6 +75,11 @@ class PyusbHandle:
     def close(self) -> None:
         with translated("close"):
             self._backend.close_device(self._handle)
+
+    @property
+    def pointer(self) -> Any:
+        """libusb's device handle; only with libusb's backend."""
+        return self._handle.handle
 
     @property
     def strings(self) -> tuple[int, int, int]:
@@ -175,13 +181,22 @@ class PyusbHandle:
 
 
 class PyusbHost:
-    """`UsbHost` over one pyusb backend; None: libusb."""
+    """`UsbHost` over one pyusb backend; None: libusb.
+
+    `channel` is `threads`, or `async` and `auto`: asynchronous where the backend is libusb.
+    """
 
     def __init__(
-        self, backend: usb.backend.IBackend | None = None, *, transfer_bytes: int = 262_144
+        self,
+        backend: usb.backend.IBackend | None = None,
+        *,
+        transfer_bytes: int = 262_144,
+        channel: str = "auto",
     ) -> None:
         self._backend = backend
         self._transfer_bytes = transfer_bytes
+        self._channel = channel
+        self._libusb: Libusb | None = None
         # Enumeration asks libusb, which talks to udev and sysfs: not in the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usb-host")
 
@@ -194,10 +209,23 @@ class PyusbHost:
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:
         handle = await self._run(partial(self._open, facts))
-        return await OpenDevice.prepare(handle, facts, transfer_bytes=self._transfer_bytes)
+        return await OpenDevice.prepare(
+            handle, facts, transfer_bytes=self._transfer_bytes, libusb=self._asynchronous()
+        )
 
     async def close(self) -> None:
+        if self._libusb is not None:
+            self._libusb.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _asynchronous(self) -> Libusb | None:
+        """libusb's events in this loop, if channels are to use them."""
+        library = getattr(self._backend, "lib", None)
+        if self._channel == "threads" or library is None:
+            return None
+        if self._libusb is None:
+            self._libusb = Libusb(library._name, getattr(self._backend, "ctx", None))
+        return self._libusb
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -1,0 +1,311 @@
+"""A Channel over libusb's asynchronous transfers: no thread, several transfers in flight.
+
+IN transfers are posted only while an answer is awaited and only as many as
+the consumer has room for: that is the back-pressure. They are delivered in
+the order in which they were posted. An answer of k x 512 bytes without a
+zero-length packet leaves a transfer unfinished: while nothing arrives, the
+oldest is cancelled from time to time, and what it carried is delivered.
+
+    read()  -> post IN, prod the oldest while silent
+    rest()  -> post no more; after a while take back those that are posted
+    write() -> OUT in pieces, two in flight
+    reset(), close() -> cancel all, wait a bounded time for each to end
+
+Knows asyncio and `libusb`; never pyusb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+from collections import deque
+from concurrent.futures import Executor
+from typing import Protocol
+
+from ippusbd.errors import (
+    DeviceGone,
+    EndpointHalted,
+    TransferFailed,
+    TransferTimeout,
+    UsbError,
+)
+from ippusbd.usbio.inbox import Inbox
+from ippusbd.usbio.libusb import Libusb, Status, Transfer
+
+log = logging.getLogger("ippusbd.usb")
+
+IN_FLIGHT = 3
+OUT_FLIGHT = 2
+STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
+PROD_MIN_S, PROD_MAX_S = 0.03, 0.25  # how often a silent IN transfer is asked what it has
+
+_FAILURES: dict[Status, type[UsbError]] = {
+    Status.STALL: EndpointHalted,
+    Status.NO_DEVICE: DeviceGone,
+}
+_abandoned: list[Transfer] = []  # not ended in time: the kernel may still write into their memory
+
+
+class Claimed(Protocol):
+    """The control side of one claimed interface; blocks."""
+
+    def recover(self) -> None:
+        """Clear both halts and set the alternate setting again."""
+
+    def release(self) -> None:
+        """Let the interface go; the last call."""
+
+
+class AsyncChannel:
+    """`Channel` over `libusb`. Control transfers (reset, release) run in `control`."""
+
+    def __init__(
+        self,
+        number: int,
+        claimed: Claimed,
+        control: Executor,
+        libusb: Libusb,
+        handle: ctypes.c_void_p,
+        *,
+        endpoint_in: int,
+        endpoint_out: int,
+        transfer_bytes: int = 65_536,
+    ) -> None:
+        self._number = number
+        self._claimed = claimed
+        self._control = control
+        self._size = transfer_bytes
+        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox()
+        self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
+        self._in = [Transfer(libusb, handle, endpoint_in, self._in_done) for _ in self._buffers]
+        self._posted: deque[Transfer] = deque()  # in the order of posting
+        self._out = [
+            Transfer(libusb, handle, endpoint_out, self._out_done) for _ in range(OUT_FLIGHT)
+        ]
+        self._upload: _Upload | None = None
+        self._wanted = False
+        self._prod_s = PROD_MIN_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._closed = False
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+    async def read(self) -> bytes:
+        self._want()
+        data = await self._inbox.get()
+        if self._wanted and len(self._posted) < IN_FLIGHT:
+            self._post()
+        return data
+
+    def rest(self) -> None:
+        self._wanted = False
+        self._prod_later(PROD_MAX_S)
+
+    def discard(self) -> int:
+        return self._inbox.clear()
+
+    async def drain(self, quiet_s: float, limit: int) -> int:
+        stale = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(quiet_s + PROD_MIN_S):
+                    stale += len(await self.read())
+                if stale > limit:
+                    raise TransferFailed(f"over {limit} stale bytes, and no end of them")
+        self.rest()
+        return stale
+
+    async def write(self, data: bytes) -> None:
+        if self._inbox.failure is not None:
+            raise self._inbox.failure
+        if self._stopping:
+            raise TransferFailed("the interface is being stopped")
+        upload = self._upload = _Upload(data, self._size, self._loop.create_future())
+        self._want()
+        try:
+            for transfer in self._out:
+                self._send_next(transfer)
+            await upload.done
+        except asyncio.CancelledError:
+            self._fail(TransferFailed("a write was given up in the middle"))
+            raise
+        finally:
+            if self._upload is upload:
+                self._upload = None
+
+    async def reset(self) -> None:
+        await self._stop()
+        await self._loop.run_in_executor(self._control, self._claimed.recover)
+        self._inbox.revive()
+        self._stopping = False
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.fail(TransferFailed("the interface was released"))
+        with contextlib.suppress(UsbError):
+            await self._stop()
+        for transfer in self._in + self._out:
+            if transfer.pending:
+                _abandoned.append(transfer)
+            else:
+                transfer.free()
+        with contextlib.suppress(UsbError):
+            await self._loop.run_in_executor(self._control, self._claimed.release)
+
+    # --- IN
+
+    def _want(self) -> None:
+        """An answer is awaited: have transfers posted."""
+        if self._stopping or self._inbox.failure is not None:
+            return
+        if not self._wanted:
+            self._wanted = True
+            self._prod_s = PROD_MIN_S
+            self._prod_later(self._prod_s)
+        if len(self._posted) < IN_FLIGHT:
+            self._post()
+
+    def _post(self) -> None:
+        """Post IN transfers as far as there is room for what they may bring."""
+        room = IN_FLIGHT * self._size - self._inbox.size
+        for transfer, buffer in zip(self._in, self._buffers, strict=True):
+            if room < self._size * (len(self._posted) + 1):
+                return
+            if transfer.pending or transfer in self._posted:
+                continue
+            try:
+                transfer.submit(ctypes.addressof(buffer), self._size, buffer)
+            except UsbError as exc:
+                self._fail(exc)
+                return
+            self._posted.append(transfer)
+
+    def _in_done(self, _: Transfer) -> None:
+        """Deliver what is over, in the order of posting."""
+        while self._posted and not self._posted[0].pending:
+            transfer = self._posted.popleft()
+            length = transfer.actual_length
+            if length:
+                buffer = self._buffers[self._in.index(transfer)]
+                self._inbox.put(ctypes.string_at(buffer, length))
+                self._prod_s = PROD_MIN_S
+                self._prod_later(self._prod_s)
+            self._judge(transfer)
+        if self._wanted and not self._stopping and self._inbox.failure is None:
+            self._post()
+        self._check_stopped()
+
+    def _judge(self, transfer: Transfer) -> None:
+        status = transfer.status
+        if status not in (Status.COMPLETED, Status.TIMED_OUT, Status.CANCELLED):
+            failure = _FAILURES.get(status, TransferFailed)
+            self._fail(failure(f"bulk IN: {status.name.lower().replace('_', ' ')}"))
+
+    def _prod_later(self, after_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(after_s, self._prod)
+
+    def _prod(self) -> None:
+        """Nothing arrived for a while: see what the oldest transfer has; none is needed at rest."""
+        self._timer = None
+        if not self._wanted:
+            for transfer in list(self._posted):
+                transfer.cancel()
+            return
+        if self._posted:
+            self._posted[0].cancel()
+        self._prod_s = min(2 * self._prod_s, PROD_MAX_S)
+        self._prod_later(self._prod_s)
+
+    # --- OUT
+
+    def _send_next(self, transfer: Transfer) -> None:
+        upload = self._upload
+        piece = upload.next() if upload is not None else None
+        if upload is None or piece is None:
+            return
+        try:
+            transfer.submit(*piece, upload.data)
+        except UsbError as exc:
+            self._fail(exc)
+        else:
+            upload.in_flight += 1
+
+    def _out_done(self, transfer: Transfer) -> None:
+        upload = self._upload
+        if transfer.status is not Status.COMPLETED or transfer.actual_length != transfer.length:
+            name = transfer.status.name.lower().replace("_", " ")
+            failure = _FAILURES.get(transfer.status, TransferFailed)
+            self._fail(failure(f"bulk OUT: {name} after {transfer.actual_length} bytes"))
+        elif upload is not None:
+            upload.in_flight -= 1
+            self._send_next(transfer)
+            if not upload.in_flight and not upload.done.done():
+                upload.done.set_result(None)
+        self._check_stopped()
+
+    # --- ends
+
+    def _fail(self, failure: UsbError) -> None:
+        """Both directions fail together: an exchange needs both."""
+        self._inbox.fail(failure)
+        self._wanted = False
+        for transfer in self._out:
+            transfer.cancel()
+        if self._upload is not None and not self._upload.done.done():
+            self._upload.done.set_exception(failure)
+
+    async def _stop(self) -> None:
+        """Cancel everything, and wait until the kernel has let go of it."""
+        self._stopping = True
+        self._wanted = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._upload is not None and not self._upload.done.done():
+            self._upload.done.set_exception(TransferFailed("a write was stopped"))
+        self._stopped.clear()
+        for transfer in self._in + self._out:
+            transfer.cancel()
+        self._check_stopped()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._stopped.wait()
+        except TimeoutError as exc:
+            raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
+
+    def _check_stopped(self) -> None:
+        if self._stopping and not any(transfer.pending for transfer in self._in + self._out):
+            self._stopped.set()
+
+
+class _Upload:
+    """One `write`, piece by piece."""
+
+    def __init__(self, data: bytes, size: int, done: asyncio.Future[None]) -> None:
+        self.data = data
+        self.done = done
+        self.in_flight = 0
+        self._size = size
+        self._sent = 0
+        # The address of the bytes themselves: nothing is copied, `data` is kept meanwhile.
+        self._address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+    def next(self) -> tuple[int, int] | None:
+        """Address and length of the next piece; None: all is on its way."""
+        length = min(self._size, len(self.data) - self._sent)
+        if length <= 0:
+            return None
+        address = self._address + self._sent
+        self._sent += length
+        return address, length
