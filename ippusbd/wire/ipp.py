@@ -129,6 +129,11 @@ class Message:
     groups: tuple[Group, ...] = ()
     version: tuple[int, int] = (2, 0)
 
+    @property
+    def ok(self) -> bool:
+        """A response whose status says success (RFC 8011, 4.1.6.1)."""
+        return self.code < 0x100
+
     def group(self, tag: int) -> Group:
         """The first group of that tag; an empty one if there is none."""
         return next((g for g in self.groups if g.tag == tag), Group(tag))

@@ -163,6 +163,14 @@ def _packed(layout: str, *numbers: int) -> bytes:
         raise BadIpp(f"numbers do not fit an IPP value: {numbers}") from exc
 
 
+def _utf8(string: str) -> bytes:
+    return string.encode("utf-8", "replace")  # a lone surrogate becomes a question mark
+
+
+def _string(tag: int, string: str) -> Value:
+    return Value(tag, _utf8(string))
+
+
 def integer(number: int) -> Value:
     return Value(Tag.INTEGER, _packed(">i", number))
 
@@ -194,41 +202,41 @@ def resolution(across: int, along: int, units: int = 3) -> Value:
 
 
 def text(string: str) -> Value:
-    return Value(Tag.TEXT, string.encode())
+    return _string(Tag.TEXT, string)
 
 
 def name(string: str) -> Value:
-    return Value(Tag.NAME, string.encode())
+    return _string(Tag.NAME, string)
 
 
 def text_lang(language_tag: str, string: str) -> Value:
     """textWithLanguage."""
-    parts = (language_tag.encode(), string.encode())
+    parts = (_utf8(language_tag), _utf8(string))
     return Value(Tag.TEXT_LANG, b"".join(_packed(">H", len(part)) + part for part in parts))
 
 
 def keyword(string: str) -> Value:
-    return Value(Tag.KEYWORD, string.encode())
+    return _string(Tag.KEYWORD, string)
 
 
 def uri(string: str) -> Value:
-    return Value(Tag.URI, string.encode())
+    return _string(Tag.URI, string)
 
 
 def uri_scheme(string: str) -> Value:
-    return Value(Tag.URI_SCHEME, string.encode())
+    return _string(Tag.URI_SCHEME, string)
 
 
 def charset(string: str = "utf-8") -> Value:
-    return Value(Tag.CHARSET, string.encode())
+    return _string(Tag.CHARSET, string)
 
 
 def language(string: str = "en") -> Value:
-    return Value(Tag.LANGUAGE, string.encode())
+    return _string(Tag.LANGUAGE, string)
 
 
 def mime(string: str) -> Value:
-    return Value(Tag.MIME, string.encode())
+    return _string(Tag.MIME, string)
 
 
 def no_value() -> Value:

@@ -1,0 +1,75 @@
+"""What a scanner's eSCL ScannerCapabilities say about it (Mopria eSCL 2.97).
+
+Firmware puts colour modes and formats into profiles of each source, or into
+profiles that sources refer to; a client sees the union of them in DNS-SD, so
+the union is what is collected. All strings leave here clean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from ippusbd.errors import BadXml
+from ippusbd.model import ScannerFacts
+from ippusbd.wire import clean, safe_xml
+
+PATH: Final = "/eSCL/ScannerCapabilities"
+SOURCES: Final = {"Platen": "platen", "Adf": "adf", "Camera": "camera"}
+# In the order of DNS-SD's `cs`; a mode is told by how it begins: RGB24, RGB48.
+COLOR_SPACES: Final = {"color": "rgb", "grayscale": "grayscale", "binary": "blackandwhite"}
+LIST_MAX: Final = 64  # formats that we keep
+
+
+def facts(document: bytes) -> ScannerFacts:
+    """The facts; BadXml if this is no ScannerCapabilities, or one without any source."""
+    root = safe_xml.parse(document)
+    if root.tag != "ScannerCapabilities":
+        raise BadXml(f"ScannerCapabilities expected, not {clean.printable(root.tag, 63)!r}")
+    sources = tuple(source for tag, source in SOURCES.items() if root.find(tag) is not None)
+    if not sources:
+        raise BadXml("ScannerCapabilities without a source to scan from")
+    return ScannerFacts(
+        version=_child(root, "Version"),
+        make_and_model=_child(root, "MakeAndModel"),
+        serial=_child(root, "SerialNumber"),
+        uuid=clean.uuid(_child(root, "UUID")),
+        admin_uri=_child(root, "AdminURI"),
+        icon_uri=_child(root, "IconURI"),
+        pdl=_formats(root),
+        color_spaces=_color_spaces(root),
+        sources=sources,
+        duplex=_duplex(root),
+    )
+
+
+def _child(root: Element, tag: str) -> str:
+    return clean.printable(root.findtext(tag) or "")
+
+
+def _all(root: Element, tag: str) -> tuple[str, ...]:
+    texts = (clean.printable(element.text or "") for element in root.iter(tag))
+    return tuple(dict.fromkeys(filter(None, texts)))
+
+
+def _formats(root: Element) -> tuple[str, ...]:
+    # eSCL 2.1 repeats DocumentFormat as DocumentFormatExt and may add to it.
+    both = _all(root, "DocumentFormat") + _all(root, "DocumentFormatExt")
+    return tuple(dict.fromkeys(both))[:LIST_MAX]
+
+
+def _color_spaces(root: Element) -> tuple[str, ...]:
+    modes = [mode.lower() for mode in _all(root, "ColorMode")]
+    return tuple(
+        space
+        for space, begin in COLOR_SPACES.items()
+        if any(mode.startswith(begin) for mode in modes)
+    )
+
+
+def _duplex(root: Element) -> bool:
+    """Capabilities for both sides, or just the option: firmware leaves out the former."""
+    if root.find("Adf/AdfDuplexInputCaps") is not None:
+        return True
+    options = root.iterfind("Adf/AdfOptions/AdfOption")
+    return any((option.text or "").strip() == "Duplex" for option in options)
