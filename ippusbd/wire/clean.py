@@ -1,8 +1,7 @@
-"""Strings of a device made fit for names, log lines, TXT records and terminals.
+"""Strings of a device made fit for DNS-SD: one line, printable, of bounded length in bytes.
 
-Firmware may say anything: control characters, terminal escapes, direction
-marks, 10 KB. What leaves these functions is one line of printable characters
-of bounded length.
+`sanitize` decides what is printable; this module counts in bytes of UTF-8, as
+DNS-SD and IPP do, and knows what a UUID looks like.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import re
 from typing import Final
 from uuid import UUID
 
+from ippusbd.wire import sanitize
+
 TEXT_BYTES: Final = 1023  # the longest text of IPP (RFC 8011, 5.1.2)
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII)
 
 
 def printable(text: str, limit_bytes: int = TEXT_BYTES) -> str:
-    """One line: what cannot be printed becomes a blank, blanks become one, ends are trimmed."""
-    kept = text[:limit_bytes]  # before the work, not after it
-    shown = "".join(char if char.isprintable() else " " for char in kept)
-    return clip(" ".join(shown.split()), limit_bytes)
+    """`text` on one line without anything unprintable, at most that many bytes of UTF-8."""
+    return clip(sanitize.printable(text, len(text)), limit_bytes)
 
 
 def clip(text: str, limit_bytes: int) -> str:

@@ -21,7 +21,7 @@ COLOR_SPACES: Final = {"color": "rgb", "grayscale": "grayscale", "binary": "blac
 LIST_MAX: Final = 64  # formats that we keep
 
 
-def facts(document: bytes) -> ScannerFacts:
+def capabilities(document: bytes) -> ScannerFacts:
     """The facts; BadXml if this is no ScannerCapabilities, or one without any source."""
     root = safe_xml.parse(document)
     if root.tag != "ScannerCapabilities":

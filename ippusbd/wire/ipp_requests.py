@@ -2,7 +2,7 @@
 
 The proxy looks at the first kilobytes of a streamed Print-Job (`head`), and,
 when a client left in the middle of one, cancels the job that the printer's
-answer names (`job_id_of`, `cancel_job`): it would take the cut document for a
+answer names (`job_id_of`, `cancel_cut_job`): it would take the cut document for a
 whole one.
 """
 
@@ -12,11 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.wire import ipp
-from ippusbd.wire.ipp import Attribute, Group, Message, Operation, Tag
+from ippusbd.errors import IncompleteIpp
+from ippusbd.wire import ipp_codec
+from ippusbd.wire import ipp_values as ipp
+from ippusbd.wire.ipp_codec import Group, Message
+from ippusbd.wire.ipp_codes import Operation
+from ippusbd.wire.ipp_values import Attribute, Tag
 
 USER: Final = "ippusbd"
+REQUEST_ID_MAX: Final = (1 << 31) - 1
 
 # Operations whose document would print although only half of it came.
 CREATING: Final = frozenset({Operation.PRINT_JOB, Operation.SEND_DOCUMENT})
@@ -45,6 +49,7 @@ class Head:
     request_id: int
     version: tuple[int, int]
     printer_uri: str = ""
+    job_uri: str = ""
     job_id: int | None = None
     user: str = ""
     document_at: int = 0  # offset where the document begins
@@ -59,13 +64,24 @@ def request(
     groups: tuple[Group, ...] = (),
 ) -> Message:
     """A request with the operation attributes that every request must begin with."""
+    target = ipp.attribute("printer-uri", ipp.uri(printer_uri))
+    return _request(operation, (target, *attributes), request_id, version, groups)
+
+
+def _request(
+    operation: int,
+    attributes: tuple[Attribute, ...],
+    request_id: int,
+    version: tuple[int, int],
+    groups: tuple[Group, ...] = (),
+) -> Message:
     first = (
         ipp.attribute("attributes-charset", ipp.charset()),
         ipp.attribute("attributes-natural-language", ipp.language()),
-        ipp.attribute("printer-uri", ipp.uri(printer_uri)),
     )
-    operation_group = Group(Tag.OPERATION, first + attributes)
-    return Message(operation, request_id, (operation_group, *groups), version)
+    return Message(
+        operation, request_id, (Group(Tag.OPERATION, first + attributes), *groups), version
+    )
 
 
 def get_printer_attributes(
@@ -74,7 +90,7 @@ def get_printer_attributes(
     """The request, asking for `requested` attributes only; for all when there are none."""
     keywords = tuple(ipp.keyword(name) for name in requested)
     wanted = (ipp.attribute("requested-attributes", *keywords),) if keywords else ()
-    return ipp.encode(
+    return ipp_codec.encode(
         request(
             Operation.GET_PRINTER_ATTRIBUTES,
             printer_uri,
@@ -94,21 +110,53 @@ def cancel_job(
     version: tuple[int, int] = (2, 0),
 ) -> bytes:
     """The request; `user` should be the one who made the job, printers may insist."""
-    return ipp.encode(
-        request(
-            Operation.CANCEL_JOB,
-            printer_uri,
-            ipp.attribute("job-id", ipp.integer(job_id)),
-            ipp.attribute("requesting-user-name", ipp.name(user)),
-            request_id=request_id,
-            version=version,
-        )
+    target = (
+        ipp.attribute("printer-uri", ipp.uri(printer_uri)),
+        ipp.attribute("job-id", ipp.integer(job_id)),
     )
+    return _cancel(target, user, request_id, version)
+
+
+def _cancel(
+    target: tuple[Attribute, ...], user: str, request_id: int, version: tuple[int, int]
+) -> bytes:
+    who = ipp.attribute("requesting-user-name", ipp.name(user))
+    return ipp_codec.encode(_request(Operation.CANCEL_JOB, (*target, who), request_id, version))
+
+
+def cancel_cut_job(request_head: bytes, answer: bytes) -> bytes | None:
+    """Cancel-Job for the job that a cut upload left at the printer; None: it left none.
+
+    `request_head` is the request from its start, at least up to its document; `answer` is what
+    the printer said to it. Raises BadIpp when either cannot be read.
+    """
+    asked = head(request_head)
+    if asked is None:
+        raise IncompleteIpp("the request ends before its document begins")
+    if asked.operation not in CREATING:
+        return None
+    target = _cut_job(asked, answer)
+    if not target:
+        return None
+    request_id = asked.request_id % REQUEST_ID_MAX + 1
+    return _cancel(target, asked.user or USER, request_id, asked.version)
+
+
+def _cut_job(asked: Head, answer: bytes) -> tuple[Attribute, ...]:
+    """How to name the job: as the request named its target; empty if there is no job."""
+    made = job_id_of(answer)
+    job_id = asked.job_id if made is None else made
+    if job_id is not None and asked.printer_uri:
+        return (
+            ipp.attribute("printer-uri", ipp.uri(asked.printer_uri)),
+            ipp.attribute("job-id", ipp.integer(job_id)),
+        )
+    return (ipp.attribute("job-uri", ipp.uri(asked.job_uri)),) if asked.job_uri else ()
 
 
 def operation_of(data: bytes) -> int | None:
     """The operation-id (or status-code) of a message, from its first four bytes."""
-    if len(data) < 4 or data[0] > ipp.MAJOR_MAX:
+    if len(data) < 4 or data[0] > ipp_codec.MAJOR_MAX:
         return None
     return int.from_bytes(data[2:4], "big")
 
@@ -119,7 +167,7 @@ def head(data: bytes) -> Head | None:
     Raises BadIpp for what cannot become a request.
     """
     try:
-        message, document_at = ipp.decode(data, tolerant=True)
+        message, document_at = ipp_codec.decode(data, tolerant=True)
     except IncompleteIpp:
         return None
     return Head(
@@ -127,30 +175,21 @@ def head(data: bytes) -> Head | None:
         request_id=message.request_id,
         version=message.version,
         printer_uri=message.first_text(Tag.OPERATION, "printer-uri") or "",
-        job_id=_job_id_asked(message),
+        job_uri=message.first_text(Tag.OPERATION, "job-uri") or "",
+        job_id=message.first_integer(Tag.OPERATION, "job-id"),
         user=message.first_text(Tag.OPERATION, "requesting-user-name") or "",
         document_at=document_at,
     )
 
 
 def job_id_of(data: bytes) -> int | None:
-    """The job-id that an answer to Print-Job or Create-Job names; None if there is none."""
-    try:
-        message, _ = ipp.decode(data, tolerant=True)
-    except BadIpp:
-        return None
+    """The job-id that an answer to Print-Job or Create-Job names; None if it names none."""
+    message, _ = ipp_codec.decode(data, tolerant=True)
     job_id = message.first_integer(Tag.JOB, "job-id")
     return job_id if job_id is not None else _from_uri(message.first_text(Tag.JOB, "job-uri"))
 
 
-def _job_id_asked(message: Message) -> int | None:
-    """A request names its job by job-id or, instead of printer-uri, by job-uri."""
-    job_id = message.first_integer(Tag.OPERATION, "job-id")
-    if job_id is not None:
-        return job_id
-    return _from_uri(message.first_text(Tag.OPERATION, "job-uri"))
-
-
 def _from_uri(job_uri: str | None) -> int | None:
+    """The number that job URIs of printers end with, should job-id be missing."""
     last = (job_uri or "").rpartition("/")[2]
     return int(last) if last.isascii() and last.isdecimal() and len(last) < 11 else None
