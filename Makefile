@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench clean wheel
+.PHONY: help run test check format venv bench clean wheel clients packages e2e
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -24,6 +24,9 @@ check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
 
 clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
 	$(BIN)/pytest -m "clients and not guest"
+
+e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
+	@$(BIN)/python tests/e2e/run.py
 
 packages: ## the Debian packages the client stories need (asks for root when some are missing)
 	@.ci/install-packages
