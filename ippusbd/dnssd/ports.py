@@ -7,9 +7,13 @@ it can (Avahi restarted, host name changed, D-Bus appeared).
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from ippusbd.model import ServiceSet
+
+ESTABLISHED: Final = "established"
+REGISTERING: Final = "registering"
+WITHDRAWN: Final = "withdrawn"
 
 
 class Publication(Protocol):
@@ -21,7 +25,7 @@ class Publication(Protocol):
 
     @property
     def state(self) -> str:
-        """`established`, `registering`, or a sentence saying why not."""
+        """`established`, `registering`, `withdrawn`, or a sentence saying why not."""
 
     async def withdraw(self) -> None:
         """Take the services back, with goodbyes; done when they are gone. Idempotent."""
@@ -32,15 +36,20 @@ class Publisher(Protocol):
 
     @property
     def kind(self) -> str:
-        """`avahi`, `zeroconf`, `static` or `off`, for status and logs."""
+        """What announces now: `avahi`, `zeroconf`, `static` or `off`; for status and logs."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be announced now, as a sentence; empty while it can."""
 
     async def start(self) -> None:
-        """Connect to what announces. Never raises for its absence; `state` says so."""
+        """Connect to what announces. Never raises for its absence; `trouble` says so."""
 
     async def publish(self, services: ServiceSet) -> Publication:
         """Announce `services`, under a name of `wire.txt.names` that is free.
 
-        Returns when established or after a bounded wait, whichever is first.
+        Returns when established or after a bounded wait, whichever is first. PublishError, which
+        names the record, if the set can never be announced (a name of 64 bytes).
         """
 
     async def close(self) -> None:

@@ -1,0 +1,232 @@
+"""Services announced by the Avahi daemon, kept announced whatever happens to it.
+
+Each set of services has a task of its own that registers it in an entry group, watches the
+group, and registers it anew in every session of Avahi's life. A collision of names is resolved
+by the project's own sequence of names, which status and state file know; Avahi's is not used.
+Records with a name of their own (`ServiceSet.fixed`) stand in a second group: their collision
+must not rename the printer.
+
+Records are registered on one interface. On lo they carry a host name of their own, whose only
+addresses are the loopback's: Avahi's own host name may resolve to another interface's address, at
+which nobody listens. Avahi refuses plain "localhost".
+
+Knows how Avahi's entry groups are filled; D-Bus and Avahi's comings and goings are avahi_server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
+from ippusbd.dnssd.bus import CallRefused
+from ippusbd.dnssd.checks import check, describe, txt_items
+from ippusbd.dnssd.naming import Names, candidates, own_names
+from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING, WITHDRAWN
+from ippusbd.errors import PublishError
+from ippusbd.model import ServiceRecord, ServiceSet
+
+log = logging.getLogger(__name__)
+
+ANY_PROTOCOL = -1  # AVAHI_PROTO_UNSPEC
+NO_REVERSE = 16  # AVAHI_PUBLISH_NO_REVERSE: 127.0.0.1 keeps its own PTR record
+COLLISION = "org.freedesktop.Avahi.CollisionError"
+
+
+class NameTaken(PublishError):
+    """Somebody else uses the instance name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """On which interface, and under which host name, records are registered.
+
+    An empty `host` is Avahi's own host name; else `host` is registered with `addresses`.
+    """
+
+    interface: str = "lo"
+    host: str = "localhost.local"
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+
+    async def fill(self, group: Group, records: tuple[ServiceRecord, ...]) -> None:
+        """Put the records into `group`. NameTaken, or PublishError naming the record."""
+        try:
+            index = socket.if_nametoindex(self.interface)
+        except OSError as exc:
+            raise PublishError(f"no network interface {self.interface!r}") from exc
+        for address in self.addresses if self.host else ():
+            await group.call(
+                "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self.host, address)
+            )
+        for record in records:
+            try:
+                await self._add(group, index, record)
+            except CallRefused as exc:
+                kind = NameTaken if exc.name == COLLISION else PublishError
+                raise kind(f"{describe(record)}: Avahi refuses it: {exc}") from exc
+
+    async def _add(self, group: Group, index: int, record: ServiceRecord) -> None:
+        key = (index, ANY_PROTOCOL, 0, record.name, record.type, "")
+        await group.call(
+            "AddService", "iiussssqaay", (*key, self.host, record.port, txt_items(record))
+        )
+        for subtype in record.subtypes:
+            await group.call(
+                "AddServiceSubtype", "iiussss", (*key, f"{subtype}._sub.{record.type}")
+            )
+
+
+class AvahiPublication:
+    """One set of services, announced while Avahi lets us."""
+
+    def __init__(self, owner: AvahiPublisher, services: ServiceSet) -> None:
+        self.name = services.name
+        self.state: str = REGISTERING
+        self.settled = asyncio.Event()  # established, or it is known why not
+        self._owner = owner
+        self._services = services
+        self._task = asyncio.create_task(self._keep(), name=f"dnssd: {services.name}")
+
+    async def withdraw(self) -> None:
+        """Take the services back, with goodbyes; done when Avahi has dropped them. Idempotent."""
+        self._owner.publications.discard(self)
+        if self.state != WITHDRAWN:
+            self.state = WITHDRAWN
+            self._task.cancel()  # once: the task has goodbyes to send
+        await asyncio.wait({self._task})
+
+    def _say(self, state: str) -> None:
+        if state != self.state:
+            log.info("%r on Avahi: %s", self.name, state)
+            self.state = state
+        if state != REGISTERING:
+            self.settled.set()
+
+    async def _keep(self) -> None:
+        while True:
+            session = await self._session()
+            try:
+                await self._announce(session)
+            except PublishError as exc:
+                self._say(str(exc))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._owner.refused_s):
+                        await session.ended.wait()
+
+    async def _session(self) -> Session:
+        """The session that is, or the next that comes."""
+        while (session := self._owner.server.session) is None:
+            self._say(self._owner.server.trouble)
+            await self._owner.changed()
+        self._say(REGISTERING)
+        return session
+
+    async def _announce(self, session: Session) -> None:
+        """Keep the set announced to the end of the session, renaming it as often as needed."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._services.fixed:
+                fixed = self._registered(session, self._services.fixed)
+                with contextlib.suppress(NameTaken):  # whoever took it says the same as we
+                    await stack.enter_async_context(fixed)
+            for name in candidates(self.name, self._services.name, self._owner.names):
+                try:
+                    return await self._announce_as(session, name)
+                except NameTaken as exc:
+                    log.info("%s", exc)
+        raise PublishError(f"every name like {self._services.name!r} is taken")
+
+    async def _announce_as(self, session: Session, name: str) -> None:
+        self.name = name
+        records = self._services.renamed(name).records
+        async with self._registered(session, records) as group:
+            await group.left(GroupState.UNCOMMITTED, GroupState.REGISTERING)
+            if group.state is GroupState.ESTABLISHED:
+                self._say(ESTABLISHED)
+                await group.left(GroupState.ESTABLISHED)
+            if group.state is GroupState.COLLISION:
+                raise NameTaken(f"{name!r} is taken by somebody else on this network")
+            if group.state is not GroupState.LOST:
+                raise PublishError(f"{name!r}: Avahi gave it up: {group.reason}")
+
+    @asynccontextmanager
+    async def _registered(
+        self, session: Session, records: tuple[ServiceRecord, ...]
+    ) -> AsyncIterator[Group]:
+        group = await session.new_group()
+        try:
+            await self._owner.where.fill(group, records)
+            await group.call("Commit")
+            yield group
+        finally:
+            await group.free()
+
+
+class AvahiPublisher:
+    """Announces through Avahi; waits for it where it is not (yet) there."""
+
+    kind = "avahi"
+
+    def __init__(
+        self,
+        *,
+        where: Where | None = None,
+        bus_address: str | None = None,
+        names: Names = own_names,
+        patience_s: float = 5.0,
+        retry_s: float = 1.0,
+        refused_s: float = 30.0,
+        call_s: float = 5.0,
+    ) -> None:
+        """`patience_s`: how long `publish` waits; `retry_s`: for D-Bus; `refused_s`: after Avahi
+        refused a set; `call_s`: how long a call to Avahi may take."""
+        self.where = where or Where()
+        self.names = names
+        self.refused_s = refused_s
+        self.publications: set[AvahiPublication] = set()
+        self.server = AvahiServer(
+            self._wake, bus_address=bus_address, retry_s=retry_s, call_s=call_s
+        )
+        self._patience_s = patience_s
+        self._change: asyncio.Event = asyncio.Event()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be announced now."""
+        return self.server.trouble
+
+    async def start(self) -> None:
+        """Find Avahi; done when it is known whether it runs."""
+        await self.server.start()
+
+    async def publish(self, services: ServiceSet) -> AvahiPublication:
+        """See `ports.Publisher.publish`. Returns at once where there is no Avahi."""
+        check(services)
+        publication = AvahiPublication(self, services)
+        self.publications.add(publication)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await publication.settled.wait()
+        except TimeoutError:
+            pass  # it goes on by itself
+        except asyncio.CancelledError:
+            await publication.withdraw()  # nobody else could
+            raise
+        return publication
+
+    async def close(self) -> None:
+        """Withdraw everything and leave the bus."""
+        await asyncio.gather(*(each.withdraw() for each in list(self.publications)))
+        await self.server.close()
+
+    async def changed(self) -> None:
+        """Wait until Avahi came, went or said why it cannot be used."""
+        await self._change.wait()
+
+    def _wake(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()

@@ -1,0 +1,238 @@
+"""The Avahi daemon as it comes, goes, restarts and renames itself.
+
+What a client registers with Avahi lives as long as Avahi's process, its D-Bus connection and its
+host name; after any change it must be registered anew (a group registered under an old host name
+stays "established" and no longer resolves). Such a stretch is a Session. It ends, once and for
+ever, when the first sign of a change arrives; a new one begins when Avahi is found running.
+
+    no D-Bus --connected--> no Avahi --owner, state RUNNING--> Session --any sign--> look again
+
+Signs are hints: after one, the bus is asked who owns Avahi's name and what state it is in. Calls
+go to the owner's unique name, so that they can never start a new Avahi.
+
+Knows Avahi's D-Bus interface 0.8; never services or names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from enum import IntEnum
+
+from ippusbd.dnssd.bus import BUS, BUS_PATH, Bus, CallRefused, Signal
+from ippusbd.errors import PublishError
+
+log = logging.getLogger(__name__)
+
+AVAHI = "org.freedesktop.Avahi"
+SERVER = f"{AVAHI}.Server"
+GROUP = f"{AVAHI}.EntryGroup"
+
+
+class ServerState(IntEnum):
+    """AvahiServerState."""
+
+    INVALID = 0
+    REGISTERING = 1
+    RUNNING = 2
+    COLLISION = 3
+    FAILURE = 4
+
+
+class GroupState(IntEnum):
+    """AvahiEntryGroupState; LOST is ours: the session ended, and the group with it."""
+
+    LOST = -1
+    UNCOMMITTED = 0
+    REGISTERING = 1
+    ESTABLISHED = 2
+    COLLISION = 3
+    FAILURE = 4
+
+
+class Group:
+    """An entry group: records that Avahi establishes or refuses together."""
+
+    def __init__(self, session: Session, path: str) -> None:
+        self.state = GroupState.UNCOMMITTED
+        self.reason = ""  # Avahi's error name, after FAILURE
+        self._session = session
+        self._path = path
+        self._changed = asyncio.Event()
+
+    async def call(self, method: str, signature: str = "", body: tuple[object, ...] = ()) -> None:
+        """Call one of the group's methods; PublishError, CallRefused if Avahi objects."""
+        await self._session.call(self._path, f"{GROUP}.{method}", signature, body)
+
+    async def left(self, *states: GroupState) -> GroupState:
+        """Wait until the state is none of `states`; the new one."""
+        while self.state in states:
+            await self._changed.wait()
+            self._changed.clear()
+        return self.state
+
+    async def free(self) -> None:
+        """Give the group back; Avahi sends goodbyes for what was established. Never raises."""
+        self._session.groups.pop(self._path, None)
+        if not self._session.over:
+            with contextlib.suppress(PublishError):  # then the connection's end frees it
+                await self.call("Free")
+
+    def changed_to(self, state: GroupState, reason: str = "") -> None:
+        """Take note of a signal."""
+        self.state, self.reason = state, reason
+        self._changed.set()
+
+
+class Session:
+    """A stretch of time in which Avahi keeps what was registered with it."""
+
+    def __init__(self, bus: Bus, owner: str) -> None:
+        self.groups: dict[str, Group] = {}
+        self.ended = asyncio.Event()
+        self._bus = bus
+        self._owner = owner
+
+    @property
+    def over(self) -> bool:
+        """Nothing of this session exists any more."""
+        return self.ended.is_set()
+
+    async def new_group(self) -> Group:
+        """An empty group; PublishError if Avahi grants none."""
+        (path,) = await self.call("/", f"{SERVER}.EntryGroupNew")
+        group = Group(self, str(path))
+        self.groups[str(path)] = group
+        if self.over:
+            group.changed_to(GroupState.LOST)
+        return group
+
+    async def call(
+        self, path: str, member: str, signature: str = "", body: tuple[object, ...] = ()
+    ) -> tuple[object, ...]:
+        """Call Avahi, if it is still the one of this session."""
+        if self.over:
+            raise PublishError("Avahi went away")
+        return await self._bus.call(self._owner, path, member, signature, body)
+
+    def heard(self, signal: Signal) -> None:
+        """Pass a group's change of state to the group."""
+        group = self.groups.get(signal.path)
+        if group is None or signal.sender != self._owner:
+            return
+        state, reason = signal.body
+        if isinstance(state, int):
+            group.changed_to(GroupState(state), str(reason))
+
+    def end(self) -> None:
+        """Tell everybody that all of it is void. Idempotent."""
+        self.ended.set()
+        for group in self.groups.values():
+            group.changed_to(GroupState.LOST)
+
+
+class AvahiServer:
+    """Follows Avahi from `start` to `close`; `session` is None while it cannot be used.
+
+    `on_change` is called, in the loop, whenever `session` or `trouble` changed.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[], None],
+        *,
+        bus_address: str | None = None,
+        retry_s: float = 1.0,
+        call_s: float = 5.0,
+    ) -> None:
+        self.session: Session | None = None
+        self.trouble = "not started"  # why there is no session
+        self._on_change = on_change
+        self._bus_address = bus_address
+        self._retry_s = retry_s
+        self._call_s = call_s
+        self._hint = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow; done when it is known whether Avahi is there."""
+        self._task = asyncio.create_task(self._keep_connected(), name="dnssd: follow Avahi")
+        await self._looked.wait()
+
+    async def close(self) -> None:
+        """Stop following, and leave the bus: Avahi then withdraws what is still there."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _keep_connected(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._one_connection()
+                except PublishError as exc:
+                    self._end(str(exc))
+                self._looked.set()
+                await asyncio.sleep(self._retry_s)
+        finally:
+            self._end("closed")
+
+    async def _one_connection(self) -> None:
+        bus = await Bus.connect(self._bus_address, self._heard, self._hint.set, call_s=self._call_s)
+        try:
+            await bus.match(sender=BUS, interface=BUS, member="NameOwnerChanged", arg0=AVAHI)
+            await bus.match(sender=AVAHI, interface=SERVER, member="StateChanged")
+            await bus.match(sender=AVAHI, interface=GROUP, member="StateChanged")
+            await self._follow(bus)
+        finally:
+            self._end("the connection to D-Bus is lost")
+            await bus.close()
+
+    async def _follow(self, bus: Bus) -> None:
+        while not bus.lost:
+            self._hint.clear()
+            if self.session is None:
+                await self._look(bus)
+            self._looked.set()
+            await self._hint.wait()
+
+    async def _look(self, bus: Bus) -> None:
+        """Find out whether Avahi runs; begin a session if it does."""
+        try:
+            (owner,) = await bus.call(BUS, BUS_PATH, f"{BUS}.GetNameOwner", "s", [AVAHI])
+            (state,) = await bus.call(str(owner), "/", f"{SERVER}.GetState")
+        except CallRefused:
+            self._end("Avahi is not running")
+            return
+        if self._hint.is_set():
+            return  # it changed while we asked: ask again
+        if state != ServerState.RUNNING:
+            name = ServerState(state).name.lower() if isinstance(state, int) else state
+            self._end(f"Avahi is not ready: its host name is {name}")
+            return
+        self.session, self.trouble = Session(bus, str(owner)), ""
+        log.info("Avahi is running")
+        self._on_change()
+
+    def _heard(self, signal: Signal) -> None:
+        if signal.interface == GROUP:
+            if self.session is not None:
+                self.session.heard(signal)
+            return
+        if signal.member in {"NameOwnerChanged", "StateChanged"}:
+            self._end("Avahi changed")
+            self._hint.set()
+
+    def _end(self, trouble: str) -> None:
+        if self.session is not None:
+            log.info("Avahi's registrations are void: %s", trouble)
+            self.session.end()
+        self.session, changed = None, self.session is not None or self.trouble != trouble
+        self.trouble = trouble
+        if changed:
+            self._on_change()
