@@ -1,0 +1,248 @@
+"""What is announced of a printer: its DNS-SD records and their TXT keys.
+
+Which records, and when (`always` on loopback; the flagship record only where
+others on a network could need it, on loopback CUPS lists it as a dead device):
+
+    NAME  _ipp._tcp       it prints             _universal, _print
+    NAME  _printer._tcp   it prints, shared     port 0
+    NAME  _uscan._tcp     it scans
+    NAME  _http._tcp      always
+    BBPP  _ipp-usb._tcp   always                bus and port: "this one is taken"
+
+Every item is `key=value` of at most 255 bytes, without control characters,
+whatever the facts hold; URLs name localhost and our port; the UUID is the
+device's own or made of what never changes about it. Never `printer-type`: it
+marks a CUPS share. Sources: Bonjour Printing 1.2.1, PWG 5100.14, Mopria eSCL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from itertools import accumulate, chain, count
+from typing import Final, TypeAlias
+from urllib.parse import quote, urlsplit
+from uuid import UUID, uuid5
+
+from ippusbd.model import (
+    BusAddress,
+    DeviceFacts,
+    PrinterFacts,
+    ProbeResult,
+    ScannerFacts,
+    ServiceRecord,
+    ServiceSet,
+)
+from ippusbd.wire import clean, device_id
+
+Txt: TypeAlias = tuple[tuple[str, str], ...]
+
+NAME_BYTES: Final = 63
+ITEM_BYTES: Final = 255
+# CUPS hides a printer that has none of these in `pdl`.
+SEEN_BY_CUPS: Final = frozenset({"application/pdf", "image/pwg-raster", "image/urf"})
+# Derived UUIDs hang on this one: changing it gives every printer another identity.
+NAMESPACE: Final = UUID("efb88dc1-8c28-48cd-af50-27770c5e0037")
+
+_NUMBERED: Final = re.compile(r"(.+) \(USB(?: ([2-9]|[1-9][0-9]{1,3}))?\)", re.ASCII)
+_LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
+_URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
+
+
+def services(
+    probe: ProbeResult, *, port: int, shared: bool = False, taken: Collection[str] = ()
+) -> ServiceSet:
+    """All records of one printer that serves on `port`, under a name that is not `taken`.
+
+    `shared`: others than this machine can see them.
+    """
+    used = {name.casefold() for name in taken}
+    name = next(name for name in names(base_name(probe)) if name.casefold() not in used)
+    fixed = ServiceRecord(_bus_position(probe.device.address), "_ipp-usb._tcp", port)
+    return ServiceSet(name, tuple(_records(probe, name, port, shared)), (fixed,))
+
+
+def _records(probe: ProbeResult, name: str, port: int, shared: bool) -> Iterator[ServiceRecord]:
+    if probe.printer:
+        txt = _printer_txt(probe, probe.printer, port)
+        yield ServiceRecord(name, "_ipp._tcp", port, ("_universal", "_print"), txt)
+        if shared:
+            yield ServiceRecord(name, "_printer._tcp", 0)
+    if probe.scanner:
+        yield ServiceRecord(name, "_uscan._tcp", port, (), _scanner_txt(probe, probe.scanner, port))
+    yield ServiceRecord(name, "_http._tcp", port)
+
+
+# --- names
+
+
+def base_name(probe: ProbeResult) -> str:
+    """What the printer is called before anything collides (field-notes 3)."""
+    printer, scanner = probe.printer or PrinterFacts(), probe.scanner or ScannerFacts()
+    wishes = (
+        printer.dns_sd_name,
+        printer.make_and_model,
+        printer.info,
+        probe.device.model,
+        scanner.make_and_model,
+        f"USB printer {probe.device.usb_id}",
+    )
+    return next(filter(None, map(clean.printable, wishes)))
+
+
+def names(base: str) -> Iterator[str]:
+    """NAME, `NAME (USB)`, `NAME (USB 2)` and so on, each at most 63 bytes.
+
+    A base that has such a suffix already is counted on from there.
+    """
+    plain = clean.printable(base) or "USB printer"
+    numbered = _NUMBERED.fullmatch(plain)
+    if numbered:
+        plain, start = numbered[1], int(numbered[2] or 1)
+    else:
+        yield clean.clip(plain, NAME_BYTES)
+        start = 1
+    for number in count(start):
+        suffix = " (USB)" if number == 1 else f" (USB {number})"
+        yield clean.clip(plain, NAME_BYTES - len(suffix)) + suffix
+
+
+def _bus_position(address: BusAddress) -> str:
+    """BBPP: bus and port in hexadecimal; the port is the last hub's, as legacy drivers know it."""
+    last = _LAST_NUMBER.search(address.port_path)
+    port = int(last[0]) if last else address.address
+    return f"{address.bus:02X}{port:02X}"
+
+
+# --- identity
+
+
+def derived_uuid(device: DeviceFacts) -> str:
+    """A UUID of vendor, product and serial, else of vendor, product and bus position."""
+    where = device.address.port_path or str(device.address)
+    identity = f"{device.usb_id}:{device.serial}" if device.serial else f"{device.usb_id}@{where}"
+    return str(uuid5(NAMESPACE, identity.encode("utf-8", "backslashreplace").decode()))
+
+
+def _usb_txt(device: DeviceFacts) -> Iterator[tuple[str, str]]:
+    """What tells which USB device this is (the peer's format, so that its readers understand)."""
+    if device.serial:
+        yield "usb_SER", device.serial
+    yield "usb_HWID", f"{device.usb_id.vendor:04x}&{device.usb_id.product:04x}"
+
+
+# --- TXT records
+
+
+def _printer_txt(probe: ProbeResult, printer: PrinterFacts, port: int) -> Txt:
+    model = printer.make_and_model or probe.device.model or printer.info
+    ids = device_id.parse(printer.device_id or probe.device.device_id)
+    return _items(
+        ("txtvers", "1"),
+        ("qtotal", "1"),
+        ("priority", "50"),
+        ("rp", "ipp/print"),
+        ("air", "none"),
+        ("ty", model or None),
+        ("product", f"({_clean('product', model, 2)})" if model else None),
+        ("note", printer.location),
+        ("pdl", _formats(printer.pdl)),
+        ("URF", _listed("URF", printer.urf)),
+        ("UUID", printer.uuid or derived_uuid(probe.device)),
+        ("Color", _flag(printer.color)),
+        ("Duplex", _flag(printer.duplex)),
+        ("Scan", _flag(probe.scanner is not None)),
+        ("Fax", _flag(probe.fax)),
+        ("rfo", "ipp/faxout" if probe.fax else None),
+        ("kind", _listed("kind", printer.kind)),
+        ("PaperMax", printer.paper_max or None),
+        ("adminurl", _local_url("adminurl", printer.more_info, port) or _root(port)),
+        ("mopria-certified", printer.mopria or None),
+        ("usb_MFG", ids.get("MFG")),
+        ("usb_MDL", ids.get("MDL")),
+        ("usb_CMD", _listed("usb_CMD", (ids.get("CMD", ""),))),
+        *_usb_txt(probe.device),
+    )
+
+
+def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, port: int) -> Txt:
+    printer = probe.printer or PrinterFacts()
+    model = scanner.make_and_model or printer.make_and_model or probe.device.model
+    return _items(
+        ("txtvers", "1"),
+        ("vers", scanner.version or "2.0"),
+        ("rs", "eSCL"),
+        ("ty", model or None),
+        ("pdl", _listed("pdl", scanner.pdl)),
+        ("cs", _listed("cs", scanner.color_spaces)),
+        ("is", _listed("is", scanner.sources)),
+        ("duplex", _flag(scanner.duplex)),
+        ("UUID", scanner.uuid or printer.uuid or derived_uuid(probe.device)),
+        ("adminurl", _local_url("adminurl", scanner.admin_uri, port) or _root(port)),
+        ("representation", _local_url("representation", scanner.icon_uri, port)),
+        *_usb_txt(probe.device),
+    )
+
+
+def _items(*pairs: tuple[str, str | None]) -> Txt:
+    """The pairs that have a value, each clean and short enough."""
+    return tuple((key, _clean(key, value)) for key, value in pairs if value is not None)
+
+
+def _room(key: str) -> int:
+    """Bytes that the value of `key` may have."""
+    return ITEM_BYTES - len(key) - 1
+
+
+def _clean(key: str, value: str, reserved_bytes: int = 0) -> str:
+    return clean.printable(value, _room(key) - reserved_bytes)
+
+
+def _flag(truth: bool | None) -> str | None:
+    return None if truth is None else "FT"[truth]
+
+
+def _root(port: int) -> str:
+    return f"http://localhost:{port}/"
+
+
+def _local_url(key: str, url: str, port: int) -> str | None:
+    """The printer's URL as it works for clients here; None if it is none, or too long to cut."""
+    try:
+        parts = urlsplit(clean.printable(url))
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https"):
+        return None
+    tail = quote(parts.path.lstrip("/"), safe=_URL_SAFE)
+    query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
+    fragment = f"#{quote(parts.fragment, safe=_URL_SAFE)}" if parts.fragment else ""
+    local = f"{_root(port)}{tail}{query}{fragment}"
+    return local if len(local) <= _room(key) else None
+
+
+def _formats(pdl: Iterable[str]) -> str | None:
+    """The first formats that fit, those that CUPS looks for first if they would be cut off."""
+    formats = _entries("pdl", pdl)
+    seen = [entry for entry in formats if entry.lower() in SEEN_BY_CUPS]
+    fitting = _fitting("pdl", formats)
+    if not set(seen) <= set(fitting):
+        fitting = _fitting("pdl", list(dict.fromkeys(chain(seen, formats))))
+    return ",".join(fitting) or None
+
+
+def _listed(key: str, entries: Iterable[str]) -> str | None:
+    """A comma-separated list of the first entries that fit; None if there is none."""
+    return ",".join(_fitting(key, _entries(key, entries))) or None
+
+
+def _entries(key: str, values: Iterable[str]) -> list[str]:
+    """Single entries, none twice; some firmware puts several, with commas, into one value."""
+    parts = (clean.printable(part) for value in values for part in value.split(","))
+    return [part for part in dict.fromkeys(parts) if 0 < len(part.encode()) <= _room(key)]
+
+
+def _fitting(key: str, entries: list[str]) -> list[str]:
+    """As many of the first entries as fit, with a comma between them."""
+    ends = accumulate(len(entry.encode()) + 1 for entry in entries)
+    return [entry for entry, end in zip(entries, ends, strict=True) if end - 1 <= _room(key)]
