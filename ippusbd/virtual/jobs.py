@@ -1,0 +1,221 @@
+"""Jobs and documents of the virtual printer: what went in, with its sha256.
+
+Documents are hashed (and written, where there is a directory) as they arrive; none is held in
+memory. A job whose data ended is processing for `print_s` more, so that it can still be
+cancelled, and completed after that; states follow from the clock, no thread prints.
+
+    open --last document--> processing --print_s--> completed
+      +--cancel--> canceled         +--cancel--> canceled
+      +--data cut--> aborted
+
+Thread safe. Knows files and clocks; nothing of IPP's encoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ippusbd.wire.ipp import JobState
+
+KEPT_JOBS: Final = 10_000  # the history; the oldest that are over go first
+OVER: Final = (JobState.CANCELED, JobState.ABORTED, JobState.COMPLETED)
+INFLATE_STEP: Final = 256 * 1024
+WINDOW_BITS: Final = {"gzip": 31, "deflate": -15}
+
+
+class BadCompression(Exception):
+    """The document is not compressed as its attribute says."""
+
+
+@dataclass(slots=True)
+class StoredDocument:
+    """A document as it arrived, decompressed. `completed`: whole, and its job not cancelled."""
+
+    job_id: int
+    format: str
+    size: int = 0
+    sha256: str = ""
+    path: Path | None = None
+    completed: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "job": self.job_id,
+            "format": self.format,
+            "size": self.size,
+            "sha256": self.sha256,
+            "path": str(self.path) if self.path else None,
+            "completed": self.completed,
+        }
+
+
+@dataclass(slots=True)
+class Job:
+    """`ended` and `ended_at`: set once it is over by other means than by printing."""
+
+    id: int
+    name: str
+    user: str
+    queue: str  # the path it was sent to
+    created_at: float
+    documents: list[StoredDocument] = field(default_factory=list)
+    closed_at: float | None = None  # the last document is there
+    ended: JobState | None = None
+    ended_at: float | None = None
+    reason: str = ""  # of the end
+
+    @property
+    def size(self) -> int:
+        return sum(one.size for one in self.documents)
+
+
+class JobStore:
+    """All jobs of one printer, whichever queue they came by."""
+
+    def __init__(
+        self,
+        *,
+        store_dir: Path | None = None,
+        print_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store_dir = store_dir
+        self.print_s = print_s
+        self.documents: list[StoredDocument] = []
+        self.raw_documents: list[StoredDocument] = []  # through the legacy setting
+        self._clock = clock
+        self._jobs: dict[int, Job] = {}
+        self._next = 1
+        self._lock = threading.RLock()
+
+    def now(self) -> float:
+        return self._clock()
+
+    def create(self, name: str, user: str, queue: str) -> Job:
+        with self._lock:
+            job = Job(self._next, name, user, queue, self._clock())
+            self._next += 1
+            self._jobs[job.id] = job
+            if len(self._jobs) > KEPT_JOBS:
+                over = next((one for one in self._jobs.values() if self.state(one) in OVER), job)
+                del self._jobs[over.id]
+            return job
+
+    def get(self, job_id: int) -> Job | None:
+        return self._jobs.get(job_id)
+
+    def jobs(self) -> list[Job]:
+        with self._lock:
+            return list(self._jobs.values())
+
+    def state(self, job: Job) -> JobState:
+        """Where the job is now."""
+        if job.ended is not None:
+            return job.ended
+        if job.closed_at is None:
+            return JobState.PROCESSING if job.documents else JobState.PENDING
+        if self._clock() < job.closed_at + self.print_s:
+            return JobState.PROCESSING
+        return JobState.COMPLETED
+
+    def over_at(self, job: Job) -> float | None:
+        """When the job was over, if it is."""
+        if self.state(job) is JobState.COMPLETED and job.closed_at is not None:
+            return job.closed_at + self.print_s
+        return job.ended_at
+
+    def close(self, job: Job) -> None:
+        """There will be no more documents."""
+        with self._lock:
+            if job.closed_at is None:
+                job.closed_at = self._clock()
+
+    def cancel(self, job: Job) -> bool:
+        """False: it was over already."""
+        return self._end(job, JobState.CANCELED, "job-canceled-by-user")
+
+    def abort(self, job: Job, reason: str) -> None:
+        self._end(job, JobState.ABORTED, reason)
+
+    def _end(self, job: Job, state: JobState, reason: str) -> bool:
+        with self._lock:
+            if self.state(job) in OVER:
+                return False
+            job.ended, job.ended_at, job.reason = state, self._clock(), reason
+            for document in job.documents:
+                document.completed = False
+            return True
+
+    # --- documents
+
+    def receive(
+        self, job: Job, doc_format: str, pieces: Iterable[bytes], compression: str = "none"
+    ) -> StoredDocument:
+        """Take a document to its end. Whatever `pieces` raises leaves it incomplete.
+
+        Raises BadCompression.
+        """
+        document = StoredDocument(job.id, doc_format)
+        with self._lock:
+            job.documents.append(document)
+            self.documents.append(document)
+            number = len(job.documents)
+        if self.store_dir is not None:
+            document.path = self.store_dir / f"job-{job.id}-{number}{_suffix(doc_format)}"
+        if compression in WINDOW_BITS:
+            pieces = _inflated(pieces, WINDOW_BITS[compression])
+        self._keep(document, pieces)
+        with self._lock:
+            document.completed = job.ended is None
+        return document
+
+    @staticmethod
+    def _keep(document: StoredDocument, pieces: Iterable[bytes]) -> None:
+        digest = hashlib.sha256()
+        path = document.path
+        file = path.open("wb") if path is not None else None
+        try:
+            for piece in pieces:
+                digest.update(piece)
+                document.size += len(piece)
+                if file is not None:
+                    file.write(piece)
+        finally:
+            document.sha256 = digest.hexdigest()
+            if file is not None:
+                file.close()
+
+    def keep_raw(self, data: bytes) -> None:
+        """A whole job of the legacy setting; there is no format and no job on this way."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.raw_documents.append(
+            StoredDocument(0, "application/octet-stream", len(data), digest, None, True)
+        )
+
+
+def _suffix(doc_format: str) -> str:
+    known = {"application/pdf": ".pdf", "image/jpeg": ".jpg", "image/urf": ".urf"}
+    return known.get(doc_format, ".pwg" if doc_format == "image/pwg-raster" else ".bin")
+
+
+def _inflated(pieces: Iterable[bytes], window_bits: int) -> Iterator[bytes]:
+    """Decompressed in bounded steps."""
+    inflater = zlib.decompressobj(window_bits)
+    try:
+        for piece in pieces:
+            rest = bytes(piece)
+            while rest:
+                yield inflater.decompress(rest, INFLATE_STEP)
+                rest = inflater.unconsumed_tail
+        yield inflater.flush()
+    except zlib.error as exc:
+        raise BadCompression(str(exc)) from exc
+    if not inflater.eof:
+        raise BadCompression("the compressed data ends too early")

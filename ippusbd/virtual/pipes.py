@@ -1,0 +1,358 @@
+"""Bulk pipes between a host and a virtual device, as USB hardware makes them.
+
+An OUT pipe takes bytes until its buffer is full and then takes none (NAK). An IN pipe is
+silent until the device has something to say, and what nobody fetches stays for the next
+reader. A transfer on IN is complete when the buffer is full or a packet shorter than the
+endpoint's packet size arrives; a message of k full packets that no zero-length packet
+follows leaves the transfer pending with its bytes inside: `take` gives them to a transport
+that stops the transfer.
+
+The host's end exists twice: `try_*` never waits (an asyncio transport is told by `subscribe`
+when to try again), `read_into` and `write` wait in a thread. The device's end always waits,
+and for as long as its `Session` lives: whatever ends the session ends the wait.
+
+Every buffer is bounded. Knows threads; nothing of USB's control side or of HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ippusbd.errors import DeviceGone, EndpointHalted, TransferFailed, TransferTimeout
+
+CAPACITY: Final = 256 * 1024
+Buffer = bytes | bytearray | memoryview
+
+
+class SessionEnded(Exception):
+    """The host reset the interface, chose another setting, or is gone."""
+
+
+class Overflow(TransferFailed):
+    """The host's buffer was no multiple of the packet size and a packet did not fit."""
+
+
+class Session:
+    """The time between two resets of an interface; its end wakes everybody who waits."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def check(self) -> None:
+        if self._ended.is_set():
+            raise SessionEnded
+
+    def pause(self, seconds: float) -> None:
+        """Blocks; raises SessionEnded as soon as the session ends."""
+        if self._ended.wait(seconds):
+            raise SessionEnded
+
+
+def _always() -> bool:
+    return True
+
+
+class Pipe:
+    """What both directions share: buffer, halt, death, and who is told of a change."""
+
+    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+        self.packet = packet
+        self.capacity = capacity
+        self.gate: Callable[[], bool] = _always  # False: the endpoint answers NAK; may raise
+        self._changed = threading.Condition()
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._size = 0
+        self._halted = False
+        self._gone = False
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def halted(self) -> bool:
+        return self._halted
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """`listener` is called, from any thread, when trying again may help; undo by the result."""
+        self._listeners += (listener,)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return unsubscribe
+
+    def wake(self) -> None:
+        """Something outside changed: a gate, a session, the plug."""
+        with self._changed:
+            self._changed.notify_all()
+        self._tell()
+
+    def halt(self) -> None:
+        """Answer STALL until `clear_halt`."""
+        self._halted = True
+        self.wake()
+
+    def clear_halt(self) -> None:
+        self._halted = False
+        self.wake()
+
+    def kill(self) -> None:
+        """The device is unplugged; every call of the host fails from now on."""
+        self._gone = True
+        self.wake()
+
+    def flush(self) -> int:
+        """Forget what is buffered; how many bytes that was."""
+        with self._changed:
+            lost, self._size = self._size, 0
+            self._clear()
+            self._changed.notify_all()
+        self._tell()
+        return lost
+
+    def _clear(self) -> None:
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _check_host(self) -> None:
+        if self._gone:
+            raise DeviceGone("the virtual device is unplugged")
+        if self._halted:
+            raise EndpointHalted("the endpoint is halted")
+
+
+class OutPipe(Pipe):
+    """Host to device."""
+
+    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+        super().__init__(packet, capacity)
+        self.sink: Callable[[bytes], None] | None = None  # takes everything at once
+        self.gave_up: Callable[[], None] | None = None  # a host stopped an unfinished transfer
+        self._segments: deque[bytes] = deque()
+
+    def _clear(self) -> None:
+        self._segments.clear()
+
+    # --- the host's end
+
+    def try_write(self, data: Buffer) -> int:
+        """How many bytes of `data` the device took, 0: none now."""
+        with self._changed:
+            self._check_host()
+            taken = self._accept(memoryview(data))
+            if taken:
+                self._changed.notify_all()
+        return taken
+
+    def write(self, data: Buffer, timeout_s: float | None) -> int:
+        """Blocks until all is taken or the time is over; how many bytes were.
+
+        Raises TransferTimeout when that is none of them.
+        """
+        view, done = memoryview(data), 0
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                self._check_host()
+                taken = self._accept(view[done:])
+                if taken:
+                    done += taken
+                    self._changed.notify_all()
+                if done == len(view):
+                    return done
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                self._changed.wait(left)
+        self.give_up()
+        if not done:
+            raise TransferTimeout("the virtual device took nothing")
+        return done
+
+    def give_up(self) -> None:
+        """A transport stopped a transfer that the device had not taken whole."""
+        if self.gave_up is not None:
+            self.gave_up()
+
+    def _accept(self, view: memoryview) -> int:
+        if not len(view) or not self.gate():
+            return 0
+        room = len(view) if self.sink is not None else self.capacity - self._size
+        count = len(view) if len(view) <= room else room - room % self.packet
+        if count <= 0:
+            return 0
+        data = bytes(view[:count])
+        if self.sink is not None:
+            self.sink(data)
+        else:
+            self._segments.append(data)
+            self._size += count
+        return count
+
+    # --- the device's end
+
+    def recv(self, session: Session, timeout_s: float | None = None) -> bytes:
+        """The next bytes, as the host wrote them; b"" when `timeout_s` passed without any."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._segments:
+                session.check()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return b""
+                self._changed.wait(left)
+            session.check()
+            data = self._segments.popleft()
+            self._size -= len(data)
+            self._changed.notify_all()
+        self._tell()
+        return data
+
+
+class InPipe(Pipe):
+    """Device to host."""
+
+    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+        super().__init__(packet, capacity)
+        self._segments: deque[tuple[memoryview, bool]] = deque()  # True: ends in a short packet
+        self._ends = 0  # how many of them do
+
+    @property
+    def pending_transfers(self) -> int:
+        """How many short or zero-length packets nobody has fetched."""
+        return self._ends
+
+    def _clear(self) -> None:
+        self._segments.clear()
+        self._ends = 0
+
+    # --- the host's end
+
+    def try_read(self, size: int) -> bytes | None:
+        """A complete transfer of at most `size` bytes (b"" is a zero-length packet), or None."""
+        with self._changed:
+            self._check_host()
+            if not self._complete(size):
+                return None
+            data = b"".join(self._collect(size))
+            self._changed.notify_all()
+        return data
+
+    def take(self, size: int) -> bytes:
+        """What a stopped transfer of `size` bytes already holds, maybe nothing."""
+        with self._changed:
+            if self._gone or self._halted or not self.gate():
+                return b""
+            data = b"".join(self._collect(size))
+            self._changed.notify_all()
+        return data
+
+    def read_into(self, buffer: memoryview, timeout_s: float | None) -> int:
+        """Blocks until a transfer is complete or the time is over; how many bytes it holds.
+
+        Raises TransferTimeout when the time is over and there are none.
+        """
+        size, done = len(buffer), 0
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                self._check_host()
+                complete = self._complete(size)
+                left = None if deadline is None else deadline - time.monotonic()
+                if complete or (left is not None and left <= 0):
+                    break
+                self._changed.wait(left)
+            if complete or self.gate():
+                for piece in self._collect(size):
+                    buffer[done : done + len(piece)] = piece
+                    done += len(piece)
+            self._changed.notify_all()
+        if not done and not complete:
+            raise TransferTimeout("the virtual device is silent")
+        return done
+
+    def _complete(self, size: int) -> bool:
+        return self.gate() and (self._ends > 0 or self._size >= size > 0)
+
+    def _collect(self, size: int) -> list[memoryview]:
+        pieces: list[memoryview] = []
+        room = size
+        while self._segments:
+            view, short = self._segments[0]
+            if len(view) > room:
+                break
+            self._segments.popleft()
+            self._size -= len(view)
+            room -= len(view)
+            pieces.append(view)
+            if short:
+                self._ends -= 1
+                return pieces
+            if not room:
+                return pieces
+        if self._segments and room:
+            pieces.append(self._cut(room))
+        return pieces
+
+    def _cut(self, room: int) -> memoryview:
+        view, short = self._segments[0]
+        if room % self.packet:
+            lost = min(len(view), room - room % self.packet + self.packet)
+            self._drop_first(lost)
+            raise Overflow(f"a packet of up to {self.packet} bytes met {room} bytes of room")
+        self._segments[0] = (view[room:], short)
+        self._size -= room
+        return view[:room]
+
+    def _drop_first(self, count: int) -> None:
+        view, short = self._segments.popleft()
+        self._size -= count
+        if count < len(view):
+            self._segments.appendleft((view[count:], short))
+        elif short:
+            self._ends -= 1
+
+    # --- the device's end
+
+    def send(self, session: Session, transfers: Iterable[Buffer]) -> None:
+        """Queue each buffer as one USB transfer of the device; waits for room.
+
+        An empty buffer is a zero-length packet. A length that is a multiple of the packet size
+        says nothing about an end.
+        """
+        for data in transfers:
+            with self._changed:
+                while self._size >= self.capacity or self._ends >= self.capacity:
+                    session.check()
+                    self._changed.wait()
+                session.check()
+                self._append(data)
+            self._tell()
+
+    def push(self, data: Buffer) -> None:
+        """Queue one transfer without waiting; for answers that are small by nature."""
+        with self._changed:
+            self._append(data)
+        self._tell()
+
+    def _append(self, data: Buffer) -> None:
+        view = memoryview(data)
+        short = len(view) % self.packet != 0 or not len(view)
+        self._segments.append((view, short))
+        self._size += len(view)
+        self._ends += short
+        self._changed.notify_all()

@@ -1,0 +1,139 @@
+"""The virtual multifunction printer: USB device, firmware, IPP printer and scanner as one.
+
+    printer = VirtualPrinter(serial="A1", interfaces=3)
+    usb.core.find(backend=VirtualBackend([printer.device]))
+    ...
+    printer.close()
+
+Nothing runs before the device is plugged in (by a backend, or `plug`), nothing after `close`.
+Knows how the parts are put together; nothing of pyusb.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ippusbd.model import Capability, UsbId
+from ippusbd.virtual import descriptors as d
+from ippusbd.virtual.console import Console
+from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice, VirtualInterface
+from ippusbd.virtual.exchange import Router
+from ippusbd.virtual.firmware import Firmware
+from ippusbd.virtual.hooks import Character
+from ippusbd.virtual.ipp_attributes import PrinterModel
+from ippusbd.virtual.ipp_printer import FAX_PATH, PRINT_PATH, IppPrinter
+from ippusbd.virtual.jobs import JobStore, StoredDocument
+from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.stats import Stats
+
+DEFAULT_MODEL = "Example VirtualJet 900"
+DEFAULT_ID = UsbId(0x1209, 0x0001)  # pid.codes' number for private tests
+RAW_LIMIT = 64 << 20
+
+
+class VirtualPrinter:
+    """See the module's text. `model` is "Maker Model"; personalities are named in `REGISTRY`."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        serial: str = "VIRTUAL1",
+        usb_id: UsbId = DEFAULT_ID,
+        *,
+        interfaces: int = 3,
+        personalities: Iterable[str] = (),
+        store_dir: Path | None = None,
+        vendor_interface: bool = False,
+        fax: bool = True,
+        print_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.character = Character(REGISTRY, personalities)
+        self.stats = Stats()
+        self.jobs = JobStore(store_dir=store_dir, print_s=print_s, clock=clock)
+        spec = _device_spec(model, serial, usb_id, interfaces, vendor_interface, fax)
+        identity = uuid.uuid5(uuid.NAMESPACE_URL, f"ippusbd:virtual:{usb_id}:{serial}")
+        about = PrinterModel(model, model, str(identity), spec.device_id, fax=fax)
+        self.printer = IppPrinter(about, self.jobs, self.character, self.stats)
+        console = Console(self.printer)
+        router = Router(
+            {
+                "/": console.index,
+                "/icon-128.png": console.icon,
+                "/icon-512.png": console.icon,
+                "/big": console.big,
+                "/sink": console.sink,
+                PRINT_PATH: self.printer.handle,
+                FAX_PATH: self.printer.handle,
+            }
+        )
+        self.device = VirtualDevice(spec, self.character)
+        self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
+        self._firmware = Firmware(self.device, router, self.stats)
+        self.device.powered.append(self._collect_raw)
+        self._raw: dict[int, bytearray] = {}
+
+    @property
+    def documents(self) -> list[StoredDocument]:
+        """What was printed over IPP, oldest first."""
+        return self.jobs.documents
+
+    def switch(self, name: str, *, on: bool) -> None:
+        """A personality on or off, now. Raises KeyError."""
+        if on:
+            self.character.switch_on(name)
+        else:
+            self.character.switch_off(name)
+        self.device.wake()
+
+    def plug(self) -> None:
+        self.device.plug()
+
+    def unplug(self) -> None:
+        self.device.unplug()
+
+    def replug(self) -> None:
+        self.device.replug()
+
+    def close(self) -> None:
+        """Power off; every thread has ended when this returns. Idempotent."""
+        self._firmware.close()
+
+    # --- the legacy setting: whatever is written there until the next setting is one raw job
+
+    def _collect_raw(self, face: VirtualInterface) -> None:
+        if not face.spec.speaks_ipp or len(face.pairs) < 2:
+            return
+        number = face.number
+
+        def keep(data: bytes) -> None:
+            kept = self._raw.setdefault(number, bytearray())
+            if len(kept) + len(data) <= RAW_LIMIT:
+                kept += data
+
+        def finish() -> None:
+            if data := self._raw.pop(number, None):
+                self.jobs.keep_raw(bytes(data))
+
+        face.pairs[0].out.sink = keep
+        face.restarting.append(finish)
+
+
+def _device_spec(
+    model: str, serial: str, usb_id: UsbId, interfaces: int, vendor_interface: bool, fax: bool
+) -> d.DeviceSpec:
+    maker, _, product = model.partition(" ")
+    capabilities = Capability.PRINT | Capability.SCAN | Capability.HTTP
+    if fax:
+        capabilities |= Capability.FAX
+    faces = [d.ipp_interface(number, number, capabilities) for number in range(interfaces)]
+    if vendor_interface:
+        faces.append(d.storage_interface(interfaces, interfaces))
+    device_id = (
+        f"MFG:{maker};MDL:{product or model};CMD:PDF,JPEG,PWGRaster,URF;CLS:PRINTER;"
+        f"DES:{model};SN:{serial};"
+    )
+    return d.DeviceSpec(usb_id, maker, product or model, serial, device_id, tuple(faces))
