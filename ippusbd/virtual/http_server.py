@@ -270,7 +270,8 @@ class _Served:
         if response.prefix:
             writer.put(response.prefix)
         writer.put(self._conn.send(self._head(response)) or b"")
-        for piece in _pieces_of(response):
+        bodyless = request.method == "HEAD" or response.status in (204, 304)
+        for piece in () if bodyless else _pieces_of(response):
             if len(piece):
                 self._put(writer, h11.Data(data=piece))  # type: ignore[arg-type] # passed through
             else:

@@ -20,6 +20,7 @@ from ippusbd.model import Capability, UsbId
 from ippusbd.virtual import descriptors as d
 from ippusbd.virtual.console import Console
 from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice, VirtualInterface
+from ippusbd.virtual.escl_scanner import EsclScanner
 from ippusbd.virtual.exchange import Router
 from ippusbd.virtual.firmware import Firmware
 from ippusbd.virtual.hooks import Character
@@ -58,6 +59,7 @@ class VirtualPrinter:
         identity = uuid.uuid5(uuid.NAMESPACE_URL, f"ippusbd:virtual:{usb_id}:{serial}")
         about = PrinterModel(model, model, str(identity), spec.device_id, fax=fax)
         self.printer = IppPrinter(about, self.jobs, self.character, self.stats)
+        self.scanner = EsclScanner(model, serial, str(identity), self.character, clock=clock)
         console = Console(self.printer)
         router = Router(
             {
@@ -68,6 +70,7 @@ class VirtualPrinter:
                 "/sink": console.sink,
                 PRINT_PATH: self.printer.handle,
                 FAX_PATH: self.printer.handle,
+                "/eSCL": self.scanner.handle,
             }
         )
         self.device = VirtualDevice(spec, self.character)
