@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,14 @@ from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.probe import Asker, Probed, Questions, gather
 from ippusbd.daemon.states import Event, State, step
 from ippusbd.dnssd.ports import Publication, Publisher
-from ippusbd.errors import IppUsbError, NotUsable
+from ippusbd.errors import BadIpp, EndpointHalted, IppUsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
-from ippusbd.quirks.load import Effective, QuirkTable
+from ippusbd.quirks.load import QuirkTable
+from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
-from ippusbd.wire import txt
+from ippusbd.wire import ipp, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -163,11 +164,18 @@ class Life:
     async def _claim_one(self, device: UsbDevice, info: InterfaceInfo) -> Channel:
         channel = await device.claim(info)
         if self._quirks.soft_reset_at_start:
-            await device.soft_reset(info)
+            await self._soft_reset(device, info)
         stale = await channel.drain(QUIET_S, STALE_LIMIT)
         if stale:
             log.info("interface %d: threw away %d stale bytes", info.number, stale)
         return channel
+
+    async def _soft_reset(self, device: UsbDevice, info: InterfaceInfo) -> None:
+        """As the quirk says; one recipient may be refused by firmware that wants the other."""
+        for recipient in ("interface", "other"):
+            if self._quirks.soft_reset in (recipient, "both"):
+                with suppress(EndpointHalted):
+                    await device.soft_reset(info, recipient_other=recipient == "other")
 
     def _connect(self, pool: InterfacePool) -> None:
         quirks, site = self._quirks, self._printer.site
@@ -177,6 +185,7 @@ class Life:
                 connection=quirks.connection,
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
+                rewrite=_sanitized if quirks.sanitize_ipp else None,
             )
         )
 
@@ -231,7 +240,8 @@ class Life:
             connection=quirks.connection,
             traffic=site.traffic,
         )
-        return await gather(asker, device.facts, questions, port=site.port)
+        facts = self._printer.facts or device.facts
+        return await gather(asker, facts, questions, port=site.port)
 
     async def _publish(self, probed: Probed) -> None:
         printer = self._printer
@@ -267,6 +277,12 @@ class Life:
         self._printer.pool = None
 
 
-def refusal(quirks: Effective) -> NotUsable | None:
-    """Why a quirk says to leave the device alone."""
-    return NotUsable(f"ignored: {quirks.ignore_reason}") if quirks.ignore_device else None
+def _sanitized(content_type: str, _: str, body: bytes) -> bytes:
+    """An IPP answer in the encoding that the printer meant (Pantum); others as they are."""
+    if content_type != "application/ipp":
+        return body
+    try:
+        return ipp.sanitize(body)
+    except BadIpp as exc:
+        log.info("an IPP answer cannot be repaired: %s", exc)
+        return body

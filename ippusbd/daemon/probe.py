@@ -21,6 +21,7 @@ from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, Sc
 from ippusbd.proxy.exchange import Exchange, Request, Traffic
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import escl, ipp, ipp_facts
+from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.http1_response import Head
 
 log = logging.getLogger("ippusbd.daemon")
@@ -108,7 +109,7 @@ class Asker:
         request = Request("POST", target, (("Content-Type", "application/ipp"),), message)
         head, body = await self.ask(request, answer_s=answer_s)
         _expect_ok(head, target)
-        answer, _ = ipp.decode(body)
+        answer, _ = ipp.decode(body, tolerant=True)
         return answer
 
 
@@ -176,24 +177,24 @@ async def _answered(
 
 
 async def _printer(asker: Asker, uri: str, questions: Questions) -> PrinterFacts:
-    message = ipp.get_printer_attributes(uri + PRINT_PATH, ipp_facts.REQUESTED)
+    message = ipp_facts.question(uri + PRINT_PATH)
     answer = await asker.ipp(PRINT_PATH, message, answer_s=questions.answer_s)
     facts = ipp_facts.facts(answer)
     # Canon SELPHY CP1500 reports an internal error beside good data.
-    if answer.code >= 0x0100 and not (questions.ignore_ipp_status or facts.pdl):
+    if not answer.ok and not (questions.ignore_ipp_status or facts.pdl):
         raise ProbeFailed(f"Get-Printer-Attributes answered status {answer.code:#06x}")
     return facts
 
 
 async def _scanner(asker: Asker, questions: Questions) -> ScannerFacts:
-    return escl.capabilities(await asker.get(SCAN_PATH, answer_s=questions.answer_s))
+    return escl.facts(await asker.get(SCAN_PATH, answer_s=questions.answer_s))
 
 
 async def _fax(asker: Asker, uri: str, questions: Questions) -> bool:
-    message = ipp.get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
+    message = get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
     try:
         answer = await asker.ipp(FAX_PATH, message, answer_s=questions.fax_answer_s)
     except BadIpp as exc:
         log.info("probe, fax: %s", exc)
         return False
-    return answer.code < 0x0100
+    return answer.ok

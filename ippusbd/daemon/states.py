@@ -46,8 +46,11 @@ NEXT: Final = {
     (State.READY, Event.FAILED): State.WAITING,
     (State.READY, Event.REFUSED): State.REFUSED,
     (State.WAITING, Event.RETRY): State.OPENING,
+    (State.WAITING, Event.FAILED): State.WAITING,  # it could not even be opened again
     (State.WAITING, Event.REFUSED): State.REFUSED,
     (State.REFUSED, Event.RETRY): State.OPENING,
+    (State.REFUSED, Event.FAILED): State.WAITING,
+    (State.REFUSED, Event.REFUSED): State.REFUSED,
 }
 
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ippusbd.daemon.backoff import Backoff, ResetBudget
-from ippusbd.daemon.printer import Life, Printer, Services, refusal
+from ippusbd.daemon.printer import Life, Printer, Services
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
-from ippusbd.errors import DeviceGone, IppUsbError, StateError, UsbError
+from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, StateError, UsbError
 from ippusbd.model import BusAddress, DeviceFacts
 from ippusbd.proxy.server import SiteSettings, bind
 from ippusbd.usbio.hotplug import Hotplug
@@ -42,6 +42,7 @@ class _Plugged:
     task: asyncio.Task[None] | None = None
     printer: Printer | None = None
     reason: str = "being opened"
+    was_reset: bool = False
     retry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -161,15 +162,15 @@ class Supervisor:
                 plugged.retry.clear()
 
     async def _live(self, plugged: _Plugged, backoff: Backoff, resets: ResetBudget) -> None:
-        device = await self._services.host.open(plugged.facts)
+        device, facts = await self._open(plugged)
         try:
-            printer = await self._printer_for(device)
+            printer = await self._printer_for(facts)
         except BaseException:
             await device.close()
             raise
         async with printer.lock:
             plugged.printer = printer
-            printer.facts = device.facts
+            printer.facts = facts
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
             try:
                 await self._one_life(device, printer, backoff, resets)
@@ -179,14 +180,29 @@ class Supervisor:
             finally:
                 self._on_change()
 
+    async def _open(self, plugged: _Plugged) -> tuple[UsbDevice, DeviceFacts]:
+        """The device, reset if a quirk wants it so, and its facts as a quirk corrects them."""
+        services = self._services
+        if str(plugged.facts.usb_id) in services.config.ignore:
+            raise NotUsable("the configuration says to ignore it")
+        if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
+            plugged.was_reset = True
+            await self._reset(plugged.facts)
+        device = await services.host.open(plugged.facts)
+        quirks = services.quirks.effective(device.facts)
+        if quirks.ignore_device:
+            await device.close()
+            raise NotUsable(f"a quirk says to leave it alone: {quirks.ignore_reason}")
+        return device, replace(
+            device.facts,
+            manufacturer=quirks.manufacturer or device.facts.manufacturer,
+            product=quirks.product or device.facts.product,
+        )
+
     async def _one_life(
         self, device: UsbDevice, printer: Printer, backoff: Backoff, resets: ResetBudget
     ) -> None:
         quirks = self._services.quirks.effective(device.facts)
-        refused = refusal(quirks)
-        if refused is not None:
-            await device.close()
-            raise refused
         life = Life(self._services, printer, quirks, on_ready=lambda: self._ready(printer, backoff))
         try:
             await life.run(device)
@@ -224,9 +240,9 @@ class Supervisor:
 
     # --- printers
 
-    async def _printer_for(self, device: UsbDevice) -> Printer:
+    async def _printer_for(self, facts: DeviceFacts) -> Printer:
         """The printer of this device, listening on its port."""
-        key = self._key(device.facts)
+        key = self._key(facts)
         printer = self._printers.get(key)
         if printer is None:
             printer = Printer(key, _settings(self._services))

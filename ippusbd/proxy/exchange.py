@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ippusbd.errors import BadIpp, ClientGone, IppUsbError, PrinterSilent
 from ippusbd.usbio.ports import Channel
-from ippusbd.wire import ipp
+from ippusbd.wire import ipp_requests
 from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
 
@@ -286,12 +286,18 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 def _cancel_body(job: CutJob, answer: bytes) -> bytes | None:
-    """The Cancel-Job for what `answer` says was made; None: it made no job."""
+    """The Cancel-Job for the job that was being made; None: there is none."""
     try:
-        return ipp.cancel_cut_job(bytes(job.request_head), answer)
-    except BadIpp as exc:
-        log.info("a cut upload left no job to cancel: %s", exc)
+        asked = ipp_requests.head(bytes(job.request_head))
+    except BadIpp:
         return None
+    if asked is None or asked.operation not in ipp_requests.CREATING:
+        return None
+    job_id = ipp_requests.job_id_of(answer) or asked.job_id
+    if job_id is None:
+        log.info("a cut upload left no job to cancel")
+        return None
+    return ipp_requests.cancel_job(asked.printer_uri, job_id, user=asked.user)
 
 
 async def _discard_answer(exchange: Exchange) -> None:

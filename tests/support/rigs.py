@@ -1,0 +1,166 @@
+"""Channels with the printer's end of their cable in the test's hand.
+
+Every implementation of `Channel` is brought here into the same shape: `channel`
+is what is tested, the other methods are what a printer does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from support.fake_channel import FakeChannel
+
+from ippusbd.errors import DeviceGone
+from ippusbd.model import Capability, UsbId
+from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
+from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.descriptors import DeviceSpec, ipp_interface
+from ippusbd.virtual.device import VirtualDevice
+from ippusbd.virtual.hooks import Character
+from ippusbd.virtual.pipes import SessionEnded
+
+SPEC = DeviceSpec(
+    usb_id=UsbId(0x1209, 0x0001),
+    manufacturer="Test",
+    product="Cable",
+    serial="0001",
+    device_id="MFG:Test;MDL:Cable;",
+    interfaces=(ipp_interface(0, 0, Capability.all()),),
+)
+
+
+class Rig(Protocol):
+    """A channel, and its printer."""
+
+    channel: Channel
+    window: int  # how many bytes it may read ahead
+
+    def say(self, *transfers: bytes) -> None: ...
+    def heard(self) -> bytes: ...
+    def stop_taking(self) -> None: ...
+    def take_again(self) -> None: ...
+    def unread(self) -> int: ...
+    def unplug(self) -> None: ...
+
+
+class FakeRig:
+    """The FakeChannel must behave like the real ones, or tests over it prove nothing."""
+
+    window = 1 << 30  # nothing stands between printer and channel
+
+    def __init__(self) -> None:
+        self.channel: FakeChannel = FakeChannel()
+
+    def say(self, *transfers: bytes) -> None:
+        self.channel.say(*transfers)
+
+    def heard(self) -> bytes:
+        return bytes(self.channel.sent)
+
+    def stop_taking(self) -> None:
+        self.channel.stop_taking()
+
+    def take_again(self) -> None:
+        self.channel.take_again()
+
+    def unread(self) -> int:
+        return 0
+
+    def unplug(self) -> None:
+        self.channel.fail(DeviceGone("unplugged"))
+
+
+class DeviceRig:
+    """A device without firmware: a thread hears what is written, the test says what is read."""
+
+    def __init__(self, device: VirtualDevice, channel: Channel, *, window: int) -> None:
+        self.channel = channel
+        self.window = window
+        self._device = device
+        self._face = device.interface(0)
+        self._heard = bytearray()
+        self._takes = threading.Event()
+        self._takes.set()
+        self._ear = threading.Thread(target=self._listen, name="rig-ear", daemon=True)
+        self._ear.start()
+
+    def say(self, *transfers: bytes) -> None:
+        for data in transfers:
+            self._face.ipp.into.push(data)
+
+    def heard(self) -> bytes:
+        return bytes(self._heard)
+
+    def stop_taking(self) -> None:
+        self._takes.clear()
+        self._face.ipp.out.gate = self._takes.is_set
+
+    def take_again(self) -> None:
+        self._takes.set()
+        self._face.ipp.out.wake()
+
+    def unread(self) -> int:
+        return len(self._face.ipp.into)
+
+    def unplug(self) -> None:
+        self._device.unplug()
+
+    def join(self) -> None:
+        self._device.unplug()
+        self._ear.join()
+
+    def _listen(self) -> None:
+        while (session := self._face.wait_for_session()) is not None:
+            try:
+                while True:
+                    self._heard += self._face.ipp.out.recv(session)
+            except SessionEnded:
+                continue
+
+
+async def open_first(host: UsbHost) -> UsbDevice:
+    """The first printer that the host sees, waited for."""
+    end = time.monotonic() + 10
+    while True:
+        found = [f for f in await host.enumerate() if f.usb_id == SPEC.usb_id]
+        if found:
+            return await host.open(found[0])
+        assert time.monotonic() < end, "no device came"
+
+
+@asynccontextmanager
+async def fake_rig() -> AsyncIterator[Rig]:
+    yield FakeRig()
+
+
+@asynccontextmanager
+async def device_rig(
+    device: VirtualDevice, host: UsbHost, *, window: int
+) -> AsyncIterator[DeviceRig]:
+    """The device's only interface, claimed through `host`."""
+    opened = await open_first(host)
+    rig = DeviceRig(device, await opened.claim(opened.interfaces[0]), window=window)
+    try:
+        yield rig
+    finally:
+        await opened.close()
+        await host.close()
+        rig.join()
+
+
+@asynccontextmanager
+async def thread_rig() -> AsyncIterator[Rig]:
+    """pyusb, the thread Channel, and the virtual device in this process."""
+    device = VirtualDevice(SPEC, Character())
+    device.plug()
+    host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
+    async with device_rig(device, host, window=3 * 65_536) as rig:
+        yield rig
+
+
+Attach = Callable[[VirtualDevice], AsyncIterator[None]]
