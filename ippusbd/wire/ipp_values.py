@@ -132,13 +132,13 @@ class Attribute:
 
 def _without_language(raw: bytes) -> str | bytes:
     """The text of a textWithLanguage: two counted strings, language first."""
-    if len(raw) < 4:
+    text_at = 4 + int.from_bytes(raw[:2], "big")
+    if (
+        len(raw) < text_at
+        or int.from_bytes(raw[text_at - 2 : text_at], "big") != len(raw) - text_at
+    ):
         return raw
-    text_at = 2 + int.from_bytes(raw[:2], "big")
-    text = raw[text_at + 2 :]
-    if int.from_bytes(raw[text_at : text_at + 2], "big") != len(text):
-        return raw
-    return text.decode("utf-8", "replace")
+    return raw[text_at:].decode("utf-8", "replace")
 
 
 def _number(tag: int, raw: bytes) -> bool | int | bytes | tuple[int, ...]:
