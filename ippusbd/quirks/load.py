@@ -1,0 +1,224 @@
+"""Quirk files, and what they say about a device.
+
+    [[quirk]]
+    model = "HP LaserJet MFP M28*"        # or usb = "03f0:1234"; a list names several
+    reason = "drops the connection unless asked to keep it"
+    connection = "keep-alive"
+
+The built-in files come first, then each directory of the configuration, the
+files of each in the order of their names. For every setting the most specific
+entry wins, and the later one of two that are equally specific. What was learned
+about a device counts as an entry for exactly this device, made after the built-in
+ones: an administrator's word for the same device stands above it.
+
+A file is taken whole or refused with the line and key that is wrong.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Final, cast
+
+from ippusbd.errors import ConfigError
+from ippusbd.model import DeviceFacts
+from ippusbd.quirks.match import Device, ModelPattern, Pattern, UsbPattern
+from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
+from ippusbd.tables import checked, text, unknown
+from ippusbd.toml_lines import KeyPath, key_lines, line_of
+
+__all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "load", "parse"]
+
+BUILT_IN: Final = "built-in"
+LEARNED: Final = "learned"
+MAX_FILE_BYTES: Final = 1 << 20
+_MATCH_KEYS: Final = ("model", "usb")  # either, both, or lists of them
+_REASON: Final = "reason"
+_ALL_KEYS: Final = (*_MATCH_KEYS, _REASON, *KNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One `[[quirk]]`: whom it means and what it sets, with the origin of each value."""
+
+    patterns: tuple[Pattern, ...]
+    values: Mapping[str, object]  # by field of Quirks
+    origins: Mapping[str, Origin]
+    built_in: bool = False
+
+    def meant(self, device: Device) -> Pattern | None:
+        """The most specific pattern that matches `device`."""
+        matching = [p for p in self.patterns if p.matches(device)]
+        return max(matching, key=lambda p: p.rank, default=None)
+
+
+class QuirkTable:
+    """All entries, in the order in which they were read."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries = tuple(entries)
+
+    def effective(
+        self, facts: DeviceFacts, learned: Mapping[str, object] | None = None
+    ) -> Effective:
+        """The settings of a device on the bus; `learned`: what the daemon found out itself."""
+        return self.effective_for(Device.of(facts), learned)
+
+    def effective_for(
+        self, device: Device, learned: Mapping[str, object] | None = None
+    ) -> Effective:
+        """The settings of a device of which perhaps only the id or the name is known."""
+        values: dict[str, object] = {}
+        origins: dict[str, Origin] = {}
+        for entry, pattern in self._by_rank(device, learned or {}):
+            values |= entry.values
+            origins |= {k: replace(o, pattern=pattern.text) for k, o in entry.origins.items()}
+        return replace(Effective(origins=origins), **values)  # type: ignore[arg-type]
+
+    def _by_rank(
+        self, device: Device, learned: Mapping[str, object]
+    ) -> list[tuple[Entry, Pattern]]:
+        """What means `device`, weakest first; the sort is stable, so later entries win ties."""
+        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.meant(device))]
+        return sorted(found, key=lambda pair: pair[1].rank)
+
+    def _with_learned(self, device: Device, learned: Mapping[str, object]) -> Iterator[Entry]:
+        yield from (e for e in self.entries if e.built_in)
+        if learned and device.usb_id:
+            yield _learned(str(device.usb_id), learned)
+        yield from (e for e in self.entries if not e.built_in)
+
+
+def _learned(usb_id: str, settings: Mapping[str, object]) -> Entry:
+    """An entry out of the state file; what it does not know (any more) is left out."""
+    values: dict[str, object] = {}
+    origins: dict[str, Origin] = {}
+    for key, value in settings.items():
+        try:
+            values[KNOWN[key].field] = KNOWN[key].check(value)
+        except (KeyError, ValueError):
+            continue
+        origins[key] = Origin(LEARNED, 0, usb_id, "found out while using the device", value)
+    return Entry((UsbPattern.parse(usb_id),), values, origins)
+
+
+# --- reading
+
+
+def load(dirs: Sequence[Path] = ()) -> QuirkTable:
+    """The built-in quirks and those of `dirs`; a directory that is not there has none.
+
+    Raises ConfigError that names file, line and key.
+    """
+    return QuirkTable([*_built_in(), *(entry for folder in dirs for entry in _of_folder(folder))])
+
+
+def _built_in() -> Iterator[Entry]:
+    folder = resources.files("ippusbd.quirks") / "data"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            # Its path, to be opened; in a zip file it has only its name.
+            name = str(file) if isinstance(file, Path) else f"{BUILT_IN}/{file.name}"
+            yield from parse(file.read_bytes(), name, built_in=True)
+
+
+def _of_folder(folder: Path) -> Iterator[Entry]:
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix == ".toml" and p.is_file())
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise ConfigError(f"{folder}: {exc.strerror}") from exc
+    for path in files:
+        yield from parse(_read(path), str(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return raw
+
+
+def parse(raw: bytes, origin: str, *, built_in: bool = False) -> list[Entry]:
+    """The entries in a file's bytes; `origin` names the file in errors and origins."""
+    try:
+        document = raw.decode()
+        tables = tomllib.loads(document)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{origin}: not a TOML file: {exc}") from exc
+    lines = key_lines(document)
+    for name in tables.keys() - {"quirk"}:
+        where = f"{origin}:{line_of(lines, (name,))}"
+        raise unknown(where, "table (entries are [[quirk]]):", name, ["quirk"])
+    entries = tables.get("quirk", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{origin}:{line_of(lines, ('quirk',))}: write entries as [[quirk]]")
+    return [
+        _entry(entry, _Place(origin, lines, number), built_in)
+        for number, entry in enumerate(entries)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One entry's place in its file."""
+
+    file: str
+    lines: Mapping[KeyPath, int]
+    number: int
+
+    def line(self, *key: str) -> int:
+        return line_of(self.lines, ("quirk", self.number, *key))
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line()}"
+
+    def at(self, key: str) -> str:
+        return f"{self.file}:{self.line(key)}"
+
+
+def _entry(table: Mapping[str, object], place: _Place, built_in: bool) -> Entry:
+    for key in table:
+        if key not in _ALL_KEYS:
+            raise unknown(place.at(key), "key", key, _ALL_KEYS)
+    patterns = tuple(_patterns(table, place))
+    if not patterns:
+        raise ConfigError(f"{place}: an entry needs a model or a usb id that it means")
+    if not table.get(_REASON):
+        raise ConfigError(f"{place}: an entry needs a reason")
+    reason = str(checked(place.at(_REASON), _REASON, table[_REASON], text(500)))
+    keys = [key for key in table if key in KNOWN]
+    return Entry(
+        patterns,
+        {KNOWN[k].field: checked(place.at(k), k, table[k], KNOWN[k].check) for k in keys},
+        {k: Origin(place.file, place.line(k), "", reason, table[k]) for k in keys},
+        built_in,
+    )
+
+
+def _patterns(table: Mapping[str, object], place: _Place) -> Iterator[Pattern]:
+    for key in _MATCH_KEYS:
+        given = table.get(key, [])
+        for item in given if isinstance(given, list) else [given]:
+            yield cast(Pattern, checked(place.at(key), key, item, _PATTERN_CHECKS[key]))
+
+
+def _usb_pattern(value: object) -> UsbPattern:
+    return UsbPattern.parse(str(text(9)(value)))
+
+
+def _model_pattern(value: object) -> ModelPattern:
+    if not (name := str(text(200)(value)).strip()):
+        raise ValueError("must not be empty")
+    return ModelPattern(name)
+
+
+_PATTERN_CHECKS: Final = {"model": _model_pattern, "usb": _usb_pattern}
