@@ -161,6 +161,7 @@ class _Builder:
         self._groups: list[Group] = []
         self._stack: list[_Open] = []
         self._values = 0
+        self._knows_member_names = False
 
     def delimiter(self, tag: int) -> None:
         if tag == 0:
@@ -173,9 +174,7 @@ class _Builder:
         return tuple(self._groups)
 
     def _close_group(self) -> None:
-        while len(self._stack) > 1:
-            self._complain("a collection is not closed")
-            self._close_collection()
+        self._close_collections()
         if self._stack:
             group = self._stack.pop()
             self._groups.append(Group(group.tag, group.freeze(tolerant=self._tolerant)))
@@ -199,10 +198,14 @@ class _Builder:
             self._complain("the end of a collection that was not begun")
 
     def _member_name(self, item_name: bytes, raw: bytes) -> None:
-        if item_name or len(self._stack) == 1:
-            self._complain("a member name outside of a collection, or with a name")
         if len(self._stack) > 1:
+            if item_name:
+                self._complain("a member name with a name of its own")
+            self._knows_member_names = True
             self._begin_attribute(raw)
+        else:
+            self._complain("a member name outside of a collection")
+            self._begin_attribute(b"")  # what follows belongs to nothing
 
     def _value(self, tag: int, item_name: bytes, raw: bytes) -> None:
         self._values += 1
@@ -219,12 +222,14 @@ class _Builder:
             self._stack[-1].attributes[-1][1].append(Value(tag, raw))
 
     def _named(self, item_name: bytes) -> None:
-        """A named item: an attribute, or (Pantum M7300FDW) a member of a collection."""
         if len(self._stack) > 1:
             self._complain("an attribute inside a collection")
             members = self._stack[-1].attributes
             if members and not members[-1][1]:
-                return  # it has a member name already
+                return  # the value of a member that has a name already
+            if self._knows_member_names:
+                self._close_collections()  # Canon MF262dw II forgets to
+            # else it is a member: Pantum M7300FDW names them so
         self._begin_attribute(item_name)
 
     def _begin_attribute(self, item_name: bytes) -> None:
@@ -235,6 +240,11 @@ class _Builder:
         if len(self._stack) > self._limits.depth:
             raise BadIpp(f"IPP collections are nested over {self._limits.depth} deep")
         self._stack.append(_Open(Tag.BEG_COLLECTION, raw))
+
+    def _close_collections(self) -> None:
+        while len(self._stack) > 1:
+            self._complain("a collection is not closed")
+            self._close_collection()
 
     def _close_collection(self) -> None:
         closed = self._stack.pop()

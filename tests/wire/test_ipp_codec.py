@@ -121,8 +121,8 @@ def test_a_value_may_be_as_long_as_an_unsigned_count_says():
         ([END], "not begun"),
         ([BEGIN, item(Tag.END_COLLECTION, b"x")], "has a name or a value"),
         ([BEGIN, item(Tag.END_COLLECTION, b"", b"x")], "has a name or a value"),
-        ([item(Tag.MEMBER_NAME, b"", b"m")], "member name outside"),
-        ([BEGIN, item(Tag.MEMBER_NAME, b"x", b"m")], "or with a name"),
+        ([item(Tag.MEMBER_NAME, b"", b"m")], "member name outside of a collection"),
+        ([BEGIN, item(Tag.MEMBER_NAME, b"x", b"m")], "with a name of its own"),
         ([BEGIN, item(Tag.INTEGER, b"x-dimension", bytes(4)), END], "attribute inside"),
         ([BEGIN, item(Tag.INTEGER, b"", bytes(4)), END], "without a name"),
         ([BEGIN, WIDTH], "not closed"),
@@ -192,6 +192,40 @@ def test_pantum_names_members_like_attributes():
         {"x-dimension": (21000,), "y-dimension": (29700,)},
     )
     assert answer.groups[0].attributes[1].texts == ("one-sided",)
+
+
+def test_canon_forgets_to_close_collections():
+    broken = message(
+        item(Tag.BEG_COLLECTION, b"media-col-default"),
+        item(Tag.MEMBER_NAME, value=b"media-size") + item(Tag.BEG_COLLECTION),
+        WIDTH,
+        item(Tag.KEYWORD, b"sides-supported", b"one-sided"),
+        item(Tag.BEG_COLLECTION, b"media-col-ready"),
+        WIDTH,
+    )
+    answer, _ = decode(broken, tolerant=True)
+
+    width = ipp.collection({"x-dimension": ipp.integer(21000)})
+    assert answer.groups[0].attributes == (
+        Attribute("media-col-default", (ipp.collection({"media-size": width}),)),
+        Attribute("sides-supported", (ipp.keyword("one-sided"),)),
+        Attribute("media-col-ready", (width,)),
+    )
+
+
+def test_members_outside_of_collections_are_nobodys():
+    # Kyocera FS-4200DN
+    broken = message(
+        item(Tag.KEYWORD, b"sides-supported", b"one-sided"),
+        WIDTH,
+        END,
+        item(Tag.NAME, b"printer-name", b"lp"),
+    )
+    answer, _ = decode(broken, tolerant=True)
+    assert answer.groups[0].attributes == (
+        Attribute("sides-supported", (ipp.keyword("one-sided"),)),
+        Attribute("printer-name", (ipp.name("lp"),)),
+    )
 
 
 def test_a_member_that_is_named_twice_keeps_its_first_name():
