@@ -156,7 +156,9 @@ def parse_command(buffer: bytearray, offset: int) -> Command:
     )
 
 
-def submit(sequence: int, endpoint: int, length: int, *, incoming: bool, setup: bytes = b"") -> bytes:
+def submit(
+    sequence: int, endpoint: int, length: int, *, incoming: bool, setup: bytes = b""
+) -> bytes:
     """CMD_SUBMIT as a client sends it."""
     return _SUBMIT.pack(
         CMD_SUBMIT, sequence, 0, int(incoming), endpoint, 0, length, 0, 0, 0, setup.ljust(8, b"\0")

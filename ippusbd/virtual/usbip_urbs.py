@@ -23,7 +23,7 @@ from typing import Final
 from ippusbd.errors import DeviceGone, EndpointHalted, IppUsbError, TransferTimeout
 from ippusbd.virtual import usbip_messages as m
 from ippusbd.virtual.device import Setup, VirtualDevice
-from ippusbd.virtual.pipes import Buffer, InPipe, OutPipe, Overflow
+from ippusbd.virtual.pipes import InPipe, OutPipe, Overflow
 
 Send = Callable[..., None]  # takes parts of one message, in order
 
@@ -52,12 +52,17 @@ class Urb:
 
     __slots__ = ("data", "done", "length", "sequence", "unlinked_by")
 
-    def __init__(self, sequence: int, length: int, data: Buffer) -> None:
+    def __init__(self, sequence: int, length: int, data: memoryview) -> None:
         self.sequence = sequence
         self.length = length
         self.data = data
         self.done = 0
         self.unlinked_by = 0  # sequence number of the CMD_UNLINK; 0: none
+
+    def keep(self) -> None:
+        """The buffer below `data` will be used again."""
+        if self.done < len(self.data):
+            self.data = memoryview(bytes(self.data))
 
 
 class Endpoint:
@@ -71,13 +76,33 @@ class Endpoint:
         self._pumping = self._again = False
         self._unsubscribe = pipe.subscribe(self.pump)
 
-    def close(self) -> None:
+    def close(self, status: int | None = None) -> None:
+        """Nothing completes any more; with a status, what waits ends with it."""
         self._unsubscribe()
-        self._waiting.clear()
+        while self._waiting:
+            urb = self._waiting.popleft()
+            if status is not None:
+                self._send(m.submitted(urb.sequence, status, urb.done))
 
     def submit(self, urb: Urb) -> None:
-        self._waiting.append(urb)
-        self.pump()
+        """Start a URB whose data is valid only now: what must wait keeps a copy."""
+        if self._first():
+            if not self._complete(urb):
+                urb.keep()
+                self._waiting.append(urb)
+            self._again = True
+            self._work()
+        else:
+            urb.keep()
+            self._waiting.append(urb)
+            self.pump()
+
+    def _first(self) -> bool:
+        """Nothing waits and nobody pumps; from now on we do."""
+        with self._lock:
+            first = not self._pumping and not self._waiting
+            self._pumping |= first
+            return first
 
     def unlink(self, target: int, by: int) -> bool:
         """False: the URB is not here (any more)."""
@@ -95,6 +120,9 @@ class Endpoint:
             if self._pumping:
                 return
             self._pumping = True
+        self._work()
+
+    def _work(self) -> None:
         while self._take_turn():
             self._move()
 
@@ -147,7 +175,7 @@ class Endpoint:
         if not urb.done:
             self._send(m.unlinked(urb.unlinked_by, TAKEN_BACK))
             return
-        self._send(m.submitted(urb.sequence, TAKEN_BACK, urb.done), data)
+        self._send(m.submitted(urb.sequence, 0, urb.done), data)
         self._send(m.unlinked(urb.unlinked_by, 0))
 
     def _partial(self, urb: Urb) -> bytes:
@@ -186,10 +214,7 @@ class Urbs:
         except IppUsbError as exc:
             self._send(m.submitted(command.sequence, status_of(exc), 0))
             return
-        urb = Urb(command.sequence, command.length, data)
-        endpoint.submit(urb)
-        if len(data):
-            _keep(urb)
+        endpoint.submit(Urb(command.sequence, command.length, data))
 
     def unlink(self, command: m.Command) -> None:
         """Take an URB back, if it is still waiting."""
@@ -203,14 +228,10 @@ class Urbs:
         self._send(m.unlinked(command.sequence, 0))
 
     def _endpoint(self, incoming: bool, number: int) -> Endpoint:
-        endpoint = self._endpoints.get((incoming, number))
+        key = incoming, number
+        endpoint = self._endpoints.get(key)
         if endpoint is None:
-            pipe: InPipe | OutPipe
-            if incoming:
-                pipe = self._device.in_pipe(0x80 | number)
-            else:
-                pipe = self._device.out_pipe(number)
-            endpoint = self._endpoints[incoming, number] = Endpoint(pipe, self._send)
+            endpoint = self._endpoints[key] = Endpoint(self._pipe(key), self._send)
         return endpoint
 
     def _control(self, command: m.Command, data: bytes) -> None:
@@ -228,32 +249,25 @@ class Urbs:
     def _answer(self, setup: Setup, data: bytes) -> bytes:
         if setup == AFTER_PORT_RESET:
             self._device.reset()
-            self.close()
+            self._forget_replaced()
         answer = self._device.control(setup, data)
         if (setup.request_type, setup.request) in (SET_CONFIGURATION, SET_INTERFACE):
-            # The host took back every URB of that interface before it asked; endpoints of
-            # the new setting have other pipes.
-            self._forget_idle()
+            self._forget_replaced()
         return answer
 
-    def _forget_idle(self) -> None:
+    def _forget_replaced(self) -> None:
+        """A new setting has other pipes; the host took its URBs back before it asked for it."""
         for key, endpoint in tuple(self._endpoints.items()):
             try:
-                current = self._endpoint_pipe(key)
+                current = self._pipe(key)
             except IppUsbError:
                 current = None
             if current is not endpoint.pipe:
-                endpoint.close()
                 del self._endpoints[key]
+                endpoint.close(-errno.ESHUTDOWN)
 
-    def _endpoint_pipe(self, key: tuple[bool, int]) -> InPipe | OutPipe:
+    def _pipe(self, key: tuple[bool, int]) -> InPipe | OutPipe:
         incoming, number = key
         if incoming:
             return self._device.in_pipe(0x80 | number)
         return self._device.out_pipe(number)
-
-
-def _keep(urb: Urb) -> None:
-    """The reader's buffer is used again: what was not taken yet needs a copy."""
-    if urb.done < urb.length:
-        urb.data = bytes(urb.data)
