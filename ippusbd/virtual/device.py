@@ -62,7 +62,8 @@ class PipePair:
 class VirtualInterface:
     """One interface between power-up and unplug."""
 
-    def __init__(self, spec: d.InterfaceSpec, packet: int) -> None:
+    def __init__(self, device: VirtualDevice, spec: d.InterfaceSpec, packet: int) -> None:
+        self.device = device
         self.spec = spec
         self.number = spec.number
         self.alternate = 0
@@ -161,7 +162,7 @@ class VirtualDevice:
             self.spec = self.character.describe(self.model)
             self.configuration, self.deaf = 0, ""
             self.interfaces = tuple(
-                VirtualInterface(one, self.spec.packet) for one in self.spec.interfaces
+                VirtualInterface(self, one, self.spec.packet) for one in self.spec.interfaces
             )
             self.plug_count += 1
             self.plugged = True
@@ -234,6 +235,7 @@ class VirtualDevice:
 
     def _tell(self, event: Event, face: VirtualInterface | None = None) -> None:
         self.character.happened(self, event, face)
+        self.wake()
 
     def _check_plugged(self) -> None:
         if not self.plugged:
