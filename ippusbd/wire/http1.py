@@ -1,0 +1,170 @@
+"""Requests as a printer must see them, and what of its answers a client may see.
+
+A printer takes a request that a client wrote for a proxy, only it is no
+proxy's peer: no hop-by-hop field, no expectation and no foreign Host may
+reach it, and some firmware knows only Title-Case names (field-notes 2).
+
+Invariant: an encoded head is one head. No name, value or target can start a
+second field or a second request, and the framing is said once, by us.
+Texts are Latin-1, one character a byte. Knows RFC 9110 and 9112.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from ippusbd.errors import BadRequest
+
+Header = tuple[str, str]
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_HOP_BY_HOP: Final = frozenset(
+    ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings")
+)
+_FRAMING: Final = frozenset(("content-length", "transfer-encoding"))
+_NEVER_RETURNED: Final = _HOP_BY_HOP | _FRAMING
+_NEVER_FORWARDED: Final = _NEVER_RETURNED | {"host", "expect"}
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")
+_ABSOLUTE: Final = re.compile(r"(?:(?:https?|ipps?):)?//[^/?#\\]*", re.IGNORECASE)
+
+# RFC 9110 8.6: a length of nothing is said where the method gives content a meaning;
+# firmware answers 411 otherwise.
+_EXPECT_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
+
+_SPELLINGS: Final = {
+    "content-id": "Content-ID",
+    "content-md5": "Content-MD5",
+    "dav": "DAV",
+    "dnt": "DNT",
+    "etag": "ETag",
+    "mime-version": "MIME-Version",
+    "sec-gpc": "Sec-GPC",
+    "soapaction": "SOAPAction",
+    "te": "TE",
+    "www-authenticate": "WWW-Authenticate",
+    "x-ua-compatible": "X-UA-Compatible",
+    "x-xss-protection": "X-XSS-Protection",
+}
+
+
+class Framing(Enum):
+    """How a request tells where its body ends."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+
+
+def forwardable(headers: Iterable[Header], *, host: str) -> list[Header]:
+    """What of a client's header goes to the printer, `Host: host` first, in the client's order.
+
+    Raises BadRequest for a name that is no token and for control characters in a value.
+    """
+    fields = list(headers)
+    dropped = _named_by_connection(fields) | _NEVER_FORWARDED
+    kept = [("Host", _checked_value("Host", host))]
+    for name, value in fields:
+        title = _title_case(name)
+        if not _is_dropped(title.lower(), dropped):
+            kept.append((title, _checked_value(title, value)))
+    return kept
+
+
+def returnable(headers: Iterable[Header]) -> list[Header]:
+    """What of the printer's header goes to the client; framing is the server's to choose."""
+    fields = list(headers)
+    dropped = _named_by_connection(fields) | _NEVER_RETURNED
+    return [(name, value) for name, value in fields if not _is_dropped(name.lower(), dropped)]
+
+
+def encode_request(
+    method: str,
+    target: str,
+    headers: Iterable[Header],
+    *,
+    framing: Framing,
+    length: int = 0,
+    connection: str | None = None,
+) -> bytes:
+    """A complete request head; `headers` say nothing about framing, as `forwardable` leaves them.
+
+    `connection` is the value of a Connection field, for printers that need one (field-notes 5).
+    Raises BadRequest for whatever would not be one well-formed head.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise BadRequest(f"no method: {method[:40]!r}")
+    if not _TARGET.fullmatch(target) or (target == "*" and method != "OPTIONS"):
+        raise BadRequest(f"no request target: {target[:80]!r}")
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [_line(name, value) for name, value in headers]
+    lines += [f"{name}: {value}" for name, value in _own_fields(method, framing, length)]
+    if connection is not None:
+        lines.append(_line("Connection", connection))
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk of a chunked body; nothing for no data, which would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def rewrite_location(value: str, *, base: str) -> str:
+    """A Location or Content-Location that the client can follow.
+
+    Printers name themselves by a port, an address or a host of another network (Deskjet 3520);
+    whatever authority an HTTP or IPP URL names becomes `base`, as in `http://localhost:60000`.
+    Relative references and other schemes stay as they are.
+    """
+    value = value.strip()
+    absolute = _ABSOLUTE.match(value)
+    if absolute is None:
+        return value
+    rest = value[absolute.end() :]
+    return base.rstrip("/") + (rest if rest.startswith("/") else "/" + rest)
+
+
+def _own_fields(method: str, framing: Framing, length: int) -> list[Header]:
+    match framing:
+        case Framing.CHUNKED:
+            return [("Transfer-Encoding", "chunked")]
+        case Framing.LENGTH:
+            return [("Content-Length", str(length))]
+        case Framing.NONE:
+            return [("Content-Length", "0")] if method in _EXPECT_CONTENT else []
+
+
+def _line(name: str, value: str) -> str:
+    if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING:
+        raise BadRequest(f"no field of a request: {name[:40]!r}")
+    return f"{name}: {_checked_value(name, value)}"
+
+
+def _checked_value(name: str, value: str) -> str:
+    if not _VALUE.fullmatch(value):
+        raise BadRequest(f"the value of {name[:40]} has characters no header may hold")
+    return value
+
+
+def _named_by_connection(fields: list[Header]) -> set[str]:
+    values = [value for name, value in fields if name.lower() == "connection"]
+    return {token.strip().lower() for value in values for token in value.split(",")}
+
+
+def _is_dropped(lower: str, dropped: set[str]) -> bool:
+    return lower in dropped or lower.startswith("proxy-")
+
+
+@lru_cache(maxsize=256)  # the same dozen names in every request; hostile ones push each other out
+def _title_case(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise BadRequest(f"no header name: {name[:40]!r}")
+    lower = name.lower()
+    return _SPELLINGS.get(lower) or "-".join(part.capitalize() for part in lower.split("-"))
