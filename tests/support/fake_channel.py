@@ -57,6 +57,8 @@ class FakeChannel:
         return await self._inbox.get()
 
     async def write(self, data: bytes) -> None:
+        if self._inbox.failure is not None:
+            raise self._inbox.failure
         try:
             await self._takes.wait()
         except asyncio.CancelledError:

@@ -156,7 +156,7 @@ async def device_rig(
 @asynccontextmanager
 async def thread_rig() -> AsyncIterator[Rig]:
     """pyusb, the thread Channel, and the virtual device in this process."""
-    device = VirtualDevice(SPEC, Character())
+    device = VirtualDevice(SPEC, Character({}))
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:

@@ -1,0 +1,196 @@
+"""One suite for every Channel: what the layers above rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from support.rigs import Rig, fake_rig, thread_rig
+
+from ippusbd.errors import DeviceGone, TransferFailed, UsbError
+
+RIGS = {"fake": fake_rig, "threads": thread_rig}
+
+
+@pytest.fixture(params=RIGS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    manager: AbstractAsyncContextManager[Rig] = RIGS[request.param]()
+    async with manager as made:
+        yield made
+
+
+async def read_exactly(rig: Rig, size: int) -> bytes:
+    data = b""
+    async with asyncio.timeout(20):
+        while len(data) < size:
+            got = await rig.channel.read()
+            assert got
+            data += got
+    return data
+
+
+async def heard(rig: Rig, size: int) -> bytes:
+    async with asyncio.timeout(20):
+        while len(rig.heard()) < size:  # noqa: ASYNC110 -- the printer is another thread
+            await asyncio.sleep(0.005)
+    return rig.heard()
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 513, 1024, 4096, 65_535, 65_536, 65_537, 300_000])
+async def test_bytes_come_in_order_whatever_their_number(rig: Rig, size: int):
+    said = bytes(i * 7 % 251 for i in range(size))
+    rig.say(said)
+    assert await read_exactly(rig, size) == said
+
+
+async def test_many_transfers_come_in_order(rig: Rig):
+    parts = [bytes([n]) * (n * 37 % 1500 + 1) for n in range(200)]
+    rig.say(*parts)
+    assert await read_exactly(rig, sum(map(len, parts))) == b"".join(parts)
+
+
+async def test_an_answer_of_whole_packets_arrives_within_300_ms(rig: Rig):
+    reading = asyncio.create_task(read_exactly(rig, 1024))
+    await asyncio.sleep(0.05)
+    rig.say(b"k" * 1024)  # no short packet says that this is all
+    async with asyncio.timeout(0.35):
+        assert await reading == b"k" * 1024
+
+
+async def test_zero_length_packets_are_neither_an_end_nor_data(rig: Rig):
+    rig.say(b"", b"a", b"", b"", b"b", b"")
+    assert await read_exactly(rig, 2) == b"ab"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await rig.channel.read()
+
+
+async def test_silence_is_waited_out(rig: Rig):
+    reading = asyncio.create_task(rig.channel.read())
+    await asyncio.sleep(0.6)
+    assert not reading.done()
+    rig.say(b"at last")
+    assert await reading == b"at last"
+
+
+async def test_a_cancelled_read_loses_nothing(rig: Rig):
+    got = b""
+    for n in range(20):
+        reading = asyncio.create_task(rig.channel.read())
+        await asyncio.sleep(0.002)
+        reading.cancel()
+        if n % 2:
+            await asyncio.sleep(0)
+        rig.say(b"%02d" % n)
+        await asyncio.wait([reading])
+        got += b"" if reading.cancelled() else reading.result()
+    got += await read_exactly(rig, 40 - len(got))
+    assert got == b"".join(b"%02d" % n for n in range(20))
+
+
+@pytest.mark.parametrize("size", [1, 512, 65_536, 65_537, 1_000_000])
+async def test_what_is_written_reaches_the_printer_whole(rig: Rig, size: int):
+    data = bytes(i * 11 % 253 for i in range(size))
+    await rig.channel.write(data)
+    assert await heard(rig, size) == data
+
+
+async def test_reading_and_writing_do_not_wait_for_each_other(rig: Rig):
+    rig.stop_taking()
+    writing = asyncio.create_task(rig.channel.write(b"w" * 2_000_000))
+    await asyncio.sleep(0.05)
+    rig.say(b"early answer")
+    assert await read_exactly(rig, 12) == b"early answer"
+    assert not writing.done()
+    rig.take_again()
+    await writing
+    assert len(await heard(rig, 2_000_000)) == 2_000_000
+
+
+async def test_no_more_is_read_ahead_than_the_window(rig: Rig):
+    said = b"x" * 3_000_000
+    rig.say(said)
+    first = len(await rig.channel.read())
+    await asyncio.sleep(0.3)
+    assert rig.unread() >= len(said) - rig.window - 65_536 or rig.window > len(said)
+    await read_exactly(rig, len(said) - first)  # and it goes on from there
+
+
+async def test_stale_bytes_are_discarded_before_a_question(rig: Rig):
+    rig.say(b"stale")
+    assert await read_exactly(rig, 1) in (b"stale", b"s")
+    rig.say(b"more of it")
+    await asyncio.sleep(0.3)
+    rig.channel.rest()
+    rig.channel.discard()
+    rig.say(b"fresh")
+    assert await read_exactly(rig, 5) == b"fresh"
+
+
+@pytest.mark.parametrize("stale", [0, 200, 1024, 100_000])
+async def test_a_claim_drains_what_nobody_fetched(rig: Rig, stale: int):
+    if stale:
+        rig.say(b"s" * stale)
+    assert await rig.channel.drain(0.05, 1 << 20) == stale
+    rig.say(b"fresh")
+    assert await read_exactly(rig, 5) == b"fresh"
+
+
+async def test_a_printer_that_talks_without_end_is_not_drained_for_ever(rig: Rig):
+    rig.say(b"s" * 200_000)
+    with pytest.raises(TransferFailed):
+        await rig.channel.drain(0.05, 100_000)
+
+
+async def test_a_write_given_up_fails_the_channel_until_it_is_reset(rig: Rig):
+    rig.stop_taking()
+    writing = asyncio.create_task(rig.channel.write(b"w" * 2_000_000))
+    await asyncio.sleep(0.05)
+    writing.cancel()
+    await asyncio.wait([writing])
+    for call in (rig.channel.read(), rig.channel.write(b"x")):
+        with pytest.raises(UsbError):
+            await call
+
+    rig.take_again()
+    await rig.channel.reset()
+    before = len(rig.heard())
+    await rig.channel.write(b"after")
+    assert (await heard(rig, before + 5)).endswith(b"after")
+    rig.say(b"answer")
+    assert await read_exactly(rig, 6) == b"answer"
+
+
+async def test_a_reset_in_the_middle_of_everything_leaves_a_working_channel(rig: Rig):
+    for _ in range(3):
+        reading = asyncio.create_task(rig.channel.read())
+        await asyncio.sleep(0.01)
+        await rig.channel.reset()
+        reading.cancel()
+        await asyncio.wait([reading])
+        rig.say(b"works")
+        assert await read_exactly(rig, 5) == b"works"
+
+
+async def test_an_unplug_ends_reads_and_writes(rig: Rig):
+    rig.stop_taking()
+    calls = [
+        asyncio.create_task(rig.channel.read()),
+        asyncio.create_task(rig.channel.write(b"w" * 2_000_000)),
+    ]
+    await asyncio.sleep(0.05)
+    rig.unplug()
+    async with asyncio.timeout(2):
+        await asyncio.wait(calls)
+    for call in calls:
+        assert isinstance(call.exception(), DeviceGone)
+    with pytest.raises(DeviceGone):
+        await rig.channel.read()
+
+
+async def test_closing_twice_is_closing_once(rig: Rig):
+    await rig.channel.close()
+    await rig.channel.close()
+    assert rig.channel.number == 0
