@@ -95,6 +95,10 @@ class UsbIpServer:
         """What a client asks for to import the device."""
         return self._export(device).busid
 
+    def devid(self, device: VirtualDevice) -> int:
+        """Bus and device number in one, as the kernel wants it."""
+        return self._export(device).devid
+
     def is_imported(self, device: VirtualDevice) -> bool:
         """Does a host have the device now?"""
         return device in self._imported
