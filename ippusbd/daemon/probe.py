@@ -21,8 +21,8 @@ from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, Sc
 from ippusbd.proxy.exchange import Exchange, Request, Traffic
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import escl, ipp, ipp_facts
-from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.http1_response import Head
+from ippusbd.wire.ipp_requests import get_printer_attributes
 
 log = logging.getLogger("ippusbd.daemon")
 T = TypeVar("T")

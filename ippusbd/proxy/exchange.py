@@ -173,7 +173,7 @@ class Exchange:
 
     async def _pull(self, stream: AsyncIterator[bytes]) -> bytes | None:
         """The next bytes of the client's body; None at its end, or when they are not wanted."""
-        if self._enough:
+        if self._unwanted():
             self.cut = True
             return None
         self._pulling = True
@@ -183,15 +183,18 @@ class Exchange:
             self.cut = True
             return None
         except asyncio.CancelledError:
-            if not self._enough:
-                raise
             task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+            if not self._unwanted() or task is None:
+                raise
+            task.uncancel()
             self.cut = True
             return None
         finally:
             self._pulling = False
+
+    def _unwanted(self) -> bool:
+        """Whether the rest of the upload was called off; may change at every await."""
+        return self._enough
 
     async def _write(self, data: bytes) -> None:
         await self._channel.write(data)

@@ -73,7 +73,7 @@ class PrinterSite:
     async def start(self, sockets: list[socket.socket]) -> None:
         """Accept clients on bound `sockets`; the first TCP socket's port is the site's."""
         server = web.Server(
-            self._handle,  # type: ignore[arg-type]  # it wants BaseRequest, and gives it
+            self._handle,
             handler_cancellation=True,
             auto_decompress=False,
             access_log=None,

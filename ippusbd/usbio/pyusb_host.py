@@ -224,8 +224,12 @@ class PyusbHost:
         if self._channel == "threads" or library is None:
             return None
         if self._libusb is None:
-            self._libusb = Libusb(library._name, getattr(self._backend, "ctx", None))
+            self._libusb = Libusb(library._name, self._context())
         return self._libusb
+
+    def _context(self) -> Any:
+        """pyusb's libusb_context."""
+        return getattr(self._backend, "ctx", None)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

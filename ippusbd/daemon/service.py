@@ -1,0 +1,146 @@
+"""The daemon from its first moment to its last.
+
+The control socket comes first and goes last, so that `ippusbd status` always
+has an answer; what is heavy is imported after it listens. Shutdown ends every
+printer's life in its own order: unpublish, refuse, finish, drain, release.
+
+Knows everything below it; the one place that puts the parts together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from ippusbd import __version__
+from ippusbd.config import Config, runtime_dir, state_dir
+from ippusbd.daemon.control import ControlServer, Handler
+from ippusbd.daemon.lifecycle import Notifier, stop_on_signals
+from ippusbd.daemon.state import StateFile, only_instance
+from ippusbd.usbio.ports import UsbHost
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.supervisor import Supervisor
+    from ippusbd.dnssd.ports import Publisher
+
+log = logging.getLogger("ippusbd.daemon")
+
+Status = dict[str, Any]
+
+
+class Daemon:
+    """What runs, as far as it has come."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = time.monotonic()
+        self.phase = "starting"
+        self.supervisor: Supervisor | None = None
+        self.publisher: Publisher | None = None
+        self._told: set[int] = set()  # ports of printers that `newly_ready` has named
+
+    async def status(self, _: Mapping[str, Any]) -> Status:
+        """What `ippusbd status --json` prints."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "phase": self.phase,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "publisher": {
+                "kind": self.publisher.kind if self.publisher else "",
+                "state": self.publisher.trouble or "ok" if self.publisher else "starting",
+            },
+            "printers": self.supervisor.status() if self.supervisor else [],
+        }
+
+    def commands(self) -> dict[str, Handler]:
+        """What the control socket answers."""
+        return {"status": self.status}
+
+    def newly_ready(self) -> list[Status]:
+        """Printers announced since the last call."""
+        rows = self.supervisor.status() if self.supervisor else []
+        ready = [row for row in rows if row["state"] in ("ready", "partial")]
+        new = [row for row in ready if row["port"] not in self._told]
+        self._told = {row["port"] for row in ready}
+        return new
+
+
+async def run(
+    config: Config,
+    host: UsbHost,
+    *,
+    hotplug: bool = True,
+    on_ready: Callable[[list[Status]], None] | None = None,
+) -> int:
+    """Serve printers until SIGTERM or SIGINT; the process's exit status.
+
+    `on_ready` hears the status of printers when they are announced. Raises ConfigError or
+    StateError when the daemon cannot start.
+    """
+    daemon = Daemon(config)
+    state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
+    control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_instance(state_path.with_name("lock")))
+        control = ControlServer(control_path, daemon.commands(), group=config.control_group)
+        await control.start()
+        stack.push_async_callback(control.close)
+        stop = stack.enter_context(stop_on_signals())
+        stack.push_async_callback(host.close)
+        state = StateFile(state_path, range(config.port_min, config.port_max + 1))
+        stack.push_async_callback(state.close)
+        await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
+        notify = Notifier()
+        notify.ready()
+        daemon.phase = "running"
+        await stop.wait()
+        daemon.phase = "stopping"
+        notify.stopping()
+        log.info("stopping: exchanges in flight have %.0f s", config.grace_s)
+    return 0
+
+
+async def _serve(
+    daemon: Daemon,
+    host: UsbHost,
+    state: StateFile,
+    stack: AsyncExitStack,
+    *,
+    hotplug: bool,
+    on_ready: Callable[[list[Status]], None] | None,
+) -> None:
+    """Publisher and supervisor, on the stack in the order of their ends."""
+    from ippusbd.daemon.printer import Services
+    from ippusbd.daemon.supervisor import Supervisor
+    from ippusbd.dnssd.select import make_publisher
+    from ippusbd.quirks.load import load
+
+    config = daemon.config
+    quirks = load(config.quirks_dirs)
+    publisher = daemon.publisher = make_publisher(config.dnssd, static_dir=config.static_dir)
+    stack.push_async_callback(publisher.close)
+    await publisher.start()
+
+    def changed() -> None:
+        new = daemon.newly_ready()
+        if new and on_ready is not None:
+            on_ready(new)
+
+    supervisor = Supervisor(Services(config, host, publisher, quirks), state, on_change=changed)
+    daemon.supervisor = supervisor
+    stack.push_async_callback(supervisor.close)
+    task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
+    stack.push_async_callback(_ended, task)
+    await supervisor.looked()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
