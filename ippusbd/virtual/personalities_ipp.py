@@ -14,7 +14,7 @@ from ippusbd.wire.ipp import Attribute, Message, Status, Tag, Value
 MANY_FORMATS: Final = tuple(
     f"application/vnd.hp-PCLXL-{number:02d}-{'x' * 16}" for number in range(44)
 )
-LONG_NAME: Final = "Drucker im Büro mit einem sehr langen Namen, dritter Stock, Menü"
+LONG_NAME: Final = "Drucker im Büro mit einem sehr langen Namen, erster Stock Menü"
 
 
 def _printer_attributes(answer: Message, change: Callable[[Attribute], Attribute]) -> Message:

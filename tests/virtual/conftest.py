@@ -1,0 +1,59 @@
+"""Virtual printers that are closed whatever happens, and clients on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import usb.core
+import usb.util
+from support.usb_client import UsbClient
+
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.printer import VirtualPrinter
+
+
+@pytest.fixture
+def make_printer() -> Iterator[Callable[..., VirtualPrinter]]:
+    """`make_printer(*personalities, **options)`."""
+    made: list[VirtualPrinter] = []
+
+    def make(*personalities: str, **options: object) -> VirtualPrinter:
+        printer = VirtualPrinter(personalities=personalities, **options)  # type: ignore[arg-type]
+        made.append(printer)
+        return printer
+
+    yield make
+    for printer in made:
+        printer.close()
+
+
+@pytest.fixture
+def backend() -> VirtualBackend:
+    return VirtualBackend()
+
+
+@pytest.fixture
+def connect(backend: VirtualBackend) -> Iterator[Callable[..., UsbClient]]:
+    """`connect(printer, number=0)`: plugs it in, opens it and claims an interface."""
+    opened: list[usb.core.Device] = []
+
+    def open_client(printer: VirtualPrinter, number: int = 0) -> UsbClient:
+        port = backend.plug(printer.device)
+        dev = usb.core.find(backend=backend, custom_match=lambda one: one.address == port.address)
+        opened.append(dev)
+        return UsbClient(dev, number)
+
+    yield open_client
+    for dev in opened:
+        usb.util.dispose_resources(dev)
+
+
+@pytest.fixture
+def printer(make_printer: Callable[..., VirtualPrinter]) -> VirtualPrinter:
+    return make_printer()
+
+
+@pytest.fixture
+def client(printer: VirtualPrinter, connect: Callable[..., UsbClient]) -> UsbClient:
+    return connect(printer)
