@@ -22,6 +22,7 @@ from ippusbd.errors import BadRequest
 Header = tuple[str, str]
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2: methods and names
 
 _HOP_BY_HOP: Final = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings")
@@ -30,7 +31,6 @@ _FRAMING: Final = frozenset(("content-length", "transfer-encoding"))
 _NEVER_RETURNED: Final = _HOP_BY_HOP | _FRAMING
 _NEVER_FORWARDED: Final = _NEVER_RETURNED | {"host", "expect"}
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")
 _ABSOLUTE: Final = re.compile(r"(?:(?:https?|ipps?):)?//[^/?#\\]*", re.IGNORECASE)
@@ -99,7 +99,7 @@ def encode_request(
     `connection` is the value of a Connection field, for printers that need one (field-notes 5).
     Raises BadRequest for whatever would not be one well-formed head.
     """
-    if not _TOKEN.fullmatch(method):
+    if not TOKEN.fullmatch(method):
         raise BadRequest(f"no method: {method[:40]!r}")
     if not _TARGET.fullmatch(target) or (target == "*" and method != "OPTIONS"):
         raise BadRequest(f"no request target: {target[:80]!r}")
@@ -142,7 +142,7 @@ def _own_fields(method: str, framing: Framing, length: int) -> list[Header]:
 
 
 def _line(name: str, value: str) -> str:
-    if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING:
+    if not TOKEN.fullmatch(name) or name.lower() in _FRAMING:
         raise BadRequest(f"no field of a request: {name[:40]!r}")
     return f"{name}: {_checked_value(name, value)}"
 
@@ -164,7 +164,7 @@ def _is_dropped(lower: str, dropped: set[str]) -> bool:
 
 @lru_cache(maxsize=256)  # the same dozen names in every request; hostile ones push each other out
 def _title_case(name: str) -> str:
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise BadRequest(f"no header name: {name[:40]!r}")
     lower = name.lower()
     return _SPELLINGS.get(lower) or "-".join(part.capitalize() for part in lower.split("-"))
