@@ -102,9 +102,12 @@ def names(base: str) -> Iterator[str]:
     else:
         yield clean.clip(plain, NAME_BYTES)
         start = 1
-    for number in count(start):
-        suffix = " (USB)" if number == 1 else f" (USB {number})"
-        yield clean.clip(plain, NAME_BYTES - len(suffix)) + suffix
+    yield from (_numbered(plain, number) for number in count(start))
+
+
+def _numbered(plain: str, number: int) -> str:
+    suffix = " (USB)" if number == 1 else f" (USB {number})"
+    return clean.clip(plain, NAME_BYTES - len(suffix)) + suffix
 
 
 def _bus_position(address: BusAddress) -> str:

@@ -202,7 +202,11 @@ def strings(facts: PrinterFacts) -> list[str]:
     return [slot for slot in [*slots, *flat] if isinstance(slot, str)]
 
 
-@given(st.dictionaries(st.sampled_from(ipp_facts.REQUESTED), st.lists(values, min_size=1)))
+@given(
+    st.dictionaries(
+        st.sampled_from(ipp_facts.REQUESTED), st.lists(values, min_size=1, max_size=2), max_size=4
+    )
+)
 @settings(deadline=None)
 def test_any_values_give_clean_facts(told):
     facts = ipp_facts.facts(
