@@ -67,10 +67,12 @@ class ChunkedBody:
         """The rest of this chunk, and on through chunks that are whole and plainly framed."""
         end = at + self._left
         match = _BETWEEN.match
-        while (between := match(data, end)) is not None:
-            pieces.append(data[at:end])
-            at = between.end()
-            end = at + int(between[1], 16)
+        while (found := match(data, end)) is not None:
+            between, size = found[0], int(found[1], 16)
+            while data.startswith(between, end):  # chunks of one size, one after the other
+                pieces.append(data[at:end])
+                at = end + len(between)
+                end = at + size
         pieces.append(data[at:end])
         self._left = max(end - len(data), 0)
         if not self._left:
