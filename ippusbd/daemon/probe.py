@@ -187,7 +187,7 @@ async def _printer(asker: Asker, uri: str, questions: Questions) -> PrinterFacts
 
 
 async def _scanner(asker: Asker, questions: Questions) -> ScannerFacts:
-    return escl.facts(await asker.get(SCAN_PATH, answer_s=questions.answer_s))
+    return escl.capabilities(await asker.get(SCAN_PATH, answer_s=questions.answer_s))
 
 
 async def _fax(asker: Asker, uri: str, questions: Questions) -> bool:

@@ -123,7 +123,20 @@ class Supervisor:
         log.info("plugged in: %s at %s", facts.usb_id, facts.address)
         plugged = _Plugged(facts)
         plugged.task = asyncio.create_task(self._serve(plugged), name=f"printer-{facts.address}")
+        plugged.task.add_done_callback(lambda task: self._died(plugged, task))
         self._plugged[facts.address] = plugged
+
+    def _died(self, plugged: _Plugged, task: asyncio.Task[None]) -> None:
+        """A life ends by cancellation; anything else is a bug of ours, which stops one printer."""
+        if task.cancelled():
+            return
+        log.error("%s: %r", plugged.facts.usb_id, task.exception(), exc_info=task.exception())
+        plugged.reason = f"an error of ippusbd itself: {task.exception()!r}"
+        if plugged.printer is not None:
+            plugged.printer.state = State.AWAY
+            plugged.printer.reason = plugged.reason
+            plugged.printer.site.disconnect(plugged.reason)
+        self._plugged.pop(plugged.facts.address, None)  # the next look starts it afresh
 
     def _end(self, address: BusAddress, *, gone: bool = True) -> None:
         plugged = self._plugged.pop(address)

@@ -1,0 +1,70 @@
+"""Ask a running daemon something, and wait for the answer: the client of `control`.
+
+Blocks, and imports no asyncio: `ippusbd status` is over before that would be loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ippusbd.errors import IppUsbError, NotRunning
+
+MAX_ANSWER_BYTES: Final = 16 << 20
+
+
+def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object) -> object:
+    """The daemon's answer to `command`; waits `timeout_s` in all.
+
+    Raises NotRunning, or IppUsbError with what the daemon said against it.
+    """
+    request = json.dumps({**arguments, "command": command}).encode() + b"\n"
+    try:
+        line = _exchange(path, request, time.monotonic() + timeout_s)
+    except TimeoutError as exc:
+        raise NotRunning(f"the daemon at {path} does not answer") from exc
+    except PermissionError as exc:
+        raise IppUsbError(f"{path} may not be used by you: {exc.strerror}") from exc
+    except OSError as exc:
+        raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
+    return _result(line)
+
+
+def _exchange(path: Path, request: bytes, end: float) -> bytes:
+    answer = bytearray()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_left(end))
+        client.connect(str(path))
+        with suppress(BrokenPipeError, ConnectionResetError):
+            client.sendall(request)  # refused before it was read: the reason is in the answer
+        while not answer.endswith(b"\n"):
+            client.settimeout(_left(end))
+            data = client.recv(1 << 16)
+            if not data or len(answer) > MAX_ANSWER_BYTES:
+                raise NotRunning("the daemon ended before it had answered")
+            answer += data
+    return bytes(answer)
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _result(line: bytes) -> object:
+    try:
+        answer = json.loads(line)
+        ok = answer["ok"]
+        return answer["result"] if ok else _refused(answer["error"])
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        raise IppUsbError("what answers is not an ippusbd") from exc
+
+
+def _refused(error: object) -> object:
+    raise IppUsbError(str(error))
