@@ -72,6 +72,25 @@ def test_a_complete_answer_becomes_facts():
     )
 
 
+def test_the_model_printer_of_cups_is_read_to_the_last_byte():
+    data = captured("cups-ippeveprinter-2.4.2", "Get-Printer-Attributes.ipp")
+
+    told, end = ipp.decode(data)
+
+    assert end == len(data)
+    assert ipp.encode(told) == ipp.sanitize(data) == data
+    database = told.get(Tag.PRINTER, "media-col-database")
+    assert database is not None
+    assert len(database.values) > 10
+    assert all(isinstance(media, dict) and media["media-size"] for media in database.plain)
+    facts = ipp_facts.facts(told)
+    assert (facts.make_and_model, facts.location) == ("Example Captured 1", "Second floor")
+    assert facts.pdl[1:3] == ("application/pdf", "image/jpeg")
+    assert facts.urf[-1] == "DM3"
+    assert (facts.color, facts.duplex, facts.state) == (True, True, ipp.PrinterState.IDLE)
+    assert (facts.paper_max, facts.state_reasons) == ("legal-A4", ())
+
+
 def test_everything_that_facts_reads_is_asked_for():
     request, _ = ipp.decode(ipp_facts.question("ipp://localhost:60000/ipp/print", 5))
     asked = request.get(Tag.OPERATION, "requested-attributes")
