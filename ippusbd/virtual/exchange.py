@@ -95,6 +95,11 @@ class Request:
         """How the client reached us: what URLs in our answers begin with."""
         return f"http://{self.header('Host') or 'localhost'}"
 
+    @property
+    def has_body(self) -> bool:
+        chunked = bool(self.header("Transfer-Encoding"))
+        return chunked or self.header("Content-Length") not in ("", "0")
+
     def body(self) -> Iterator[bytes]:
         """The pieces of the body; every call goes on where the last one stopped."""
         if self._body is None:

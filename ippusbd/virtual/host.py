@@ -69,6 +69,9 @@ class Port:
                 return
             self._seen = self.device.plug_count
             self.address = next(ADDRESSES) % 128
+            for handle in self._handles:  # of the device that was there before
+                handle.claims.clear()
+            self._handles.clear()
             self._configure(self.device.spec.configuration_value)
 
     # --- files

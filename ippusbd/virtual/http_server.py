@@ -214,6 +214,8 @@ class _Served:
         self._face.busy = True
         self._stats.add("requests")
         request = self._request(head)
+        if not request.has_body:
+            list(request.body())  # at once, so that what a reset cuts is the answer
         response = self._answer(request)
         self._send(request, response)
         self._stats.add("responses")

@@ -225,8 +225,12 @@ class ZlpWhilePending(Personality):
     def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         packet = face.ipp.into.packet
         middle = len(transfer) // 2 // packet * packet
-        parts = (transfer[:middle], transfer[middle:])
-        return (b"", *(out for part in parts if len(part) for out in (part, b"")))
+        out: list[Buffer] = [b""]
+        for part in (transfer[:middle], transfer[middle:]):
+            if len(part):
+                # The first one only ends a transfer of full packets; the next is seen.
+                out += (part, b"", b"") if len(part) % packet == 0 else (part, b"")
+        return out
 
 
 class NoZlp(Personality):

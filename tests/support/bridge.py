@@ -23,7 +23,7 @@ class Bridge:
     """`with Bridge(printer) as bridge:` serves `127.0.0.1:bridge.port`."""
 
     def __init__(self, printer: VirtualPrinter) -> None:
-        self._printer = printer
+        self.printer = printer
         self._free: queue.Queue[VirtualInterface] = queue.Queue()
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
@@ -34,7 +34,7 @@ class Bridge:
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     def __enter__(self) -> Bridge:
-        device = self._printer.device
+        device = self.printer.device
         device.plug()
         device.control(Setup(0x00, 9, device.spec.configuration_value, 0, 0))
         for face in device.interfaces:
@@ -71,7 +71,7 @@ class Bridge:
             client.close()
             return
         try:
-            self._printer.device.control(Setup(0x01, 11, 1, face.number, 0))
+            self.printer.device.control(Setup(0x01, 11, 1, face.number, 0))
             face.ipp.into.flush()
             done = threading.Event()
             back = self._spawn(self._to_client, client, face, done)

@@ -134,11 +134,11 @@ def test_a_write_that_is_not_taken_whole_returns_its_count(
         b"Content-Length: 2000000\r\n\r\n" + request(ipp.Operation.PRINT_JOB)
     )
     client.timeout_ms = 100
-    sent = 0
+    sent = client.send(bytes(1_000_000))
+    assert 0 < sent < 1_000_000
+
     with pytest.raises(usb.core.USBTimeoutError):
-        while sent < 2_000_000:
-            sent += client.send(bytes(1_000_000))
-    assert sent < 2_000_000
+        client.send(bytes(1_000_000))
 
 
 def test_a_halted_endpoint_is_a_broken_pipe(client: UsbClient, printer: VirtualPrinter) -> None:
