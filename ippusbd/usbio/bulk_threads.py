@@ -206,17 +206,16 @@ class ThreadChannel:
         while self._enter(lambda: self._upload is not None):
             upload = self._upload
             assert upload is not None
+            failure: UsbError | None = None
             try:
                 self._push(upload)
             except UsbError as exc:
+                failure = exc
                 self._fail(exc)
-                self._post(_settle, upload.done, exc)
-            else:
-                self._post(_settle, upload.done, None)
-            finally:
-                with self._turn:
-                    self._upload = None
-                self._leave()
+            with self._turn:
+                self._upload = None  # first: once it is settled, the next one may come
+            self._post(_settle, upload.done, failure)
+            self._leave()
 
     def _push(self, upload: _Upload) -> None:
         sent = 0

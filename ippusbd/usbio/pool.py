@@ -282,6 +282,10 @@ class InterfacePool:
     # --- what clients left behind
 
     def _drain_later(self, place: _Place, owed: Owed) -> None:
+        if self._gone is not None:
+            place.state = State.BROKEN  # nobody is left to answer
+            self._changed.set()
+            return
         place.state = State.DRAINING
         task = asyncio.get_running_loop().create_task(
             self._settle(place, owed), name=f"drain-interface-{place.channel.number}"

@@ -97,6 +97,13 @@ async def test_what_is_written_reaches_the_printer_whole(rig: Rig, size: int):
     assert await heard(rig, size) == data
 
 
+async def test_many_writes_follow_each_other(rig: Rig):
+    parts = [bytes([n % 256]) * (n * 13 % 700 + 1) for n in range(1000)]
+    for part in parts:
+        await rig.channel.write(part)
+    assert await heard(rig, sum(map(len, parts))) == b"".join(parts)
+
+
 async def test_reading_and_writing_do_not_wait_for_each_other(rig: Rig):
     rig.stop_taking()
     writing = asyncio.create_task(rig.channel.write(b"w" * 2_000_000))
