@@ -36,7 +36,7 @@ class Limits:
 
     size_bytes: int = 1 << 20  # without the document
     depth: int = 16  # collections in collections
-    values: int = 1 << 16
+    items: int = 1 << 16  # delimiters, values and member names together
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -160,10 +160,11 @@ class _Builder:
         self._limits = limits
         self._groups: list[Group] = []
         self._stack: list[_Open] = []
-        self._values = 0
+        self._items = 0
         self._knows_member_names = False
 
     def delimiter(self, tag: int) -> None:
+        self._count()
         if tag == 0:
             raise BadIpp("reserved delimiter tag 0 in an IPP message")
         self._close_group()
@@ -173,6 +174,11 @@ class _Builder:
         self._close_group()
         return tuple(self._groups)
 
+    def _count(self) -> None:
+        self._items += 1
+        if self._items > self._limits.items:
+            raise BadIpp(f"over {self._limits.items} items in an IPP message")
+
     def _close_group(self) -> None:
         self._close_collections()
         if self._stack:
@@ -180,6 +186,7 @@ class _Builder:
             self._groups.append(Group(group.tag, group.freeze(tolerant=self._tolerant)))
 
     def item(self, tag: int, item_name: bytes, raw: bytes) -> None:
+        self._count()
         if not self._stack:
             raise BadIpp("an IPP attribute stands outside of any group")
         if tag == Tag.END_COLLECTION:
@@ -208,9 +215,6 @@ class _Builder:
             self._begin_attribute(b"")  # what follows belongs to nothing
 
     def _value(self, tag: int, item_name: bytes, raw: bytes) -> None:
-        self._values += 1
-        if self._values > self._limits.values:
-            raise BadIpp(f"over {self._limits.values} values in an IPP message")
         if item_name:
             self._named(item_name)
         elif not self._stack[-1].attributes:

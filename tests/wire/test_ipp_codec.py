@@ -167,11 +167,20 @@ def test_size_is_bounded_by_what_is_announced_not_by_what_came():
     assert not isinstance(caught.value, IncompleteIpp)
 
 
-def test_values_are_counted():
-    data = message(item(0x44, b"sides", b"a"), *[item(0x44)] * 10)
-    assert decode(data, limits=ipp.Limits(values=11))
-    with pytest.raises(BadIpp, match="over 10 values"):
-        decode(data, limits=ipp.Limits(values=10))
+@pytest.mark.parametrize(
+    "many",
+    [
+        item(0x44, b"sides", b"a") + item(0x44) * 9,
+        b"\x04" * 10,
+        BEGIN + item(Tag.MEMBER_NAME) * 8 + END,
+        END * 10,
+    ],
+)
+def test_items_of_every_kind_are_counted(many):
+    data = message(many)
+    assert decode(data, tolerant=True, limits=ipp.Limits(items=11))
+    with pytest.raises(BadIpp, match="over 10 items"):
+        decode(data, tolerant=True, limits=ipp.Limits(items=10))
 
 
 # --- what known printers do
