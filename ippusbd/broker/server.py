@@ -1,0 +1,168 @@
+"""The broker: which socket speaks to which printer (ChromeOS's ippusb_manager).
+
+    client -> ippusb_manager.sock: VID_PID     answer: VID_PID.sock, or "Device not found"
+    client -> VID_PID.sock: HTTP               handed to the printer's own server
+    client -> VID_PID_keep_alive.sock: keep-alive     answer: ack; the idle clock starts anew
+
+An answer that names a socket is given only when the socket is bound and the
+printer answers. Every client has a task and deadlines of its own, so none
+delays another. A socket stays when its printer goes: its clients are told to
+come again, and the next answer of that name binds it to the printer of then.
+
+Knows a Directory of printers; never what a printer's life looks like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from ippusbd.broker.doors import Doors
+from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.peers import Peer
+from ippusbd.broker.ports import Directory, Served
+from ippusbd.broker.talk import Talk, talking
+from ippusbd.errors import BadRequest, ClientGone, IppUsbError, StateError
+from ippusbd.wire.broker import (
+    KEEP_ALIVE,
+    KEEP_ALIVE_ANSWER,
+    NOT_FOUND,
+    Question,
+    keep_alive_name,
+    parse_question,
+    socket_name,
+)
+
+log = logging.getLogger("ippusbd.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """The broker's name and patience."""
+
+    name: str = "ippusb_manager.sock"
+    answer_s: float = 4.0  # clients wait 5 s
+    client_s: float = 4.5  # for a whole message
+    clients_max: int = 256
+
+
+class Broker:
+    """Answers questions, and keeps the printers' sockets; see the module."""
+
+    def __init__(
+        self, directory: Directory, doors: Doors, clock: IdleClock, settings: BrokerSettings
+    ) -> None:
+        self._directory = directory
+        self._doors = doors
+        self._clock = clock
+        self._settings = settings
+        self._printers: dict[str, Served] = {}  # by socket, as of the last answer
+        self._opening = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, inherited: socket.socket | None = None) -> None:
+        """Answer from now on, at systemd's socket if there is one. Raises StateError."""
+        if inherited is not None:
+            self._doors.inherit(self._settings.name, self._asked, inherited)
+        else:
+            await self._doors.open(self._settings.name, self._asked)
+
+    async def idle(self) -> None:
+        """Wait until nobody wanted anything for the idle time; the sockets are gone then."""
+        while True:
+            await self._clock.expired()
+            if not self._tasks and self._doors.shut_if_quiet():
+                return
+            self._clock.touch()
+
+    async def close(self) -> None:
+        """Stop answering. Idempotent."""
+        self._doors.shut()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def serve(self, question: Question, printer: Served) -> str:
+        """Bind the sockets of `question` to `printer`; the name of the one that speaks HTTP.
+
+        Raises StateError.
+        """
+        name = socket_name(question.usb_id, question.serial)
+        keep_alive = keep_alive_name(question.usb_id, question.serial)
+        async with self._opening:
+            self._printers[name] = printer
+            if keep_alive not in self._doors:
+                await self._doors.open(keep_alive, self._kept)
+            if name not in self._doors:
+                await self._doors.open(name, lambda client, _: self._http(name, client))
+        return name
+
+    # --- clients
+
+    def _asked(self, client: socket.socket, peer: Peer) -> None:
+        self._take(client, self._answer(client, peer))
+
+    def _kept(self, client: socket.socket, peer: Peer) -> None:
+        self._take(client, self._keep(client, peer))
+
+    def _http(self, name: str, client: socket.socket) -> None:
+        self._clock.touch()
+        self._take(client, self._printers[name].adopt(client))
+
+    def _take(self, client: socket.socket, work: Coroutine[None, None, None]) -> None:
+        """A task for one client, unless there are too many."""
+        if len(self._tasks) >= self._settings.clients_max:
+            log.warning("turned a client away: %d are being served", len(self._tasks))
+            work.close()
+            client.close()
+            return
+        task = asyncio.get_running_loop().create_task(work, name="broker-client")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, client: socket.socket, peer: Peer) -> None:
+        """The broker's own dialogue: one question, one answer."""
+        try:
+            async with talking(client) as talk:
+                text = await talk.hear(self._settings.client_s)
+                with self._clock.hold():
+                    answer = await self._find(parse_question(text))
+                log.info("%s asked for %s: %s", peer, text, answer)
+                await talk.say(answer)
+        except (BadRequest, ClientGone) as exc:
+            log.info("%s: %s", peer, exc)
+
+    async def _find(self, question: Question) -> str:
+        try:
+            async with asyncio.timeout(self._settings.answer_s):
+                printer = await self._directory.find(question)
+                if printer is not None:
+                    return await self.serve(question, printer)
+        except TimeoutError:
+            log.info("%s: not ready in time", question.usb_id)
+        except StateError as exc:
+            log.error("%s", exc)
+        except IppUsbError as exc:
+            log.warning("%s: %s", question.usb_id, exc)
+        return NOT_FOUND
+
+    async def _keep(self, client: socket.socket, peer: Peer) -> None:
+        """A keep-alive dialogue; from its first message to its end the daemon stays."""
+        try:
+            async with talking(client) as talk:
+                await self._expect_keep_alive(talk, self._settings.client_s)
+                with self._clock.hold():
+                    while True:
+                        await talk.say(KEEP_ALIVE_ANSWER)
+                        await self._expect_keep_alive(talk, None)
+        except (BadRequest, ClientGone) as exc:
+            log.debug("keep-alive of %s: %s", peer, exc)
+
+    async def _expect_keep_alive(self, talk: Talk, within_s: float | None) -> None:
+        text = await talk.hear(within_s)
+        if text != KEEP_ALIVE:
+            raise BadRequest(f"not a keep-alive: {text[:40]!r}")
