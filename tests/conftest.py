@@ -41,11 +41,14 @@ def _no_thread_or_file_left() -> Iterator[None]:
     files = _open_files()
     yield
     gc.collect()
-    _wait_until(lambda: not set(threading.enumerate()) - threads, SETTLE_S)
-    left = [t.name for t in set(threading.enumerate()) - threads]
-    # asyncio's executor and aiohttp's resolver are told by name; nothing of ours is.
-    left = [name for name in left if not name.startswith("asyncio_")]
-    assert not left, f"threads left behind: {left}"
+
+    def left() -> list[str]:
+        # asyncio's executor and aiohttp's resolver are told by name; nothing of ours is.
+        names = [t.name for t in set(threading.enumerate()) - threads]
+        return [name for name in names if not name.startswith("asyncio_")]
+
+    _wait_until(lambda: not left(), SETTLE_S)
+    assert not left(), f"threads left behind: {left()}"
     extra = {n: t for n, t in _open_files().items() if files.get(n) != t}
     ours = {n: t for n, t in extra.items() if not t.startswith(("/dev/urandom", "/proc/"))}
     assert not ours, f"file descriptors left behind: {ours}"
