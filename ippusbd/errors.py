@@ -26,6 +26,12 @@ class StateError(IppUsbError):
     retry = False
 
 
+class NotRunning(IppUsbError):
+    """No daemon answers on the control socket."""
+
+    retry = False
+
+
 # --- the USB side
 
 
