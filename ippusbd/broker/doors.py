@@ -90,14 +90,17 @@ class Doors:
         """Shut all doors; or False, and all are open again, because somebody came just then."""
         try:
             with claim(self._settings.folder):
+                doors = list(self._doors.values())
                 late = self._leave()
                 if not late:
+                    _let_go(doors)
                     return True
-                self._reopen()
+                self._reopen(doors)
         except Claimed:
             return False
         except OSError as exc:  # somebody removed the folder under us
             log.warning("%s: %s", self._settings.folder, exc.strerror)
+            self.shut()
             return True
         for door, connections in late:
             log.info("%s: a client came during the idle exit: staying", door.name)
@@ -106,11 +109,12 @@ class Doors:
         return False
 
     def shut(self) -> None:
-        """Shut all doors now; who is still in a queue is refused."""
+        """Shut all doors now; who is still in a queue is refused. Idempotent."""
+        doors = list(self._doors.values())
         for _, connections in self._leave():
             for connection in connections:
                 connection.close()
-        self._doors.clear()
+        _let_go(doors)
 
     # --- opening and leaving
 
@@ -135,17 +139,17 @@ class Doors:
         for pause in self._pauses:
             pause.cancel()
         self._pauses.clear()
+        doors, self._doors = self._doors, {}
         late = []
-        for door in self._doors.values():
+        for door in doors.values():
             asyncio.get_running_loop().remove_reader(door.listening)
             connections = door.bound.leave() if door.bound else []
             if connections:
                 late.append((door, connections))
         return late
 
-    def _reopen(self) -> None:
-        doors, self._doors = self._doors, {}
-        for door in doors.values():
+    def _reopen(self, doors: list[_Door]) -> None:
+        for door in doors:
             if door.bound is None:
                 self._watch(door)
                 continue
@@ -194,3 +198,10 @@ class Doors:
         door.known.add((peer.uid, peer.gid))
         log.log(logging.INFO if first else logging.DEBUG, "%s: client %s", door.name, peer)
         door.welcome(connection, peer)
+
+
+def _let_go(doors: list[_Door]) -> None:
+    """Close our copies of systemd's sockets; the others are closed already."""
+    for door in doors:
+        if door.bound is None:
+            door.listening.close()

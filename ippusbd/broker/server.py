@@ -122,7 +122,12 @@ class Broker:
             return
         task = asyncio.get_running_loop().create_task(work, name="broker-client")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: self._done(done, client))
+
+    def _done(self, task: asyncio.Task[None], client: socket.socket) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # perhaps before it began, and could close what it took over
+            client.close()
 
     async def _answer(self, client: socket.socket, peer: Peer) -> None:
         """The broker's own dialogue: one question, one answer."""
