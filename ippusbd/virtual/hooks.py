@@ -86,9 +86,6 @@ class Personality:
         """The printer's answer, changed."""
         return response
 
-    def reads_body(self, request: Request) -> None:
-        """Asked before every piece of a body; blocks (`request.pause`) while none is wanted."""
-
     # --- IPP and eSCL
 
     def reasons(self) -> tuple[str, ...]:
@@ -170,10 +167,6 @@ class Character:
 
     def amend(self, request: Request, response: Response) -> Response:
         return reduce(lambda value, one: one.amend(request, value), self._on, response)
-
-    def reads_body(self, request: Request) -> None:
-        for one in self._on:
-            one.reads_body(request)
 
     def reasons(self) -> tuple[str, ...]:
         return tuple(reason for one in self._on for reason in one.reasons())

@@ -179,7 +179,6 @@ class _Served:
             answer = h11.InformationalResponse(status_code=100, headers=[])
             self._link.send(self._conn.send(answer) or b"")
         while True:
-            self._device.character.reads_body(request)
             try:
                 event = self._event()
             except h11.RemoteProtocolError as exc:

@@ -31,7 +31,7 @@ from ippusbd.wire.ipp import Tag as T
 PRINT_PATH: Final = "/ipp/print"
 FAX_PATH: Final = "/ipp/faxout"
 STALL_POLL_S: Final = 0.02
-SEVERAL: Final = {"all", "printer-description", "job-template", "job-description"}
+ANSWERS_KEPT: Final = 64
 
 
 class IppPrinter:
@@ -50,6 +50,7 @@ class IppPrinter:
         self.operations: list[int] = []  # of every request, in order
         self._fixed = known.fixed_attributes(model)
         self._started = time.monotonic()
+        self._answers: tuple[tuple[object, ...], dict[tuple[object, ...], bytes]] = ((), {})
         self._queues = (PRINT_PATH, FAX_PATH) if model.fax else (PRINT_PATH,)
 
     # --- HTTP
@@ -68,9 +69,32 @@ class IppPrinter:
             self.stats.add("bad_ipp")
             kind = "ends too early" if isinstance(exc, IncompleteIpp) else "is broken"
             return plain(400, f"the IPP message {kind}: {exc}\n")
-        message = self.character.ipp(request.message, self._perform(request))
-        data = self.character.ipp_bytes(request.message, ipp.encode(message))
-        return Response(200, [("Content-Type", "application/ipp")], data)
+        return Response(200, [("Content-Type", "application/ipp")], self._answer(request))
+
+    def _answer(self, request: IppRequest) -> bytes:
+        """Encoded; the printer's attributes once for all who ask the same in one second."""
+        asks = request.message.code == Operation.GET_PRINTER_ATTRIBUTES
+        if not asks or any(self.character):
+            message = self.character.ipp(request.message, self._perform(request))
+            return self.character.ipp_bytes(request.message, ipp.encode(message))
+        if (moment := self._moment()) != self._answers[0]:
+            self._answers = (moment, {})
+        kept = self._answers[1]  # other threads may begin a new one meanwhile
+        key = (request.raw[:4], request.raw[8:], request.http.header("Host"), request.queue)
+        answer = kept.get(key) if request.message.request_id else None
+        if answer is None:
+            message = self._perform(request)
+            answer = ipp.encode(message)
+            if message.code == Status.OK and len(kept) < ANSWERS_KEPT:
+                kept[key] = answer
+        else:
+            self.operations.append(request.message.code)
+        return answer[:4] + request.raw[4:8] + answer[8:]  # the request-id
+
+    def _moment(self) -> tuple[object, ...]:
+        """All that the printer's attributes depend on beside the question."""
+        up_s = self._up_s(self.jobs.now())
+        return up_s, self.jobs.active_count(), self.reasons, self.accepting
 
     def _perform(self, request: IppRequest) -> Message:
         self.operations.append(request.message.code)
@@ -112,7 +136,7 @@ class IppPrinter:
     def _current(self, request: IppRequest) -> known.Table:
         """What depends on the moment and on the client's way to us."""
         up_s = self._up_s(self.jobs.now())
-        active = sum(1 for job in self.jobs.jobs() if self.jobs.state(job) not in OVER)
+        active = self.jobs.active_count()
         state = PrinterState.PROCESSING if active else PrinterState.IDLE
         if self.stopped:
             state = PrinterState.STOPPED

@@ -26,10 +26,11 @@ class IppFailure(Exception):
 
 @dataclass(slots=True)
 class IppRequest:
-    """`document` gives what follows the attributes, piece by piece."""
+    """`document` gives what follows the attributes (`raw`, as they came), piece by piece."""
 
     http: Request
     message: Message
+    raw: bytes
     document: Iterator[bytes]
 
     @property
@@ -70,7 +71,8 @@ def read_request(http: Request) -> IppRequest:
             message, offset = ipp.decode(bytes(data))
         except IncompleteIpp:
             continue
-        return IppRequest(http, message, _chained(bytes(data[offset:]), pieces))
+        raw, first = bytes(data[:offset]), bytes(data[offset:])
+        return IppRequest(http, message, raw, _chained(first, pieces))
     raise BadIpp("the body ends before the IPP attributes do")
 
 

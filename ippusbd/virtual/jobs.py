@@ -92,6 +92,7 @@ class JobStore:
         self.raw_documents: list[StoredDocument] = []  # through the legacy setting
         self._clock = clock
         self._jobs: dict[int, Job] = {}
+        self._active: list[Job] = []
         self._next = 1
         self._lock = threading.RLock()
 
@@ -103,6 +104,7 @@ class JobStore:
             job = Job(self._next, name, user, queue, self._clock())
             self._next += 1
             self._jobs[job.id] = job
+            self._active.append(job)
             if len(self._jobs) > KEPT_JOBS:
                 over = next((one for one in self._jobs.values() if self.state(one) in OVER), job)
                 del self._jobs[over.id]
@@ -110,6 +112,12 @@ class JobStore:
 
     def get(self, job_id: int) -> Job | None:
         return self._jobs.get(job_id)
+
+    def active_count(self) -> int:
+        """How many are not over; costs nothing for those that are."""
+        with self._lock:
+            self._active = [job for job in self._active if self.state(job) not in OVER]
+            return len(self._active)
 
     def jobs(self) -> list[Job]:
         with self._lock:

@@ -133,6 +133,35 @@ def test_settable_reasons_stop_the_printer(client: UsbClient, printer: VirtualPr
     assert message.first_text(Tag.PRINTER, "printer-state-reasons") == "cover-open-error"
 
 
+def test_the_same_question_gets_the_state_of_the_moment(
+    client: UsbClient, printer: VirtualPrinter, clock: Clock
+) -> None:
+    def answer() -> tuple[int | None, int | None]:
+        message, _ = client.ipp(Operation.GET_PRINTER_ATTRIBUTES)
+        state = message.first_integer(Tag.PRINTER, "printer-state")
+        return state, message.first_integer(Tag.PRINTER, "queued-job-count")
+
+    assert answer() == answer() == (PrinterState.IDLE, 0)
+    print_job(client)
+    assert answer() == (PrinterState.PROCESSING, 1)
+    printer.printer.state_reasons = ("cover-open-error",)
+    assert answer() == (PrinterState.STOPPED, 1)
+    printer.printer.state_reasons = ()
+    clock.now += 6
+
+    assert answer() == (PrinterState.IDLE, 0)
+
+
+def test_a_request_id_comes_back_and_zero_is_refused(client: UsbClient) -> None:
+    good = request(Operation.GET_PRINTER_ATTRIBUTES)
+    headers = (("Content-Type", "application/ipp"),)
+    for number, status in ((1, 0), (77, 0), (0, Status.BAD_REQUEST), (78, 0)):
+        data = good[:4] + number.to_bytes(4, "big") + good[8:]
+        answer = client.ask("POST", "/ipp/print", data, headers=headers)
+        message, _ = ipp.decode(answer.body)
+        assert (message.request_id, message.code) == (number, status)
+
+
 def test_identify_is_remembered(client: UsbClient, printer: VirtualPrinter) -> None:
     client.ipp(Operation.IDENTIFY_PRINTER, attr("identify-actions", ipp.keyword("sound")))
 
