@@ -257,6 +257,20 @@ class OneBytePackets(Personality):
         return (view[at : at + 1] for at in range(len(view)))
 
 
+class BlocksUnread(Personality):
+    """Takes nothing on any interface while an answer waits to be read (the trouble of 2015)."""
+
+    name = "blocks-while-unread"
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED:
+            for one in device.interfaces:
+                one.ipp.into.fetched = device.wake
+
+    def takes(self, face: VirtualInterface) -> bool:
+        return not any(len(one.ipp.into) for one in face.device.interfaces)
+
+
 class Stale(Personality):
     """After power-up each interface has 200 bytes of an answer that nobody fetched."""
 
@@ -294,6 +308,7 @@ ALL: Final[tuple[type[Personality], ...]] = (
     ZlpWhilePending,
     NoZlp,
     OneBytePackets,
+    BlocksUnread,
     Stale,
     StaleMuch,
 )

@@ -228,6 +228,7 @@ class InPipe(Pipe):
 
     def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
         super().__init__(packet, capacity)
+        self.fetched: Callable[[], None] | None = None  # the host took something
         self._segments: deque[tuple[memoryview, bool]] = deque()  # True: ends in a short packet
         self._ends = 0  # how many of them do
 
@@ -250,6 +251,7 @@ class InPipe(Pipe):
                 return None
             data = b"".join(self._collect(size))
             self._changed.notify_all()
+        self._tell_fetched()
         return data
 
     def take(self, size: int) -> bytes:
@@ -259,6 +261,7 @@ class InPipe(Pipe):
                 return b""
             data = b"".join(self._collect(size))
             self._changed.notify_all()
+        self._tell_fetched()
         return data
 
     def read_into(self, buffer: memoryview, timeout_s: float | None) -> int:
@@ -281,9 +284,14 @@ class InPipe(Pipe):
                     buffer[done : done + len(piece)] = piece
                     done += len(piece)
             self._changed.notify_all()
+        self._tell_fetched()
         if not done and not complete:
             raise TransferTimeout("the virtual device is silent")
         return done
+
+    def _tell_fetched(self) -> None:
+        if self.fetched is not None:
+            self.fetched()
 
     def _complete(self, size: int) -> bool:
         return self.gate() and (self._ends > 0 or self._size >= size > 0)

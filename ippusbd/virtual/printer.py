@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ippusbd.model import Capability, UsbId
 from ippusbd.virtual import descriptors as d
+from ippusbd.virtual import storage
 from ippusbd.virtual.console import Console
 from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice, VirtualInterface
 from ippusbd.virtual.escl_scanner import EsclScanner
@@ -76,7 +77,7 @@ class VirtualPrinter:
         self.device = VirtualDevice(spec, self.character)
         self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
         self._firmware = Firmware(self.device, router, self.stats)
-        self.device.powered.append(self._collect_raw)
+        self.device.powered += (self._collect_raw, storage.serve)
         self._raw: dict[int, bytearray] = {}
 
     @property

@@ -200,6 +200,20 @@ def test_one_byte_packets(make_printer: Maker, connect: Connect) -> None:
     assert client.ask(path="/big?bytes=2000").status == 200
 
 
+def test_blocks_while_unread(make_printer: Maker, connect: Connect) -> None:
+    first = connect(make_printer("blocks-while-unread"))
+    second = UsbClient(first.dev, 1)
+    second.timeout_ms = 100
+    first.send(b"GET /big?bytes=300000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    left = 300_000 - len(first.receive())
+    assert silent(second)
+    while left > 0:
+        left -= len(first.receive())
+    second.timeout_ms = 2000
+
+    assert second.ask().status == 200
+
+
 @pytest.mark.parametrize(("name", "size"), [("stale-200", 200), ("stale-100k", 100_000)])
 def test_stale_bytes(make_printer: Maker, connect: Connect, name: str, size: int) -> None:
     printer = make_printer(name)
