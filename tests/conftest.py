@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +19,7 @@ def _open_files() -> dict[str, str]:
     files = {}
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            files[entry.name] = os.readlink(entry)
+            files[entry.name] = str(entry.readlink())
         except FileNotFoundError:
             continue  # the descriptor of this very listing
     return files
