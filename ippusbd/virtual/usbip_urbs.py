@@ -74,15 +74,15 @@ class Endpoint:
         self._waiting: deque[Urb] = deque()
         self._lock = threading.Lock()
         self._pumping = self._again = False
+        self._closed = False
+        self._last_status: int | None = None
         self._unsubscribe = pipe.subscribe(self.pump)
 
     def close(self, status: int | None = None) -> None:
         """Nothing completes any more; with a status, what waits ends with it."""
         self._unsubscribe()
-        while self._waiting:
-            urb = self._waiting.popleft()
-            if status is not None:
-                self._send(m.submitted(urb.sequence, status, urb.done))
+        self._closed, self._last_status = True, status
+        self.pump()
 
     def submit(self, urb: Urb) -> None:
         """Start a URB whose data is valid only now: what must wait keeps a copy."""
@@ -134,6 +134,8 @@ class Endpoint:
 
     def _move(self) -> None:
         waiting = self._waiting
+        if self._closed:
+            self._end_all()
         while waiting and not waiting[0].unlinked_by:
             if not self._complete(waiting[0]):
                 break
@@ -142,6 +144,12 @@ class Endpoint:
             self._take_back(urb, first=urb is waiting[0])
             waiting.remove(urb)
             self._again = True  # the next one is first now
+
+    def _end_all(self) -> None:
+        while self._waiting:
+            urb = self._waiting.popleft()
+            if self._last_status is not None:
+                self._send(m.submitted(urb.sequence, self._last_status, urb.done))
 
     def _complete(self, urb: Urb) -> bool:
         try:
