@@ -41,7 +41,7 @@ class Question:
 
 def encode(text: str) -> bytes:
     """One message. Raises BadRequest for a text that cannot be one."""
-    data = text.encode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "replace")
     if len(data) > MAX_TEXT or b"\0" in data:
         raise BadRequest(f"no text of a message: {text[:40]!r}")
     return bytes((len(data) + 1,)) + data + b"\0"
