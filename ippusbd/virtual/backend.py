@@ -119,7 +119,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
     # --- enumeration
 
     def enumerate_devices(self) -> Iterator[Port]:
-        return iter([port for port in self.ports if port.device.plugged])
+        return iter([port for port in self.ports if port.present])
 
     def get_parent(self, dev: Port) -> None:
         return None

@@ -141,10 +141,10 @@ class ControlServer:
         return {}
 
     def documents(self, question: Question) -> Answer:
-        jobs = self._printer(question).jobs
+        printer = self._printer(question)
         return {
-            "documents": [one.as_dict() for one in tuple(jobs.documents)],
-            "raw": [one.as_dict() for one in tuple(jobs.raw_documents)],
+            "documents": [one.as_dict() for one in tuple(printer.documents)],
+            "raw": [one.as_dict() for one in tuple(printer.raw_documents)],
         }
 
     def jobs(self, question: Question) -> Answer:

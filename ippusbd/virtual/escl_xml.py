@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape  # xml.sax.saxutils would import half of urllib
 from typing import Final
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from ippusbd.virtual.pictures import SHEET, Region
 

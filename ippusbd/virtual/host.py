@@ -11,6 +11,7 @@ pyusb's exceptions.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -18,6 +19,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+from ippusbd.errors import DeviceGone
 from ippusbd.virtual.device import Setup, VirtualDevice
 
 SET_CONFIGURATION: Final = (0x00, 9)
@@ -72,7 +74,13 @@ class Port:
             for handle in self._handles:  # of the device that was there before
                 handle.claims.clear()
             self._handles.clear()
-            self._configure(self.device.spec.configuration_value)
+            with contextlib.suppress(DeviceGone):  # it is pulled again already
+                self._configure(self.device.spec.configuration_value)
+
+    @property
+    def present(self) -> bool:
+        """Is there a device, and has the kernel enumerated it?"""
+        return self.device.plugged and self._seen == self.device.plug_count
 
     # --- files
 

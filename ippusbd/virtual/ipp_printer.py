@@ -10,6 +10,7 @@ Knows IPP and the job store; HTTP only as `Request` and `Response`.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -47,7 +48,7 @@ class IppPrinter:
         self.state_reasons: tuple[str, ...] = ()  # settable; "media-empty-error" stops it
         self.accepting = True
         self.identified: list[str] = []  # actions of Identify-Printer
-        self.operations: list[int] = []  # of every request, in order
+        self.operations: deque[int] = deque(maxlen=10_000)  # of the last requests, in order
         self._fixed = known.fixed_attributes(model)
         self._started = time.monotonic()
         self._answers: tuple[tuple[object, ...], dict[tuple[object, ...], bytes]] = ((), {})

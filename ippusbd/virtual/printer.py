@@ -20,7 +20,7 @@ from ippusbd.model import Capability, UsbId
 from ippusbd.virtual import descriptors as d
 from ippusbd.virtual import storage
 from ippusbd.virtual.console import Console
-from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice, VirtualInterface
+from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice
 from ippusbd.virtual.escl_scanner import EsclScanner
 from ippusbd.virtual.exchange import Router
 from ippusbd.virtual.firmware import Firmware
@@ -29,11 +29,11 @@ from ippusbd.virtual.ipp_attributes import PrinterModel
 from ippusbd.virtual.ipp_printer import FAX_PATH, PRINT_PATH, IppPrinter
 from ippusbd.virtual.jobs import JobStore, StoredDocument
 from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.raw import RawJobs
 from ippusbd.virtual.stats import Stats
 
 DEFAULT_MODEL = "Example VirtualJet 900"
 DEFAULT_ID = UsbId(0x1209, 0x0001)  # pid.codes' number for private tests
-RAW_LIMIT = 64 << 20
 
 
 class VirtualPrinter:
@@ -77,13 +77,19 @@ class VirtualPrinter:
         self.device = VirtualDevice(spec, self.character)
         self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
         self._firmware = Firmware(self.device, router, self.stats)
-        self.device.powered += (self._collect_raw, storage.serve)
-        self._raw: dict[int, bytearray] = {}
+        self._raw = RawJobs(self.jobs, clock)
+        self.device.powered += (self._raw.serve, storage.serve)
 
     @property
     def documents(self) -> list[StoredDocument]:
         """What was printed over IPP, oldest first."""
         return self.jobs.documents
+
+    @property
+    def raw_documents(self) -> list[StoredDocument]:
+        """What was printed through the legacy setting, oldest first."""
+        self._raw.settle()
+        return self.jobs.raw_documents
 
     def switch(self, name: str, *, on: bool) -> None:
         """A personality on or off, now. Raises KeyError."""
@@ -105,25 +111,6 @@ class VirtualPrinter:
     def close(self) -> None:
         """Power off; every thread has ended when this returns. Idempotent."""
         self._firmware.close()
-
-    # --- the legacy setting: whatever is written there until the next setting is one raw job
-
-    def _collect_raw(self, face: VirtualInterface) -> None:
-        if not face.spec.speaks_ipp or len(face.pairs) < 2:
-            return
-        number = face.number
-
-        def keep(data: bytes) -> None:
-            kept = self._raw.setdefault(number, bytearray())
-            if len(kept) + len(data) <= RAW_LIMIT:
-                kept += data
-
-        def finish() -> None:
-            if data := self._raw.pop(number, None):
-                self.jobs.keep_raw(bytes(data))
-
-        face.pairs[0].out.sink = keep
-        face.restarting.append(finish)
 
 
 def _device_spec(

@@ -232,9 +232,26 @@ def test_raw_data_of_the_legacy_setting_becomes_a_raw_document(
     device.out_pipe(0x01).try_write(b"ENTER LANGUAGE=PCL")
     device.control(set_interface(0, 1))
 
-    (raw,) = printer.jobs.raw_documents
+    (raw,) = printer.raw_documents
     assert raw.size == 32
     assert printer.documents == []
+
+
+def test_a_raw_job_ends_when_nothing_more_comes() -> None:
+    now = [0.0]
+    printer = VirtualPrinter(clock=lambda: now[0])
+    printer.plug()
+    printer.device.control(SET_CONFIGURATION)
+    out = printer.device.out_pipe(0x01)
+    for moment, data in ((0.0, b"one "), (0.5, b"job"), (2.0, b"another")):
+        now[0] = moment
+        out.try_write(data)
+    assert [one.size for one in printer.raw_documents] == [7]
+    now[0] = 3.1
+    sizes = [one.size for one in printer.raw_documents]
+    printer.close()
+
+    assert sizes == [7, 7]
 
 
 def test_plugging_in_again_is_nothing_new(device: VirtualDevice) -> None:
