@@ -7,7 +7,7 @@ Records with a name of their own (`ServiceSet.fixed`) stand in a second group: t
 must not rename the printer.
 
 Records are registered on one interface. On lo they carry a host name of their own, whose only
-addresses are the loopback's: Avahi's own host name may resolve to another interface's address, at
+address is the loopback's: Avahi's own host name may resolve to another interface's address, at
 which nobody listens. Avahi refuses plain "localhost".
 
 Knows how Avahi's entry groups are filled; D-Bus and Avahi's comings and goings are avahi_server's.
@@ -19,15 +19,16 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
 from ippusbd.dnssd.bus import CallRefused
 from ippusbd.dnssd.checks import check, describe, txt_items
-from ippusbd.dnssd.naming import Names, candidates, own_names
-from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING, WITHDRAWN
+from ippusbd.dnssd.naming import Names, NameTaken, candidates, own_names
+from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
+from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -36,10 +37,6 @@ log = logging.getLogger(__name__)
 ANY_PROTOCOL = -1  # AVAHI_PROTO_UNSPEC
 NO_REVERSE = 16  # AVAHI_PUBLISH_NO_REVERSE: 127.0.0.1 keeps its own PTR record
 COLLISION = "org.freedesktop.Avahi.CollisionError"
-
-
-class NameTaken(PublishError):
-    """Somebody else uses the instance name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,39 +78,26 @@ class Where:
             )
 
 
-class AvahiPublication:
+class AvahiPublication(KeptPublication):
     """One set of services, announced while Avahi lets us."""
 
-    def __init__(self, owner: AvahiPublisher, services: ServiceSet) -> None:
-        self.name = services.name
-        self.state: str = REGISTERING
-        self.settled = asyncio.Event()  # established, or it is known why not
+    def __init__(
+        self,
+        owner: AvahiPublisher,
+        services: ServiceSet,
+        forget: Callable[[KeptPublication], None],
+    ) -> None:
         self._owner = owner
-        self._services = services
-        self._task = asyncio.create_task(self._keep(), name=f"dnssd: {services.name}")
+        super().__init__(services, forget)
 
-    async def withdraw(self) -> None:
-        """Take the services back, with goodbyes; done when Avahi has dropped them. Idempotent."""
-        self._owner.publications.discard(self)
-        if self.state != WITHDRAWN:
-            self.state = WITHDRAWN
-            self._task.cancel()  # once: the task has goodbyes to send
-        await asyncio.wait({self._task})
-
-    def _say(self, state: str) -> None:
-        if state != self.state:
-            log.info("%r on Avahi: %s", self.name, state)
-            self.state = state
-        if state != REGISTERING:
-            self.settled.set()
-
-    async def _keep(self) -> None:
+    async def keep(self) -> None:
+        """Register in this session of Avahi's, and in the next, and so on."""
         while True:
             session = await self._session()
             try:
                 await self._announce(session)
             except PublishError as exc:
-                self._say(str(exc))
+                self.say(str(exc))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._owner.refused_s):
                         await session.ended.wait()
@@ -121,32 +105,32 @@ class AvahiPublication:
     async def _session(self) -> Session:
         """The session that is, or the next that comes."""
         while (session := self._owner.server.session) is None:
-            self._say(self._owner.server.trouble)
+            self.say(self._owner.server.trouble)
             await self._owner.changed()
-        self._say(REGISTERING)
+        self.say(REGISTERING)
         return session
 
     async def _announce(self, session: Session) -> None:
         """Keep the set announced to the end of the session, renaming it as often as needed."""
         async with contextlib.AsyncExitStack() as stack:
-            if self._services.fixed:
-                fixed = self._registered(session, self._services.fixed)
+            if self.services.fixed:
+                fixed = self._registered(session, self.services.fixed)
                 with contextlib.suppress(NameTaken):  # whoever took it says the same as we
                     await stack.enter_async_context(fixed)
-            for name in candidates(self.name, self._services.name, self._owner.names):
+            for name in candidates(self.name, self.services.name, self._owner.names):
                 try:
                     return await self._announce_as(session, name)
                 except NameTaken as exc:
                     log.info("%s", exc)
-        raise PublishError(f"every name like {self._services.name!r} is taken")
+        raise PublishError(f"every name like {self.services.name!r} is taken")
 
     async def _announce_as(self, session: Session, name: str) -> None:
         self.name = name
-        records = self._services.renamed(name).records
+        records = self.services.renamed(name).records
         async with self._registered(session, records) as group:
             await group.left(GroupState.UNCOMMITTED, GroupState.REGISTERING)
             if group.state is GroupState.ESTABLISHED:
-                self._say(ESTABLISHED)
+                self.say(ESTABLISHED)
                 await group.left(GroupState.ESTABLISHED)
             if group.state is GroupState.COLLISION:
                 raise NameTaken(f"{name!r} is taken by somebody else on this network")
@@ -187,12 +171,12 @@ class AvahiPublisher:
         self.where = where or Where()
         self.names = names
         self.refused_s = refused_s
-        self.publications: set[AvahiPublication] = set()
         self.server = AvahiServer(
             self._wake, bus_address=bus_address, retry_s=retry_s, call_s=call_s
         )
+        self._publications: set[KeptPublication] = set()
         self._patience_s = patience_s
-        self._change: asyncio.Event = asyncio.Event()
+        self._change = asyncio.Event()
 
     @property
     def trouble(self) -> str:
@@ -206,25 +190,18 @@ class AvahiPublisher:
     async def publish(self, services: ServiceSet) -> AvahiPublication:
         """See `ports.Publisher.publish`. Returns at once where there is no Avahi."""
         check(services)
-        publication = AvahiPublication(self, services)
-        self.publications.add(publication)
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await publication.settled.wait()
-        except TimeoutError:
-            pass  # it goes on by itself
-        except asyncio.CancelledError:
-            await publication.withdraw()  # nobody else could
-            raise
+        publication = AvahiPublication(self, services, self._publications.discard)
+        self._publications.add(publication)
+        await publication.settled(self._patience_s)
         return publication
 
     async def close(self) -> None:
         """Withdraw everything and leave the bus."""
-        await asyncio.gather(*(each.withdraw() for each in list(self.publications)))
+        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
         await self.server.close()
 
     async def changed(self) -> None:
-        """Wait until Avahi came, went or said why it cannot be used."""
+        """Wait until Avahi came, went, or said why it cannot be used."""
         await self._change.wait()
 
     def _wake(self) -> None:

@@ -46,6 +46,8 @@ def _complaints(record: ServiceRecord) -> Iterator[str]:
     length = len(record.name.encode())
     if not 1 <= length <= LABEL_BYTES:
         yield f"the name has {length} bytes, 1 to {LABEL_BYTES} are allowed"
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in record.name):
+        yield "the name has a control character"
     if not TYPE.fullmatch(record.type):
         yield "not a service type like _ipp._tcp"
     if not 0 <= record.port <= PORT_MAX:

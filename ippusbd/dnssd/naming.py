@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from ippusbd.errors import PublishError
+from ippusbd.wire import txt
+
 MOST_NAMES = 100  # printers of one model on one desk; beyond it something else is wrong
 
 Names = Callable[[str], Iterator[str]]
 
 
-def own_names(base: str) -> Iterator[str]:
-    """The project's names for a printer called `base`, the plain one first."""
-    from ippusbd.wire import txt
+own_names: Names = txt.names
 
-    return txt.names(base)
+
+class NameTaken(PublishError):
+    """Somebody else uses the instance name."""
 
 
 def candidates(current: str, base: str, names: Names) -> Iterator[str]:

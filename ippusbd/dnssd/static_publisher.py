@@ -1,0 +1,186 @@
+"""Services handed to Avahi as files, for containers and sandboxes without D-Bus.
+
+avahi-daemon watches a folder (/etc/avahi/services) and announces what stands in its `*.service`
+files. Each set is one file, its fixed records another; a file appears whole or not at all, goes
+with its set, and what a crash left behind goes at the next start: every `ippusbd-*.service` in
+the folder is ours, so one folder belongs to one daemon.
+
+Files carry no host name: Avahi uses its own. (One of ours would need an address in
+/etc/avahi/hosts, and Avahi refuses a second name for 127.0.0.1 there.)
+
+Avahi says nothing back. A collision with somebody else it resolves itself, by "NAME #2"; our own
+printers get different names here. It also announces a file's services on every interface that
+it serves: on a machine with a network, its configuration has to name `allow-interfaces=lo`.
+
+Knows the file format (avahi-service.dtd), never Avahi.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ippusbd.dnssd.checks import check
+from ippusbd.dnssd.naming import Names, candidates, own_names
+from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.errors import PublishError
+from ippusbd.model import ServiceRecord, ServiceSet
+
+log = logging.getLogger(__name__)
+
+PREFIX = "ippusbd-"
+HEAD = '<?xml version="1.0"?>\n<!DOCTYPE service-group SYSTEM "avahi-service.dtd">\n'
+NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def service_file(name: str, records: tuple[ServiceRecord, ...]) -> str:
+    """The text of an Avahi service file that announces `records` as `name`."""
+    group = ElementTree.Element("service-group")
+    ElementTree.SubElement(group, "name", {"replace-wildcards": "no"}).text = name
+    for record in records:
+        service = ElementTree.SubElement(group, "service")
+        ElementTree.SubElement(service, "type").text = record.type
+        for subtype in record.subtypes:
+            ElementTree.SubElement(service, "subtype").text = f"{subtype}._sub.{record.type}"
+        ElementTree.SubElement(service, "port").text = str(record.port)
+        for key, value in record.txt:
+            _add_txt(service, key, value)
+    ElementTree.indent(group)
+    return f"{HEAD}{ElementTree.tostring(group, encoding='unicode')}\n"
+
+
+def _add_txt(service: ElementTree.Element, key: str, value: str) -> None:
+    item = ElementTree.SubElement(service, "txt-record")
+    if NOT_XML.search(value):
+        item.set("value-format", "binary-hex")
+        value = value.encode().hex()
+    item.text = f"{key}={value}"
+
+
+class StaticPublication(KeptPublication):
+    """One set of services in the folder."""
+
+    def __init__(
+        self,
+        owner: StaticPublisher,
+        services: ServiceSet,
+        forget: Callable[[KeptPublication], None],
+    ) -> None:
+        self._owner = owner
+        super().__init__(services, forget)
+
+    async def keep(self) -> None:
+        """Hold the files in the folder until cancelled; try again while it cannot be written."""
+        files = self._owner.files(self.services)
+        try:
+            while True:
+                try:
+                    await _in_thread(_write, files)
+                except OSError as exc:
+                    self.say(f"cannot write {exc.filename}: {exc.strerror}")
+                    await asyncio.sleep(self._owner.retry_s)
+                else:
+                    self.say(ESTABLISHED)
+                    await asyncio.Event().wait()
+        finally:
+            await _in_thread(_remove, files)
+
+
+class StaticPublisher:
+    """Announces through Avahi's folder of static services."""
+
+    kind = "static"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        names: Names = own_names,
+        patience_s: float = 5.0,
+        retry_s: float = 5.0,
+    ) -> None:
+        """`patience_s`: how long `publish` waits; `retry_s`: after a failure to write."""
+        self.trouble = ""
+        self.retry_s = retry_s
+        self._folder = folder
+        self._names = names
+        self._patience_s = patience_s
+        self._publications: set[KeptPublication] = set()
+
+    async def start(self) -> None:
+        """Remove what a killed daemon left; `trouble` tells if the folder cannot be used."""
+        try:
+            await asyncio.to_thread(self._clear)
+        except OSError as exc:
+            self.trouble = f"cannot use {self._folder}: {exc.strerror}"
+
+    def _clear(self) -> None:
+        if not self._folder.is_dir():
+            raise NotADirectoryError(20, "not a folder", str(self._folder))
+        for left in (*self._folder.glob(f"{PREFIX}*.service"), *self._folder.glob(f".{PREFIX}*")):
+            log.info("removing %s, left by a daemon that did not end in good order", left)
+            left.unlink(missing_ok=True)
+
+    async def publish(self, services: ServiceSet) -> StaticPublication:
+        """See `ports.Publisher.publish`; established when the files are written."""
+        check(services)
+        taken = {each.name for each in self._publications}
+        for name in candidates(services.name, services.name, self._names):
+            if name not in taken:
+                break
+        else:
+            raise PublishError(f"every name like {services.name!r} is taken")
+        named = services.renamed(name)
+        publication = StaticPublication(self, named, self._publications.discard)
+        self._publications.add(publication)
+        await publication.settled(self._patience_s)
+        return publication
+
+    async def close(self) -> None:
+        """Remove our files."""
+        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+
+    def files(self, services: ServiceSet) -> dict[Path, str]:
+        """What stands in the folder for `services`: path and content."""
+        groups = {services.name: services.records}
+        for record in services.fixed:
+            groups[record.name] = (*groups.get(record.name, ()), record)
+        return {
+            self._folder / f"{PREFIX}{_digest(name, services)}.service": service_file(name, records)
+            for name, records in groups.items()
+        }
+
+
+def _digest(name: str, services: ServiceSet) -> str:
+    """A file name that no other set has, whatever letters its name is made of."""
+    return hashlib.sha256(f"{name}\n{services.name}".encode()).hexdigest()[:16]
+
+
+async def _in_thread(work: Callable[[dict[Path, str]], None], files: dict[Path, str]) -> None:
+    """Run `work` to its end, even if cancelled: nothing may be written after the removal."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, files))
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait({task})
+
+
+def _write(files: dict[Path, str]) -> None:
+    for path, text in files.items():
+        half = path.with_name(f".{path.name}.tmp")  # Avahi reads names that end in .service
+        half.write_text(text, encoding="utf-8")
+        half.replace(path)
+
+
+def _remove(files: dict[Path, str]) -> None:
+    for path in files:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("cannot remove %s: %s", path, exc.strerror)

@@ -1,0 +1,225 @@
+"""Services announced by ourselves, with python-zeroconf, where no Avahi runs.
+
+The announcer speaks multicast DNS on the loopback address alone, under the host name that the
+Avahi publisher uses too, so that a printer keeps its records when the announcer changes.
+
+Three of the library's limits shape this module. A registry holds each instance name once, so a
+record's first subtype stands in a second registry, its second subtype in a third, and so on. A
+name is split at every dot, so "HP 3.5" would go out as two labels: its dots become one-dot
+leaders (U+2024), which look the same and give the same queue name in CUPS. And nobody sends our
+goodbyes if we are killed: a short time to live ends what is left behind.
+
+The only module that knows python-zeroconf, which is loaded with the first set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ippusbd.dnssd.checks import LABEL_BYTES, check, describe, txt_items
+from ippusbd.dnssd.naming import Names, NameTaken, candidates, own_names
+from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.errors import PublishError
+from ippusbd.model import ServiceRecord, ServiceSet
+
+if TYPE_CHECKING:
+    from zeroconf import ServiceInfo
+    from zeroconf.asyncio import AsyncZeroconf
+
+log = logging.getLogger(__name__)
+
+SERVER = "localhost.local."
+TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing
+GOODBYE_S = 3.0  # goodbyes take 0.25 s
+
+
+class ZeroconfPublication(KeptPublication):
+    """One set of services in the responders' registries."""
+
+    def __init__(
+        self,
+        owner: ZeroconfPublisher,
+        services: ServiceSet,
+        forget: Callable[[KeptPublication], None],
+    ) -> None:
+        self._owner = owner
+        super().__init__(services, forget)
+
+    async def keep(self) -> None:
+        """Announce until cancelled; try again later what could not be announced."""
+        while True:
+            try:
+                await self._announce()
+            except PublishError as exc:
+                self.say(str(exc))
+                await asyncio.sleep(self._owner.retry_s)
+
+    async def _announce(self) -> None:
+        fixed = asyncio.create_task(self._fixed(), name=f"dnssd: fixed of {self.name}")
+        try:
+            for name in candidates(self.name, self.services.name, self._owner.names):
+                try:
+                    await self._announce_as(name, fixed)
+                except NameTaken as exc:
+                    log.info("%s", exc)
+        finally:
+            fixed.cancel()
+            await asyncio.wait({fixed})
+        raise PublishError(f"every name like {self.services.name!r} is taken")
+
+    async def _announce_as(self, name: str, fixed: asyncio.Task[None]) -> None:
+        async with self._owner.registered(self.services.renamed(name).records):
+            self.name = name
+            self.say(ESTABLISHED)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                fixed.cancel()  # its goodbyes go out beside ours
+
+    async def _fixed(self) -> None:
+        try:
+            async with self._owner.registered(self.services.fixed):
+                await asyncio.Event().wait()
+        except PublishError as exc:  # taken: whoever took it says the same as we
+            log.info("%s", exc)
+
+
+class ZeroconfPublisher:
+    """Announces by itself on `address`; needs nothing but the network."""
+
+    kind = "zeroconf"
+
+    def __init__(
+        self,
+        *,
+        address: str = "127.0.0.1",
+        names: Names = own_names,
+        patience_s: float = 5.0,
+        retry_s: float = 5.0,
+    ) -> None:
+        """`patience_s`: how long `publish` waits; `retry_s`: after a failure."""
+        self.names = names
+        self.retry_s = retry_s
+        self.trouble = ""
+        self._address = address
+        self._patience_s = patience_s
+        self._users = 0
+        self._responders: list[AsyncZeroconf] = []  # [0]: services; [n]: their nth subtypes
+        self._publications: set[KeptPublication] = set()
+
+    async def start(self) -> None:
+        """Load the library; `trouble` tells if that fails."""
+        try:
+            await asyncio.to_thread(importlib.import_module, "zeroconf.asyncio")
+        except ImportError as exc:
+            self.trouble = f"python-zeroconf is not installed ({exc})"
+
+    async def publish(self, services: ServiceSet) -> ZeroconfPublication:
+        """See `ports.Publisher.publish`; established after about 1.5 s of probing."""
+        check(services)
+        publication = ZeroconfPublication(self, services, self._publications.discard)
+        self._publications.add(publication)
+        await publication.settled(self._patience_s)
+        return publication
+
+    async def close(self) -> None:
+        """Withdraw everything, with goodbyes, and close the sockets."""
+        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+
+    @asynccontextmanager
+    async def registered(self, records: tuple[ServiceRecord, ...]) -> AsyncIterator[None]:
+        """Announce `records` while in the context. NameTaken, if any of their names is."""
+        if self.trouble:
+            raise PublishError(self.trouble)
+        done: list[_Registration] = []
+        self._users += 1
+        try:
+            # Probed side by side: one after the other, four records take six seconds.
+            probes = (self._register(record, done) for record in records)
+            for outcome in await asyncio.gather(*probes, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            yield
+        finally:
+            await _unregister(done)
+            self._users -= 1
+            await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        """No sockets, and no cache of a whole network's records, while nothing is announced."""
+        if not self._users:
+            responders, self._responders = self._responders, []
+            await asyncio.gather(*(each.async_close() for each in responders))
+
+    async def _register(self, record: ServiceRecord, done: list[_Registration]) -> None:
+        from zeroconf import Error, NonUniqueNameException, ServiceNameAlreadyRegistered
+
+        types = (record.type, *(f"{sub}._sub.{record.type}" for sub in record.subtypes))
+        try:
+            for layer, type_ in enumerate(types):
+                responder, info = self._responder(layer), _info(record, type_)
+                announced = await responder.async_register_service(
+                    info, cooperating_responders=layer > 0, strict=layer == 0
+                )
+                done.append(_Registration(responder, info, asyncio.ensure_future(announced)))
+        except (NonUniqueNameException, ServiceNameAlreadyRegistered) as exc:
+            raise NameTaken(f"{describe(record)}: the name is taken") from exc
+        except (Error, OSError) as exc:
+            raise PublishError(f"{describe(record)}: {exc!r}") from exc
+
+    def _responder(self, layer: int) -> AsyncZeroconf:
+        from zeroconf import IPVersion
+        from zeroconf.asyncio import AsyncZeroconf
+
+        while len(self._responders) <= layer:
+            self._responders.append(
+                AsyncZeroconf(interfaces=[self._address], ip_version=IPVersion.V4Only)
+            )
+        return self._responders[layer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Registration:
+    responder: AsyncZeroconf
+    info: ServiceInfo
+    announced: asyncio.Future[None]
+
+
+async def _unregister(done: list[_Registration]) -> None:
+    """Send goodbyes for everything in `done`."""
+    goodbyes = set()
+    for each in done:
+        each.announced.cancel()
+        goodbye = await each.responder.async_unregister_service(each.info)
+        goodbyes.add(asyncio.ensure_future(goodbye))
+    if goodbyes:
+        await asyncio.wait(goodbyes | {each.announced for each in done}, timeout=GOODBYE_S)
+
+
+def _info(record: ServiceRecord, type_: str) -> ServiceInfo:
+    from zeroconf import ServiceInfo
+
+    items = txt_items(record) or [b""]
+    return ServiceInfo(
+        f"{type_}.local.",
+        f"{wire_name(record.name)}.{record.type}.local.",
+        port=record.port,
+        properties=b"".join(bytes([len(item)]) + item for item in items),
+        server=SERVER,
+        host_ttl=TTL_S,
+        other_ttl=TTL_S,
+        parsed_addresses=["127.0.0.1"],
+    )
+
+
+def wire_name(name: str) -> str:
+    """The instance name without dots, at most 63 bytes."""
+    leaders = name.replace(".", "\N{ONE DOT LEADER}")
+    return leaders if len(leaders.encode()) <= LABEL_BYTES else name.replace(".", "_")
