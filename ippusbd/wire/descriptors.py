@@ -32,15 +32,6 @@ _BULK: Final = 2
 _CAPABILITIES_END: Final = 8  # bytes 6 and 7 of descriptor 0x21
 
 _UNCOUNTED: Final = re.compile(rb"[A-Za-z][A-Za-z ]{2,30}:")
-_ALIASES: Final = {
-    "MANUFACTURER": "MFG",
-    "MODEL": "MDL",
-    "COMMAND SET": "CMD",
-    "DESCRIPTION": "DES",
-    "CLASS": "CLS",
-    "SERIALNUMBER": "SN",
-    "SERN": "SN",
-}
 
 
 @dataclass(slots=True)
@@ -86,17 +77,6 @@ def parse_device_id(data: bytes) -> str:
     """
     text = data if _UNCOUNTED.match(data) else data[2 : _device_id_end(data)]
     return printable(decoded(text.partition(b"\0")[0]), DEVICE_ID_LIMIT)
-
-
-def device_id_fields(text: str) -> dict[str, str]:
-    """`MFG:HP;MDL:x;` as a mapping; keys in upper case and short form, the first one counts."""
-    fields: dict[str, str] = {}
-    for part in text.split(";"):
-        key, colon, value = part.partition(":")
-        key = " ".join(key.upper().split())
-        if colon and key:
-            fields.setdefault(_ALIASES.get(key, key), value.strip())
-    return fields
 
 
 def _device_id_end(data: bytes) -> int:

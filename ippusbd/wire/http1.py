@@ -132,13 +132,11 @@ def rewrite_location(value: str, *, base: str) -> str:
 
 
 def _own_fields(method: str, framing: Framing, length: int) -> list[Header]:
-    match framing:
-        case Framing.CHUNKED:
-            return [("Transfer-Encoding", "chunked")]
-        case Framing.LENGTH:
-            return [("Content-Length", str(length))]
-        case Framing.NONE:
-            return [("Content-Length", "0")] if method in _EXPECT_CONTENT else []
+    if framing is Framing.CHUNKED:
+        return [("Transfer-Encoding", "chunked")]
+    if framing is Framing.LENGTH:
+        return [("Content-Length", str(length))]
+    return [("Content-Length", "0")] if method in _EXPECT_CONTENT else []
 
 
 def _line(name: str, value: str) -> str:

@@ -10,7 +10,6 @@ from ippusbd.errors import BadDescriptor
 from ippusbd.model import Capability, InterfaceInfo, UsbId
 from ippusbd.wire.descriptors import (
     DEVICE_ID_LIMIT,
-    device_id_fields,
     parse_device_id,
     usable_interfaces,
     usb_id,
@@ -290,21 +289,3 @@ def test_any_bytes_are_some_device_id(data: bytes):
 
     assert text.isprintable()
     assert len(text) <= DEVICE_ID_LIMIT
-
-
-@pytest.mark.parametrize(
-    ("text", "fields"),
-    [
-        (ID, {"MFG": "Example", "MDL": "MFP 4711", "CMD": "PDF,URF"}),
-        (
-            "MANUFACTURER: Example ;model:MFP; COMMAND  SET :PCL",
-            {"MFG": "Example", "MDL": "MFP", "CMD": "PCL"},
-        ),
-        ("MFG:a;MANUFACTURER:b", {"MFG": "a"}),
-        ("DES:x:y;SERN:1;CLASS:PRINTER", {"DES": "x:y", "SN": "1", "CLS": "PRINTER"}),
-        (";;:x;nothing;MDL:", {"MDL": ""}),
-        ("", {}),
-    ],
-)
-def test_the_fields_of_a_device_id_have_one_name_each(text: str, fields: dict[str, str]):
-    assert device_id_fields(text) == fields
