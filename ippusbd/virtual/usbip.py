@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterable
 from typing import Final
 
+from ippusbd.errors import DeviceGone
 from ippusbd.virtual import usbip_messages as m
 from ippusbd.virtual.device import VirtualDevice
 from ippusbd.virtual.usbip_urbs import Urbs
@@ -57,6 +58,7 @@ class UsbIpServer:
         self._threads: set[threading.Thread] = set()
         self._listener: socket.socket | None = None
         self._lock = threading.Lock()
+        self._given_back = threading.Condition(self._lock)
         self._watches = [(device, self._watch(device)) for device in self._devices]
 
     # --- life
@@ -99,9 +101,10 @@ class UsbIpServer:
         """Bus and device number in one, as the kernel wants it."""
         return self._export(device).devid
 
-    def is_imported(self, device: VirtualDevice) -> bool:
-        """Does a host have the device now?"""
-        return device in self._imported
+    def wait_given_back(self, device: VirtualDevice, timeout_s: float) -> bool:
+        """Blocks until no host has the device; False: one still does."""
+        with self._given_back:
+            return self._given_back.wait_for(lambda: device not in self._imported, timeout_s)
 
     def _start(self, target: object, sock: socket.socket) -> None:
         thread = threading.Thread(target=self._run, args=(target, sock), name="usbip", daemon=True)
@@ -182,10 +185,12 @@ class UsbIpServer:
             _read_commands(sock, urbs)
         finally:
             urbs.close()
-            with self._lock:
-                del self._imported[device]
             if device.plugged and device.plug_count == plugs:
-                device.reset()  # the host is gone: no power on the plug any more
+                with contextlib.suppress(DeviceGone):
+                    device.reset()  # the host is gone: no power on the plug any more
+            with self._given_back:
+                del self._imported[device]
+                self._given_back.notify_all()
             log.info("usbip: %s given back", self.busid(device))
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,6 @@ FREE: Final = "004"  # VDEV_ST_NULL
 SOCKET_BYTES: Final = 4 << 20
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # root may pass the system's limit
 GIVEN_BACK_S: Final = 5.0
-POLL_S: Final = 0.02
 
 
 class Attacher:
@@ -50,7 +48,8 @@ class Attacher:
         for sock in (ours, theirs):
             _enlarge(sock)
         try:
-            self._await_given_back(device)
+            if not self._server.wait_given_back(device, GIVEN_BACK_S):
+                raise UsbError(f"{self._server.busid(device)} is attached already")
             self._server.adopt(theirs)
             self._import(ours, self._server.busid(device))
             with self._lock:
@@ -59,13 +58,6 @@ class Attacher:
         finally:
             ours.close()  # the kernel has its own reference
         return port
-
-    def _await_given_back(self, device: VirtualDevice) -> None:
-        end = time.monotonic() + GIVEN_BACK_S
-        while self._server.is_imported(device):
-            if time.monotonic() > end:
-                raise UsbError(f"{self._server.busid(device)} is attached already")
-            time.sleep(POLL_S)
 
     def _import(self, sock: socket.socket, busid: str) -> None:
         sock.sendall(m.request(m.IMPORT_REQUEST, busid))
