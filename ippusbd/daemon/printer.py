@@ -35,6 +35,7 @@ log = logging.getLogger("ippusbd.daemon")
 
 QUIET_S = 0.05  # stale bytes of an unfetched answer come at once, or not at all
 STALE_LIMIT = 64 << 20
+ANSWERING = (State.READY, State.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,14 @@ class Printer:
         self.reason = ""
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
+        self.answers = False  # it was probed; announcing may still take a moment
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
 
     def to(self, event: Event, reason: str = "") -> None:
         """Step the state table, and say so."""
         self.state = step(self.state, event)
         self.reason = reason
+        self.answers = self.state in ANSWERING
         log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
 
     @property
@@ -108,12 +111,14 @@ class Life:
         quirks: Effective,
         *,
         on_ready: Callable[[], None] | None = None,
+        on_answer: Callable[[], None] | None = None,
     ) -> None:
         self._services = services
         self._config = services.config
         self._printer = printer
         self._quirks = quirks
         self._on_ready = on_ready or (lambda: None)
+        self._on_answer = on_answer or (lambda: None)
         self._mending: asyncio.Task[None] | None = None
         self.served = False  # it was announced, so a reset may bring it back
 
@@ -214,6 +219,8 @@ class Life:
         pause_s = self._config.retry_min_s
         while True:
             probed = await self._probe(device, pool)
+            self._printer.answers = True
+            self._on_answer()
             await self._publish(probed)
             self.served = True
             if not probed.missing:

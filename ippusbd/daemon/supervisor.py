@@ -32,6 +32,7 @@ log = logging.getLogger("ippusbd.daemon")
 
 UDEV_POLL_S = 30.0  # the net below udev's events
 SETTLE_S = 0.05  # events come in bursts
+BEING_OPENED = "being opened"
 
 
 @dataclass(eq=False)
@@ -41,7 +42,7 @@ class _Plugged:
     facts: DeviceFacts
     task: asyncio.Task[None] | None = None
     printer: Printer | None = None
-    reason: str = "being opened"
+    reason: str = BEING_OPENED
     was_reset: bool = False
     retry: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,6 +63,7 @@ class Supervisor:
         self._hotplug = Hotplug(self._wake.set)
         self._listens_to_udev = False
         self._first_look = asyncio.Event()
+        self._lookers: list[asyncio.Future[None]] = []
 
     async def run(self, *, hotplug: bool = True) -> None:
         """Reconcile whenever woken, and from time to time; until cancelled."""
@@ -69,11 +71,15 @@ class Supervisor:
         poll_s = UDEV_POLL_S if self._listens_to_udev else self._services.config.poll_s
         while True:
             self._wake.clear()
+            lookers, self._lookers = self._lookers, []
             try:
                 await self.reconcile()
             except UsbError as exc:
                 log.warning("cannot look for printers: %s", exc)
             self._first_look.set()
+            for looker in lookers:
+                if not looker.done():
+                    looker.set_result(None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(poll_s):
                     await self._wake.wait()
@@ -86,6 +92,17 @@ class Supervisor:
     async def looked(self) -> None:
         """Wait until the bus was looked at for the first time."""
         await self._first_look.wait()
+
+    async def look(self) -> None:
+        """Look at the bus, which may have changed this very moment."""
+        looker = asyncio.get_running_loop().create_future()
+        self._lookers.append(looker)
+        self._wake.set()
+        await looker
+
+    def devices(self) -> list[tuple[DeviceFacts, Printer | None, str]]:
+        """What is plugged in: the device, its printer if known, and why it is not served yet."""
+        return [(p.facts, p.printer, p.reason) for p in self._plugged.values()]
 
     async def reconcile(self) -> None:
         """Start lives for what came, end those of what went."""
@@ -216,7 +233,13 @@ class Supervisor:
         self, device: UsbDevice, printer: Printer, backoff: Backoff, resets: ResetBudget
     ) -> None:
         quirks = self._services.quirks.effective(device.facts)
-        life = Life(self._services, printer, quirks, on_ready=lambda: self._ready(printer, backoff))
+        life = Life(
+            self._services,
+            printer,
+            quirks,
+            on_ready=lambda: self._ready(printer, backoff),
+            on_answer=self._on_change,
+        )
         try:
             await life.run(device)
         except DeviceGone:

@@ -96,6 +96,19 @@ class PrinterSite:
             self.port = listening.getsockname()[1]
         await web.SockSite(self._runner, listening, backlog=128).start()
 
+    async def adopt(self, connection: socket.socket) -> None:
+        """Serve a client that was accepted elsewhere; takes `connection` over."""
+        loop = asyncio.get_running_loop()
+        server = self._runner.server if self._runner is not None else None
+        if server is None:  # the daemon is leaving
+            connection.close()
+            return
+        try:
+            await loop.connect_accepted_socket(server, connection)
+        except OSError as exc:
+            log.info("a client left at once: %s", exc)
+            connection.close()
+
     def connect(self, wiring: Wiring) -> None:
         """The printer is there: forward from now on."""
         self._wiring = wiring
