@@ -2,8 +2,8 @@
 
     {"command": "unplug", "printer": "VIRTUAL1"}  -->  {"ok": true}
 
-Every answer has `ok`; a false one has `error`. `printer` (a serial number) may be left out
-while there is only one. Only the user who runs the printers may ask: the socket is created
+Every answer has `ok`; a false one has `error`. `printer` is a serial number, or counts from 1
+(two identical printers may have none); it may be left out while there is only one. Only the user who runs the printers may ask: the socket is created
 with mode 0600.
 
 Runs in threads of its own, so that it answers whatever the printers do.
@@ -106,8 +106,8 @@ class ControlServer:
         serial = question.get("printer")
         if serial is None and len(self.printers) == 1:
             return self.printers[0]
-        for printer in self.printers:
-            if printer.device.model.serial == serial:
+        for number, printer in enumerate(self.printers, 1):
+            if serial in (printer.device.model.serial, number):
                 return printer
         serials = ", ".join(one.device.model.serial for one in self.printers)
         raise BadQuestion(f"no printer {serial!r}; there are: {serials}")

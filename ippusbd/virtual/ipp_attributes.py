@@ -148,6 +148,7 @@ def fixed_attributes(model: PrinterModel) -> Table:
         **_documents(model),
         **_media(),
         **_job_template(model),
+        **_print_quality(),
         **_supplies(),
     }
 
@@ -272,7 +273,6 @@ def _job_template(model: PrinterModel) -> Table:
     sides = ("one-sided",) + (
         ("two-sided-long-edge", "two-sided-short-edge") if model.duplex else ()
     )
-    qualities = tuple(ipp.enum(one) for one in (3, 4, 5))
     orientations = tuple(ipp.enum(one) for one in (3, 4, 5, 6))
     return {
         "copies-supported": (ipp.range_(1, 99),),
@@ -296,6 +296,16 @@ def _job_template(model: PrinterModel) -> Table:
         "page-ranges-supported": (ipp.boolean(True),),
         "print-color-mode-supported": keywords(colors),
         "print-color-mode-default": keywords(colors[-1:]),
+        "printer-resolution-supported": _resolutions(),
+        "printer-resolution-default": (ipp.resolution(600, 600),),
+        "sides-supported": keywords(sides),
+        "sides-default": keywords(sides[:1]),
+    }
+
+
+def _print_quality() -> Table:
+    qualities = tuple(ipp.enum(one) for one in (3, 4, 5))
+    return {
         "print-content-optimize-supported": keywords(("auto", "text", "photo")),
         "print-content-optimize-default": keywords(("auto",)),
         "print-quality-supported": qualities,
@@ -304,10 +314,6 @@ def _job_template(model: PrinterModel) -> Table:
         "print-rendering-intent-default": keywords(("auto",)),
         "print-scaling-supported": keywords(("auto", "fill", "fit", "none")),
         "print-scaling-default": keywords(("auto",)),
-        "printer-resolution-supported": _resolutions(),
-        "printer-resolution-default": (ipp.resolution(600, 600),),
-        "sides-supported": keywords(sides),
-        "sides-default": keywords(sides[:1]),
     }
 
 

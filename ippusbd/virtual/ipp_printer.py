@@ -9,7 +9,6 @@ Knows IPP and the job store; HTTP only as `Request` and `Response`.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -50,7 +49,7 @@ class IppPrinter:
         self.identified: list[str] = []  # actions of Identify-Printer
         self.operations: deque[int] = deque(maxlen=10_000)  # of the last requests, in order
         self._fixed = known.fixed_attributes(model)
-        self._started = time.monotonic()
+        self._started = jobs.now()
         self._answers: tuple[tuple[object, ...], dict[tuple[object, ...], bytes]] = ((), {})
         self._queues = (PRINT_PATH, FAX_PATH) if model.fax else (PRINT_PATH,)
 

@@ -61,24 +61,26 @@ class VirtualPrinter:
         about = PrinterModel(model, model, str(identity), spec.device_id, fax=fax)
         self.printer = IppPrinter(about, self.jobs, self.character, self.stats)
         self.scanner = EsclScanner(model, serial, str(identity), self.character, clock=clock)
+        self.device = VirtualDevice(spec, self.character)
+        self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
+        self._firmware = Firmware(self.device, self._router(), self.stats)
+        self._raw = RawJobs(self.jobs, clock)
+        self.device.powered += (self._raw.serve, storage.serve)
+
+    def _router(self) -> Router:
         console = Console(self.printer)
-        router = Router(
+        return Router(
             {
                 "/": console.index,
                 "/icon-128.png": console.icon,
                 "/icon-512.png": console.icon,
                 "/big": console.big,
                 "/sink": console.sink,
+                "/eSCL": self.scanner.handle,
                 PRINT_PATH: self.printer.handle,
                 FAX_PATH: self.printer.handle,
-                "/eSCL": self.scanner.handle,
             }
         )
-        self.device = VirtualDevice(spec, self.character)
-        self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
-        self._firmware = Firmware(self.device, router, self.stats)
-        self._raw = RawJobs(self.jobs, clock)
-        self.device.powered += (self._raw.serve, storage.serve)
 
     @property
     def documents(self) -> list[StoredDocument]:
@@ -125,6 +127,6 @@ def _device_spec(
         faces.append(d.storage_interface(interfaces, interfaces))
     device_id = (
         f"MFG:{maker};MDL:{product or model};CMD:PDF,JPEG,PWGRaster,URF;CLS:PRINTER;"
-        f"DES:{model};SN:{serial};"
+        f"DES:{model};" + (f"SN:{serial};" if serial else "")
     )
     return d.DeviceSpec(usb_id, maker, product or model, serial, device_id, tuple(faces))

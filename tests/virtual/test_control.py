@@ -64,6 +64,17 @@ def test_the_plug_is_pulled_and_put_back(control: Path, printers: list[VirtualPr
     assert printers[0].device.plug_count == 3
 
 
+def test_printers_without_serial_numbers_are_told_by_their_place(
+    make_printer: Callable[..., VirtualPrinter], tmp_path: Path
+) -> None:
+    twins = [make_printer(serial=""), make_printer(serial="")]
+    server = ControlServer(tmp_path / "twins.sock", twins)
+    ask(server.path, "plug", printer=2)
+    server.close()
+
+    assert [one.device.plugged for one in twins] == [False, True]
+
+
 def test_documents_jobs_and_statistics_can_be_asked_for(
     control: Path, printers: list[VirtualPrinter], connect: Callable[..., UsbClient]
 ) -> None:
