@@ -3,8 +3,8 @@
     {"command": "unplug", "printer": "VIRTUAL1"}  -->  {"ok": true}
 
 Every answer has `ok`; a false one has `error`. `printer` is a serial number, or counts from 1
-(two identical printers may have none); it may be left out while there is only one. Only the user who runs the printers may ask: the socket is created
-with mode 0600.
+(two identical printers may have none); it may be left out while there is only one. Only the
+user who runs the printers may ask: the socket is created with mode 0600.
 
 Runs in threads of its own, so that it answers whatever the printers do.
 """
