@@ -98,6 +98,8 @@ async def run(
         await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
         notify = Notifier()
         notify.ready()
+        watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
+        stack.push_async_callback(_ended, watchdog)
         daemon.phase = "running"
         await stop.wait()
         daemon.phase = "stopping"

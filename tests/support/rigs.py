@@ -6,9 +6,10 @@ is what is tested, the other methods are what a printer does.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -163,4 +164,33 @@ async def thread_rig() -> AsyncIterator[Rig]:
         yield rig
 
 
-Attach = Callable[[VirtualDevice], AsyncIterator[None]]
+@asynccontextmanager
+async def _kernel_rig(channel: str) -> AsyncIterator[Rig]:
+    """libusb on this kernel's virtual host controller; only in the guest."""
+    from ippusbd.virtual.usbip import UsbIpServer
+    from ippusbd.virtual.vhci import Attacher
+
+    device = VirtualDevice(SPEC, Character({}))
+    device.plug()
+    server = UsbIpServer([device])
+    try:
+        await asyncio.to_thread(Attacher(server).attach, device)
+        host = PyusbHost(transfer_bytes=65_536, channel=channel)
+        async with device_rig(device, host, window=6 * 65_536) as rig:
+            yield rig
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def kernel_async_rig() -> AsyncIterator[Rig]:
+    """The asynchronous Channel on a real kernel."""
+    async with _kernel_rig("async") as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def kernel_thread_rig() -> AsyncIterator[Rig]:
+    """The thread Channel on a real kernel."""
+    async with _kernel_rig("threads") as rig:
+        yield rig

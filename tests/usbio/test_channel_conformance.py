@@ -7,18 +7,40 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
-from support.rigs import Rig, fake_rig, thread_rig
+import usb.backend.libusb1
+from support.rigs import Rig, fake_rig, kernel_async_rig, kernel_thread_rig, thread_rig
 
 from ippusbd.errors import DeviceGone, TransferFailed, UsbError
 
-RIGS = {"fake": fake_rig, "threads": thread_rig}
+RIGS = {
+    "fake": fake_rig,
+    "threads": thread_rig,
+    "kernel-async": kernel_async_rig,
+    "kernel-threads": kernel_thread_rig,
+}
+MARKED = [
+    pytest.param(name, marks=pytest.mark.guest if name.startswith("kernel") else ())
+    for name in RIGS
+]
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(autouse=True, scope="session")
+def _libusb_is_loaded_once(request: pytest.FixtureRequest) -> None:
+    """pyusb keeps libusb's context, with its descriptors, as long as the process lives."""
+    if any(item.get_closest_marker("guest") for item in request.session.items):
+        usb.backend.libusb1.get_backend()
+
+
+@pytest.fixture(params=MARKED)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     manager: AbstractAsyncContextManager[Rig] = RIGS[request.param]()
     async with manager as made:
         yield made
+
+
+def pattern(size: int) -> bytes:
+    """Bytes whose order can be seen; 251 divides no packet."""
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
 
 
 async def read_exactly(rig: Rig, size: int) -> bytes:
@@ -40,7 +62,7 @@ async def heard(rig: Rig, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 511, 512, 513, 1024, 4096, 65_535, 65_536, 65_537, 300_000])
 async def test_bytes_come_in_order_whatever_their_number(rig: Rig, size: int):
-    said = bytes(i * 7 % 251 for i in range(size))
+    said = pattern(size)
     rig.say(said)
     assert await read_exactly(rig, size) == said
 
@@ -92,7 +114,7 @@ async def test_a_cancelled_read_loses_nothing(rig: Rig):
 
 @pytest.mark.parametrize("size", [1, 512, 65_536, 65_537, 1_000_000])
 async def test_what_is_written_reaches_the_printer_whole(rig: Rig, size: int):
-    data = bytes(i * 11 % 253 for i in range(size))
+    data = pattern(size)
     await rig.channel.write(data)
     assert await heard(rig, size) == data
 
