@@ -239,7 +239,7 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def ask(path: Path, command: str, *, timeout_s: float = 10.0, **arguments: object) -> Answer:
+def ask(path: Path, command: str, timeout_s: float = 10.0, /, **arguments: object) -> Answer:
     """One question from another process. Raises StateError with the server's words."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
         client.settimeout(timeout_s)
