@@ -21,6 +21,8 @@ from ippusbd.errors import ConfigError
 from ippusbd.tables import (
     Check,
     Known,
+    account,
+    boolean,
     checked,
     directory,
     integer,
@@ -122,6 +124,14 @@ class Config:
     runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
     control_group: str = setting("", "daemon.control_group", text(32))
     grace_s: float = setting(10.0, "daemon.grace_s", seconds())
+    idle_exit_s: float = setting(0.0, "daemon.idle_exit_s", seconds())  # 0: keep running
+
+    broker: bool = setting(True, "broker.enabled", boolean)
+    broker_dir: Path | None = setting(None, "broker.dir", directory)  # None: broker_dir()
+    broker_group: str = setting("", "broker.group", text(32))
+    # who may use the Unix sockets, besides root and the daemon's user; both empty: whoever can
+    broker_users: tuple[str | int, ...] = setting((), "broker.users", list_of(account))
+    broker_groups: tuple[str | int, ...] = setting((), "broker.groups", list_of(account))
 
 
 KNOWN: Final[Mapping[str, Known]] = known_keys(Config)
@@ -228,6 +238,19 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 def control_socket(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     """The socket that `ippusbd status` asks."""
     return runtime_dir(config, environ, uid) / "control.sock"
+
+
+def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
+    """Where the broker's and the printers' sockets are; clients know /run/ippusb."""
+    if config.broker_dir is not None:
+        return config.broker_dir
+    by_systemd = [Path(path) for path in environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
+    named = next((path for path in by_systemd if path.name == "ippusb"), None)
+    if named is not None and config.runtime_dir is None:
+        return named
+    if uid == 0 and config.runtime_dir is None and not by_systemd:
+        return Path("/run/ippusb")
+    return runtime_dir(config, environ, uid)
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:

@@ -124,6 +124,15 @@ def one_of(*names: str) -> Check:
     return check
 
 
+def account(value: object) -> str | int:
+    """A user or a group, by name or number."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
+        return value
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 32:
+        raise ValueError("must be names or numbers")
+    return value
+
+
 def directory(value: object) -> Path:
     """An absolute path; whether it is there is not asked here."""
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:

@@ -17,7 +17,13 @@ from ippusbd.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "packaging" / "ippusbd.conf"
 # Keys whose shown value is an example because their default is "unset".
-EXAMPLES = {"dnssd.static_dir", "log.levels", "daemon.state_dir", "daemon.runtime_dir"}
+EXAMPLES = {
+    "broker.dir",
+    "dnssd.static_dir",
+    "log.levels",
+    "daemon.state_dir",
+    "daemon.runtime_dir",
+}
 
 
 def refused(text: str) -> str:
