@@ -10,6 +10,7 @@ Needs the module `vhci_hcd` and root. Knows sysfs; nothing of URBs.
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ from ippusbd.errors import AccessDenied, NotUsable, UsbError
 from ippusbd.virtual import usbip_messages as m
 from ippusbd.virtual.device import VirtualDevice
 from ippusbd.virtual.usbip import UsbIpServer
+
+log = logging.getLogger("ippusbd.virtual")
 
 CONTROLLER: Final = Path("/sys/devices/platform/vhci_hcd.0")
 FREE: Final = "004"  # VDEV_ST_NULL
@@ -58,6 +61,19 @@ class Attacher:
         finally:
             ours.close()  # the kernel has its own reference
         return port
+
+    def keep_attached(self, device: VirtualDevice) -> None:
+        """Attach now, and again at every plug-in. Raises as `attach` does, now."""
+        self.attach(device)
+        device.plug_changed.append(lambda: self._follow(device))
+
+    def _follow(self, device: VirtualDevice) -> None:
+        if not device.plugged:
+            return
+        try:
+            self.attach(device)
+        except UsbError as exc:
+            log.error("usbip: %s is not attached again: %s", self._server.busid(device), exc)
 
     def _import(self, sock: socket.socket, busid: str) -> None:
         sock.sendall(m.request(m.IMPORT_REQUEST, busid))
