@@ -30,3 +30,6 @@ class Directory(Protocol):
 
         None when there is none, or its probe failed. The caller bounds the wait.
         """
+
+    def questions(self) -> list[Question]:
+        """One for each printer that is plugged in, ready or not."""

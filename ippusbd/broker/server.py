@@ -18,7 +18,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from ippusbd.broker.doors import Doors
 from ippusbd.broker.idle import IdleClock
@@ -35,6 +37,8 @@ from ippusbd.wire.broker import (
     parse_question,
     socket_name,
 )
+
+LIST: Final = "list"  # not in the original: which printers are there? For the CUPS backend.
 
 log = logging.getLogger("ippusbd.broker")
 
@@ -134,12 +138,23 @@ class Broker:
         try:
             async with talking(client) as talk:
                 text = await talk.hear(self._settings.client_s)
+                if text == LIST:
+                    await self._list(talk)
+                    return
                 with self._clock.hold():
                     answer = await self._find(parse_question(text))
                 log.info("%s asked for %s: %s", peer, text, answer)
                 await talk.say(answer)
         except (BadRequest, ClientGone) as exc:
             log.info("%s: %s", peer, exc)
+
+    async def _list(self, talk: Talk) -> None:
+        """Every printer as a question of its own, then an empty message."""
+        for question in self._directory.questions():
+            tail = f"_{question.serial}" if question.serial else ""
+            with suppress(BadRequest):  # a serial number too long to be asked for
+                await talk.say(f"{question.usb_id.underscored}{tail}")
+        await talk.say("")
 
     async def _find(self, question: Question) -> str:
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 from ippusbd import __version__
 from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
-from ippusbd.daemon.lifecycle import Notifier, stop_on_signals
+from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.state import StateFile, only_instance
+from ippusbd.daemon.turn import our_turn
 from ippusbd.usbio.ports import UsbHost
 
 if TYPE_CHECKING:
+    from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.supervisor import Supervisor
     from ippusbd.dnssd.ports import Publisher
 
@@ -41,6 +44,7 @@ class Daemon:
         self.started = time.monotonic()
         self.phase = "starting"
         self.supervisor: Supervisor | None = None
+        self.brokering: Brokering | None = None
         self.publisher: Publisher | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named
 
@@ -87,7 +91,7 @@ async def run(
     state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
     control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_instance(state_path.with_name("lock")))
+        await our_turn(stack, lambda: only_instance(state_path.with_name("lock")), config)
         control = ControlServer(control_path, daemon.commands(), group=config.control_group)
         await control.start()
         stack.push_async_callback(control.close)
@@ -101,7 +105,8 @@ async def run(
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
         stack.push_async_callback(_ended, watchdog)
         daemon.phase = "running"
-        await stop.wait()
+        assert daemon.brokering is not None
+        await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"
         notify.stopping()
         log.info("stopping: exchanges in flight have %.0f s", config.grace_s)
@@ -118,6 +123,7 @@ async def _serve(
     on_ready: Callable[[list[Status]], None] | None,
 ) -> None:
     """Publisher and supervisor, on the stack in the order of their ends."""
+    from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.printer import Services
     from ippusbd.daemon.supervisor import Supervisor
     from ippusbd.dnssd.select import make_publisher
@@ -129,7 +135,10 @@ async def _serve(
     stack.push_async_callback(publisher.close)
     await publisher.start()
 
+    brokering = daemon.brokering = Brokering(config)
+
     def changed() -> None:
+        brokering.changed()
         new = daemon.newly_ready()
         if new and on_ready is not None:
             on_ready(new)
@@ -139,6 +148,8 @@ async def _serve(
     stack.push_async_callback(supervisor.close)
     task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
     stack.push_async_callback(_ended, task)
+    stack.push_async_callback(brokering.close)
+    await brokering.start(supervisor, _systemds_sockets())
     await supervisor.looked()
 
 
@@ -146,3 +157,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def _systemds_sockets() -> list[socket.socket]:
+    return [listening for named in take_listen_sockets().values() for listening in named]

@@ -1,0 +1,200 @@
+"""The broker in the daemon: where its questions meet the supervisor's printers.
+
+Also decides when nobody wants the daemon any more: no request on any way in,
+no answer owed to a client that left, no keep-alive, no printer on its way to
+be served, nothing plugged or unplugged. A broker that cannot open its
+sockets is a pity, not an end: printers are served at their ports all the same.
+
+Knows the supervisor, the broker, systemd's sockets; the one place that does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import logging
+import math
+import os
+import pwd
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ippusbd.broker.doors import Doors, DoorSettings
+from ippusbd.broker.idle import IdleClock, Sample
+from ippusbd.broker.peers import Limits
+from ippusbd.broker.ports import Served
+from ippusbd.broker.server import Broker, BrokerSettings
+from ippusbd.config import Config, broker_dir
+from ippusbd.daemon.states import State
+from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
+from ippusbd.errors import ConfigError, StateError
+from ippusbd.wire.broker import Question
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.printer import Printer
+    from ippusbd.model import DeviceFacts
+
+log = logging.getLogger("ippusbd.broker")
+
+COMING: Final = frozenset({State.OPENING, State.PROBING})
+
+
+class PrinterDirectory:
+    """The supervisor's printers, as the broker asks for them."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._changed = asyncio.Event()
+        self.changes = 0
+
+    def changed(self) -> None:
+        """A printer came, went, answered, or failed."""
+        self.changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def find(self, question: Question) -> Served | None:
+        """See `broker.ports.Directory`."""
+        await self._supervisor.looked()
+        looked_again = False
+        while True:
+            changed = self._changed
+            devices = [d for d in self._supervisor.devices() if _is_asked(question, *d[:2])]
+            for _, printer, _ in devices:
+                if printer is not None and printer.answers:
+                    return printer.site
+            if any(_is_coming(printer, reason) for _, printer, reason in devices):
+                await changed.wait()
+            elif looked_again:
+                return None
+            else:  # it may have been plugged in this very moment
+                await self._supervisor.look()
+                looked_again = True
+
+    def questions(self) -> list[Question]:
+        """One for each printer that is plugged in."""
+        return [
+            Question(facts.usb_id, facts.serial or facts.address.port_path)
+            for facts in (p.facts or d for d, p, _ in self._supervisor.devices() if p is not None)
+        ]
+
+    def sample(self) -> Sample:
+        """What goes on, for the idle clock."""
+        busy, count = False, self.changes
+        for _, printer, reason in self._supervisor.devices():
+            busy |= _is_coming(printer, reason)
+            if printer is None:
+                continue
+            count += printer.site.traffic.requests
+            if printer.pool is not None:
+                status = printer.pool.status()
+                busy |= bool(status.in_use or status.draining or status.waiting)
+        return Sample(busy, count)
+
+
+class Brokering:
+    """The broker and the idle clock, from start to end."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+        self._config = config
+        self._environ = os.environ if environ is None else environ
+        self._directory: PrinterDirectory | None = None
+        self._broker: Broker | None = None
+
+    def changed(self) -> None:
+        """A printer's state changed."""
+        if self._directory is not None:
+            self._directory.changed()
+
+    async def start(self, supervisor: Supervisor, inherited: Iterable[socket.socket] = ()) -> None:
+        """Answer questions from now on. Raises ConfigError for users or groups unknown here."""
+        config = self._config
+        self._directory = directory = PrinterDirectory(supervisor)
+        clock = IdleClock(config.idle_exit_s or math.inf, look=directory.sample)
+        folder = broker_dir(config, self._environ, os.getuid())
+        settings = BrokerSettings()
+        systemds = _unix_socket(inherited)
+        if systemds is not None:
+            path = Path(systemds.getsockname())
+            folder, settings = path.parent, BrokerSettings(name=path.name)
+        doors = Doors(self._door_settings(folder))
+        self._broker = Broker(directory, doors, clock, settings)
+        if not config.broker and systemds is None:
+            return
+        try:
+            await self._broker.start(systemds)
+        except StateError as exc:
+            log.error("no broker: %s", exc)
+
+    async def until_idle(self, stop: asyncio.Event) -> None:
+        """Wait until nobody wants us any more, or `stop` is set."""
+        assert self._broker is not None
+        if not self._config.idle_exit_s:
+            await stop.wait()
+            return
+        idle = asyncio.create_task(self._broker.idle(), name="idle-exit")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait([idle, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if idle in done:
+            log.info("nothing wanted for %.3g s: leaving", self._config.idle_exit_s)
+        for task in (idle, stopped):
+            task.cancel()
+        await asyncio.wait([idle, stopped])
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._broker is not None:
+            await self._broker.close()
+
+    def _door_settings(self, folder: Path) -> DoorSettings:
+        config = self._config
+        return DoorSettings(
+            folder=folder,
+            gid=_group(config.broker_group) if config.broker_group else None,
+            limits=Limits(
+                frozenset(_user(name) for name in config.broker_users),
+                frozenset(_group(name) for name in config.broker_groups),
+            ),
+        )
+
+
+def _unix_socket(inherited: Iterable[socket.socket]) -> socket.socket | None:
+    """The one of systemd's sockets that the broker listens on; others are closed."""
+    found = None
+    for listening in inherited:
+        if found is None and listening.family == socket.AF_UNIX:
+            found = listening
+        else:
+            log.warning("systemd passed a socket that is not the broker's: closed")
+            listening.close()
+    return found
+
+
+def _is_asked(question: Question, device: DeviceFacts, printer: Printer | None) -> bool:
+    """Whether this may be the printer; one without a serial number is known by its port."""
+    if device.usb_id != question.usb_id:
+        return False
+    facts = printer.facts if printer is not None else None
+    if not question.serial or facts is None:  # a serial number is not known before opening
+        return True
+    return question.serial == (facts.serial or facts.address.port_path)
+
+
+def _is_coming(printer: Printer | None, reason: str) -> bool:
+    return reason == BEING_OPENED if printer is None else printer.state in COMING
+
+
+def _user(name: str | int) -> int:
+    try:
+        return name if isinstance(name, int) else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ConfigError(f"[broker] users: there is no user {name}") from None
+
+
+def _group(name: str | int) -> int:
+    try:
+        return name if isinstance(name, int) else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"[broker] groups: there is no group {name}") from None
