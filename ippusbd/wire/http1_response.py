@@ -159,7 +159,6 @@ class ResponseParser:
         self._buffer += data[at : at + _HEAD_STEP]
         at = min(at + _HEAD_STEP, len(data))
         if not self._in_head:
-            searched = 0
             self._skip_junk()
         ending = _HEAD_END.search(self._buffer, max(searched - 2, 0)) if self._in_head else None
         size = ending.end() if ending is not None else len(self._buffer)

@@ -148,3 +148,10 @@ def test_different_serial_numbers_never_share_a_socket(pair: list[str]):
     names = [name(EXAMPLE, serial) for serial in pair for name in (socket_name, keep_alive_name)]
 
     assert len(set(names)) == 4
+
+
+def test_a_serial_number_cannot_pose_as_the_digest_of_another():
+    digest = socket_name(EXAMPLE, "not hexadecimal").split("_")[-1].removesuffix(".sock")
+
+    assert socket_name(EXAMPLE, digest.strip("-")) != socket_name(EXAMPLE, "not hexadecimal")
+    assert socket_name(EXAMPLE, digest) != socket_name(EXAMPLE, "not hexadecimal")

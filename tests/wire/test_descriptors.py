@@ -272,6 +272,13 @@ def test_a_device_id_is_found_however_it_is_counted(data: bytes):
     assert parse_device_id(data) == ID
 
 
+def test_a_device_id_without_its_last_semicolon_is_found_too():
+    text = ID.removesuffix(";")
+
+    assert parse_device_id(len(text).to_bytes(2, "big") + text.encode()) == text
+    assert parse_device_id((len(text) + 2).to_bytes(2, "big") + text.encode() + b"\0\0") == text
+
+
 def test_a_length_that_both_orders_allow_is_the_one_that_fits():
     text = b"MFG:" + b"x" * 507  # 513 bytes: 01 02 little endian, 258 if read the other way
 

@@ -6,6 +6,7 @@ import pytest
 from support.http1_streams import outcome, single_bytes
 
 from ippusbd.errors import BadResponse
+from ippusbd.wire.http1_chunked import MAX_LINE
 from ippusbd.wire.http1_response import (
     INFORMATIONAL_KEPT,
     SURPLUS_KEPT,
@@ -70,6 +71,10 @@ ACCEPTED = {
         b"hello",
     ),
     "three 1xx first": (b"HTTP/1.1 102 x\r\nA: b\r\n\r\n" * 3 + OK + FIVE + b"\r\nhello", b"hello"),
+    "noise between 1xx and the rest": (
+        b"HTTP/1.1 100 Continue\r\n\r\n\r\n\0" + OK + FIVE + b"\r\nhello",
+        b"hello",
+    ),
     "a body of zero bytes and controls": (OK + FIVE + b"\r\n\0\x01\r\n\x7f", b"\0\x01\r\n\x7f"),
     "a head above 8 KB": (OK + b"A: " + b"x" * 20_000 + b"\r\n" + FIVE + b"\r\nhello", b"hello"),
     "more than 128 fields": (OK + b"A: b\r\n" * 500 + FIVE + b"\r\nhello", b"hello"),
@@ -185,6 +190,7 @@ def test_informational_heads_are_kept_apart_and_only_the_latest():
 
     assert parser.done
     assert len(parser.informational) == INFORMATIONAL_KEPT
+    assert {head.framing for head in parser.informational} == {BodyFraming.NONE}
 
 
 def test_a_series_of_informational_heads_is_bounded():
@@ -212,6 +218,14 @@ def test_the_bound_of_junk_is_exact(size: int):
 
     for pieces in ([stream], single_bytes(stream)):
         assert (outcome(pieces, max_junk=100).error is None) is (size <= 100)
+
+
+@pytest.mark.parametrize("size", [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1])
+def test_the_bound_of_a_line_in_chunked_framing_is_exact(size: int):
+    stream = OK + CHUNKED + b"\r\n0;" + b"x" * (size - 2) + b"\n\n"
+
+    for pieces in ([stream], single_bytes(stream), [stream[:-3], stream[-3:]]):
+        assert (outcome(pieces).error is None) is (size <= MAX_LINE)
 
 
 def test_surplus_is_kept_up_to_a_bound():
