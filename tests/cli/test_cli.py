@@ -1,0 +1,464 @@
+"""The command: what it says, how it ends, and that it says it at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ippusbd import __version__, cli, cli_check, cli_common, cli_status
+from ippusbd.cli_run import queue_name, ready_lines
+from ippusbd.errors import AccessDenied, DeviceBusy, NotRunning, UsbError
+from ippusbd.model import BusAddress, DeviceFacts, UsbId
+
+HEAVY = ("asyncio", "aiohttp", "usb", "dbus_fast", "zeroconf", "pyudev", "h11", "PIL")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "ippusbd.conf"
+    path.write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n'
+        f'quirks_dirs = ["{tmp_path}/quirks"]\n[dnssd]\npublisher = "off"\n'
+    )
+    return path
+
+
+@pytest.fixture
+def ippusbd(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in this process: exit code, standard output, standard error."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(arg) for arg in argv])
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Makes a daemon that answers, or raises, this."""
+
+    def set_answer(value: object) -> None:
+        def ask(*_: object) -> object:
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        monkeypatch.setattr(cli_status, "ask_daemon", ask)
+        monkeypatch.setattr(cli_check, "ask_daemon", ask)
+
+    return set_answer
+
+
+Ippusbd = Callable[..., tuple[int, str, str]]
+Answer = Callable[[object], None]
+
+
+# --- help, usage, errors
+
+
+def test_the_help_of_every_command_ends_with_examples(ippusbd: Ippusbd):
+    code, out, _ = ippusbd("--help")
+    assert code == 0
+    assert "exit status: 0 success, 1 it failed" in out
+    for command in ("run", "status", "check", "quirks", "version"):
+        code, out, _ = ippusbd(command, "--help")
+        assert code == 0
+        assert f"\nexamples:\n  ippusbd {command}" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("dance",),
+        ("status", "--xml"),
+        ("run", "--virtual", "0"),
+        ("run", "--virtual", "17"),
+        ("run", "--virtual", "two"),
+        ("run", "--interfaces", "5"),
+        ("run", "--virtual", "--virtual-if-none"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_shows_how(ippusbd: Ippusbd, argv: tuple[str, ...]):
+    code, _, err = ippusbd(*argv)
+    assert code == 2
+    assert err.startswith("usage: ippusbd")
+
+
+def test_the_version_is_the_packages(ippusbd: Ippusbd):
+    assert ippusbd("version") == (0, f"ippusbd {__version__}\n", "")
+    assert ippusbd("--version")[1] == f"ippusbd {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "status", "check", "quirks"])
+def test_a_wrong_configuration_ends_with_2_and_one_line(
+    ippusbd: Ippusbd, config: Path, command: str
+):
+    config.write_text("[listen]\nport = 1\n")
+    code, out, err = ippusbd(command, "--config", config)
+    assert (code, out) == (2, "")
+    assert err == f"ippusbd: {config}:2: unknown key in [listen]: port (did you mean port_min?)\n"
+
+
+def test_a_wrong_quirk_file_is_found_by_check(ippusbd: Ippusbd, config: Path):
+    (config.parent / "quirks").mkdir()
+    (config.parent / "quirks" / "x.toml").write_text('[[quirk]]\nmodel = "x"\n')
+    code, _, err = ippusbd("check", "--config", config)
+    assert code == 2
+    assert "x.toml:1: an entry needs a reason" in err
+
+
+def test_without_a_daemon_status_ends_with_3_and_says_how_to_start_it(
+    ippusbd: Ippusbd, config: Path
+):
+    code, out, err = ippusbd("status", "--config", config)
+    assert (code, out) == (3, "")
+    assert "no daemon is running" in err
+    assert "ippusbd run" in err
+
+
+def test_an_error_cannot_colour_the_terminal(ippusbd: Ippusbd, answer: Answer):
+    answer(UsbError("printer \x1b[31mred\nippusbd: all is well"))
+    code, _, err = ippusbd("status")
+    assert code == 1
+    assert err == "ippusbd: printer \\x1b[31mred\\nippusbd: all is well\n"
+
+
+def test_ctrl_c_is_130_and_no_traceback(ippusbd: Ippusbd, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_status, "run", interrupted)
+    code, _, err = ippusbd("status")
+    assert (code, err) == (130, "")
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback():
+    shell = f"{sys.executable} -m ippusbd quirks | head -1"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, check=False, text=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["version"], ["status"], ["status", "--json"]])
+def test_nothing_heavy_is_imported_for_a_short_answer(argv: list[str], config: Path):
+    code = (
+        "import sys\nfrom ippusbd import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*(name for name in sys.modules if '.' not in name), file=sys.stderr)\n"
+    )
+    if argv[0] == "status":
+        argv = [*argv, "--config", str(config)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, check=True, text=True
+    )
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "ippusbd" in loaded
+    assert not loaded & set(HEAVY)
+
+
+# --- status
+
+
+PRINTER: Mapping[str, object] = {
+    "id": "03f0:1234",
+    "serial": "ABC",
+    "address": "001:005",
+    "model": "HP LaserJet 9",
+    "state": "ready",
+    "reason": "",
+    "port": 60000,
+    "name": "HP LaserJet 9 (USB)",
+    "announced": "established",
+    "url": "http://localhost:60000/",
+    "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 0},
+    "requests": 1,
+    "bytes_in": 1500,
+    "bytes_out": 2_500_000,
+}
+STATUS: Mapping[str, object] = {
+    "version": "0.1.0",
+    "pid": 42,
+    "phase": "running",
+    "uptime_s": 7510.0,
+    "publisher": {"kind": "avahi", "state": "established"},
+    "printers": [PRINTER],
+}
+
+
+def test_status_shows_daemon_and_printers(ippusbd: Ippusbd, answer: Answer):
+    answer(STATUS)
+    code, out, _ = ippusbd("status")
+    assert code == 0
+    assert out.splitlines() == [
+        "ippusbd 0.1.0, process 42, running for 2 h 5 min",
+        "announcing by avahi: established",
+        "",
+        "HP LaserJet 9 (03f0:1234): ready",
+        "  device      at 001:005, serial ABC",
+        "  web page    http://localhost:60000/",
+        "  name        HP LaserJet 9 (USB)",
+        "  interfaces  3, 1 in use",
+        "  so far      1 request, 2.5 MB to the printer, 1.5 kB from it",
+    ]
+
+
+def test_status_of_a_printer_in_trouble_says_why_and_leaves_out_what_is_unknown(
+    ippusbd: Ippusbd, answer: Answer
+):
+    answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": "no answer"}]})
+    _, out, _ = ippusbd("status")
+    assert out.splitlines()[2:] == ["", "printer (03f0:1): waiting, no answer"]
+
+
+def test_status_shows_what_was_learned_and_why_nothing_is_announced(
+    ippusbd: Ippusbd, answer: Answer
+):
+    printer = {**PRINTER, "announced": "no Avahi", "learned": {"max_interfaces": 1}}
+    answer({**STATUS, "printers": [printer]})
+    _, out, _ = ippusbd("status")
+    assert "  announced   no Avahi\n" in out
+    assert "  learned     max_interfaces = 1\n" in out
+
+
+def test_status_of_a_daemon_that_just_begins_is_an_answer_too(ippusbd: Ippusbd, answer: Answer):
+    answer({"version": "0.1.0", "pid": 1, "phase": "starting"})
+    code, out, _ = ippusbd("status")
+    assert code == 0
+    assert "starting for 0 s" in out
+    assert "no printer" in out
+
+
+def test_status_for_programs_is_what_the_daemon_said(ippusbd: Ippusbd, answer: Answer):
+    answer(STATUS)
+    assert json.loads(ippusbd("status", "--json")[1]) == STATUS
+
+
+def test_a_name_full_of_escapes_reaches_no_terminal(ippusbd: Ippusbd, answer: Answer):
+    evil = {**PRINTER, "name": "\x1b]0;owned\x07\n\x9b2J", "model": "a\rb"}
+    answer({**STATUS, "printers": [evil]})
+    for option in ([], ["--json"]):
+        _, out, _ = ippusbd("status", *option)
+        assert not any((ord(char) < 32 and char != "\n") or 126 < ord(char) < 160 for char in out)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90000, "1 d 1 h")],
+)
+def test_durations_are_read_by_people(seconds: float, text: str):
+    assert cli_status.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (5e6, "5.0 MB"), (7e12, "7000.0 GB")],
+)
+def test_sizes_are_read_by_people(count: float, text: str):
+    assert cli_status.size(count) == text
+
+
+# --- quirks
+
+
+def test_quirks_shows_value_file_line_and_reason(ippusbd: Ippusbd, config: Path):
+    code, out, _ = ippusbd("quirks", "--config", config, "--device", "Brother QL-810W")
+    assert code == 0
+    lines = out.splitlines()
+    at = lines.index("max_interfaces = 1")
+    assert lines[at + 1].endswith("brother.toml:4 (for Brother QL-810W)")
+    assert lines[at + 2] == "  reason hangs when two of its interfaces are used at once"
+
+
+def test_quirks_knows_ids_and_own_files(ippusbd: Ippusbd, config: Path):
+    own = config.parent / "quirks" / "own.toml"
+    own.parent.mkdir()
+    own.write_text('[[quirk]]\nusb = "03f0:1234"\nreason = "mine"\nfax = false\n')
+    _, out, _ = ippusbd("quirks", "--config", config, "--device", "03F0:1234", "--all")
+    assert f"fax = false\n  from   {own}:4 (for 03f0:1234)\n  reason mine" in out
+    assert "max_interfaces = unset  (default)" in out
+
+
+def test_quirks_without_a_device_lists_all_entries(ippusbd: Ippusbd, config: Path):
+    _, out, _ = ippusbd("quirks", "--config", config)
+    assert 'HP OfficeJet Pro 8730: connection = "close" (' in out
+
+
+# --- check
+
+
+class Survey:
+    """Stands for PyusbHost: devices, and what opening them does."""
+
+    def __init__(self, *found: tuple[str, str, object]) -> None:
+        self._found = found
+
+    def _facts(self, usb_id: str) -> DeviceFacts:
+        vendor, product = usb_id.split(":")
+        return DeviceFacts(UsbId(int(vendor, 16), int(product, 16)), BusAddress(1, 5))
+
+    async def survey(self) -> list[tuple[DeviceFacts, str]]:
+        if len(self._found) == 1 and isinstance(self._found[0][2], NotRunning):
+            raise self._found[0][2]
+        return [(self._facts(usb_id), reason) for usb_id, reason, _ in self._found]
+
+    async def open(self, facts: DeviceFacts) -> OpenDevice:
+        outcome = next(o for usb_id, _, o in self._found if self._facts(usb_id) == facts)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return OpenDevice(facts, str(outcome))
+
+    async def close(self) -> None:
+        pass
+
+
+class OpenDevice:
+    interfaces = (1, 2)
+
+    def __init__(self, facts: DeviceFacts, product: str) -> None:
+        self.facts = DeviceFacts(facts.usb_id, facts.address, product=product)
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def plugged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def plug(*found: tuple[str, str, object]) -> None:
+        monkeypatch.setattr("ippusbd.usbio.pyusb_host.PyusbHost", lambda: Survey(*found))
+
+    return plug
+
+
+def test_check_lists_what_is_good(ippusbd: Ippusbd, config: Path, plugged: Callable[..., None]):
+    plugged(("03f0:1234", "", "HP LaserJet 9"))
+    code, out, _ = ippusbd("check", "--config", config)
+    assert code == 0
+    assert f"ok    configuration: {config}\n" in out
+    assert "note  daemon: not running" in out
+    assert "ok    03f0:1234 at 001:005: HP LaserJet 9, 2 interfaces\n" in out
+
+
+def test_check_says_why_a_device_is_not_used(
+    ippusbd: Ippusbd, config: Path, plugged: Callable[..., None]
+):
+    config.write_text(config.read_text() + '[printers]\nignore = ["03f0:2222"]\n')
+    plugged(
+        ("03f0:1111", "no 7/1/4 interface", None),
+        ("03f0:2222", "", None),
+        ("03f0:3333", "", "HP Laser 107a"),
+    )
+    code, out, _ = ippusbd("check", "--config", config)
+    assert code == 0
+    assert "note  03f0:1111 at 001:005: no 7/1/4 interface\n" in out
+    assert "note  03f0:2222 at 001:005: left alone, as the configuration says\n" in out
+    assert "HP Laser 107a: left alone: has an IPP-over-USB interface that answers 404" in out
+
+
+@pytest.mark.parametrize(
+    ("failure", "remedy"),
+    [(AccessDenied("open: Access denied"), "udev rule"), (DeviceBusy("open: busy"), "ipp-usb")],
+)
+def test_check_fails_for_a_device_that_should_work_and_says_what_to_do(
+    ippusbd: Ippusbd,
+    config: Path,
+    plugged: Callable[..., None],
+    failure: UsbError,
+    remedy: str,
+):
+    plugged(("03f0:1234", "", failure))
+    code, out, _ = ippusbd("check", "--config", config)
+    assert code == 1
+    line = next(line for line in out.splitlines() if line.startswith("FAIL"))
+    assert str(failure) in line
+    assert remedy in line
+
+
+def test_check_leaves_devices_to_the_running_daemon(
+    ippusbd: Ippusbd, config: Path, answer: Answer, plugged: Callable[..., None]
+):
+    answer({"pid": 77})
+    plugged(("03f0:1234", "", AccessDenied("must not be opened")))
+    code, out, _ = ippusbd("check", "--config", config)
+    assert code == 0
+    assert "ok    daemon: running, process 77" in out
+    assert "up to the running daemon" in out
+
+
+def test_check_fails_where_a_directory_cannot_be_written(
+    ippusbd: Ippusbd, config: Path, plugged: Callable[..., None]
+):
+    (config.parent / "state").write_text("a file is in the way")
+    plugged()
+    code, out, _ = ippusbd("check", "--config", config)
+    assert code == 1
+    assert f"FAIL  state: {config.parent}/state" in out
+    assert "no USB printer is connected" in out
+
+
+def test_check_changes_nothing(ippusbd: Ippusbd, config: Path, plugged: Callable[..., None]):
+    plugged()
+    before = sorted(config.parent.rglob("*"))
+    ippusbd("check", "--config", config)
+    assert sorted(config.parent.rglob("*")) == before
+
+
+# --- what run prints
+
+
+def test_a_ready_printer_comes_with_commands_to_paste():
+    assert list(ready_lines(PRINTER)) == [
+        "",
+        "HP LaserJet 9 (USB)  http://localhost:60000/",
+        "  look   curl http://localhost:60000/",
+        "  ask    ipptool -tv ipp://localhost:60000/ipp/print get-printer-attributes.test",
+        "  print  lp -d HP_LaserJet_9_USB FILE.pdf",
+        "  scan   scanimage -d \"$(scanimage -f '%d%n' | grep -m1 "
+        "'^airscan:e[0-9]*:HP LaserJet 9 (USB)$')\" --format=png -o page.png",
+    ]
+
+
+def test_a_printer_that_is_not_announced_comes_with_a_queue_of_its_own():
+    lines = list(ready_lines({**PRINTER, "announced": "off"}))
+    assert (
+        "  queue  lpadmin -p HP_LaserJet_9_USB -E -v ipp://localhost:60000/ipp/print -m everywhere"
+        in lines
+    )
+    assert not any("scanimage" in line for line in lines)
+
+
+def test_a_name_cannot_smuggle_a_command_into_what_people_paste():
+    evil = {**PRINTER, "name": "x'; rm -rf ~; $(reboot) `id` \n"}
+    for line in ready_lines(evil):
+        assert "\n" not in line
+    script = list(ready_lines(evil))[-1].removeprefix("  scan   ")
+    script = script.replace("scanimage", "echo")
+    done = subprocess.run(
+        ["sh", "-c", f"reboot() {{ echo BOOM; }}; rm() {{ echo BOOM; }}; {script}"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert "BOOM" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [("HP LaserJet (USB 2)", "HP_LaserJet_USB_2"), ("Büro", "B_ro"), ("(x)", "_x"), ("é", "")],
+)
+def test_queue_names_are_those_that_cups_makes(name: str, queue: str):
+    assert queue_name(name) == queue
+
+
+def test_common_lines_are_printed_without_escapes(capsys: pytest.CaptureFixture[str]):
+    cli_common.show(["a\x1bb"])
+    assert capsys.readouterr().out == "a\\x1bb\n"

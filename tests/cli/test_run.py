@@ -1,0 +1,180 @@
+"""`ippusbd run --virtual`, as a person starts it: a process of its own, asked and stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ippusbd import cli_run
+from ippusbd.config import Config
+from ippusbd.errors import NotUsable
+
+Start = Callable[..., "Daemon"]
+
+
+class Daemon:
+    """A running `ippusbd run`, with its first printers ready."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.config = folder / "ippusbd.conf"
+        self.config.write_text(
+            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
+            '[dnssd]\npublisher = "off"\n'
+        )
+        self._log = (folder / "log").open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ippusbd", "run", "--config", self.config, *options],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def lines(self, until: str) -> list[str]:
+        """Standard output, up to a line that contains `until`."""
+        assert self.process.stdout is not None
+        said: list[str] = []
+        for line in self.process.stdout:
+            said.append(line.rstrip())
+            if until in line:
+                return said
+        raise AssertionError(f"ended with {self.process.wait()}: {said}{self.log}")
+
+    def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ippusbd", *argv, "--config", self.config],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+
+    @property
+    def log(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Daemon] = []
+
+    def start(*options: str) -> Daemon:
+        started.append(Daemon(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.close()
+
+
+def url_of(lines: list[str]) -> str:
+    return next(m[0] for line in lines if (m := re.search(r"http://localhost:\d+/", line)))
+
+
+def test_from_start_to_end(start: Start, tmp_path: Path):
+    daemon = start("--virtual", "--store", str(tmp_path / "printed"))
+    url = url_of(daemon.lines("  print"))
+    with urllib.request.urlopen(url) as page:
+        assert page.status == 200
+        assert b"VirtualJet" in page.read()
+
+    status = json.loads(daemon.command("status", "--json").stdout)
+    (printer,) = status["printers"]
+    assert status["pid"] == daemon.process.pid
+    assert (printer["state"], printer["id"], printer["url"]) == ("ready", "1209:0001", url)
+    assert printer["requests"] > 0
+    assert "VirtualJet 900 (1209:0001): ready" in daemon.command("status").stdout
+    assert f"process {daemon.process.pid}" in daemon.command("check").stdout
+
+    second = daemon.command("run", "--virtual")
+    assert second.returncode == 1
+    assert f"process {daemon.process.pid} holds" in second.stderr
+    assert daemon.command("status").returncode == 0
+
+    assert daemon.stop() == 0
+    assert daemon.command("status").returncode == 3
+    assert not (tmp_path / "run" / "control.sock").exists()
+    assert " error " not in daemon.log
+
+
+def test_after_a_kill_the_printer_has_its_port_again(start: Start):
+    first = start("--virtual")
+    url = url_of(first.lines("  print"))
+    first.stop(signal.SIGKILL)
+    again = start("--virtual")
+    assert url_of(again.lines("  print")) == url
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_two_virtual_printers_have_ports_and_directories_of_their_own(start: Start, tmp_path: Path):
+    daemon = start("--virtual", "2", "--interfaces", "1", "--store", str(tmp_path / "printed"))
+    urls = {url_of(daemon.lines("  print")) for _ in range(2)}
+    assert len(urls) == 2
+    assert sorted(path.name for path in (tmp_path / "printed").iterdir()) == [
+        "VIRTUAL1",
+        "VIRTUAL2",
+    ]
+    status = json.loads(daemon.command("status", "--json").stdout)
+    assert [printer["interfaces"]["total"] for printer in status["printers"]] == [1, 1]
+    assert daemon.stop() == 0
+
+
+class NoUsb:
+    """A host where looking has this outcome."""
+
+    def __init__(self, outcome: object) -> None:
+        self._outcome = outcome
+
+    async def enumerate(self) -> object:
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wanted"), [([], True), (["a printer"], False), (NotUsable("no libusb"), True)]
+)
+async def test_a_virtual_printer_takes_the_place_of_one_that_is_not_there(
+    outcome: object,
+    wanted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(cli_run, "_usb_host", lambda config: NoUsb(outcome))
+    assert await cli_run._no_printer(Config()) is wanted
+    assert ("here is a virtual one" in capsys.readouterr().out) is wanted
+
+
+def test_the_virtual_printers_have_a_control_socket_while_they_run(start: Start, tmp_path: Path):
+    socket_path = tmp_path / "virtual.sock"
+    daemon = start("--virtual", "--virtual-control", str(socket_path))
+    daemon.lines("  print")
+    assert socket_path.is_socket()
+    assert daemon.stop() == 0
+    assert not socket_path.exists()
+
+
+def test_a_personality_that_does_not_exist_is_refused_with_the_one_that_was_meant(start: Start):
+    daemon = start("--virtual", "--personality", "stop-after-3k")
+    assert daemon.process.wait(timeout=20) == 2
+    assert "(did you mean stops-after-3k?)" in daemon.log
