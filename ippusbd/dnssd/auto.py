@@ -6,7 +6,7 @@ python-zeroconf takes over; when it comes back, zeroconf says goodbye first, so 
 not find the printer's name taken by ourselves.
 
     UNDECIDED --Avahi runs--> AVAHI --gone for grace_s--> ZEROCONF --Avahi runs--> AVAHI
-              --none in grace_s-------------------------> ZEROCONF
+              --no Avahi there----------------------------> ZEROCONF
 
 A publication outlives every switch, keeps the name it has, and belongs to one announcer at a
 time. Knows the two publishers; nothing of how they announce.
@@ -158,7 +158,9 @@ class AutoPublisher:
                 self._use(self._zeroconf)
 
     async def _comes_back(self) -> bool:
-        """Wait for Avahi, `grace_s` at most."""
+        """Wait for Avahi, `grace_s` at most; not at all if there was none from the beginning."""
+        if self.current is None and not self._avahi.server.is_there:
+            return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._grace_s):
                 while self._avahi.server.session is None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
 from ippusbd.dnssd.bus import CallRefused
 from ippusbd.dnssd.checks import check, describe, txt_items
-from ippusbd.dnssd.naming import Names, NameTaken, candidates, own_names
+from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import PublishError
@@ -57,9 +57,12 @@ class Where:
         except OSError as exc:
             raise PublishError(f"no network interface {self.interface!r}") from exc
         for address in self.addresses if self.host else ():
-            await group.call(
-                "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self.host, address)
-            )
+            try:
+                await group.call(
+                    "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self.host, address)
+                )
+            except CallRefused as exc:
+                raise PublishError(f"host name {self.host!r}: Avahi refuses it: {exc}") from exc
         for record in records:
             try:
                 await self._add(group, index, record)
@@ -117,12 +120,12 @@ class AvahiPublication(KeptPublication):
                 fixed = self._registered(session, self.services.fixed)
                 with contextlib.suppress(NameTaken):  # whoever took it says the same as we
                     await stack.enter_async_context(fixed)
-            for name in candidates(self.name, self.services.name, self._owner.names):
+            for name in self._owner.book.free(self.name, self.services.name):
                 try:
-                    return await self._announce_as(session, name)
+                    with self._owner.book.held(name):
+                        return await self._announce_as(session, name)
                 except NameTaken as exc:
                     log.info("%s", exc)
-        raise PublishError(f"every name like {self.services.name!r} is taken")
 
     async def _announce_as(self, session: Session, name: str) -> None:
         self.name = name
@@ -169,7 +172,7 @@ class AvahiPublisher:
         """`patience_s`: how long `publish` waits; `retry_s`: for D-Bus; `refused_s`: after Avahi
         refused a set; `call_s`: how long a call to Avahi may take."""
         self.where = where or Where()
-        self.names = names
+        self.book = NameBook(names)
         self.refused_s = refused_s
         self.server = AvahiServer(
             self._wake, bus_address=bus_address, retry_s=retry_s, call_s=call_s

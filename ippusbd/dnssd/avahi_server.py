@@ -149,6 +149,7 @@ class AvahiServer:
     ) -> None:
         self.session: Session | None = None
         self.trouble = "not started"  # why there is no session
+        self.is_there = False  # Avahi has its name on the bus, ready or not
         self._on_change = on_change
         self._bus_address = bus_address
         self._retry_s = retry_s
@@ -190,6 +191,7 @@ class AvahiServer:
             await bus.match(sender=AVAHI, interface=GROUP, member="StateChanged")
             await self._follow(bus)
         finally:
+            self.is_there = False
             self._end("the connection to D-Bus is lost")
             await bus.close()
 
@@ -207,8 +209,10 @@ class AvahiServer:
             (owner,) = await bus.call(BUS, BUS_PATH, f"{BUS}.GetNameOwner", "s", [AVAHI])
             (state,) = await bus.call(str(owner), "/", f"{SERVER}.GetState")
         except CallRefused:
+            self.is_there = False
             self._end("Avahi is not running")
             return
+        self.is_there = True
         if self._hint.is_set():
             return  # it changed while we asked: ask again
         if state != ServerState.RUNNING:

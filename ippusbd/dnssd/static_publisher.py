@@ -26,7 +26,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ippusbd.dnssd.checks import check
-from ippusbd.dnssd.naming import Names, candidates, own_names
+from ippusbd.dnssd.naming import NameBook, Names, own_names
 from ippusbd.dnssd.ports import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import PublishError
@@ -77,19 +77,28 @@ class StaticPublication(KeptPublication):
 
     async def keep(self) -> None:
         """Hold the files in the folder until cancelled; try again while it cannot be written."""
-        files = self._owner.files(self.services)
         try:
-            while True:
-                try:
-                    await _in_thread(_write, files)
-                except OSError as exc:
-                    self.say(f"cannot write {exc.filename}: {exc.strerror}")
-                    await asyncio.sleep(self._owner.retry_s)
-                else:
-                    self.say(ESTABLISHED)
-                    await asyncio.Event().wait()
-        finally:
-            await _in_thread(_remove, files)
+            self.name = next(self._owner.book.free(self.name, self.services.name))
+        except PublishError as exc:
+            self.say(str(exc))
+            return
+        with self._owner.book.held(self.name):
+            files = self._owner.files(self.services.renamed(self.name))
+            try:
+                await self._hold(files)
+            finally:
+                await _in_thread(_remove, files)
+
+    async def _hold(self, files: dict[Path, str]) -> None:
+        while True:
+            try:
+                await _in_thread(_write, files)
+            except OSError as exc:
+                self.say(f"cannot write {exc.filename}: {exc.strerror}")
+                await asyncio.sleep(self._owner.retry_s)
+            else:
+                self.say(ESTABLISHED)
+                await asyncio.Event().wait()
 
 
 class StaticPublisher:
@@ -109,7 +118,7 @@ class StaticPublisher:
         self.trouble = ""
         self.retry_s = retry_s
         self._folder = folder
-        self._names = names
+        self.book = NameBook(names)
         self._patience_s = patience_s
         self._publications: set[KeptPublication] = set()
 
@@ -130,14 +139,7 @@ class StaticPublisher:
     async def publish(self, services: ServiceSet) -> StaticPublication:
         """See `ports.Publisher.publish`; established when the files are written."""
         check(services)
-        taken = {each.name for each in self._publications}
-        for name in candidates(services.name, services.name, self._names):
-            if name not in taken:
-                break
-        else:
-            raise PublishError(f"every name like {services.name!r} is taken")
-        named = services.renamed(name)
-        publication = StaticPublication(self, named, self._publications.discard)
+        publication = StaticPublication(self, services, self._publications.discard)
         self._publications.add(publication)
         await publication.settled(self._patience_s)
         return publication

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ippusbd.dnssd.checks import LABEL_BYTES, check, describe, txt_items
-from ippusbd.dnssd.naming import Names, NameTaken, candidates, own_names
+from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.ports import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import PublishError
@@ -64,15 +64,16 @@ class ZeroconfPublication(KeptPublication):
     async def _announce(self) -> None:
         fixed = asyncio.create_task(self._fixed(), name=f"dnssd: fixed of {self.name}")
         try:
-            for name in candidates(self.name, self.services.name, self._owner.names):
+            for name in self._owner.book.free(self.name, self.services.name):
                 try:
-                    await self._announce_as(name, fixed)
+                    with self._owner.book.held(name):
+                        await self._announce_as(name, fixed)
                 except NameTaken as exc:
                     log.info("%s", exc)
         finally:
-            fixed.cancel()
+            if not fixed.cancelling():
+                fixed.cancel()  # never twice: it has goodbyes to send
             await asyncio.wait({fixed})
-        raise PublishError(f"every name like {self.services.name!r} is taken")
 
     async def _announce_as(self, name: str, fixed: asyncio.Task[None]) -> None:
         async with self._owner.registered(self.services.renamed(name).records):
@@ -105,7 +106,7 @@ class ZeroconfPublisher:
         retry_s: float = 5.0,
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: after a failure."""
-        self.names = names
+        self.book = NameBook(names)
         self.retry_s = retry_s
         self.trouble = ""
         self._address = address

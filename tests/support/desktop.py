@@ -254,6 +254,12 @@ class Desktop:
         finally:
             os.close(home)
 
+    @property
+    def root(self) -> Path:
+        """The root directory inside, as seen from here: its /run is not ours."""
+        assert self._holder is not None
+        return Path(f"/proc/{self._holder.pid}/root")
+
     # --- its services
 
     def start_bus(self) -> None:
