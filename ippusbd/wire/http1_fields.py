@@ -19,51 +19,59 @@ from ippusbd.errors import BadResponse
 from ippusbd.wire.http1 import TOKEN, Header
 
 Version = tuple[int, int]
+Members = dict[str, list[str]]  # by lower-case name, over all lines of that field
 
-_STATUS_LINE: Final = re.compile(r"HTTP/([0-9])\.([0-9])[ \t]+([0-9]{3})(?:[ \t](.*))?", re.DOTALL)
-_FOLD: Final = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 5.5: replaced by a blank
+_STATUS_LINE: Final = re.compile(r"HTTP/([0-9])\.([0-9])[ \t]+([0-9]{3})(?:[ \t](.*))?")
+_FOLD: Final = re.compile(r"\n[ \t]+")  # RFC 9112 5.2
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # RFC 9110 5.5: become blanks
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_TELLING: Final = frozenset(("content-length", "transfer-encoding", "connection"))
 
 
 def head_lines(raw: bytes) -> list[str]:
     """The lines of a head that ends in an empty line, unfolded; the first is the status line."""
     if b"\0" in raw:
         raise BadResponse("a NUL in the head of the response")
-    return _FOLD.sub(" ", raw.decode("latin-1").rstrip("\r\n")).split("\n")
+    text = _FOLD.sub(" ", raw.decode("latin-1").replace("\r\n", "\n"))
+    return _CONTROLS.sub(" ", text).rstrip("\n").split("\n")
 
 
 def status_line(line: str) -> tuple[Version, int, str]:
     """HTTP version, status and reason; only HTTP/1 and statuses of RFC 9110 15 are taken."""
-    match = _STATUS_LINE.fullmatch(line.rstrip("\r"))
+    match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadResponse(f"no status line: {line[:80]!r}")
     version, status = (int(match[1]), int(match[2])), int(match[3])
     if version[0] != 1 or not 100 <= status <= 599:
         raise BadResponse(f"no version or status of HTTP/1: {line[:80]!r}")
-    return version, status, _value(match[4] or "")
+    return version, status, (match[4] or "").strip(" \t")
 
 
 def fields(lines: list[str], limit: int) -> tuple[Header, ...]:
     """The header fields, names as written; raises BadResponse for more than `limit` lines."""
     if len(lines) > limit:
         raise BadResponse(f"more than {limit} header fields")
-    split = (line.partition(":") for line in lines)
-    named = ((name.rstrip(" \t"), colon, value) for name, colon, value in split)
-    return tuple(
-        (name, _value(value)) for name, colon, value in named if colon and TOKEN.fullmatch(name)
-    )
+    found = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.rstrip(" \t")
+        if colon and TOKEN.fullmatch(name):
+            found.append((name, value.strip(" \t")))
+    return tuple(found)
 
 
-def listed(headers: tuple[Header, ...], name: str) -> list[str]:
-    """The members of a comma-separated field, lower case, over all its lines; empty ones too."""
-    values = [value for field, value in headers if field.lower() == name]
-    return [member.strip().lower() for value in values for member in value.split(",")]
+def telling(headers: tuple[Header, ...]) -> Members:
+    """The members, lower case, of the fields that tell of framing and connection."""
+    members: Members = {name: [] for name in _TELLING}
+    for name, value in headers:
+        if (lower := name.lower()) in _TELLING:
+            members[lower] += [member.strip(" \t").lower() for member in value.split(",")]
+    return members
 
 
-def declared_length(headers: tuple[Header, ...]) -> int | None:
+def declared_length(members: Members) -> int | None:
     """Content-Length in bytes; None: not declared. Raises BadResponse where it is in doubt."""
-    lengths = set(listed(headers, "content-length"))
+    lengths = set(members["content-length"])
     if not lengths:
         return None
     if not all(_LENGTH.fullmatch(length) for length in lengths):
@@ -74,19 +82,15 @@ def declared_length(headers: tuple[Header, ...]) -> int | None:
     return values.pop()
 
 
-def is_chunked(headers: tuple[Header, ...]) -> bool:
+def is_chunked(members: Members) -> bool:
     """Whether the body is chunked; raises BadResponse for codings that nobody asked for."""
-    codings = set(listed(headers, "transfer-encoding")) - {"", "identity"}
+    codings = set(members["transfer-encoding"]) - {"", "identity"}
     if codings - {"chunked"}:
         raise BadResponse(f"transfer coding nobody asked for: {min(codings - {'chunked'})[:40]!r}")
     return bool(codings)
 
 
-def persists(version: Version, headers: tuple[Header, ...]) -> bool:
+def persists(version: Version, members: Members) -> bool:
     """Whether the printer means to keep the connection (RFC 9112 9.3); USB has none to close."""
-    options = listed(headers, "connection")
+    options = members["connection"]
     return "close" not in options and (version >= (1, 1) or "keep-alive" in options)
-
-
-def _value(text: str) -> str:
-    return _CONTROLS.sub(" ", text).strip(" \t")

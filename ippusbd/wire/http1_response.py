@@ -206,8 +206,9 @@ def _parsed(raw: bytes, method: str, max_fields: int) -> Head:
     lines = http1_fields.head_lines(raw)
     version, status, reason = http1_fields.status_line(lines[0])
     headers = http1_fields.fields(lines[1:], max_fields)
-    chunked = http1_fields.is_chunked(headers)
-    length = None if chunked else http1_fields.declared_length(headers)
+    members = http1_fields.telling(headers)
+    chunked = http1_fields.is_chunked(members)
+    length = None if chunked else http1_fields.declared_length(members)
     bodiless = method == "HEAD" or status < 200 or status in _BODILESS
     return Head(
         status=status,
@@ -216,7 +217,7 @@ def _parsed(raw: bytes, method: str, max_fields: int) -> Head:
         headers=headers,
         framing=BodyFraming.NONE if bodiless else _framing(chunked, length),
         length=length,
-        keep_alive=http1_fields.persists(version, headers),
+        keep_alive=http1_fields.persists(version, members),
     )
 
 

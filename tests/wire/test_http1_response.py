@@ -90,6 +90,7 @@ REFUSED = {
     "a signed length": OK + b"Content-Length: +5\r\n\r\n",
     "an empty length": OK + b"Content-Length:\r\n\r\n",
     "a length that is a superscript": OK + b"Content-Length: \xb2\r\n\r\n",
+    "a length after a blank that is none": OK + b"Content-Length: \xa05\r\n\r\n",
     "a length of a billion gigabytes": OK + b"Content-Length: 1000000000000000000\r\n\r\n",
     "a NUL in a value": OK + b"A: b\0c\r\n\r\n",
     "a NUL in the status line": b"HTTP/1.1 200 O\0K\r\n\r\n",
