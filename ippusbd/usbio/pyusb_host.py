@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import OpenDevice
 from ippusbd.usbio.libusb import Libusb
 
+log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
 _BY_ERRNO: dict[int, type[UsbError]] = {
@@ -69,10 +71,14 @@ class PyusbHandle:
         self._backend = backend
         self._reference = reference
         self._descriptor = descriptor
+        self._poisoned = False
         with translated("open"):
             self._handle = backend.open_device(reference)
 
     def close(self) -> None:
+        if self._poisoned:
+            log.warning("libusb's handle is left open: closing it would abort the process")
+            return
         with translated("close"):
             self._backend.close_device(self._handle)
 
@@ -128,8 +134,20 @@ class PyusbHandle:
             self._backend.release_interface(self._handle, interface)
 
     def set_alternate(self, interface: int, alternate: int) -> None:
-        with translated(f"set interface {interface} to alternate setting {alternate}"):
-            self._backend.set_interface_altsetting(self._handle, interface, alternate)
+        """SET_INTERFACE, which libusb 1.0.26 must never be asked for when the device is gone.
+
+        It then unlocks a mutex that it does not hold, and aborts the process when the handle is
+        closed (libusb issue 1199, mended in 1.0.27). So a harmless call looks first, and a
+        handle that was gone in between is not closed.
+        """
+        with translated(f"look for interface {interface}"):
+            self._backend.is_kernel_driver_active(self._handle, interface)
+        try:
+            with translated(f"set interface {interface} to alternate setting {alternate}"):
+                self._backend.set_interface_altsetting(self._handle, interface, alternate)
+        except DeviceGone:
+            self._poisoned = True
+            raise
 
     def driver_active(self, interface: int) -> bool:
         try:
