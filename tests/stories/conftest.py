@@ -1,7 +1,9 @@
-"""Virtual printers that are closed whatever happens."""
+"""Virtual printers that are closed whatever happens, and chance that can be repeated."""
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from ippusbd.virtual.printer import VirtualPrinter
 
+SEED = int(os.environ.get("IPPUSBD_SEED") or random.randrange(1 << 32))
 MakePrinter = Callable[..., VirtualPrinter]
 
 
@@ -30,3 +33,13 @@ def make_printer() -> Iterator[MakePrinter]:
 @pytest.fixture
 def state_path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "printers.json"
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers of the run's seed, other ones for every test."""
+    return random.Random(f"{SEED} {request.node.name}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"random stories: IPPUSBD_SEED={SEED} repeats them")
