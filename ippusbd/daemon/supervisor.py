@@ -63,6 +63,7 @@ class Supervisor:
         self._hotplug = Hotplug(self._wake.set)
         self._listens_to_udev = False
         self._first_look = asyncio.Event()
+        self._closing = False
         self._lookers: list[asyncio.Future[None]] = []
 
     async def run(self, *, hotplug: bool = True) -> None:
@@ -128,6 +129,7 @@ class Supervisor:
     async def close(self) -> None:
         """End all lives in good order, then stop listening."""
         self._hotplug.stop()
+        self._closing = True
         for address in list(self._plugged):
             self._end(address, gone=False)
         if self._leaving:
@@ -205,7 +207,7 @@ class Supervisor:
             try:
                 await self._one_life(device, printer, backoff, resets)
             except asyncio.CancelledError:
-                printer.to(Event.GONE, "it is not plugged in")
+                printer.to(Event.GONE, "the daemon stops" if self._closing else "unplugged")
                 raise
             finally:
                 self._on_change()
