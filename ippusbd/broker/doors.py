@@ -67,8 +67,8 @@ class Doors:
     def __contains__(self, name: str) -> bool:
         return name in self._doors
 
-    async def open(self, name: str, welcome: Welcome) -> None:
-        """Accept clients at `name` in the folder, which is made if it is not there.
+    async def open(self, name: str, welcome: Welcome, *, alias: str = "") -> None:
+        """Accept clients at `name` (and `alias`) in the folder, which is made if it is not there.
 
         Raises StateError; also when a live instance listens there.
         """
@@ -76,7 +76,7 @@ class Doors:
         for _ in range(CLAIM_TRIES):
             with suppress(Claimed):
                 with claim(self._settings.folder):
-                    self._open(name, welcome)
+                    self._open(name, welcome, alias)
                 return
             await asyncio.sleep(CLAIM_PAUSE_S)
         raise StateError(f"{self._settings.folder}: another instance holds the lock")
@@ -125,9 +125,9 @@ class Doors:
         except OSError as exc:
             raise StateError(f"{folder}: {exc.strerror}") from exc
 
-    def _open(self, name: str, welcome: Welcome) -> None:
+    def _open(self, name: str, welcome: Welcome, alias: str) -> None:
         settings = self._settings
-        bound = bind(settings.folder / name, mode=settings.mode, gid=settings.gid)
+        bound = bind(settings.folder / name, mode=settings.mode, gid=settings.gid, alias=alias)
         self._watch(_Door(name, welcome, bound.listening, bound))
 
     def _watch(self, door: _Door) -> None:
@@ -154,7 +154,7 @@ class Doors:
                 self._watch(door)
                 continue
             try:
-                self._open(door.name, door.welcome)
+                self._open(door.name, door.welcome, door.bound.alias)
             except StateError as exc:  # who waits is served all the same
                 log.error("cannot open again: %s", exc)
 

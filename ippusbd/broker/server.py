@@ -90,6 +90,19 @@ class Broker:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def offer(self, question: Question, printer: Served) -> None:
+        """Bind the sockets of `question` to `printer` before anybody asks."""
+        if socket_name(question.usb_id, question.serial) in self._doors:
+            self._printers[socket_name(question.usb_id, question.serial)] = printer
+        elif self._settings.name in self._doors:  # else it is shut, or was never opened
+            self._start(self._offered(question, printer))
+
+    async def _offered(self, question: Question, printer: Served) -> None:
+        try:
+            await self.serve(question, printer)
+        except StateError as exc:
+            log.error("%s", exc)
+
     async def serve(self, question: Question, printer: Served) -> str:
         """Bind the sockets of `question` to `printer`; the name of the one that speaks HTTP.
 
@@ -102,7 +115,11 @@ class Broker:
             if keep_alive not in self._doors:
                 await self._doors.open(keep_alive, self._kept)
             if name not in self._doors:
-                await self._doors.open(name, lambda client, _: self._http(name, client))
+                # sane-airscan takes no underscore in unix://NAME/eSCL.
+                alias = name.replace("_", "-")
+                await self._doors.open(
+                    name, lambda client, _: self._http(name, client), alias=alias
+                )
         return name
 
     # --- clients
@@ -124,14 +141,19 @@ class Broker:
             work.close()
             client.close()
             return
+        task = self._start(work)
+
+        def close_if_cancelled(_: asyncio.Task[None]) -> None:
+            if task.cancelled():  # perhaps before it began, and could close what it took over
+                client.close()
+
+        task.add_done_callback(close_if_cancelled)
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name="broker-client")
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._done(done, client))
-
-    def _done(self, task: asyncio.Task[None], client: socket.socket) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():  # perhaps before it began, and could close what it took over
-            client.close()
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _answer(self, client: socket.socket, peer: Peer) -> None:
         """The broker's own dialogue: one question, one answer."""

@@ -57,11 +57,14 @@ class Bound:
     listening: socket.socket
     path: Path
     file: tuple[int, int]  # device and inode: the name may be another's by now
+    alias: str = ""  # a second name, see `bind`
 
     def hide(self) -> None:
         """Take the name away, if it is still ours."""
         with suppress(OSError):
             if _identity(self.path) == self.file:
+                if self.alias:
+                    _unlink_link(self.path.with_name(self.alias))
                 self.path.unlink()
 
     def leave(self) -> list[socket.socket]:
@@ -75,9 +78,10 @@ class Bound:
         return waiting
 
 
-def bind(path: Path, *, mode: int, gid: int | None) -> Bound:
+def bind(path: Path, *, mode: int, gid: int | None, alias: str = "") -> Bound:
     """Listen at `path`, in place of a dead instance's socket. The caller holds the claim.
 
+    `alias` is a symbolic link beside it, for clients that cannot spell the name.
     Raises StateError when a live instance listens there, or the path cannot be used.
     """
     if len(os.fsencode(path)) > MAX_PATH - 1:  # one more for the passing name
@@ -94,6 +98,9 @@ def bind(path: Path, *, mode: int, gid: int | None) -> Bound:
         listening.listen(BACKLOG)
         listening.setblocking(False)
         file = _identity(passing)
+        if alias:
+            _unlink_link(path.with_name(alias))
+            path.with_name(alias).symlink_to(path.name)
         passing.rename(path)
     except OSError as exc:
         listening.close()
@@ -101,7 +108,7 @@ def bind(path: Path, *, mode: int, gid: int | None) -> Bound:
     except StateError:
         listening.close()
         raise
-    return Bound(listening, path, file)
+    return Bound(listening, path, file, alias)
 
 
 def is_live(path: Path) -> bool:
@@ -127,6 +134,12 @@ def _replaceable(path: Path) -> None:
         raise StateError(f"{path}: is in the way, and is not a socket")
     if is_live(path):
         raise StateError(f"{path}: another instance is listening there")
+
+
+def _unlink_link(link: Path) -> None:
+    """Remove a symbolic link; anything else of that name stays."""
+    if link.is_symlink():
+        link.unlink()
 
 
 def _identity(path: Path) -> tuple[int, int]:

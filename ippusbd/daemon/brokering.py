@@ -73,6 +73,14 @@ class PrinterDirectory:
                 await self._supervisor.look()
                 looked_again = True
 
+    def ready(self) -> dict[Question, Served]:
+        """The first printer of each kind that answers."""
+        first: dict[Question, Served] = {}
+        for facts, printer, _ in self._supervisor.devices():
+            if printer is not None and printer.answers:
+                first.setdefault(Question(facts.usb_id), printer.site)
+        return first
+
     def questions(self) -> list[Question]:
         """One for each printer that is plugged in."""
         return [
@@ -105,8 +113,11 @@ class Brokering:
 
     def changed(self) -> None:
         """A printer's state changed."""
-        if self._directory is not None:
-            self._directory.changed()
+        if self._directory is None or self._broker is None:
+            return
+        self._directory.changed()
+        for question, printer in self._directory.ready().items():
+            self._broker.offer(question, printer)
 
     async def start(self, supervisor: Supervisor, inherited: Iterable[socket.socket] = ()) -> None:
         """Answer questions from now on. Raises ConfigError for users or groups unknown here."""

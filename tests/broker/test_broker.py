@@ -72,7 +72,7 @@ async def test_identical_printers_are_told_apart_by_serial(folder: Path, directo
 async def test_the_sockets_are_for_owner_and_group_alone(folder: Path, printer: FakePrinter):
     await ask(folder / NAME, "03f0_1234")
     names = {p.name for p in folder.iterdir() if p.is_socket()}
-    assert names == {NAME, "03f0_1234.sock", "03f0_1234_keep_alive.sock"}
+    assert names == {NAME, "03f0_1234.sock", "03f0-1234.sock", "03f0_1234_keep_alive.sock"}
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in names} == {0o660}
 
 
