@@ -1,0 +1,276 @@
+"""`make bench`: what the daemon costs, beside the bare pyusb loop on the same virtual device.
+
+Three processes: the daemon as users start it (`ippusbd run --virtual`), a client of plain
+sockets, and the bare loop. Daemon and bare loop each have the virtual printer in their own
+process, so its cost is in both figures; "CPU added" is their difference, which is what the proxy
+and asyncio cost. Bare and proxied runs alternate, and every figure is the median of the rounds:
+other load on the machine meets both alike.
+
+DNS-SD is off in the measured daemon, so that nothing depends on what else runs in the network.
+Exit status 1 when a floor is missed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker import Worker, cpu_s, rss_mib
+
+ROOT = Path(__file__).resolve().parents[2]
+IPPUSBD = ROOT / ".venv" / "bin" / "ippusbd"
+MIB = 1 << 20
+ROUNDS = 5
+SIZE = 128 * MIB
+QUESTIONS = 200  # a round
+STARTS = 5
+WAYS = (("up", False), ("up", True), ("down", False), ("down", True))
+
+CONFIG = """
+[daemon]
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+[listen]
+port_min = 61000
+[dnssd]
+publisher = "off"
+[log]
+level = "warning"
+"""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What must hold; `value` was measured."""
+
+    what: str
+    value: float
+    limit: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value < self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<"
+        verdict = "ok" if self.holds else "MISSED"
+        return f"  {self.what:<44}{self.value:9.2f} {sign} {self.limit:g} {self.unit:<4} {verdict}"
+
+
+@dataclass
+class Daemon:
+    """A running `ippusbd run --virtual`."""
+
+    process: subprocess.Popen[str]
+    port: int
+    start_s: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+@contextmanager
+def daemon() -> Iterator[Daemon]:
+    """Started, until its printer was announced as ready; stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        config = Path(folder) / "ippusbd.conf"
+        config.write_text(CONFIG.format(folder=folder))
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(IPPUSBD), "run", "--virtual", "--config", str(config)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield Daemon(process, _port(process), time.perf_counter() - start)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    """From the table that is shown when the printer is ready."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "http://localhost:" in line:
+            return int(line.partition("http://localhost:")[2].partition("/")[0])
+    raise SystemExit("bench: the daemon ended before its printer was ready")
+
+
+# --- memory and start
+
+
+@dataclass
+class Memory:
+    idle_mib: float
+    after_up_mib: float
+    after_down_mib: float
+
+    @property
+    def growth_mib(self) -> float:
+        return max(self.after_up_mib, self.after_down_mib) - self.idle_mib
+
+
+def measure_memory(size: int = 500 * MIB) -> Memory:
+    """RSS of a daemon that has served nobody, then after a large job each way."""
+    with daemon() as d, Worker("client.py", str(d.port)) as client:
+        idle = rss_mib(d.pid)
+        client.ask("up", size=size, chunked=False)
+        after_up = rss_mib(d.pid)
+        client.ask("down", size=size, chunked=True)
+        return Memory(idle, after_up, rss_mib(d.pid))
+
+
+def measure_starts() -> list[float]:
+    times = []
+    for _ in range(STARTS):
+        with daemon() as d:
+            times.append(d.start_s)
+    return times
+
+
+# --- speed
+
+
+@dataclass
+class Way:
+    """One direction and framing: MB/s and CPU milliseconds per MB, of every round."""
+
+    name: str
+    bare: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    bare_cpu: list[float] = field(default_factory=list)
+    ours_cpu: list[float] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Percent of the bare loop, the median of the rounds' own ratios."""
+        return 100 * statistics.median(o / b for o, b in zip(self.ours, self.bare, strict=True))
+
+
+def measure_ways(d: Daemon, client: Worker, bare: Worker) -> list[Way]:
+    """All ways, alternating between bare and proxied; a first, small round is not counted."""
+    ways = [Way(f"{job}, {'chunked' if coded else 'length'}") for job, coded in WAYS]
+    for number in range(ROUNDS + 1):
+        size = SIZE if number else 8 * MIB
+        for way, (job, chunked) in zip(ways, WAYS, strict=True):
+            limit = bare.ask(job, size=size, chunked=chunked)
+            before = cpu_s(d.pid)
+            taken = client.ask(job, size=size, chunked=chunked)
+            spent = cpu_s(d.pid) - before
+            if number:
+                way.bare.append(size / 1e6 / limit["seconds"])
+                way.ours.append(size / 1e6 / taken["seconds"])
+                way.bare_cpu.append(1000 * limit["cpu_s"] / (size / 1e6))
+                way.ours_cpu.append(1000 * spent / (size / 1e6))
+    return ways
+
+
+@dataclass
+class Latency:
+    bare_ms: list[float] = field(default_factory=list)
+    ours_ms: list[float] = field(default_factory=list)
+
+    @property
+    def added_ms(self) -> float:
+        return statistics.median(self.ours_ms) - statistics.median(self.bare_ms)
+
+
+def measure_latency(client: Worker, bare: Worker) -> Latency:
+    """Get-Printer-Attributes on one connection, by turns."""
+    found = Latency()
+    for number in range(ROUNDS + 1):
+        limit = bare.ask("latency", count=QUESTIONS)["ms"]
+        taken = client.ask("latency", count=QUESTIONS)["ms"]
+        if number:
+            found.bare_ms += limit  # type: ignore[arg-type]
+            found.ours_ms += taken  # type: ignore[arg-type]
+    return found
+
+
+def measure_rates(client: Worker, bare: Worker) -> dict[str, float]:
+    """Get-Printer-Attributes per second: the loop, then 1, 4 and 16 clients."""
+    rates = {"bare loop": bare.ask("rate", count=1000)["per_s"]}
+    for clients in (1, 4, 16):
+        name = f"{clients} client{'s' if clients > 1 else ''}"
+        rates[name] = client.ask("rate", count=1600, clients=clients)["per_s"]
+    return rates
+
+
+# --- the table
+
+
+def p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+def show_ways(ways: list[Way]) -> None:
+    print(f"\nthroughput, MB/s, {SIZE // MIB} MiB, median of {ROUNDS} (least to most)")
+    print(f"  {'':<16}{'bare pyusb':>20}{'ippusbd':>22}{'share':>8}")
+    for way in ways:
+        print(f"  {way.name:<16}{_spread(way.bare):>20}{_spread(way.ours):>22}{way.share:7.0f}%")
+    print("\nCPU of the process with the virtual printer in it, ms per MB")
+    print(f"  {'':<16}{'bare pyusb':>12}{'ippusbd':>12}{'added':>10}")
+    for way in ways:
+        bare, ours = statistics.median(way.bare_cpu), statistics.median(way.ours_cpu)
+        print(f"  {way.name:<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def show_latency(found: Latency, rates: dict[str, float]) -> None:
+    print(f"\nGet-Printer-Attributes, ms, {len(found.ours_ms)} on one connection")
+    print(f"  {'':<16}{'bare pyusb':>12}{'ippusbd':>12}{'added':>10}")
+    for name, of in (("p50", statistics.median), ("p99", p99)):
+        bare, ours = of(found.bare_ms), of(found.ours_ms)
+        print(f"  {name:<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
+    text = ", ".join(f"{name} {per_s:.0f}" for name, per_s in rates.items())
+    print(f"  requests per second: {text}")
+
+
+def show_rest(memory: Memory, starts: list[float]) -> None:
+    print("\nmemory of the daemon with its virtual printer, RSS in MiB")
+    print(f"  idle {memory.idle_mib:.1f}, after 500 MiB up {memory.after_up_mib:.1f},", end=" ")
+    print(f"then 500 MiB down {memory.after_down_mib:.1f}: growth {memory.growth_mib:.1f}")
+    print("\nstart of the process to printer ready, s")
+    print(f"  median {statistics.median(starts):.3f} ({min(starts):.3f}-{max(starts):.3f})")
+
+
+def main() -> int:
+    starts = measure_starts()
+    memory = measure_memory()
+    with daemon() as d, Worker("client.py", str(d.port)) as client, Worker("bare.py") as bare:
+        ways = measure_ways(d, client, bare)
+        latency = measure_latency(client, bare)
+        rates = measure_rates(client, bare)
+    show_ways(ways)
+    show_latency(latency, rates)
+    show_rest(memory, starts)
+    floors = [Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True) for w in ways]
+    floors += [
+        Floor("added latency, p50", latency.added_ms, 1.5, "ms"),
+        Floor("RSS growth after 500 MiB", memory.growth_mib, 8, "MiB"),
+        Floor("start to ready, median", statistics.median(starts), 0.6, "s"),
+    ]
+    print("\nfloors")
+    for floor in floors:
+        print(floor)
+    return 0 if all(floor.holds for floor in floors) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

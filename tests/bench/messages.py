@@ -1,0 +1,60 @@
+"""The same bytes for the daemon's client and for the bare loop."""
+
+from __future__ import annotations
+
+import re
+
+from ippusbd.wire import ipp
+
+PIECE = 256 * 1024
+CODED = b"%x\r\n%b\r\n" % (PIECE - 9, bytes(PIECE - 9))  # a chunk that fills one USB transfer
+LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def big(size: int, *, chunked: bool) -> bytes:
+    return get(f"/big?bytes={size}" + ("&chunked=1" if chunked else ""))
+
+
+def sink_head(size: int, *, chunked: bool) -> bytes:
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    return f"POST /sink HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode()
+
+
+def piece(*, chunked: bool) -> bytes:
+    """What an upload consists of, framed: `PIECE` bytes either way."""
+    return CODED if chunked else bytes(PIECE)
+
+
+def get_printer_attributes() -> bytes:
+    """What CUPS asks a printer when it makes a queue."""
+    operation = (
+        ipp.attribute("attributes-charset", ipp.charset()),
+        ipp.attribute("attributes-natural-language", ipp.language()),
+        ipp.attribute("printer-uri", ipp.uri("ipp://localhost/ipp/print")),
+        ipp.attribute("requested-attributes", ipp.keyword("all")),
+    )
+    groups = (ipp.Group(ipp.Tag.OPERATION, operation),)
+    body = ipp.encode(ipp.Message(ipp.Operation.GET_PRINTER_ATTRIBUTES, 1, groups))
+    head = (
+        "POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def answer_size(start: bytes) -> int | None:
+    """How long the answer that starts so is, head included; None: its head is not whole yet."""
+    end = start.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    if not start.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"bench: answered {start[:60]!r}")
+    length = LENGTH.search(start[:end])
+    if length is None:
+        raise SystemExit(f"bench: an answer without a length: {start[:end]!r}")
+    return end + 4 + int(length[1])
