@@ -46,9 +46,10 @@ def _escaped(char: str) -> str:
 class LineFormatter(logging.Formatter):
     """`usb HP LaserJet: message`, with a priority for the journal or a time for people."""
 
-    def __init__(self, *, journal: bool) -> None:
+    def __init__(self, *, journal: bool, stamped: bool = True) -> None:
         super().__init__()
         self._journal = journal
+        self._stamped = stamped
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a line for each one of the traceback."""
@@ -62,6 +63,8 @@ class LineFormatter(logging.Formatter):
         return "\n".join([start + first, *(f"{mark}{_BAR}{line}" for line in more)])
 
     def _stamp(self, record: logging.LogRecord) -> str:
+        if not self._stamped:
+            return ""
         time = self.formatTime(record, "%H:%M:%S")
         return f"{time}.{int(record.msecs):03d} {record.levelname.lower():7} "
 
@@ -114,6 +117,23 @@ def setup(
     for area, area_level in levels:
         set_level(area, area_level)
     return handler
+
+
+def to_syslog(program: str) -> None:
+    """Send all logs to the system's log instead. Without one, they go where they went."""
+    from logging.handlers import SysLogHandler
+
+    try:
+        handler = SysLogHandler("/dev/log", facility=SysLogHandler.LOG_LPR)
+    except OSError as exc:
+        logging.getLogger(ROOT).warning("no system log: %s", exc.strerror)
+        return
+    handler.ident = f"{program}[{os.getpid()}]: "
+    handler.setFormatter(LineFormatter(journal=False, stamped=False))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
 
 
 def set_level(area: str, level: str) -> None:

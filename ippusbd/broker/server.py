@@ -109,18 +109,22 @@ class Broker:
         Raises StateError.
         """
         name = socket_name(question.usb_id, question.serial)
-        keep_alive = keep_alive_name(question.usb_id, question.serial)
         async with self._opening:
-            self._printers[name] = printer
-            if keep_alive not in self._doors:
-                await self._doors.open(keep_alive, self._kept)
-            if name not in self._doors:
-                # sane-airscan takes no underscore in unix://NAME/eSCL.
-                alias = name.replace("_", "-")
-                await self._doors.open(
-                    name, lambda client, _: self._http(name, client), alias=alias
-                )
+            await self.keep_alive_at(keep_alive_name(question.usb_id, question.serial))
+            # sane-airscan takes no underscore in unix://NAME/eSCL.
+            await self.http_at(name, printer, alias=name.replace("_", "-"))
         return name
+
+    async def http_at(self, name: str, printer: Served, *, alias: str = "") -> None:
+        """Speak HTTP with `printer` at the socket `name`. Raises StateError."""
+        self._printers[name] = printer
+        if name not in self._doors:
+            await self._doors.open(name, lambda client, _: self._http(name, client), alias=alias)
+
+    async def keep_alive_at(self, name: str) -> None:
+        """Take keep-alives at the socket `name`. Raises StateError."""
+        if name not in self._doors:
+            await self._doors.open(name, self._kept)
 
     # --- clients
 

@@ -204,6 +204,7 @@ class Supervisor:
             plugged.printer = printer
             printer.facts = facts
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
+            self._on_change()
             try:
                 await self._one_life(device, printer, backoff, resets)
             except asyncio.CancelledError:

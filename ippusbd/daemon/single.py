@@ -1,0 +1,249 @@
+"""One printer, served by a process of its own that ends with it (ippusbxd).
+
+Chosen once, by USB ids, serial number or place on the bus; a replug is
+another process's matter. The supervisor does the rest: it is shown a bus
+with nothing else on it.
+
+Knows the supervisor and the broker's sockets; never a command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ippusbd.broker.doors import Doors, DoorSettings
+from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.server import Broker, BrokerSettings
+from ippusbd.config import Config
+from ippusbd.daemon.brokering import PrinterDirectory
+from ippusbd.daemon.lifecycle import stop_on_signals
+from ippusbd.daemon.printer import Printer, Services
+from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
+from ippusbd.dnssd.select import make_publisher
+from ippusbd.errors import NotUsable, StateError
+from ippusbd.model import DeviceFacts
+from ippusbd.quirks.load import load
+from ippusbd.usbio.ports import UsbDevice, UsbHost
+
+log = logging.getLogger("ippusbd.daemon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which device; None and empty: any."""
+
+    vendor: int | None = None
+    product: int | None = None
+    serial: str = ""
+    bus: int | None = None
+    address: int | None = None
+
+    def admits(self, facts: DeviceFacts) -> bool:
+        """All but the serial number, which is known only once the device is open."""
+        pairs = (
+            (self.vendor, facts.usb_id.vendor),
+            (self.product, facts.usb_id.product),
+            (self.bus, facts.address.bus),
+            (self.address, facts.address.address),
+        )
+        return all(wanted in (None, found) for wanted, found in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the printer is reached: one of `ports`, and Unix sockets (None: not)."""
+
+    ports: range
+    http: Path | None = None
+    keep_alive: Path | None = None
+
+
+class OneDevice:
+    """A UsbHost with nothing but the chosen device; `gone` is set when that is unplugged."""
+
+    def __init__(self, host: UsbHost) -> None:
+        self._host = host
+        self._chosen: DeviceFacts | None = None
+        self.gone = asyncio.Event()
+
+    async def choose(self, choice: Choice) -> None:
+        """The first device that `choice` admits. Raises NotUsable when there is none."""
+        for facts in await self._host.enumerate():
+            if choice.admits(facts) and await self._has_serial(facts, choice.serial):
+                self._chosen = facts
+                return
+        raise NotUsable("no such printer is connected")
+
+    async def _has_serial(self, facts: DeviceFacts, serial: str) -> bool:
+        if not serial:
+            return True
+        device = await self._host.open(facts)
+        try:
+            return device.facts.serial == serial
+        finally:
+            await device.close()
+
+    async def enumerate(self) -> list[DeviceFacts]:
+        """The device, until it is gone; what comes in its place is another one."""
+        assert self._chosen is not None
+        there = await self._host.enumerate()
+        if self._chosen not in there:
+            self.gone.set()
+        return [] if self.gone.is_set() else [self._chosen]
+
+    async def open(self, facts: DeviceFacts) -> UsbDevice:
+        return await self._host.open(facts)
+
+    async def close(self) -> None:
+        await self._host.close()
+
+
+class _Changes:
+    """Wakes who waits for the supervisor."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.directory: PrinterDirectory | None = None
+
+    def note(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+        if self.directory is not None:
+            self.directory.changed()
+
+    async def next(self) -> None:
+        await self._event.wait()
+
+
+async def serve_one(
+    config: Config,
+    host: UsbHost,
+    choice: Choice,
+    places: Places,
+    *,
+    hotplug: bool = True,
+    on_listening: Callable[[int], None],
+) -> None:
+    """Serve the chosen printer until it is unplugged, a signal comes, or nobody wants it.
+
+    `on_listening` is told the port. Raises NotUsable, StateError, or why the device cannot be
+    opened at all.
+    """
+    one = OneDevice(host)
+    changes = _Changes()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(one.close)
+        stop = stack.enter_context(stop_on_signals())
+        await one.choose(choice)
+        supervisor = await _supervise(config, one, places, changes, stack, hotplug=hotplug)
+        printer = await _listening(supervisor, changes)
+        on_listening(printer.site.port)
+        changes.directory = directory = PrinterDirectory(supervisor)
+        clock = IdleClock(config.idle_exit_s or math.inf, look=directory.sample)
+        brokers = await _unix_sockets(config, places, printer, directory, clock, stack)
+        ends = [_set(one.gone), _set(stop)]
+        if config.idle_exit_s:
+            ends.append(_idle(brokers, clock))
+        await _first_of(*(asyncio.ensure_future(end) for end in ends))
+        log.info("unplugged: ending" if one.gone.is_set() else "ending")
+
+
+async def _supervise(
+    config: Config,
+    one: OneDevice,
+    places: Places,
+    changes: _Changes,
+    stack: AsyncExitStack,
+    *,
+    hotplug: bool,
+) -> Supervisor:
+    """The supervisor at work; what it remembers of ports is forgotten at the end."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ippusbxd-"))
+    state = StateFile(Path(folder) / "state.json", places.ports)
+    stack.push_async_callback(state.close)
+    publisher = make_publisher(config.dnssd, static_dir=config.static_dir)
+    stack.push_async_callback(publisher.close)
+    await publisher.start()
+    services = Services(config, one, publisher, load(config.quirks_dirs))
+    supervisor = Supervisor(services, state, on_change=changes.note)
+    stack.push_async_callback(supervisor.close)
+    task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
+    stack.push_async_callback(_ended, task)
+    return supervisor
+
+
+async def _listening(supervisor: Supervisor, changes: _Changes) -> Printer:
+    """The printer once it listens. Raises StateError with the reason why it never will."""
+    await supervisor.looked()
+    while True:
+        changed = asyncio.ensure_future(changes.next())
+        devices = supervisor.devices()
+        if not devices:
+            changed.cancel()
+            raise NotUsable("the printer was unplugged")
+        _, printer, reason = devices[0]
+        if printer is not None or reason != BEING_OPENED:
+            changed.cancel()
+            if printer is None:
+                raise StateError(reason)
+            return printer
+        await changed
+
+
+async def _unix_sockets(
+    config: Config,
+    places: Places,
+    printer: Printer,
+    directory: PrinterDirectory,
+    clock: IdleClock,
+    stack: AsyncExitStack,
+) -> list[Broker]:
+    """The brokers of the asked-for sockets, one for each folder."""
+    brokers: dict[Path, Broker] = {}
+    for path in (places.http, places.keep_alive):
+        if path is None:
+            continue
+        broker = brokers.get(path.parent)
+        if broker is None:
+            doors = Doors(DoorSettings(path.parent))
+            broker = brokers[path.parent] = Broker(directory, doors, clock, BrokerSettings())
+            stack.push_async_callback(broker.close)
+        if path == places.http:
+            await broker.http_at(path.name, printer.site)
+        else:
+            await broker.keep_alive_at(path.name)
+    return list(brokers.values())
+
+
+async def _idle(brokers: list[Broker], clock: IdleClock) -> None:
+    for broker in brokers:
+        await broker.idle()
+    if not brokers:
+        await clock.expired()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _first_of(*tasks: asyncio.Future[None]) -> None:
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
