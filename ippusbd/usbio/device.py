@@ -104,9 +104,8 @@ class ClaimedInterface:
         self._handle.set_alternate(self._info.number, self._info.alternate)
 
     def release(self) -> None:
-        # Vendor drivers and usblp expect the interface in its legacy setting.
-        with contextlib.suppress(UsbError):
-            self._handle.set_alternate(self._info.number, 0)
+        # The kernel itself sets alternate setting 0 when an interface is let go
+        # (usb_unbind_interface), as vendor drivers and usblp expect it.
         self._give_back()
 
     def _give_back(self) -> None:

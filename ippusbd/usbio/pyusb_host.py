@@ -11,6 +11,7 @@ end here.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import logging
 from array import array
@@ -138,7 +139,7 @@ class PyusbHandle:
 
         It then unlocks a mutex that it does not hold, and aborts the process when the handle is
         closed (libusb issue 1199, mended in 1.0.27). So a harmless call looks first, and a
-        handle that was gone in between is not closed.
+        handle whose mutex was spoilt in between is not closed.
         """
         with translated(f"look for interface {interface}"):
             self._backend.is_kernel_driver_active(self._handle, interface)
@@ -146,7 +147,7 @@ class PyusbHandle:
             with translated(f"set interface {interface} to alternate setting {alternate}"):
                 self._backend.set_interface_altsetting(self._handle, interface, alternate)
         except DeviceGone:
-            self._poisoned = True
+            self._poisoned = _mutex_is_spoilt(self._handle)
             raise
 
     def driver_active(self, interface: int) -> bool:
@@ -196,6 +197,17 @@ class PyusbHandle:
                 )
             except usb.core.USBTimeoutError:
                 return 0
+
+
+def _mutex_is_spoilt(handle: Any) -> bool:
+    """Whether the mutex at the start of libusb's handle was unlocked once too often.
+
+    glibc's 64-bit pthread_mutex_t counts its users in the fourth 32-bit word; -1 is one too few.
+    """
+    pointer = getattr(getattr(handle, "handle", None), "value", None)
+    if pointer is None or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return pointer is not None
+    return ctypes.c_int32.from_address(pointer + 12).value == -1
 
 
 class PyusbHost:

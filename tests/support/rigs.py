@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Protocol
 
 from support.fake_channel import FakeChannel
@@ -144,14 +144,14 @@ async def device_rig(
     device: VirtualDevice, host: UsbHost, *, window: int
 ) -> AsyncIterator[DeviceRig]:
     """The device's only interface, claimed through `host`."""
-    opened = await open_first(host)
-    rig = DeviceRig(device, await opened.claim(opened.interfaces[0]), window=window)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(host.close)
+        opened = await open_first(host)
+        ears = stack.enter_context(ExitStack())
+        stack.push_async_callback(opened.close)
+        rig = DeviceRig(device, await opened.claim(opened.interfaces[0]), window=window)
+        ears.callback(rig.join)
         yield rig
-    finally:
-        await opened.close()
-        await host.close()
-        rig.join()
 
 
 @asynccontextmanager
