@@ -21,6 +21,7 @@ import contextlib
 import ctypes
 import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -50,6 +51,9 @@ _abandoned: list[Transfer] = []  # not ended in time: the kernel may still write
 
 class Claimed(Protocol):
     """The control side of one claimed interface; blocks."""
+
+    def clear_halts(self) -> None:
+        """Clear the halts of both endpoints."""
 
     def recover(self) -> None:
         """Clear both halts and set the alternate setting again."""
@@ -140,9 +144,18 @@ class AsyncChannel:
             if self._upload is upload:
                 self._upload = None
 
+    def fail(self, failure: UsbError) -> None:
+        self._fail(failure)
+
+    async def clear_halt(self) -> None:
+        await self._start_again(self._claimed.clear_halts)
+
     async def reset(self) -> None:
+        await self._start_again(self._claimed.recover)
+
+    async def _start_again(self, cure: Callable[[], None]) -> None:
         await self._stop()
-        await self._loop.run_in_executor(self._control, self._claimed.recover)
+        await self._loop.run_in_executor(self._control, cure)
         self._inbox.revive()
         self._stopping = False
 

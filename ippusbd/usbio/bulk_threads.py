@@ -37,6 +37,9 @@ class BulkIo(Protocol):
     def write(self, data: bytes, timeout_s: float) -> int:
         """How many bytes of `data` the printer took within `timeout_s`."""
 
+    def clear_halts(self) -> None:
+        """Clear the halts of both endpoints."""
+
     def recover(self) -> None:
         """Clear both halts and set the alternate setting again."""
 
@@ -142,9 +145,25 @@ class ThreadChannel:
             self._inbox.fail(TransferFailed("a write was given up in the middle"))
             raise
 
+    def fail(self, failure: UsbError) -> None:
+        with self._turn:
+            self._wanted = False
+            upload = self._upload
+            if upload is not None:
+                upload.stopped = True
+        self._inbox.fail(failure)
+        if upload is not None:
+            _settle(upload.done, failure)
+
+    async def clear_halt(self) -> None:
+        await self._start_again(self._io.clear_halts)
+
     async def reset(self) -> None:
+        await self._start_again(self._io.recover)
+
+    async def _start_again(self, cure: Callable[[], None]) -> None:
         await self._quiesce()
-        await self._loop.run_in_executor(self._control, self._io.recover)
+        await self._loop.run_in_executor(self._control, cure)
         self._inbox.revive()
         with self._turn:
             self._waiting_bytes = 0

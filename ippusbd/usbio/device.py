@@ -98,9 +98,12 @@ class ClaimedInterface:
     def write(self, data: bytes, timeout_s: float) -> int:
         return self._handle.bulk_out(self._info.bulk_out, self._info.number, data, timeout_s)
 
-    def recover(self) -> None:
+    def clear_halts(self) -> None:
         for endpoint in (self._info.bulk_out, self._info.bulk_in):
             self._handle.clear_halt(endpoint)
+
+    def recover(self) -> None:
+        self.clear_halts()
         self._handle.set_alternate(self._info.number, self._info.alternate)
 
     def release(self) -> None:

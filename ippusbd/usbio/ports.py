@@ -8,7 +8,7 @@ Laws of a Channel:
 - bytes are never invented, lost or reordered, and a zero-length packet is not
   an end: only silence, data or an error comes out of `read`;
 - a cancelled `read` loses nothing: what arrives goes to the next `read`;
-- after an error every further call fails until `reset` succeeded;
+- after an error every further call fails until `reset` or `clear_halt` succeeded;
 - nothing blocks the event loop, and every wait for the hardware to stop is bounded.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ippusbd.errors import UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 
 
@@ -52,6 +53,15 @@ class Channel(Protocol):
         """Read and throw away until silent for `quiet_s`; raises TransferFailed over `limit` bytes.
 
         For a claim: bytes of an answer nobody fetched. Returns how many bytes were stale.
+        """
+
+    def fail(self, failure: UsbError) -> None:
+        """Give up what is going on: every call fails with `failure` until `reset`."""
+
+    async def clear_halt(self) -> None:
+        """Stop all transfers and clear both halts; bytes that arrived are thrown away.
+
+        For an endpoint that stalled; everything else survives. Raises as `reset` does.
         """
 
     async def reset(self) -> None:

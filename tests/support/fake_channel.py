@@ -26,6 +26,8 @@ class FakeChannel:
         self.number = number
         self.sent = bytearray()
         self.resets = 0
+        self.halts_cleared = 0
+        self.clear_failure: UsbError | None = None
         self.closed = False
         self.reset_failure: UsbError | None = None
         self._hear = hear
@@ -83,6 +85,14 @@ class FakeChannel:
         if dropped > limit:
             raise TransferFailed("too much")
         return dropped
+
+    async def clear_halt(self) -> None:
+        self.halts_cleared += 1
+        await asyncio.sleep(0)
+        if self.clear_failure is not None:
+            raise self.clear_failure
+        self._inbox.revive()
+        self._takes.set()
 
     async def reset(self) -> None:
         self.resets += 1

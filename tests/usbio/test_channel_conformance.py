@@ -10,7 +10,7 @@ import pytest
 import usb.backend.libusb1
 from support.rigs import Rig, fake_rig, kernel_async_rig, kernel_thread_rig, thread_rig
 
-from ippusbd.errors import DeviceGone, TransferFailed, UsbError
+from ippusbd.errors import DeviceGone, TransferFailed, TransferTimeout, UsbError
 
 RIGS = {
     "fake": fake_rig,
@@ -190,6 +190,39 @@ async def test_a_write_given_up_fails_the_channel_until_it_is_reset(rig: Rig):
     assert (await heard(rig, before + 5)).endswith(b"after")
     rig.say(b"answer")
     assert await read_exactly(rig, 6) == b"answer"
+
+
+async def test_clearing_the_halts_makes_a_failed_channel_work_again(rig: Rig):
+    rig.stop_taking()
+    writing = asyncio.create_task(rig.channel.write(b"w" * 2_000_000))
+    await asyncio.sleep(0.05)
+    writing.cancel()
+    await asyncio.wait([writing])
+
+    rig.take_again()
+    await rig.channel.clear_halt()
+    rig.say(b"answer")
+    assert await read_exactly(rig, 6) == b"answer"
+
+
+async def test_a_channel_given_up_ends_reads_and_writes_until_it_is_reset(rig: Rig):
+    rig.stop_taking()
+    calls = [
+        asyncio.create_task(rig.channel.read()),
+        asyncio.create_task(rig.channel.write(b"w" * 2_000_000)),
+    ]
+    await asyncio.sleep(0.05)
+    rig.channel.fail(TransferTimeout("deaf"))
+    async with asyncio.timeout(2):
+        await asyncio.wait(calls)
+    assert [type(call.exception()) for call in calls] == [TransferTimeout, TransferTimeout]
+    with pytest.raises(TransferTimeout):
+        await rig.channel.read()
+
+    rig.take_again()
+    await rig.channel.reset()
+    rig.say(b"works")
+    assert await read_exactly(rig, 5) == b"works"
 
 
 async def test_a_reset_in_the_middle_of_everything_leaves_a_working_channel(rig: Rig):
