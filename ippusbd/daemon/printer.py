@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ippusbd.config import Config
@@ -29,12 +30,13 @@ from ippusbd.quirks.load import QuirkTable
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
-from ippusbd.wire import ipp, txt
+from ippusbd.wire import ipp, links, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
 QUIET_S = 0.05  # stale bytes of an unfetched answer come at once, or not at all
 STALE_LIMIT = 64 << 20
+NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
 ANSWERING = (State.READY, State.PARTIAL)
 
 
@@ -190,7 +192,7 @@ class Life:
                 connection=quirks.connection,
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
-                rewrite=_sanitized if quirks.sanitize_ipp else None,
+                rewrite=_sanitized if quirks.sanitize_ipp else links.rewritten,
             )
         )
 
@@ -235,6 +237,7 @@ class Life:
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         config, quirks, site = self._config, self._quirks, self._printer.site
         questions = Questions(
+            prints=quirks.print,
             scans=quirks.scan,
             faxes=quirks.fax,
             answer_s=quirks.start_timeout_s or config.probe_s,
@@ -253,7 +256,7 @@ class Life:
     async def _publish(self, probed: Probed) -> None:
         printer = self._printer
         services = txt.services(probed.result, port=printer.site.port)
-        if printer.name:
+        if printer.name in islice(txt.names(services.name), NAMES_KEPT):  # else it was renamed
             services = services.renamed(printer.name)
         await self._withdraw()
         printer.publication = await self._services.publisher.publish(services)
@@ -284,12 +287,11 @@ class Life:
         self._printer.pool = None
 
 
-def _sanitized(content_type: str, _: str, body: bytes) -> bytes:
-    """An IPP answer in the encoding that the printer meant (Pantum); others as they are."""
-    if content_type != "application/ipp":
-        return body
-    try:
-        return ipp.sanitize(body)
-    except BadIpp as exc:
-        log.info("an IPP answer cannot be repaired: %s", exc)
-        return body
+def _sanitized(content_type: str, base: str, body: bytes) -> bytes:
+    """An IPP answer in the encoding that the printer meant (Pantum), links and all."""
+    if content_type == "application/ipp":
+        try:
+            body = ipp.sanitize(body)
+        except BadIpp as exc:
+            log.info("an IPP answer cannot be repaired: %s", exc)
+    return links.rewritten(content_type, base, body)

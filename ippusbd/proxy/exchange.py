@@ -216,14 +216,8 @@ class Exchange:
 
     async def _read_more(self) -> None:
         parser = self._parser
-        if parser.head is not None and parser.head.framing is BodyFraming.EOF:
-            quiet_s: float | None = EOF_QUIET_S
-        elif parser.head is not None:
-            quiet_s = self._cut_response_s
-        else:
-            quiet_s = None
         try:
-            async with asyncio.timeout(quiet_s):
+            async with asyncio.timeout(self._allowed_silence_s()):
                 data = await self._channel.read()
         except TimeoutError:
             parser.end_of_stream()  # raises where the framing promised more
@@ -231,6 +225,15 @@ class Exchange:
         self._traffic.bytes_in += len(data)
         self.progress += 1
         parser.feed(data)
+
+    def _allowed_silence_s(self) -> float | None:
+        """After how long without a byte the response is over; None: it must say so itself."""
+        head = self._parser.head
+        if head is None:
+            return None
+        if head.framing is BodyFraming.EOF or self._parser.body_complete:
+            return EOF_QUIET_S  # all is there but, perhaps, the last line of chunked framing
+        return self._cut_response_s
 
     async def _read_to_end(self) -> None:
         while not self._parser.done:

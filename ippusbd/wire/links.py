@@ -1,0 +1,70 @@
+"""URLs inside a printer's answers, made to work for the client that reads them.
+
+A printer names itself by whatever it believes its host name is. In IPP that
+shows in its ipp: URIs; where they name a foreign host, every URI of that host
+is rewritten to how the client reached us. Links to elsewhere (the maker's
+shop) stay. In eSCL only the two links of the capabilities matter.
+
+Pure. An answer that needs no change costs one search through its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from ippusbd.errors import BadIpp
+from ippusbd.wire import ipp
+
+_IPP_HOST: Final = re.compile(rb"ipps?://(\[[0-9A-Fa-f:.%]+\]|[^/:\s\x00-\x20]+)")
+_XML_LINK: Final = re.compile(rb"(<(?:\w+:)?(?:AdminURI|IconURI)>\s*)https?://[^/<\s]+")
+_LOCAL: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+_SCHEMES: Final = {"ipp": "ipp", "ipps": "ipp", "http": "http", "https": "http"}
+
+
+def rewritten(content_type: str, base: str, body: bytes) -> bytes:
+    """`body` with the printer's own URLs on `base` (`http://HOST[:PORT]`), else as it is."""
+    if content_type == "application/ipp":
+        return _ipp(body, base)
+    if content_type in ("text/xml", "application/xml"):
+        return _XML_LINK.sub(rb"\1" + base.encode("latin-1", "replace"), body)
+    return body
+
+
+def _ipp(body: bytes, base: str) -> bytes:
+    authority = urlsplit(base).netloc
+    here = _LOCAL | {authority.rpartition(":")[0].encode(), authority.encode()}
+    foreign = {host for host in _IPP_HOST.findall(body) if host.lower() not in here}
+    if not foreign:
+        return body
+    try:
+        message, document_at = ipp.decode(body, tolerant=True)
+        hosts = {host.decode("latin-1").lower() for host in foreign}
+        groups = tuple(_group(group, hosts, authority) for group in message.groups)
+        return ipp.encode(replace(message, groups=groups)) + body[document_at:]
+    except BadIpp:
+        return body  # whoever asked for it will say what is wrong
+
+
+def _group(group: ipp.Group, hosts: set[str], authority: str) -> ipp.Group:
+    attributes = tuple(
+        replace(a, values=tuple(_value(v, hosts, authority) for v in a.values))
+        for a in group.attributes
+    )
+    return replace(group, attributes=attributes)
+
+
+def _value(value: ipp.Value, hosts: set[str], authority: str) -> ipp.Value:
+    if value.tag != ipp.Tag.URI or value.text is None:
+        return value
+    try:
+        parts = urlsplit(value.text)
+    except ValueError:
+        return value
+    scheme = _SCHEMES.get(parts.scheme.lower())
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if scheme is None or (name or "").lower() not in hosts:
+        return value
+    return ipp.uri(parts._replace(scheme=scheme, netloc=authority).geturl())
