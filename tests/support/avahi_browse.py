@@ -47,7 +47,16 @@ class Browse:
         self._output = desktop.folder / f"browse-{type_}-{time.monotonic_ns()}"
         with self._output.open("w") as file:
             self._process = desktop.popen(
-                ["avahi-browse", "--resolve", "--parsable", "--no-db-lookup", type_], stdout=file
+                [
+                    "stdbuf",
+                    "-oL",
+                    "avahi-browse",
+                    "--resolve",
+                    "--parsable",
+                    "--no-db-lookup",
+                    type_,
+                ],
+                stdout=file,
             )
 
     @property
@@ -77,7 +86,7 @@ class Browse:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return path.read_text().split("\n")[:-1]
 
 
 async def until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> float:
