@@ -227,7 +227,11 @@ def _serve(
 def _set_up_log(options: argparse.Namespace, config: Config) -> None:
     from ippusbd import log
 
-    level = "debug" if options.verbose or options.debug else config.log_level
+    level = config.log_level
+    if not (options.logging or options.no_fork):
+        level = "warning"  # nobody reads more of it before the terminal is let go
+    if options.verbose or options.debug:
+        level = "debug"
     log.setup(level, config.log_levels)
     if options.logging:
         log.to_syslog("ippusbxd")

@@ -113,14 +113,14 @@ class Life:
         quirks: Effective,
         *,
         on_ready: Callable[[], None] | None = None,
-        on_answer: Callable[[], None] | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._services = services
         self._config = services.config
         self._printer = printer
         self._quirks = quirks
         self._on_ready = on_ready or (lambda: None)
-        self._on_answer = on_answer or (lambda: None)
+        self._on_change = on_change or (lambda: None)
         self._mending: asyncio.Task[None] | None = None
         self.served = False  # it was announced, so a reset may bring it back
 
@@ -144,6 +144,7 @@ class Life:
             self._connect(pool)
             stack.callback(printer.site.disconnect, "it is not plugged in")
             printer.to(Event.OPENED)
+            self._on_change()
             stack.push_async_callback(self._withdraw)
             announcing = asyncio.create_task(self._announce(device, pool), name="announce")
             try:
@@ -222,7 +223,7 @@ class Life:
         while True:
             probed = await self._probe(device, pool)
             self._printer.answers = True
-            self._on_answer()
+            self._on_change()
             await self._publish(probed)
             self.served = True
             if not probed.missing:

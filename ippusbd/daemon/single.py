@@ -26,6 +26,7 @@ from ippusbd.daemon.brokering import PrinterDirectory
 from ippusbd.daemon.lifecycle import stop_on_signals
 from ippusbd.daemon.printer import Printer, Services
 from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.errors import NotUsable, StateError
@@ -110,17 +111,14 @@ class _Changes:
     """Wakes who waits for the supervisor."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self.next = asyncio.Event()
         self.directory: PrinterDirectory | None = None
 
     def note(self) -> None:
-        self._event.set()
-        self._event = asyncio.Event()
+        self.next.set()
+        self.next = asyncio.Event()
         if self.directory is not None:
             self.directory.changed()
-
-    async def next(self) -> None:
-        await self._event.wait()
 
 
 async def serve_one(
@@ -181,21 +179,22 @@ async def _supervise(
 
 
 async def _listening(supervisor: Supervisor, changes: _Changes) -> Printer:
-    """The printer once it listens. Raises StateError with the reason why it never will."""
+    """The printer once it listens and was opened.
+
+    Raises StateError with the reason why it never will be, NotUsable if it went meanwhile.
+    """
     await supervisor.looked()
     while True:
-        changed = asyncio.ensure_future(changes.next())
+        changed = changes.next
         devices = supervisor.devices()
         if not devices:
-            changed.cancel()
             raise NotUsable("the printer was unplugged")
         _, printer, reason = devices[0]
-        if printer is not None or reason != BEING_OPENED:
-            changed.cancel()
-            if printer is None:
-                raise StateError(reason)
+        if printer is None and reason != BEING_OPENED:
+            raise StateError(reason)
+        if printer is not None and printer.state is not State.OPENING:
             return printer
-        await changed
+        await changed.wait()
 
 
 async def _unix_sockets(

@@ -241,7 +241,7 @@ class Supervisor:
             printer,
             quirks,
             on_ready=lambda: self._ready(printer, backoff),
-            on_answer=self._on_change,
+            on_change=self._on_change,
         )
         try:
             await life.run(device)

@@ -1,0 +1,41 @@
+"""`ippusbxd` as a program whose USB bus has virtual printers: `virtual_ippusbxd.py N OPTIONS...`.
+
+The printers are made after the fork, in the process that serves; $VIRTUAL_CONTROL is their control
+socket. Everything else is the console script's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from ippusbd import ippusbxd
+from ippusbd.config import Config
+from ippusbd.usbio.ports import UsbHost
+from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.control import ControlServer
+from ippusbd.virtual.printer import VirtualPrinter
+
+COUNT = int(sys.argv[1])
+
+
+def make_host(config: Config) -> UsbHost:
+    printers = [VirtualPrinter(serial=f"VIRTUAL{n}") for n in range(1, COUNT + 1)]
+    if "VIRTUAL_CONTROL" in os.environ:
+        control = ControlServer(Path(os.environ["VIRTUAL_CONTROL"]), printers)
+        atexit.register(control.close)
+    return PyusbHost(VirtualBackend(printer.device for printer in printers))
+
+
+def quick(options: object) -> Config:
+    """As the program's, but looking for an unplug more often."""
+    return replace(_config(options), poll_s=0.1)  # type: ignore[arg-type]
+
+
+_config = ippusbxd._config
+ippusbxd._config = quick
+sys.exit(ippusbxd.main(sys.argv[2:], make_host=make_host))
