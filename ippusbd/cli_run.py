@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_config_option(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    parser.add_argument(
+        "--idle-exit",
+        type=_duration_s,
+        metavar="TIME",
+        help="end when nobody wanted anything for so long: 10s, 5m (daemon.idle_exit_s)",
+    )
     virtual = parser.add_argument_group("virtual printers, instead of USB")
     which = virtual.add_mutually_exclusive_group()
     which.add_argument(
@@ -78,6 +85,14 @@ def _count(text: str) -> int:
     return _in_range(text, 1, MAX_VIRTUAL)
 
 
+def _duration_s(text: str) -> float:
+    """Seconds from `10s`, `1.5m`, `250ms`, or a bare number of seconds."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("must be a time like 10s or 5m")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _interfaces(text: str) -> int:
     return _in_range(text, 1, 4)
 
@@ -99,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         return Exit.OK
 
     config = load_config(args)
+    if args.idle_exit is not None:
+        config = replace(config, idle_exit_s=args.idle_exit)
     log.setup("debug" if args.verbose else config.log_level, config.log_levels)
     return run_until_done(_serve(args, config))
 
