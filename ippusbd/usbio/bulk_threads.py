@@ -121,15 +121,22 @@ class ThreadChannel:
 
     async def drain(self, quiet_s: float, limit: int) -> int:
         stale = 0
-        with contextlib.suppress(TimeoutError):
+        # A slice that is under way may be half over when it starts to count for us; the next
+        # ones are as short as the silence that is listened for.
+        usual_s = self._slice_s
+        under_way_s = usual_s if self._busy else quiet_s
+        self._slice_s = quiet_s
+        try:
             while True:
-                # A slice may be half over when it starts to count for us.
-                async with asyncio.timeout(quiet_s + self._slice_s):
+                async with asyncio.timeout(quiet_s + under_way_s):
                     stale += len(await self.read())
                 if stale > limit:
                     raise TransferFailed(f"over {limit} stale bytes, and no end of them")
-        self.rest()
-        return stale
+        except TimeoutError:
+            return stale
+        finally:
+            self._slice_s = usual_s
+            self.rest()
 
     async def write(self, data: bytes) -> None:
         if self._inbox.failure is not None:
