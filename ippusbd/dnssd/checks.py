@@ -19,6 +19,9 @@ LABEL_BYTES = 63
 TXT_ITEM_BYTES = 255
 PORT_MAX = 65535
 TYPE = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(?:tcp|udp)")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+NOT_SUBTYPE = re.compile(r"[\x00-\x1f\x7f.]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 KEY = re.compile(r"[\x20-\x3c\x3e-\x7e]+")  # printable ASCII without "="
 
 
@@ -43,18 +46,25 @@ def txt_items(record: ServiceRecord) -> list[bytes]:
 
 
 def _complaints(record: ServiceRecord) -> Iterator[str]:
+    texts = (record.name, *record.subtypes, *(text for pair in record.txt for text in pair))
+    if any(SURROGATE.search(text) for text in texts):
+        yield "holds half a letter (a lone surrogate)"
     length = len(record.name.encode())
     if not 1 <= length <= LABEL_BYTES:
         yield f"the name has {length} bytes, 1 to {LABEL_BYTES} are allowed"
-    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in record.name):
+    if CONTROL.search(record.name):
         yield "the name has a control character"
     if not TYPE.fullmatch(record.type):
         yield "not a service type like _ipp._tcp"
     if not 0 <= record.port <= PORT_MAX:
         yield f"port {record.port} does not exist"
     for subtype in record.subtypes:
-        if not 1 <= len(subtype.encode()) <= LABEL_BYTES or "." in subtype:
+        if not 1 <= len(subtype.encode()) <= LABEL_BYTES or NOT_SUBTYPE.search(subtype):
             yield f"subtype {subtype!r} is not a label of at most {LABEL_BYTES} bytes"
+    yield from _txt_complaints(record)
+
+
+def _txt_complaints(record: ServiceRecord) -> Iterator[str]:
     for (key, _), item in zip(record.txt, txt_items(record), strict=True):
         if not KEY.fullmatch(key):
             yield f"TXT key {key!r} is not printable ASCII without '='"
