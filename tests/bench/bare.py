@@ -1,4 +1,8 @@
-"""The limit: the same requests on the same virtual device with pyusb alone, in one loop.
+"""The limits: the same requests on the same virtual device with pyusb alone, in one loop.
+
+`down` and `up` are the device alone: bytes go nowhere and come from nowhere. `relay_down` and
+`relay_up` are the least that any proxy has to do: one blocking loop between a client's socket and
+pyusb, which understands of HTTP only where its own measurement ends.
 
 The printer lives in this process, as it lives in the daemon's when that is measured.
 """
@@ -6,6 +10,7 @@ The printer lives in this process, as it lives in the daemon's when that is meas
 from __future__ import annotations
 
 import array
+import socket
 import time
 
 import usb.core
@@ -40,8 +45,10 @@ class Bare:
         self._into = next(a for a in addresses if a & 0x80)
         self._out = next(a for a in addresses if not a & 0x80)
         self._buffer = array.array("B", bytes(TRANSFER))
+        self._listener = socket.create_server(("127.0.0.1", 0))
 
     def close(self) -> None:
+        self._listener.close()
         usb.util.dispose_resources(self._dev)
 
     def write(self, data: bytes) -> None:
@@ -57,14 +64,16 @@ class Bare:
         count = self._dev.read(self._into, self._buffer, TIMEOUT_MS)
         return memoryview(self._buffer)[:count].cast("B")
 
-    def answer(self) -> int:
-        start = b""
-        while (size := answer_size(start)) is None:
-            start += self.read()
-        have = len(start)
-        while have < size:
-            have += len(self.read())
-        return size
+    def answer(self) -> bytes:
+        """A small answer, whole."""
+        data = bytes(self.read())
+        while (size := answer_size(data)) is None or len(data) < size:
+            data += self.read()
+        return data
+
+    def port(self) -> Numbers:
+        """Where relays listen."""
+        return {"port": self._listener.getsockname()[1]}
 
     # --- what is measured
 
@@ -90,6 +99,36 @@ class Bare:
             self.write(LAST_CHUNK)
         self.answer()
         return self._taken(start, cpu)
+
+    def relay_down(self, *, chunked: bool) -> Numbers:
+        """One client's download; it asks, we carry."""
+        client, _ = self._listener.accept()
+        with client:
+            start, cpu = time.perf_counter(), time.process_time()
+            self.write(client.recv(TRANSFER))
+            data = self.read()
+            total = None if chunked else answer_size(bytes(data))
+            have, tail = 0, b""
+            while True:
+                client.sendall(data)
+                have += len(data)
+                tail = (tail + bytes(data[-5:]))[-5:]
+                if tail == LAST_CHUNK if total is None else have >= total:
+                    return self._taken(start, cpu)
+                data = self.read()
+
+    def relay_up(self, size: int, *, chunked: bool) -> Numbers:
+        """One client's upload of `size` bytes beside its head."""
+        client, _ = self._listener.accept()
+        with client:
+            start, cpu = time.perf_counter(), time.process_time()
+            left = len(sink_head(size, chunked=chunked)) + size + len(LAST_CHUNK) * chunked
+            while left:
+                count = client.recv_into(self._buffer)
+                self._write(self._buffer if count == TRANSFER else self._buffer[:count])
+                left -= count
+            client.sendall(self.answer())
+            return self._taken(start, cpu)
 
     @staticmethod
     def _taken(start: float, cpu: float) -> Numbers:
@@ -118,9 +157,8 @@ if __name__ == "__main__":
     printer = VirtualPrinter(interfaces=3)
     bare = Bare(printer)
     try:
-        serve(
-            {"down": bare.down, "up": bare.up, "latency": bare.latency, "rate": bare.rate}  # type: ignore[dict-item]
-        )
+        names = ("down", "up", "relay_down", "relay_up", "latency", "rate", "port")
+        serve({name: getattr(bare, name) for name in names})
     finally:
         bare.close()
         printer.close()

@@ -1,13 +1,17 @@
 """`make bench`: what the daemon costs, beside the bare pyusb loop on the same virtual device.
 
 Three processes: the daemon as users start it (`ippusbd run --virtual`), a client of plain
-sockets, and the bare loop. Daemon and bare loop each have the virtual printer in their own
-process, so its cost is in both figures; "CPU added" is their difference, which is what the proxy
-and asyncio cost. Bare and proxied runs alternate, and every figure is the median of the rounds:
-other load on the machine meets both alike.
+sockets, and the bare pyusb loop. Daemon and bare loop each have the virtual printer in their own
+process, so its cost is in both figures; "added" is their difference, which is the daemon's own.
 
-DNS-SD is off in the measured daemon, so that nothing depends on what else runs in the network.
-Exit status 1 when a floor is missed.
+The bare loop is measured twice. "Device alone" moves bytes from and to nowhere, at the speed of
+memory, which no proxy can come near: its bytes have to pass through TCP, which is slower than
+that by itself. "Bare loop" is the same blocking pyusb loop with the same client at a socket. The
+floors compare with the bare loop; latency is compared with the device alone.
+
+Device, bare loop and daemon take turns, and every figure is the median of the rounds: other load
+on the machine meets all alike. DNS-SD is off in the measured daemon, so that nothing depends on
+what else runs in the network. Exit status 1 when a floor is missed.
 """
 
 from __future__ import annotations
@@ -125,11 +129,11 @@ class Memory:
 
 def measure_memory(size: int = 500 * MIB) -> Memory:
     """RSS of a daemon that has served nobody, then after a large job each way."""
-    with daemon() as d, Worker("client.py", str(d.port)) as client:
+    with daemon() as d, Worker("client.py") as client:
         idle = rss_mib(d.pid)
-        client.ask("up", size=size, chunked=False)
+        client.ask("up", port=d.port, size=size, chunked=False)
         after_up = rss_mib(d.pid)
-        client.ask("down", size=size, chunked=True)
+        client.ask("down", port=d.port, size=size, chunked=True)
         return Memory(idle, after_up, rss_mib(d.pid))
 
 
@@ -149,6 +153,7 @@ class Way:
     """One direction and framing: MB/s and CPU milliseconds per MB, of every round."""
 
     name: str
+    alone: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     bare_cpu: list[float] = field(default_factory=list)
@@ -161,21 +166,42 @@ class Way:
 
 
 def measure_ways(d: Daemon, client: Worker, bare: Worker) -> list[Way]:
-    """All ways, alternating between bare and proxied; a first, small round is not counted."""
+    """All ways, by turns; a first, small round is not counted."""
+    relay = bare.ask("port")["port"]
     ways = [Way(f"{job}, {'chunked' if coded else 'length'}") for job, coded in WAYS]
     for number in range(ROUNDS + 1):
         size = SIZE if number else 8 * MIB
         for way, (job, chunked) in zip(ways, WAYS, strict=True):
-            limit = bare.ask(job, size=size, chunked=chunked)
-            before = cpu_s(d.pid)
-            taken = client.ask(job, size=size, chunked=chunked)
-            spent = cpu_s(d.pid) - before
+            measured = _one_round(d, client, bare, relay, job, size, chunked=chunked)
             if number:
-                way.bare.append(size / 1e6 / limit["seconds"])
-                way.ours.append(size / 1e6 / taken["seconds"])
-                way.bare_cpu.append(1000 * limit["cpu_s"] / (size / 1e6))
-                way.ours_cpu.append(1000 * spent / (size / 1e6))
+                for values, value in zip(
+                    (way.alone, way.bare, way.ours, way.bare_cpu, way.ours_cpu),
+                    measured,
+                    strict=True,
+                ):
+                    values.append(value)
     return ways
+
+
+def _one_round(
+    d: Daemon, client: Worker, bare: Worker, relay: float, job: str, size: int, *, chunked: bool
+) -> tuple[float, ...]:
+    """MB/s of device, bare loop and daemon; CPU ms per MB of the latter two."""
+    megabytes = size / 1e6
+    alone = bare.ask(job, size=size, chunked=chunked)
+    bare.begin(f"relay_{job}", chunked=chunked, **({"size": size} if job == "up" else {}))
+    relayed = client.ask(job, port=relay, size=size, chunked=chunked)
+    relay_cpu = bare.figures()["cpu_s"]
+    before = cpu_s(d.pid)
+    ours = client.ask(job, port=d.port, size=size, chunked=chunked)
+    spent = cpu_s(d.pid) - before
+    return (
+        megabytes / alone["seconds"],
+        megabytes / relayed["seconds"],
+        megabytes / ours["seconds"],
+        1000 * relay_cpu / megabytes,
+        1000 * spent / megabytes,
+    )
 
 
 @dataclass
@@ -188,24 +214,24 @@ class Latency:
         return statistics.median(self.ours_ms) - statistics.median(self.bare_ms)
 
 
-def measure_latency(client: Worker, bare: Worker) -> Latency:
+def measure_latency(d: Daemon, client: Worker, bare: Worker) -> Latency:
     """Get-Printer-Attributes on one connection, by turns."""
     found = Latency()
     for number in range(ROUNDS + 1):
         limit = bare.ask("latency", count=QUESTIONS)["ms"]
-        taken = client.ask("latency", count=QUESTIONS)["ms"]
+        taken = client.ask("latency", port=d.port, count=QUESTIONS)["ms"]
         if number:
             found.bare_ms += limit  # type: ignore[arg-type]
             found.ours_ms += taken  # type: ignore[arg-type]
     return found
 
 
-def measure_rates(client: Worker, bare: Worker) -> dict[str, float]:
+def measure_rates(d: Daemon, client: Worker, bare: Worker) -> dict[str, float]:
     """Get-Printer-Attributes per second: the loop, then 1, 4 and 16 clients."""
-    rates = {"bare loop": bare.ask("rate", count=1000)["per_s"]}
+    rates = {"device alone": bare.ask("rate", count=1000)["per_s"]}
     for clients in (1, 4, 16):
         name = f"{clients} client{'s' if clients > 1 else ''}"
-        rates[name] = client.ask("rate", count=1600, clients=clients)["per_s"]
+        rates[name] = client.ask("rate", port=d.port, count=1600, clients=clients)["per_s"]
     return rates
 
 
@@ -218,11 +244,14 @@ def p99(values: list[float]) -> float:
 
 def show_ways(ways: list[Way]) -> None:
     print(f"\nthroughput, MB/s, {SIZE // MIB} MiB, median of {ROUNDS} (least to most)")
-    print(f"  {'':<16}{'bare pyusb':>20}{'ippusbd':>22}{'share':>8}")
+    print(f"  {'':<16}{'device alone':>20}{'bare loop':>20}{'ippusbd':>20}{'share':>8}")
     for way in ways:
-        print(f"  {way.name:<16}{_spread(way.bare):>20}{_spread(way.ours):>22}{way.share:7.0f}%")
+        print(
+            f"  {way.name:<16}{_spread(way.alone):>20}{_spread(way.bare):>20}"
+            f"{_spread(way.ours):>20}{way.share:7.0f}%"
+        )
     print("\nCPU of the process with the virtual printer in it, ms per MB")
-    print(f"  {'':<16}{'bare pyusb':>12}{'ippusbd':>12}{'added':>10}")
+    print(f"  {'':<16}{'bare loop':>12}{'ippusbd':>12}{'added':>10}")
     for way in ways:
         bare, ours = statistics.median(way.bare_cpu), statistics.median(way.ours_cpu)
         print(f"  {way.name:<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
@@ -234,7 +263,7 @@ def _spread(values: list[float]) -> str:
 
 def show_latency(found: Latency, rates: dict[str, float]) -> None:
     print(f"\nGet-Printer-Attributes, ms, {len(found.ours_ms)} on one connection")
-    print(f"  {'':<16}{'bare pyusb':>12}{'ippusbd':>12}{'added':>10}")
+    print(f"  {'':<16}{'device alone':>12}{'ippusbd':>12}{'added':>10}")
     for name, of in (("p50", statistics.median), ("p99", p99)):
         bare, ours = of(found.bare_ms), of(found.ours_ms)
         print(f"  {name:<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
@@ -253,10 +282,10 @@ def show_rest(memory: Memory, starts: list[float]) -> None:
 def main() -> int:
     starts = measure_starts()
     memory = measure_memory()
-    with daemon() as d, Worker("client.py", str(d.port)) as client, Worker("bare.py") as bare:
+    with daemon() as d, Worker("client.py") as client, Worker("bare.py") as bare:
         ways = measure_ways(d, client, bare)
-        latency = measure_latency(client, bare)
-        rates = measure_rates(client, bare)
+        latency = measure_latency(d, client, bare)
+        rates = measure_rates(d, client, bare)
     show_ways(ways)
     show_latency(latency, rates)
     show_rest(memory, starts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 
@@ -18,12 +17,11 @@ from messages import (
 )
 from worker import Numbers, serve
 
-PORT = int(sys.argv[1])
 BUFFER = bytearray(1 << 20)
 
 
-def connect() -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", PORT))
+def connect(port: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", int(port)))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
@@ -51,8 +49,8 @@ def receive(client: socket.socket) -> bytes:
     return data
 
 
-def down(size: int, *, chunked: bool) -> Numbers:
-    with connect() as client:
+def down(port: int, size: int, *, chunked: bool) -> Numbers:
+    with connect(port) as client:
         start = time.perf_counter()
         client.sendall(big(size, chunked=chunked))
         # A chunked answer ends with a last chunk; one with a length after so many bytes.
@@ -71,9 +69,9 @@ def down(size: int, *, chunked: bool) -> Numbers:
     return {"seconds": seconds}
 
 
-def up(size: int, *, chunked: bool) -> Numbers:
+def up(port: int, size: int, *, chunked: bool) -> Numbers:
     part = piece(chunked=chunked)
-    with connect() as client:
+    with connect(port) as client:
         start = time.perf_counter()
         client.sendall(sink_head(size, chunked=chunked))
         for _ in range(size // PIECE):
@@ -84,11 +82,11 @@ def up(size: int, *, chunked: bool) -> Numbers:
         return {"seconds": time.perf_counter() - start}
 
 
-def latency(count: int) -> dict[str, object]:
+def latency(port: int, count: int) -> dict[str, object]:
     """Milliseconds of each of `count` questions on one connection."""
     request = get_printer_attributes()
     times = []
-    with connect() as client:
+    with connect(port) as client:
         for _ in range(count):
             start = time.perf_counter()
             exchange(client, request)
@@ -96,12 +94,12 @@ def latency(count: int) -> dict[str, object]:
     return {"ms": times}
 
 
-def rate(count: int, clients: int) -> Numbers:
+def rate(port: int, count: int, clients: int) -> Numbers:
     """Questions per second of some clients, each on a connection of its own."""
     request = get_printer_attributes()
 
     def work() -> None:
-        with connect() as client:
+        with connect(port) as client:
             for _ in range(count // clients):
                 exchange(client, request)
 

@@ -33,13 +33,21 @@ class Worker:
         return self._process.pid
 
     def ask(self, job: str, **arguments: object) -> Numbers:
+        """Have it do `job`, and wait for its figures."""
+        self.begin(job, **arguments)
+        return self.figures()
+
+    def begin(self, job: str, **arguments: object) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"job": job, **arguments}) + "\n")
         self._process.stdin.flush()
+
+    def figures(self) -> Numbers:
+        """Of what was begun."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"bench: {self._process.args!r} died in {job} {arguments}")
+            raise SystemExit(f"bench: {self._process.args!r} died")
         answer: Numbers = json.loads(line)
         return answer
 
