@@ -98,12 +98,15 @@ class PrintDesk:
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}\n{self.log_tail()}"
         return done
 
+    def log(self) -> str:
+        """All of cupsd's log."""
+        return self.error_log.read_text(errors="replace")
+
     def log_tail(self, lines: int = 60) -> str:
-        """The end of cupsd's log, without its noise."""
+        """The end of cupsd's log."""
         if not self.error_log.exists():
             return ""
-        text = self.error_log.read_text(errors="replace").splitlines()
-        return "\n".join(line for line in text if "cupsdReadClient" not in line)[-100 * lines :]
+        return "\n".join(self.log().splitlines()[-lines:])
 
     # --- cupsd
 
@@ -151,6 +154,10 @@ class PrintDesk:
     def broker(self) -> Path:
         return self.root / "run/ippusb/ippusb_manager.sock"
 
+    @property
+    def is_serving(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
+
     def stop_daemon(self, *, kill: bool = False) -> int:
         """End the daemon; its exit status."""
         assert self._daemon is not None
@@ -160,9 +167,15 @@ class PrintDesk:
         """A question to the virtual printers' control socket."""
         return ask(self.folder / "virtual.sock", command, **arguments)
 
-    def printed(self) -> list[dict[str, Any]]:
+    def printed(self, **printer: str) -> list[dict[str, Any]]:
         """Documents that arrived whole."""
-        return [d for d in self.ask_virtual("documents")["documents"] if d["completed"]]
+        documents = self.ask_virtual("documents", **printer)["documents"]
+        return [d for d in documents if d["completed"]]
+
+    def printed_hashes(self, printer: str = "") -> set[str]:
+        """sha256 of documents that arrived whole at the only printer, or the named one."""
+        named = {"printer": printer} if printer else {}
+        return {d["sha256"] for d in self.printed(**named)}
 
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> float:
         """As the desktop's, with cupsd's log in the message."""
