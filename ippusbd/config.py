@@ -96,6 +96,8 @@ class Config:
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
     # without progress for so long, another interface asks whether the printer lives
     busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
+    # how long a question may take that asks whether a printer lives
+    check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
     retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))
     retry_max_s: float = setting(60.0, "printers.retry_max_s", seconds(0.01))
     resets_max: int = setting(3, "printers.resets_max", integer(0, 1000))

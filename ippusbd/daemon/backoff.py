@@ -33,12 +33,17 @@ class ResetBudget:
         self._limit, self._window_s, self._clock = limit, window_s, clock
         self._done: deque[float] = deque()
 
-    def allow(self) -> bool:
-        """Whether one more reset may happen now; counts it if so."""
+    @property
+    def spent(self) -> bool:
+        """No reset is allowed now."""
         now = self._clock()
         while self._done and now - self._done[0] >= self._window_s:
             self._done.popleft()
-        if len(self._done) >= self._limit:
+        return len(self._done) >= self._limit
+
+    def allow(self) -> bool:
+        """Whether one more reset may happen now; counts it if so."""
+        if self.spent:
             return False
-        self._done.append(now)
+        self._done.append(self._clock())
         return True

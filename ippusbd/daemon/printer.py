@@ -20,10 +20,27 @@ from typing import Any
 
 from ippusbd.config import Config
 from ippusbd.daemon.backoff import Backoff
+from ippusbd.daemon.care import Care
+from ippusbd.daemon.checkup import OneAtMost, examined
 from ippusbd.daemon.probe import Asker, Probed, Questions, gather
+from ippusbd.daemon.recovery import (
+    QUIET_S,
+    STALE_LIMIT,
+    Deadlines,
+    Examiner,
+    Ladder,
+    reset_softly,
+)
 from ippusbd.daemon.states import Event, State, step
 from ippusbd.dnssd.ports import Publication, Publisher
-from ippusbd.errors import BadIpp, EndpointHalted, IppUsbError
+from ippusbd.errors import (
+    BadIpp,
+    EndpointHalted,
+    IppUsbError,
+    NoInterface,
+    PrinterSilent,
+    ProbeFailed,
+)
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.quirks.load import QuirkTable
@@ -34,8 +51,6 @@ from ippusbd.wire import ipp, links, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
-QUIET_S = 0.05  # stale bytes of an unfetched answer come at once, or not at all
-STALE_LIMIT = 64 << 20
 NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
 ANSWERING = (State.READY, State.PARTIAL)
 
@@ -111,6 +126,7 @@ class Life:
         services: Services,
         printer: Printer,
         quirks: Effective,
+        care: Care,
         *,
         on_ready: Callable[[], None] | None = None,
         on_change: Callable[[], None] | None = None,
@@ -119,10 +135,16 @@ class Life:
         self._config = services.config
         self._printer = printer
         self._quirks = quirks
+        self._care = care
+        self._examiner = Examiner(
+            host=quirks.host_header or f"localhost:{printer.site.port}",
+            connection=quirks.connection,
+            traffic=printer.site.traffic,
+            answer_s=services.config.check_s,
+        )
         self._on_ready = on_ready or (lambda: None)
         self._on_change = on_change or (lambda: None)
         self._mending: asyncio.Task[None] | None = None
-        self.served = False  # it was announced, so a reset may bring it back
 
     async def run(self, device: UsbDevice) -> None:
         """Serve `device`, which is open; it is closed at the end.
@@ -133,9 +155,12 @@ class Life:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(device.close)
             channels = await self._claim(device)
+            if self._care.under_treatment:
+                channels = await self._examined(device, channels)
             printer.pool = pool = InterfacePool(
                 channels,
                 drain_s=self._config.drain_s,
+                recover=self._ladder(device).recover,
                 on_broken=lambda channel, failure: self._broken(pool, failure),
             )
             stack.push_async_callback(self._stop_mending)
@@ -172,18 +197,48 @@ class Life:
     async def _claim_one(self, device: UsbDevice, info: InterfaceInfo) -> Channel:
         channel = await device.claim(info)
         if self._quirks.soft_reset_at_start:
-            await self._soft_reset(device, info)
+            with suppress(EndpointHalted):  # it knows no such request
+                await reset_softly(device, info, self._quirks.soft_reset)
         stale = await channel.drain(QUIET_S, STALE_LIMIT)
         if stale:
             log.info("interface %d: threw away %d stale bytes", info.number, stale)
         return channel
 
-    async def _soft_reset(self, device: UsbDevice, info: InterfaceInfo) -> None:
-        """As the quirk says; one recipient may be refused by firmware that wants the other."""
-        for recipient in ("interface", "other"):
-            if self._quirks.soft_reset in (recipient, "both"):
-                with suppress(EndpointHalted):
-                    await device.soft_reset(info, recipient_other=recipient == "other")
+    async def _examined(self, device: UsbDevice, channels: list[Channel]) -> list[Channel]:
+        """Whether the last cure helped; raises unless it did, or it is all that can be had."""
+        try:
+            good = await examined(channels, self._examiner.examine)
+        except OneAtMost as exc:
+            log.warning("%s: %s; from now on one is used", self._printer.label, exc)
+            self._care.learn("max_interfaces", 1)
+            raise
+        deaf = [channel for channel in channels if channel not in good]
+        if not deaf:
+            self._care.healthy()
+        elif not self._care.exhausted:
+            raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
+        for channel in deaf:
+            log.warning("%s: serving without interface %d", self._printer.label, channel.number)
+            await device.release(channel)
+        return good
+
+    def _ladder(self, device: UsbDevice) -> Ladder:
+        return Ladder(
+            device,
+            self._care,
+            self._examiner.examine,
+            soft_reset=self._quirks.soft_reset,
+            deadlines=Deadlines(),
+            device_may=self._device_may,
+        )
+
+    def _device_may(self) -> bool:
+        """A rung of the whole device could be taken now without cutting anybody's exchange."""
+        pool = self._printer.pool
+        if pool is None or self._care.exhausted:
+            return False
+        now = pool.status()
+        return not now.in_use and not now.waiting and now.draining <= 1
 
     def _connect(self, pool: InterfacePool) -> None:
         quirks, site = self._quirks, self._printer.site
@@ -204,11 +259,16 @@ class Life:
             self._mending = asyncio.create_task(self._mend(pool), name="mend")
 
     async def _mend(self, pool: InterfacePool) -> None:
-        """Try broken interfaces again, with growing pauses, until all work."""
+        """Try broken interfaces again, with growing pauses, until all work.
+
+        When that does not help and nobody uses the others, the device is treated as a whole.
+        """
         pauses = Backoff(self._config.retry_min_s, self._config.retry_max_s)
         while pool.status().broken:
             await asyncio.sleep(pauses.next())
             await pool.mend()
+            if pool.status().broken and pool.idle and not self._care.exhausted:
+                pool.abandon(NoInterface("an interface stays deaf"))
 
     async def _stop_mending(self) -> None:
         if self._mending is not None:
@@ -221,11 +281,10 @@ class Life:
         """Probe and publish; again, with growing pauses, while a part does not answer yet."""
         pause_s = self._config.retry_min_s
         while True:
-            probed = await self._probe(device, pool)
+            probed = await self._probe_or_deaf(device, pool)
             self._printer.answers = True
             self._on_change()
             await self._publish(probed)
-            self.served = True
             if not probed.missing:
                 self._printer.to(Event.FACTS)
                 self._on_ready()
@@ -234,6 +293,17 @@ class Life:
             self._on_ready()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._config.retry_max_s)
+
+    async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
+        """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
+        traffic = self._printer.site.traffic
+        heard = traffic.bytes_in
+        try:
+            return await self._probe(device, pool)
+        except ProbeFailed as exc:
+            if traffic.bytes_in == heard:
+                raise PrinterSilent(str(exc)) from exc
+            raise
 
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         config, quirks, site = self._config, self._quirks, self._printer.site

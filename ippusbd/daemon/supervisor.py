@@ -18,8 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ippusbd.daemon.backoff import Backoff, ResetBudget
+from ippusbd.daemon.backoff import Backoff
+from ippusbd.daemon.care import Care
 from ippusbd.daemon.printer import Life, Printer, Services
+from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
 from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, StateError, UsbError
@@ -33,6 +35,7 @@ log = logging.getLogger("ippusbd.daemon")
 UDEV_POLL_S = 30.0  # the net below udev's events
 SETTLE_S = 0.05  # events come in bursts
 BEING_OPENED = "being opened"
+PAUSING = (State.WAITING, State.REFUSED)
 
 
 @dataclass(eq=False)
@@ -58,6 +61,7 @@ class Supervisor:
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
         self._printers: dict[str, Printer] = {}
+        self._cares: dict[str, Care] = {}  # by the printer's key
         self._leaving: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._hotplug = Hotplug(self._wake.set)
@@ -113,6 +117,23 @@ class Supervisor:
         for address in there.keys() - self._plugged.keys():
             self._start(there[address])
 
+    def retry(self, selector: str = "") -> list[str]:
+        """Try printers again at once, with resets allowed anew: all, or those that are named so.
+
+        `selector` is part of a model's name, a serial number or "vvvv:pppp". Returns their names.
+        """
+        tried = []
+        for plugged in self._plugged.values():
+            printer = plugged.printer
+            names = [str(plugged.facts.usb_id), *(_names(printer) if printer else ())]
+            if selector and not any(selector.lower() in name.lower() for name in names):
+                continue
+            if printer is not None:
+                self._care(printer.key).afresh()
+            plugged.retry.set()
+            tried.append(names[-1])
+        return tried
+
     def status(self) -> list[dict[str, Any]]:
         """All printers: those plugged in first, those not (or not yet) known last."""
         unknown = [p for p in self._plugged.values() if p.printer is None]
@@ -165,6 +186,8 @@ class Supervisor:
             log.info("unplugged: %s at %s", plugged.facts.usb_id, address)
             if printer is not None and printer.pool is not None:
                 printer.pool.abandon(DeviceGone("the printer was unplugged"))
+        if printer is not None and printer.state in PAUSING:  # no life is there to say so
+            self._gone(printer)
         task.cancel()
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
@@ -173,10 +196,9 @@ class Supervisor:
         """Life after life until the device goes; the task is cancelled then."""
         config = self._services.config
         backoff = Backoff(config.retry_min_s, config.retry_max_s)
-        resets = ResetBudget(config.resets_max, config.resets_window_s)
         while True:
             try:
-                await self._live(plugged, backoff, resets)
+                await self._live(plugged, backoff)
             except DeviceGone as exc:
                 self._wake.set()  # udev will say it too, or has not noticed yet
                 self._note(plugged, Event.FAILED, str(exc))
@@ -186,6 +208,8 @@ class Supervisor:
                 if not exc.retry:
                     await plugged.retry.wait()
                     plugged.retry.clear()
+                    backoff.reset()
+                    continue
             pause_s = backoff.next()
             log.debug("%s: next try in %.1f s", plugged.facts.usb_id, pause_s)
             with suppress(TimeoutError):
@@ -193,7 +217,7 @@ class Supervisor:
                     await plugged.retry.wait()
                 plugged.retry.clear()
 
-    async def _live(self, plugged: _Plugged, backoff: Backoff, resets: ResetBudget) -> None:
+    async def _live(self, plugged: _Plugged, backoff: Backoff) -> None:
         device, facts = await self._open(plugged)
         try:
             printer = await self._printer_for(facts)
@@ -201,17 +225,23 @@ class Supervisor:
             await device.close()
             raise
         async with printer.lock:
+            if plugged.printer is None:
+                self._care(printer.key).plugged()
             plugged.printer = printer
             printer.facts = facts
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
             self._on_change()
             try:
-                await self._one_life(device, printer, backoff, resets)
+                await self._one_life(device, printer, backoff)
             except asyncio.CancelledError:
-                printer.to(Event.GONE, "the daemon stops" if self._closing else "unplugged")
+                self._gone(printer)
                 raise
             finally:
                 self._on_change()
+
+    def _gone(self, printer: Printer) -> None:
+        printer.to(Event.GONE, "the daemon stops" if self._closing else "unplugged")
+        printer.site.disconnect("it is not plugged in")
 
     async def _open(self, plugged: _Plugged) -> tuple[UsbDevice, DeviceFacts]:
         """The device, reset if a quirk wants it so, and its facts as a quirk corrects them."""
@@ -232,14 +262,15 @@ class Supervisor:
             product=quirks.product or device.facts.product,
         )
 
-    async def _one_life(
-        self, device: UsbDevice, printer: Printer, backoff: Backoff, resets: ResetBudget
-    ) -> None:
-        quirks = self._services.quirks.effective(device.facts)
+    async def _one_life(self, device: UsbDevice, printer: Printer, backoff: Backoff) -> None:
+        care = self._care(printer.key)
+        learned = self._state.learned(printer.key)
+        quirks = self._services.quirks.effective(device.facts, learned)
         life = Life(
             self._services,
             printer,
             quirks,
+            care,
             on_ready=lambda: self._ready(printer, backoff),
             on_change=self._on_change,
         )
@@ -247,11 +278,24 @@ class Supervisor:
             await life.run(device)
         except DeviceGone:
             raise
-        except IppUsbError:
-            if life.served and resets.allow():
-                log.warning("%s: resetting it before the next try", printer.label)
+        except IppUsbError as exc:
+            rung = care.next_rung(exc)
+            if rung is not None:
+                log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
+            if rung is Rung.USB_RESET:
                 await self._reset(device.facts)
             raise
+
+    def _care(self, key: str) -> Care:
+        config = self._services.config
+        if key not in self._cares:
+            self._cares[key] = Care(
+                self._state,
+                key,
+                resets_max=config.resets_max,
+                resets_window_s=config.resets_window_s,
+            )
+        return self._cares[key]
 
     async def _reset(self, facts: DeviceFacts) -> None:
         """A USB reset of a device that no life holds any more."""
@@ -309,6 +353,11 @@ class Supervisor:
             return _bind_all(hosts, port)
         except OSError as exc:
             raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+def _names(printer: Printer) -> tuple[str, ...]:
+    """What an administrator may call it."""
+    return (printer.facts.serial if printer.facts else "", printer.name, printer.label)
 
 
 def _settings(services: Services) -> SiteSettings:

@@ -130,6 +130,16 @@ class Exchange:
         if self._writer is not None:
             await asyncio.shield(self._writer)
 
+    @property
+    def heard(self) -> bool:
+        """The head of an answer is there."""
+        return self._parser.head is not None
+
+    async def stop(self) -> None:
+        """Give up: no more is sent; the interface then needs a reset."""
+        if self._writer is not None:
+            await _ended(self._writer)
+
     async def settle(self, quiet_s: float) -> None:
         """Bring the exchange to its end without its client; see `Owed`."""
         self._stop_upload()

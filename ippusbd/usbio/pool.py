@@ -110,12 +110,12 @@ class InterfacePool:
         channels: Sequence[Channel],
         *,
         drain_s: float,
-        recover: Callable[[Channel], Awaitable[None]] | None = None,
+        recover: Callable[[Channel, IppUsbError], Awaitable[None]] | None = None,
         on_broken: Callable[[Channel, IppUsbError], None] | None = None,
     ) -> None:
         self._places = [_Place(channel) for channel in channels]
         self._drain_s = drain_s
-        self._recover = recover or (lambda channel: channel.reset())
+        self._recover = recover or (lambda channel, _: channel.reset())
         self._on_broken = on_broken
         self._waiters: list[_Waiter] = []  # in the order of their coming
         self._tasks: set[asyncio.Task[None]] = set()
@@ -312,7 +312,7 @@ class InterfacePool:
         place.state = State.RECOVERING
         log.warning("interface %d: recovering it, because: %s", number, reason)
         try:
-            await self._recover(place.channel)
+            await self._recover(place.channel, reason)
         except IppUsbError as exc:
             log.warning("interface %d: not recovered: %s", number, exc)
             self._break(place, exc)

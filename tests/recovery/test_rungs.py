@@ -1,0 +1,102 @@
+"""Each rung of the ladder against a printer that only this rung, or a stronger one, cures."""
+
+from __future__ import annotations
+
+import pytest
+from support.daemon import InProcessDaemon, run_daemon
+from support.http_client import ask
+
+from ippusbd.virtual.printer import VirtualPrinter
+
+HASTY = {"drain_s": 0.3, "check_s": 0.5}  # nobody here is slow
+
+
+async def make_deaf(daemon: InProcessDaemon, printer: VirtualPrinter, personality: str) -> None:
+    """The third request finds the printer deaf; its client gives up."""
+    printer.switch(personality, on=True)
+    for _ in range(2):
+        assert (await ask(daemon.port())).status == 200
+    with pytest.raises((TimeoutError, AssertionError)):
+        assert (await ask(daemon.port(), timeout_s=0.5)).status == 200
+
+
+def winner(daemon: InProcessDaemon) -> str:
+    (record,) = daemon.state.printers().values()
+    return record.recovery
+
+
+@pytest.mark.parametrize(
+    ("personality", "rung"),
+    [
+        ("halts-once", "clear halt"),
+        ("deaf-until-set-interface", "set alternate setting"),
+        ("deaf-until-soft-reset", "soft reset"),
+        ("deaf-until-bus-reset", "USB reset"),
+    ],
+)
+@pytest.mark.parametrize("interfaces", [1, 3])
+async def test_a_deaf_printer_is_brought_back_by_the_weakest_cure_that_helps(
+    make_printer, state_path, personality: str, rung: str, interfaces: int
+):
+    printer = make_printer(interfaces=interfaces)
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
+        await make_deaf(daemon, printer, personality)
+        await daemon.until(lambda: winner(daemon) == rung)
+        await daemon.until_state("ready")
+        await daemon.until_idle()
+        assert daemon.interfaces()["broken"] == 0
+        assert daemon.interfaces()["total"] == interfaces
+        for _ in range(2 * interfaces):
+            assert (await ask(daemon.port())).status == 200
+
+
+async def test_an_interface_that_nothing_helps_costs_three_resets_and_the_others_serve_on(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=3)
+    async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
+        await make_deaf(daemon, printer, "deaf-until-replug")
+        await daemon.until(lambda: daemon.interfaces()["total"] == 2, 30)
+        await daemon.until_state("ready")
+        for _ in range(6):
+            assert (await ask(daemon.port())).status == 200
+
+
+async def test_a_printer_that_stays_deaf_is_left_alone_after_three_resets(make_printer, state_path):
+    printer = make_printer(interfaces=2)
+    async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
+        printer.switch("deaf", on=True)
+        with pytest.raises(TimeoutError):
+            await ask(daemon.port(), timeout_s=0.2)
+        await daemon.until_state("refused")
+        assert "3 resets" in daemon.row()["reason"]
+        assert (await ask(daemon.port())).status == 503
+
+        printer.switch("deaf", on=False)
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+
+
+async def test_a_printer_that_two_interfaces_hang_is_used_through_one(make_printer, state_path):
+    printer = make_printer("hangs-with-two-interfaces", interfaces=3)
+    async with run_daemon(
+        printer, state_path=state_path, wait=(), retry_max_s=0.1, probe_s=2.0, **HASTY
+    ) as daemon:
+        await daemon.until(lambda: daemon.row()["state"] == "ready", 40)
+        assert daemon.interfaces()["total"] == 1
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {"max_interfaces": 1}
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:  # remembered
+        assert daemon.interfaces()["total"] == 1
+
+
+async def test_a_printer_that_soft_reset_hangs_gets_it_once(make_printer, state_path):
+    printer = make_printer("soft-reset-hangs", interfaces=1)
+    async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
+        await make_deaf(daemon, printer, "deaf-until-bus-reset")
+        await daemon.until(lambda: winner(daemon) == "USB reset", 40)
+        await daemon.until_state("ready")
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {"soft_reset": "never"}
