@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from checks_plug import Plugged, plugged
@@ -63,13 +64,13 @@ def subtypes(lab: Plugged) -> None:
 
 @GROUP.check("ippfind finds it")
 def ippfind(lab: Plugged) -> str:
-    said = _has(f":{lab.status['port']}/ipp/print", command=("ippfind", "-T", "5"))
+    said = _has(f":{lab.status['port']}/ipp/print", command=("ippfind",))
     return said.strip()
 
 
 @GROUP.check("ippfind --ls asks it for its state")
 def ippfind_ls(lab: Plugged) -> str:
-    return _has("idle", command=("ippfind", "-T", "5", "_ipp._tcp", "--ls")).strip()
+    return _has("idle", command=("ippfind", "_ipp._tcp", "--ls")).strip()
 
 
 @GROUP.check("driverless lists it")
@@ -124,12 +125,12 @@ def temporary_queue(lab: Plugged) -> str:
     return f"{queue}: {must_be(_print(lab, queue, jpeg()), jpeg())}"
 
 
-@GROUP.check("twenty jobs in a row all arrive")
+@GROUP.check("ten jobs at once all arrive, each whole")
 def many_jobs(lab: Plugged) -> None:
     before = len(lab.printers.documents())
-    for _ in range(20):
+    for _ in range(10):
         run("lp", "-d", "usbqueue", jpeg())
-    until(lambda: len(lab.printers.documents()) - before == 20, "20 documents", 240)
+    until(lambda: len(lab.printers.documents()) - before == 10, "10 documents", 240)
     for document in lab.printers.documents()[before:]:
         must_be(document, jpeg())
 
@@ -184,6 +185,7 @@ def scanimage_list(lab: Plugged) -> str:
     return _device()
 
 
+@lru_cache  # asking takes half a minute: SANE loads every driver there is
 def _device() -> str:
     """Its name for scanimage: sane-airscan's, for sane-escl knows it too."""
     said = _has("airscan:", command=("scanimage", "-L"), limit_s=180)

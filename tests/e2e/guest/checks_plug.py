@@ -89,31 +89,9 @@ def rights(lab: Plugged) -> str:
 @GROUP.check("the card reader of the same device keeps its driver")
 def vendor_interface(lab: Plugged) -> None:
     run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
-    if driver_of(3) != "usb-storage":
-        raise Failed(f"interface 3 has driver {driver_of(3)!r}")
-
-
-@GROUP.check("usblp gets its interfaces back when nobody prints, and loses them to a request")
-def legacy_driver(lab: Plugged) -> str:
-    until(lambda: [driver_of(n) for n in range(3)] == ["usblp"] * 3, "usblp on all interfaces")
-    start = time.monotonic()
-    run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
-    took = time.monotonic() - start
-    if "usbfs" not in [driver_of(n) for n in range(3)]:
-        raise Failed("a request was served, but no interface is ours")
-    return f"first request after the release took {took:.2f} s"
-
-
-@GROUP.check("a program can print through /dev/usb/lp0 in between")
-def raw_printing(lab: Plugged) -> str:
-    node = until(lambda: next(iter(sorted(Path("/dev/usb").glob("lp*"))), None), "/dev/usb/lp*")
-    before = len(lab.printers.ask("documents")["raw"])
-    node.write_bytes(b"raw job\f" * 1000)
-    raw = until(lambda: lab.printers.ask("documents")["raw"][before:], "a raw document")
-    if raw[0]["size"] != 8000:
-        raise Failed(f"arrived as {raw}")
-    run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
-    return f"{node}, and the next request is served"
+    drivers = [driver_of(number) for number in range(4)]
+    if drivers[3] != "usb-storage" or "usbfs" not in drivers[:3]:
+        raise Failed(f"drivers of the interfaces: {drivers}")
 
 
 @GROUP.check("it is served on IPv4 and IPv6, and on no other address")
@@ -148,3 +126,25 @@ def _pseudo_random_sha256(size: int) -> str:
     from ippusbd.virtual.console import pseudo_random_sha256
 
     return pseudo_random_sha256(size)
+
+
+@GROUP.check("when the daemon ends, usblp has its interfaces back and prints")
+def legacy_driver(lab: Plugged) -> str:
+    lab.daemon.stop()
+    until(lambda: [driver_of(n) for n in range(4)] == [*["usblp"] * 3, "usb-storage"], "drivers")
+    node = until(lambda: next(iter(sorted(Path("/dev/usb").glob("lp*"))), None), "/dev/usb/lp*")
+    node.write_bytes(b"raw job\f" * 1000)
+    raw = until(lambda: lab.printers.ask("documents")["raw"], "a raw document")
+    if raw[0]["size"] != 8000:
+        raise Failed(f"arrived as {raw}")
+    return f"8000 bytes through {node}"
+
+
+@GROUP.check("the next daemon takes the interfaces again, with the same port and name")
+def started_again(lab: Plugged) -> None:
+    lab.daemon = Daemon()
+    with stopping(lab.daemon):
+        (status,) = lab.daemon.ready()
+        run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
+    if (status["port"], status["name"]) != (lab.status["port"], lab.status["name"]):
+        raise Failed(f"{status} after {lab.status}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 import checks_clients
+import checks_many
 import checks_plug
 from lab import Desktop, logs
 from report import Report
 
-GROUPS = (checks_plug.GROUP, checks_clients.GROUP)
+GROUPS = (checks_plug.GROUP, checks_clients.GROUP, *checks_many.GROUPS)
 
 
 def main() -> int:
@@ -18,7 +20,9 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT")
     options = parser.parse_args()
     desktop = Desktop()
+    start = time.monotonic()
     desktop.start()
+    print(f"-- a desktop, in {time.monotonic() - start:.1f} s", flush=True)
     try:
         good = Report(options.only, logs).run(GROUPS)
     finally:
