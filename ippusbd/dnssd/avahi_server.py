@@ -64,6 +64,8 @@ class Group:
 
     async def call(self, method: str, signature: str = "", body: tuple[object, ...] = ()) -> None:
         """Call one of the group's methods; PublishError, CallRefused if Avahi objects."""
+        if self._session.over:
+            raise PublishError("Avahi went away, or changed its name")
         await self._session.call(self._path, f"{GROUP}.{method}", signature, body)
 
     async def left(self, *states: GroupState) -> GroupState:
@@ -74,11 +76,13 @@ class Group:
         return self.state
 
     async def free(self) -> None:
-        """Give the group back; Avahi sends goodbyes for what was established. Never raises."""
+        """Give the group back; Avahi sends goodbyes for what was established. Never raises.
+
+        After the session's end too: an Avahi that only changed its host name still has it.
+        """
         self._session.groups.pop(self._path, None)
-        if not self._session.over:
-            with contextlib.suppress(PublishError):  # then the connection's end frees it
-                await self.call("Free")
+        with contextlib.suppress(PublishError):  # then the end of Avahi or of D-Bus freed it
+            await self._session.call(self._path, f"{GROUP}.Free")
 
     def changed_to(self, state: GroupState, reason: str = "") -> None:
         """Take note of a signal."""
@@ -112,9 +116,7 @@ class Session:
     async def call(
         self, path: str, member: str, signature: str = "", body: tuple[object, ...] = ()
     ) -> tuple[object, ...]:
-        """Call Avahi, if it is still the one of this session."""
-        if self.over:
-            raise PublishError("Avahi went away")
+        """Call the Avahi of this session."""
         return await self._bus.call(self._owner, path, member, signature, body)
 
     def heard(self, signal: Signal) -> None:

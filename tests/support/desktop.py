@@ -203,6 +203,7 @@ class Desktop:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGCONT)  # nsenter stops when its child does
         status = _wait_or_kill(process, WAIT_S)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
@@ -302,6 +303,18 @@ class Desktop:
             self._avahi = None
             # A new one is refused the name while the bus has not noticed the old one's death.
             self.wait(lambda: not self.avahi_is_there(), "Avahi's name given back")
+
+    def pause_avahi(self) -> None:
+        """Avahi keeps its name and answers nothing, until `resume_avahi`."""
+        self._signal_avahi(signal.SIGSTOP)
+
+    def resume_avahi(self) -> None:
+        """Avahi goes on where it was paused."""
+        self._signal_avahi(signal.SIGCONT)
+
+    def _signal_avahi(self, number: signal.Signals) -> None:
+        assert self._avahi is not None
+        os.killpg(self._avahi.pid, number)
 
     def avahi_is_there(self) -> bool:
         """Avahi owns its name on the bus."""
