@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
 from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
@@ -74,6 +77,7 @@ class PrinterSite:
         """Accept clients on bound `sockets`; the first TCP socket's port is the site's."""
         server = web.Server(
             self._handle,
+            request_factory=_request,
             handler_cancellation=True,
             auto_decompress=False,
             access_log=None,
@@ -240,6 +244,28 @@ class PrinterSite:
 # --- reading a client's request
 
 
+class _Request(web.BaseRequest):
+    """Asked by aiohttp before an answer's head is written."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        # What aiohttp adds to an answer that has no such field is not what the printer said.
+        if response.headers.get("Content-Type") == _NO_TYPE:
+            del response.headers["Content-Type"]
+        if response.headers.get("Server") == SERVER_SOFTWARE:
+            del response.headers["Server"]
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return _Request(message, payload, protocol, writer, task, loop)
+
+
 def _origin_form(request: web.BaseRequest) -> str:
     """The request target as a path; refuses CONNECT and `*`."""
     target = request._message.path  # raw_path, before aiohttp decodes it
@@ -304,12 +330,26 @@ def _base(request: web.BaseRequest, port: int) -> str:
 
 
 def _headers(head: Head, base: str) -> list[tuple[str, str]]:
-    return [
-        (name, rewrite_location(value, base=base) if name.lower() in _LINKS else value)
+    headers = [
+        (name, rewrite_location(value, base=base) if name.lower() in _LINKS else _utf8(value))
         for name, value in returnable(head.headers)
     ]
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", _NO_TYPE))
+    return headers
 
 
+def _utf8(value: str) -> str:
+    """aiohttp writes headers as UTF-8: bytes that are so stay as they are, others become it."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+_NO_TYPE = ""  # the place of a field that the printer did not send
 _LINKS = frozenset({"location", "content-location"})
 
 
@@ -323,10 +363,9 @@ def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:
 def _whole(
     request: web.BaseRequest, head: Head, headers: list[tuple[str, str]], body: bytes
 ) -> web.Response:
-    response = web.Response(status=head.status, reason=head.reason, headers=headers, body=body)
     if request.method == "HEAD" and head.length is not None:
-        response.content_length = head.length
-    return response
+        headers = [*headers, ("Content-Length", str(head.length))]
+    return web.Response(status=head.status, reason=head.reason, headers=headers, body=body)
 
 
 def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
