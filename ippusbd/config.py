@@ -96,6 +96,8 @@ class Config:
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
     # without progress for so long, another interface asks whether the printer lives
     busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
+    # with one interface nobody else can be asked: so long without progress means deaf
+    single_wait_s: float = setting(300.0, "printers.single_wait_s", seconds(0.1))
     # how long a question may take that asks whether a printer lives
     check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
     retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))

@@ -32,6 +32,7 @@ from ippusbd.daemon.recovery import (
     reset_softly,
 )
 from ippusbd.daemon.states import Event, State, step
+from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.dnssd.ports import Publication, Publisher
 from ippusbd.errors import (
     BadIpp,
@@ -171,12 +172,15 @@ class Life:
             printer.to(Event.OPENED)
             self._on_change()
             stack.push_async_callback(self._withdraw)
+            watch = self._watch(device, pool)
+            watching = asyncio.create_task(keep_watch(watch, self._config.busy_check_s / 4))
             announcing = asyncio.create_task(self._announce(device, pool), name="announce")
             try:
                 raise await self._until_gone(pool, announcing)
             finally:
+                watching.cancel()
                 announcing.cancel()
-                await asyncio.wait([announcing])
+                await asyncio.wait([announcing, watching])
 
     # --- taking
 
@@ -305,6 +309,25 @@ class Life:
                 raise PrinterSilent(str(exc)) from exc
             raise
 
+    def _watch(self, device: UsbDevice, pool: InterfacePool) -> Watch:
+        config, asker = self._config, self._asker(pool)
+        return Watch(
+            pool,
+            lambda: asker.anything(answer_s=config.check_s),
+            lambda: needs_attention(device),
+            busy_check_s=config.busy_check_s,
+            single_wait_s=config.single_wait_s,
+        )
+
+    def _asker(self, pool: InterfacePool) -> Asker:
+        quirks, site = self._quirks, self._printer.site
+        return Asker(
+            pool,
+            host=quirks.host_header or f"localhost:{site.port}",
+            connection=quirks.connection,
+            traffic=site.traffic,
+        )
+
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         config, quirks, site = self._config, self._quirks, self._printer.site
         questions = Questions(
@@ -315,12 +338,7 @@ class Life:
             fax_answer_s=config.fax_probe_s,
             ignore_ipp_status=quirks.ignore_ipp_status,
         ).limited_to(device.interfaces[0].capabilities)
-        asker = Asker(
-            pool,
-            host=quirks.host_header or f"localhost:{site.port}",
-            connection=quirks.connection,
-            traffic=site.traffic,
-        )
+        asker = self._asker(pool)
         facts = self._printer.facts or device.facts
         return await gather(asker, facts, questions, port=site.port)
 

@@ -58,8 +58,15 @@ class Questions:
 class _Hurried:
     """An answer that nobody wants any more gets little time."""
 
+    awaits_printer = False  # who asked has a time-out
+    repeatable = True
+
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+
+    @property
+    def progress(self) -> int:
+        return self._exchange.progress
 
     async def settle(self, quiet_s: float) -> None:
         await self._exchange.settle(min(quiet_s, HURRY_S))
@@ -99,6 +106,12 @@ class Asker:
                 return head, body
         except TimeoutError:
             raise PrinterSilent(f"no answer to {request.target} in {answer_s:g} s") from None
+
+    async def anything(self, *, answer_s: float) -> None:
+        """Returns when the printer answers; raises PrinterSilent, or what came instead."""
+        body = get_printer_attributes(f"ipp://localhost{PRINT_PATH}", ("printer-state",))
+        request = Request("POST", PRINT_PATH, (("Content-Type", "application/ipp"),), body)
+        await self.ask(request, answer_s=answer_s)
 
     async def get(self, target: str, *, answer_s: float) -> bytes:
         head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)

@@ -48,6 +48,17 @@ class Request:
     connection: str | None = None
     job: CutJob | None = None
 
+    @property
+    def repeatable(self) -> bool:
+        """Sent twice it does nothing twice, and all of it is here to be sent again."""
+        if self.stream is not None:
+            return False
+        if self.method in ("GET", "HEAD"):
+            return not self.target.endswith("/NextDocument")  # eSCL: each page is given once
+        if self.method != "POST" or not _has_ipp(self.headers):
+            return False
+        return ipp_requests.operation_of(self.body) in ipp_requests.IDEMPOTENT
+
 
 @dataclass(slots=True)
 class CutJob:
@@ -85,6 +96,8 @@ class Exchange:
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
+        self._in_write = False
+        self._in_read = False
         self._enough = False  # the rest of the upload is not wanted
         self._answer_head = bytearray()
         self.cut = False  # the printer got less than the client had to say
@@ -129,6 +142,16 @@ class Exchange:
         """Wait until the upload is over; raises what ended it."""
         if self._writer is not None:
             await asyncio.shield(self._writer)
+
+    @property
+    def awaits_printer(self) -> bool:
+        """It is the printer's turn: to take bytes, or, after all were sent, to give some."""
+        return self._in_write or (self._in_read and self._sent)
+
+    @property
+    def repeatable(self) -> bool:
+        """The request changes nothing at the printer, and can be sent again."""
+        return self._request.repeatable
 
     @property
     def heard(self) -> bool:
@@ -176,9 +199,17 @@ class Exchange:
             await self._write(head + request.body)
             return
         await self._write(head)
-        while (data := await self._pull(request.stream)) is not None:
+        data = await self._pull(request.stream)
+        while data is not None:
             self._sniff(data)
-            await self._write(chunk(data))
+            # The next bytes come from the client while the printer takes these.
+            writing = asyncio.ensure_future(self._write(chunk(data)))
+            try:
+                data = await self._pull(request.stream)
+            except asyncio.CancelledError:
+                writing.cancel()
+                raise
+            await writing
         await self._write(LAST_CHUNK)
 
     async def _pull(self, stream: AsyncIterator[bytes]) -> bytes | None:
@@ -207,7 +238,11 @@ class Exchange:
         return self._enough
 
     async def _write(self, data: bytes) -> None:
-        await self._channel.write(data)
+        self._in_write = True
+        try:
+            await self._channel.write(data)
+        finally:
+            self._in_write = False
         self._traffic.bytes_out += len(data)
         self.progress += 1
 
@@ -227,11 +262,14 @@ class Exchange:
     async def _read_more(self) -> None:
         parser = self._parser
         try:
+            self._in_read = True
             async with asyncio.timeout(self._allowed_silence_s()):
                 data = await self._channel.read()
         except TimeoutError:
             parser.end_of_stream()  # raises where the framing promised more
             return
+        finally:
+            self._in_read = False
         self._traffic.bytes_in += len(data)
         self.progress += 1
         parser.feed(data)
@@ -296,6 +334,11 @@ class Exchange:
         finally:
             await _ended(reader)
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
+
+
+def _has_ipp(headers: tuple[tuple[str, str], ...]) -> bool:
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return kind.split(";")[0].strip().lower() == "application/ipp"
 
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

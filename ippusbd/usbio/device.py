@@ -42,7 +42,7 @@ STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
 SYSFS = Path("/sys/bus/usb/devices")
 
 _GET_DESCRIPTOR, _DEVICE, _CONFIGURATION, _STRING = 0x06, 0x01, 0x02, 0x03
-_GET_DEVICE_ID, _SOFT_RESET = 0, 2
+_GET_DEVICE_ID, _GET_PORT_STATUS, _SOFT_RESET = 0, 1, 2
 _CLASS_IN, _CLASS_OUT_OTHER, _CLASS_OUT_INTERFACE = 0xA1, 0x23, 0x21
 
 
@@ -187,6 +187,15 @@ class OpenDevice:
     async def release(self, channel: Channel) -> None:
         await channel.close()
         self._channels.pop(channel.number, None)
+
+    async def port_status(self) -> int:
+        first = self._interfaces[0].number
+        status = await self._run(
+            partial(self._handle.control_in, _CLASS_IN, _GET_PORT_STATUS, 0, first, 1, CONTROL_S)
+        )
+        if not status:
+            raise TransferFailed("no port status")
+        return status[0]
 
     async def soft_reset(self, info: InterfaceInfo, *, recipient_other: bool = False) -> None:
         recipient = _CLASS_OUT_OTHER if recipient_other else _CLASS_OUT_INTERFACE

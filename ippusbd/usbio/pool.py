@@ -51,7 +51,19 @@ class Lane(Enum):
 
 
 class Owed(Protocol):
-    """What a client left unfinished on its interface."""
+    """What stands on an interface, and what a client may leave there unfinished."""
+
+    @property
+    def progress(self) -> int:
+        """Another number whenever a byte moved."""
+
+    @property
+    def awaits_printer(self) -> bool:
+        """It is the printer's turn, not the client's."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Asked twice it does nothing twice."""
 
     async def settle(self, quiet_s: float) -> None:
         """Bring the exchange to its end; raises when nothing moves for `quiet_s`."""
@@ -78,6 +90,7 @@ class _Place:
     channel: Channel
     state: State = State.FREE
     lane: Lane = Lane.SHORT
+    lease: Lease | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -132,15 +145,25 @@ class InterfacePool:
         after an unplug.
         """
         place = await self._take(lane, wait_s)
-        lease = Lease(place.channel, lambda: bool(self._waiters))
+        lease = place.lease = Lease(place.channel, lambda: bool(self._waiters))
         try:
             yield lease
         finally:
             # No await below: a cancelled request must still pass its channel on.
+            place.lease = None
             if lease.owed is None:
                 self._free(place)
             else:
                 self._drain_later(place, lease.owed)
+
+    def leases(self) -> list[Lease]:
+        """What is leased now."""
+        return [place.lease for place in self._places if place.lease is not None]
+
+    @property
+    def usable(self) -> int:
+        """How many interfaces are not broken."""
+        return sum(place.state is not State.BROKEN for place in self._places)
 
     def status(self) -> PoolStatus:
         states = [place.state for place in self._places]

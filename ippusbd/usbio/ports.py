@@ -93,6 +93,9 @@ class UsbDevice(Protocol):
     async def release(self, channel: Channel) -> None:
         """Close the channel, set alternate setting 0, release, reattach the kernel's driver."""
 
+    async def port_status(self) -> int:
+        """Printer class request GET_PORT_STATUS: bit 5 paper empty, 4 selected, 3 no error."""
+
     async def soft_reset(self, info: InterfaceInfo, *, recipient_other: bool = False) -> None:
         """Printer class request SOFT_RESET."""
 

@@ -1,0 +1,162 @@
+"""Deaf, or just busy? A print may stand still for hours: paper out, a warm-up, a long page.
+
+    no byte moved for `busy_check_s`, and it is the printer that is waited for
+      several interfaces: ask on another one   answer -> wait on     silence -> deaf
+      one interface:      ask the port status  error  -> wait on     else after `single_wait_s`
+
+A question that does no harm and is not answered while the printer answers others
+has met a deaf interface: that one alone is given up. What is given up fails, and
+the pool recovers its interface.
+
+Knows leases; time and questions are injected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, TransferTimeout
+from ippusbd.usbio.pool import InterfacePool, Lease
+from ippusbd.usbio.ports import UsbDevice
+
+log = logging.getLogger("ippusbd.daemon")
+
+DEAF_AFTER: Final = 2  # checks that others answered while a harmless question got no answer
+
+_PAPER_EMPTY: Final = 0x20  # USB printer class 1.1, 4.2.2
+_NO_ERROR: Final = 0x08
+
+
+@dataclass(slots=True)
+class _Stand:
+    """Where an exchange stood when it last moved."""
+
+    progress: int
+    since: float
+    checks: int = 0  # passed meanwhile, each of them answered
+    last_check: float = 0.0
+
+
+class Watch:
+    """Looks at the leases of `pool` whenever `step` is called.
+
+    `ask` asks the printer something over the pool and raises when it does not answer;
+    `needs_attention` says whether the printer reports paper out or an error.
+    """
+
+    def __init__(
+        self,
+        pool: InterfacePool,
+        ask: Callable[[], Awaitable[None]],
+        needs_attention: Callable[[], Awaitable[bool]],
+        *,
+        busy_check_s: float,
+        single_wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._ask = ask
+        self._needs_attention = needs_attention
+        self._busy_check_s = busy_check_s
+        self._single_wait_s = single_wait_s
+        self._clock = clock
+        self._stands: dict[Lease, _Stand] = {}
+
+    async def step(self) -> None:
+        """Check what stands still for too long; call it a few times in `busy_check_s`."""
+        still = self._standing()
+        if not still:
+            return
+        if self._pool.usable < 2:
+            await self._check_single(*still[0])
+        elif await self._lives(len(still)):
+            self._wait_on(still)
+        else:
+            for lease, stand in still:
+                self._give_up(lease, stand, "silent on all interfaces")
+
+    def _standing(self) -> list[tuple[Lease, _Stand]]:
+        """What waits for the printer and did not move, nor was checked, for `busy_check_s`."""
+        now = self._clock()
+        stands: dict[Lease, _Stand] = {}
+        for lease in self._pool.leases():
+            owed = lease.owed
+            if owed is None:
+                continue
+            stand = self._stands.get(lease)
+            if stand is None or stand.progress != owed.progress or not owed.awaits_printer:
+                stand = _Stand(owed.progress, now, last_check=now)
+            stands[lease] = stand
+        self._stands = stands
+        return [
+            (lease, stand)
+            for lease, stand in stands.items()
+            if now - stand.last_check >= self._busy_check_s
+        ]
+
+    async def _lives(self, standing: int) -> bool:
+        """Whether the printer answers on another interface, or moves there."""
+        try:
+            await self._ask()
+        except DeviceGone:
+            raise
+        except NoInterface:  # all are in use; does anything move?
+            return len(self._pool.leases()) > standing
+        except (PrinterSilent, TransferTimeout) as exc:
+            log.warning("the printer does not answer on another interface either: %s", exc)
+            return False
+        except IppUsbError as exc:
+            log.info("the printer answers, though not well: %s", exc)
+        return True
+
+    def _wait_on(self, still: list[tuple[Lease, _Stand]]) -> None:
+        for lease, stand in still:
+            stand.last_check = self._clock()
+            stand.checks += 1
+            owed = lease.owed
+            if owed is not None and owed.repeatable and stand.checks >= DEAF_AFTER:
+                self._give_up(lease, stand, "deaf: the printer answers on others")
+            else:
+                log.info("interface %d stands still, the printer lives", lease.channel.number)
+
+    async def _check_single(self, lease: Lease, stand: _Stand) -> None:
+        if await self._needs_attention():
+            log.info("interface %d stands still: paper or an error", lease.channel.number)
+            stand.since = stand.last_check = self._clock()
+        elif self._clock() - stand.since >= self._single_wait_s:
+            self._give_up(lease, stand, "silent")
+
+    def _give_up(self, lease: Lease, stand: _Stand, why: str) -> None:
+        owed = lease.owed
+        if owed is None or owed.progress != stand.progress:
+            return  # it moved, or ended, while we asked
+        number, silent_s = lease.channel.number, self._clock() - stand.since
+        log.warning("interface %d: %s, %.0f s without a byte", number, why, silent_s)
+        lease.channel.fail(TransferTimeout(f"the printer was silent for {silent_s:.0f} s"))
+
+
+async def keep_watch(watch: Watch, every_s: float) -> None:
+    """Step until cancelled, or until the device is gone."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await watch.step()
+        except DeviceGone:
+            return
+
+
+async def needs_attention(device: UsbDevice) -> bool:
+    """Whether the printer reports paper out or an error; False where it reports nothing."""
+    try:
+        status = await device.port_status()
+    except DeviceGone:
+        raise
+    except IppUsbError as exc:
+        log.debug("no port status: %s", exc)
+        return False
+    return bool(status & _PAPER_EMPTY) or not status & _NO_ERROR
