@@ -53,7 +53,7 @@ def boot(kit: Kit, command: str, run_dir: Path, machine: Machine) -> int:
     reader.start()
     outcome = _run_qemu([qemu, *_arguments(kit, run_dir, machine)], run_dir, machine.timeout_s)
     reader.join(10)
-    return _status(run_dir, outcome, machine.timeout_s)
+    return exit_status(run_dir, outcome, machine.timeout_s)
 
 
 def _stream(fifo: Path) -> None:
@@ -77,14 +77,15 @@ def _run_qemu(command: Sequence[str], run_dir: Path, timeout_s: float) -> int:
             process.wait()
 
 
-def _status(run_dir: Path, outcome: int, timeout_s: float) -> int:
+def exit_status(run_dir: Path, outcome: int, timeout_s: float) -> int:
+    """The command's, or why there is none, which is said with the ends of the logs."""
     status = run_dir / "status"
     if status.exists() and status.read_text().strip():
         return int(status.read_text())
     if outcome == TIMED_OUT:
         print(f"e2e: the guest was not done after {timeout_s:.0f} s", file=sys.stderr)
     else:
-        print(f"e2e: the guest ended without a status (QEMU: {outcome})", file=sys.stderr)
+        print(f"e2e: the guest ended without a status (exit status {outcome})", file=sys.stderr)
     for name in ("console.log", "qemu.log"):
         print("".join(_last_lines(run_dir / name, 30)), file=sys.stderr)
     return TIMED_OUT if outcome == TIMED_OUT else NO_STATUS
