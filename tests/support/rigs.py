@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 from support.fake_channel import FakeChannel
@@ -130,7 +130,8 @@ async def open_first(host: UsbHost) -> UsbDevice:
     while True:
         found = [f for f in await host.enumerate() if f.usb_id == SPEC.usb_id]
         if found:
-            return await host.open(found[0])
+            with suppress(DeviceGone):  # the one before it, whose end was not noticed yet
+                return await host.open(found[-1])
         assert time.monotonic() < end, "no device came"
 
 
