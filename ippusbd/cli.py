@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ippusbd import __version__, cli_check, cli_quirks, cli_run, cli_status
+from ippusbd import __version__, cli_check, cli_quirks, cli_retry, cli_run, cli_status
 from ippusbd.cli_common import Exit, add_command
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
@@ -31,6 +31,7 @@ examples:
   ippusbd check                    is the configuration right, can the USB devices be used?
   ippusbd quirks --device 03f0:1234
                                    what is done differently for one model, and why
+  ippusbd retry                    try a printer again that was left alone
   ippusbd COMMAND --help           more on a command
 
 exit status: 0 success, 1 it failed (the reason is on standard error), 2 wrong usage or
@@ -65,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (cli_run, cli_status, cli_check, cli_quirks):
+    for module in (cli_run, cli_status, cli_check, cli_quirks, cli_retry):
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(

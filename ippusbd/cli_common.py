@@ -77,12 +77,12 @@ def load_config(args: argparse.Namespace) -> Config:
     return load(config_file(args))
 
 
-def ask_daemon(config: Config, command: str) -> object:
+def ask_daemon(config: Config, command: str, **arguments: str) -> object:
     """What the running daemon answers; raises NotRunning."""
     from ippusbd.config import control_socket
     from ippusbd.daemon.ask import ask
 
-    return ask(control_socket(config, os.environ, os.getuid()), command)
+    return ask(control_socket(config, os.environ, os.getuid()), command, timeout_s=5.0, **arguments)
 
 
 def show(lines: Iterable[str]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ippusbd.cli_common import Exit, add_command, add_config_option, load_config, show
+from ippusbd.cli_common import Exit, add_command, add_config_option, ask_daemon, load_config, show
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))
+        show(_learned(_found_out(args)))
         return Exit.OK
     device = Device.asked_for(args.device)
     show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
@@ -72,6 +74,31 @@ def _entries(table: QuirkTable) -> Iterator[str]:
         names = ", ".join(pattern.text for pattern in entry.patterns)
         for key, origin in entry.origins.items():
             yield f"{origin}: {names}: {key} = {toml(origin.value)} ({origin.reason})"
+
+
+def _found_out(args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """What a running daemon learned, by key; empty when none runs."""
+    from ippusbd.errors import IppUsbError
+
+    with suppress(IppUsbError):  # none runs, or not for us
+        found = ask_daemon(load_config(args), "learned")
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _learned(found: dict[str, dict[str, object]]) -> Iterator[str]:
+    """As entries that can be copied into a file below /etc/ippusbd/quirks."""
+    for key, about in found.items():
+        settings = about.get("settings")
+        if not isinstance(settings, dict) or not settings:
+            continue
+        yield ""
+        yield f"# learned about {about.get('name') or key}; `ippusbd forget` forgets it"
+        yield "[[quirk]]"
+        yield f"usb = {toml(key[:9])}"
+        yield 'reason = "found out while using the device"'
+        yield from (f"{name} = {toml(value)}" for name, value in settings.items())
 
 
 def toml(value: object) -> str:

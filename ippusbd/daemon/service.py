@@ -24,6 +24,7 @@ from ippusbd.daemon.control import ControlServer, Handler
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.state import StateFile, only_instance
 from ippusbd.daemon.turn import our_turn
+from ippusbd.errors import IppUsbError
 from ippusbd.usbio.ports import UsbHost
 
 if TYPE_CHECKING:
@@ -64,7 +65,29 @@ class Daemon:
 
     def commands(self) -> dict[str, Handler]:
         """What the control socket answers."""
-        return {"status": self.status}
+        return {
+            "status": self.status,
+            "retry": self.retry,
+            "learned": self.learned,
+            "forget": self.forget,
+        }
+
+    async def retry(self, request: Mapping[str, Any]) -> list[str]:
+        """What `ippusbd retry` asks for: the names of the printers that are tried again."""
+        return self._running().retry(str(request.get("printer", "")))
+
+    async def learned(self, _: Mapping[str, Any]) -> Status:
+        """What `ippusbd quirks` adds to what the files say."""
+        return self._running().learned()
+
+    async def forget(self, request: Mapping[str, Any]) -> list[str]:
+        """What `ippusbd forget` asks for: the names of the printers that were forgotten."""
+        return self._running().forget(str(request.get("printer", "")))
+
+    def _running(self) -> Supervisor:
+        if self.supervisor is None:
+            raise IppUsbError("the daemon is still starting")
+        return self.supervisor
 
     def newly_ready(self) -> list[Status]:
         """Printers announced since the last call."""

@@ -20,13 +20,14 @@ from typing import Any
 
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
+from ippusbd.daemon.listening import bind_all, is_free
 from ippusbd.daemon.printer import Life, Printer, Services
 from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
 from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, StateError, UsbError
 from ippusbd.model import BusAddress, DeviceFacts
-from ippusbd.proxy.server import SiteSettings, bind
+from ippusbd.proxy.server import SiteSettings
 from ippusbd.usbio.hotplug import Hotplug
 from ippusbd.usbio.ports import UsbDevice
 
@@ -126,13 +127,31 @@ class Supervisor:
         for plugged in self._plugged.values():
             printer = plugged.printer
             names = [str(plugged.facts.usb_id), *(_names(printer) if printer else ())]
-            if selector and not any(selector.lower() in name.lower() for name in names):
+            if not _meant(selector, names):
                 continue
             if printer is not None:
                 self._care(printer.key).afresh()
             plugged.retry.set()
             tried.append(names[-1])
         return tried
+
+    def learned(self) -> dict[str, dict[str, Any]]:
+        """What was found out about printers, plugged in or not, by key."""
+        return {
+            key: {"name": record.name, "settings": record.learned, "recovery": record.recovery}
+            for key, record in self._state.printers().items()
+            if record.learned or record.recovery
+        }
+
+    def forget(self, selector: str = "") -> list[str]:
+        """Unlearn what was found out, from the next plug or retry on. Returns names, as `retry`."""
+        forgotten = []
+        for key, found in self.learned().items():
+            if _meant(selector, [key, found["name"]]):
+                self._state.forget(key)
+                self._care(key).afresh()
+                forgotten.append(found["name"] or key)
+        return forgotten
 
     def status(self) -> list[dict[str, Any]]:
         """All printers: those plugged in first, those not (or not yet) known last."""
@@ -348,11 +367,15 @@ class Supervisor:
         """Bound to the printer's own port on every loopback address we serve."""
         config = self._services.config
         hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
-        port = self._state.port_for(key, is_free=lambda candidate: _is_free(hosts, candidate))
+        port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))
         try:
-            return _bind_all(hosts, port)
+            return bind_all(hosts, port)
         except OSError as exc:
             raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+def _meant(selector: str, names: list[str]) -> bool:
+    return not selector or any(selector.lower() in name.lower() for name in names)
 
 
 def _names(printer: Printer) -> tuple[str, ...]:
@@ -370,26 +393,3 @@ def _settings(services: Services) -> SiteSettings:
         grace_s=config.grace_s,
         max_header_bytes=config.max_header_bytes,
     )
-
-
-def _bind_all(hosts: list[str], port: int) -> list[socket.socket]:
-    bound: list[socket.socket] = []
-    try:
-        for host in hosts:
-            bound.append(bind(host, port))
-    except OSError:
-        for other in bound:
-            other.close()
-        if bound and ":" in host:  # a machine without IPv6
-            return [bind(hosts[0], port)]
-        raise
-    return bound
-
-
-def _is_free(hosts: list[str], port: int) -> bool:
-    try:
-        for listening in _bind_all(hosts, port):
-            listening.close()
-    except OSError:
-        return False
-    return True

@@ -1,0 +1,85 @@
+"""An administrator's word: try again, and forget what was found out."""
+
+from __future__ import annotations
+
+import pytest
+from support.daemon import run_daemon
+from support.http_client import ask
+
+from ippusbd import cli, cli_quirks, cli_retry
+from ippusbd.errors import IppUsbError
+from ippusbd.quirks.load import parse
+
+HASTY = {"drain_s": 0.3, "check_s": 0.3, "retry_max_s": 0.1}
+
+
+async def test_a_printer_left_alone_is_tried_again_on_request(make_printer, state_path):
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, resets_max=1, **HASTY) as daemon:
+        printer.switch("deaf", on=True)
+        with pytest.raises(TimeoutError):
+            await ask(daemon.port(), timeout_s=0.2)
+        await daemon.until_state("refused")
+
+        assert daemon.supervisor.retry("another one") == []
+        assert daemon.row()["state"] == "refused"
+        printer.switch("deaf", on=False)
+        assert daemon.supervisor.retry("virtualjet") == ["Example VirtualJet 900"]
+        await daemon.until_state("ready")
+        assert (await ask(daemon.port())).status == 200
+
+
+async def test_what_was_found_out_is_shown_and_forgotten(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        (key,) = daemon.state.printers()
+        daemon.state.learn(key, "max_interfaces", 1)
+        assert daemon.supervisor.learned()[key]["settings"] == {"max_interfaces": 1}
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+        assert daemon.interfaces()["total"] == 1
+
+        assert daemon.supervisor.forget("nobody") == []
+        assert daemon.supervisor.forget("1209:0001") == ["Example VirtualJet 900"]
+        assert daemon.supervisor.learned() == {}
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+        assert daemon.interfaces()["total"] == 3
+
+
+def test_quirks_prints_lines_that_a_quirk_file_takes(monkeypatch, capsys):
+    found = {"04f9:2098:X1": {"name": "Brother QL-810W", "settings": {"max_interfaces": 1}}}
+    monkeypatch.setattr(cli_quirks, "ask_daemon", lambda *_: found)
+    assert cli.main(["quirks"]) == 0
+    printed = capsys.readouterr().out
+    (entry,) = parse(printed[printed.index("[[quirk]]") :].encode(), "pasted.toml")
+    assert entry.values == {"max_interfaces": 1}
+    assert entry.patterns[0].text == "04f9:2098"
+
+
+@pytest.mark.parametrize("command", ["retry", "forget"])
+def test_the_commands_say_whom_they_reached(command, monkeypatch, capsys):
+    asked: list[object] = []
+
+    def ask_daemon(_: object, name: str, **arguments: object) -> object:
+        asked.append((name, arguments))
+        return ["Some Printer"] if arguments["printer"] != "nobody" else []
+
+    monkeypatch.setattr(cli_retry, "ask_daemon", ask_daemon)
+    assert cli.main([command, "some"]) == 0
+    assert "Some Printer" in capsys.readouterr().out
+    assert asked == [(command, {"printer": "some"})]
+    assert cli.main([command, "nobody"]) == 1
+    assert capsys.readouterr().err.startswith("ippusbd: no")
+
+
+async def test_a_daemon_that_still_starts_says_so():
+    from ippusbd.config import Config
+    from ippusbd.daemon.service import Daemon
+
+    with pytest.raises(IppUsbError, match="starting"):
+        await Daemon(Config()).commands()["retry"]({})
