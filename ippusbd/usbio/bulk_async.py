@@ -40,7 +40,9 @@ log = logging.getLogger("ippusbd.usb")
 IN_FLIGHT = 3
 OUT_FLIGHT = 2
 STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
-PROD_MIN_S, PROD_MAX_S = 0.03, 0.25  # how often a silent IN transfer is asked what it has
+# After how much silence an IN transfer is asked what it has: ordinary printers end an answer with
+# a short packet and need no asking; one that was caught without is asked sooner from then on.
+PATIENCE_S, IMPATIENCE_S, PROD_MAX_S = 0.1, 0.02, 0.25
 
 _FAILURES: dict[Status, type[UsbError]] = {
     Status.STALL: EndpointHalted,
@@ -91,7 +93,8 @@ class AsyncChannel:
         ]
         self._upload: _Upload | None = None
         self._wanted = False
-        self._prod_s = PROD_MIN_S
+        self._patience_s = PATIENCE_S
+        self._prod_s = self._patience_s
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -117,14 +120,18 @@ class AsyncChannel:
 
     async def drain(self, quiet_s: float, limit: int) -> int:
         stale = 0
-        with contextlib.suppress(TimeoutError):
+        patience_s, self._patience_s = self._patience_s, quiet_s / 2
+        try:
             while True:
-                async with asyncio.timeout(quiet_s + PROD_MIN_S):
+                async with asyncio.timeout(quiet_s):
                     stale += len(await self.read())
                 if stale > limit:
                     raise TransferFailed(f"over {limit} stale bytes, and no end of them")
-        self.rest()
-        return stale
+        except TimeoutError:
+            return stale
+        finally:
+            self._patience_s = patience_s
+            self.rest()
 
     async def write(self, data: bytes) -> None:
         if self._inbox.failure is not None:
@@ -182,7 +189,7 @@ class AsyncChannel:
             return
         if not self._wanted:
             self._wanted = True
-            self._prod_s = PROD_MIN_S
+            self._prod_s = self._patience_s
             self._prod_later(self._prod_s)
         if len(self._posted) < IN_FLIGHT:
             self._post()
@@ -210,7 +217,9 @@ class AsyncChannel:
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._inbox.put(ctypes.string_at(buffer, length))
-                self._prod_s = PROD_MIN_S
+                if transfer.status is Status.CANCELLED:
+                    self._patience_s = min(self._patience_s, IMPATIENCE_S)
+                self._prod_s = self._patience_s
                 self._prod_later(self._prod_s)
             self._judge(transfer)
         if self._wanted and not self._stopping and self._inbox.failure is None:
