@@ -177,6 +177,7 @@ def _write(files: dict[Path, str]) -> None:
     for path, text in files.items():
         half = path.with_name(f".{path.name}.tmp")  # Avahi reads names that end in .service
         half.write_text(text, encoding="utf-8")
+        half.chmod(0o644)  # whatever our umask: Avahi is another user
         half.replace(path)
 
 

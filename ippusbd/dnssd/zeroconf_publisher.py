@@ -3,11 +3,12 @@
 The announcer speaks multicast DNS on the loopback address alone, under the host name that the
 Avahi publisher uses too, so that a printer keeps its records when the announcer changes.
 
-Three of the library's limits shape this module. A registry holds each instance name once, so a
-record's first subtype stands in a second registry, its second subtype in a third, and so on. A
-name is split at every dot, so "HP 3.5" would go out as two labels: its dots become one-dot
-leaders (U+2024), which look the same and give the same queue name in CUPS. And nobody sends our
-goodbyes if we are killed: a short time to live ends what is left behind.
+Four of the library's limits shape this module. Its probes do not find a taken name (see
+`_is_taken`). A registry holds each instance name once, so a record's first subtype stands in a
+second registry, its second subtype in a third, and so on. A name is split at every dot, so
+"HP 3.5" would go out as two labels: its dots become one-dot leaders (U+2024), which look the
+same and give the same queue name in CUPS. And nobody sends our goodbyes if we are killed: a
+short time to live ends what is left behind.
 
 The only module that knows python-zeroconf, which is loaded with the first set.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVER = "localhost.local."
+PROBE_MS = 750  # three questions 250 ms apart, as RFC 6762, 8.1
 TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing
 GOODBYE_S = 3.0  # goodbyes take 0.25 s
 
@@ -123,7 +125,7 @@ class ZeroconfPublisher:
             self.trouble = f"python-zeroconf is not installed ({exc})"
 
     async def publish(self, services: ServiceSet) -> ZeroconfPublication:
-        """See `ports.Publisher.publish`; established after about 1.5 s of probing."""
+        """See `ports.Publisher.publish`; established after about a second of probing."""
         check(services)
         publication = ZeroconfPublication(self, services, self._publications.discard)
         self._publications.add(publication)
@@ -160,17 +162,19 @@ class ZeroconfPublisher:
             await asyncio.gather(*(each.async_close() for each in responders))
 
     async def _register(self, record: ServiceRecord, done: list[_Registration]) -> None:
-        from zeroconf import Error, NonUniqueNameException, ServiceNameAlreadyRegistered
+        from zeroconf import Error, ServiceNameAlreadyRegistered
 
         types = (record.type, *(f"{sub}._sub.{record.type}" for sub in record.subtypes))
         try:
             for layer, type_ in enumerate(types):
                 responder, info = self._responder(layer), _info(record, type_)
+                if layer == 0 and await _is_taken(responder, info):
+                    raise NameTaken(f"{describe(record)}: the name is taken")
                 announced = await responder.async_register_service(
-                    info, cooperating_responders=layer > 0, strict=layer == 0
+                    info, cooperating_responders=True, strict=layer == 0
                 )
                 done.append(_Registration(responder, info, asyncio.ensure_future(announced)))
-        except (NonUniqueNameException, ServiceNameAlreadyRegistered) as exc:
+        except ServiceNameAlreadyRegistered as exc:
             raise NameTaken(f"{describe(record)}: the name is taken") from exc
         except (Error, OSError) as exc:
             raise PublishError(f"{describe(record)}: {exc!r}") from exc
@@ -191,6 +195,22 @@ class _Registration:
     responder: AsyncZeroconf
     info: ServiceInfo
     announced: asyncio.Future[None]
+
+
+async def _is_taken(responder: AsyncZeroconf, info: ServiceInfo) -> bool:
+    """Does somebody else answer for the name?
+
+    The library's own probes ask for answers by unicast. On a loopback all responders share one
+    address and port, and the kernel gives such an answer to any one of them. So we ask ourselves.
+    """
+    from zeroconf import DNSQuestionType
+    from zeroconf.asyncio import AsyncServiceInfo
+
+    other = AsyncServiceInfo(info.type, info.name)
+    multicast = DNSQuestionType.QM
+    if not await other.async_request(responder.zeroconf, PROBE_MS, question_type=multicast):
+        return False
+    return (other.server, other.port) != (info.server, info.port)
 
 
 async def _unregister(done: list[_Registration]) -> None:

@@ -1,0 +1,119 @@
+"""Files in Avahi's folder: whole or absent, ours to remove, readable by Avahi's own rules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.avahi_browse import Browse, until
+from support.desktop import Desktop
+from support.services import fresh_name, make_services
+
+from ippusbd.dnssd.checks import check
+from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.static_publisher import StaticPublisher, service_file
+from ippusbd.errors import PublishError
+from ippusbd.model import ServiceRecord, ServiceSet
+
+
+async def test_start_removes_what_a_crash_left_and_nothing_else(tmp_path: Path) -> None:
+    ours = [tmp_path / "ippusbd-0123.service", tmp_path / ".ippusbd-4567.service.tmp"]
+    foreign = [tmp_path / "ssh.service", tmp_path / "ippusbd-notes.txt"]
+    for path in (*ours, *foreign):
+        path.write_text("something")
+
+    publisher = StaticPublisher(tmp_path)
+    await publisher.start()
+
+    assert publisher.trouble == ""
+    assert sorted(tmp_path.iterdir()) == sorted(foreign)
+
+
+async def test_a_folder_that_is_not_there_is_trouble_and_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "services"
+    publisher = StaticPublisher(folder, retry_s=0.01)
+    await publisher.start()
+    assert str(folder) in publisher.trouble
+
+    publication = await publisher.publish(make_services("Printer"))
+    assert publication.state.startswith(f"cannot write {folder}")
+    folder.mkdir()
+
+    await until(lambda: publication.state == ESTABLISHED, "established")
+    await publisher.close()
+    assert list(folder.iterdir()) == []
+
+
+async def test_no_reader_ever_sees_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    replace = Path.replace
+
+    def look(half: Path, target: Path) -> Path:
+        seen.extend(path.name for path in tmp_path.glob("*.service"))
+        ElementTree.parse(half)
+        return replace(half, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    publisher = StaticPublisher(tmp_path)
+    await publisher.start()
+    await publisher.publish(ServiceSet("P", (ServiceRecord("P", "_ipp._tcp", 1),)))
+
+    assert seen == []
+    await publisher.close()
+
+
+async def test_files_can_be_read_by_avahi_under_another_user(tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        publisher = StaticPublisher(tmp_path)
+        await publisher.start()
+        await publisher.publish(make_services("Printer"))
+        assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())
+        await publisher.close()
+    finally:
+        os.umask(mask)
+
+
+@given(
+    name=st.text(min_size=1, max_size=20),
+    value=st.text(st.characters(codec="utf-8"), max_size=60),
+)
+def test_any_set_that_passes_the_checks_is_well_formed_and_keeps_its_values(
+    name: str, value: str
+) -> None:
+    record = ServiceRecord(name, "_ipp._tcp", 631, (), (("ty", value),))
+    try:
+        check(ServiceSet(name, (record,)))
+    except PublishError:
+        return
+    group = ElementTree.fromstring(service_file(name, (record,)))
+    item = group.find("service/txt-record")
+    assert item is not None
+    text = (item.text or "").removeprefix("ty=")
+    kept = bytes.fromhex(text).decode() if item.get("value-format") else text
+    assert kept == value
+    assert group.findtext("name") == name
+
+
+@pytest.mark.clients
+async def test_what_a_real_avahi_reads_from_a_file_is_what_was_meant(desktop: Desktop) -> None:
+    name = fresh_name('<Drücker> & "Co" \' %h')
+    odd = (("ty", "a\x07bell, \u20ac & <tag>"), ("note", " spaces "), ("air", ""))
+    publisher = StaticPublisher(desktop.services)
+    await publisher.start()
+    browse = Browse(desktop, "_ipp._tcp")
+    try:
+        record = ServiceRecord(name, "_ipp._tcp", 60000, (), odd)
+        await publisher.publish(ServiceSet(name, (record,)))
+        await until(lambda: name in browse.names, "found")
+        (found,) = browse.found
+        assert found.txt == {f"{key}={value}" for key, value in odd}
+    finally:
+        browse.stop()
+        await publisher.close()
