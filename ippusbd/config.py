@@ -132,7 +132,7 @@ class Config:
 
     broker: bool = setting(True, "broker.enabled", boolean)
     broker_dir: Path | None = setting(None, "broker.dir", directory)  # None: broker_dir()
-    broker_group: str = setting("", "broker.group", text(32))
+    broker_group: str = setting("lp", "broker.group", text(32))
     # who may use the Unix sockets, besides root and the daemon's user; both empty: whoever can
     broker_users: tuple[str | int, ...] = setting((), "broker.users", list_of(account))
     broker_groups: tuple[str | int, ...] = setting((), "broker.groups", list_of(account))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ippusbd.broker")
 
+CUPS_GROUP: Final = "lp"
 COMING: Final = frozenset({State.OPENING, State.PROBING})
 
 
@@ -163,7 +164,7 @@ class Brokering:
         config = self._config
         return DoorSettings(
             folder=folder,
-            gid=_group(config.broker_group) if config.broker_group else None,
+            gid=_socket_group(config.broker_group),
             limits=Limits(
                 frozenset(_user(name) for name in config.broker_users),
                 frozenset(_group(name) for name in config.broker_groups),
@@ -195,6 +196,19 @@ def _is_asked(question: Question, device: DeviceFacts, printer: Printer | None) 
 
 def _is_coming(printer: Printer | None, reason: str) -> bool:
     return reason == BEING_OPENED if printer is None else printer.state in COMING
+
+
+def _socket_group(name: str) -> int | None:
+    """The group to give the sockets; None: as they are. CUPS' group is a wish, others an order."""
+    if not name:
+        return None
+    if name != CUPS_GROUP:
+        return _group(name)
+    try:
+        gid = grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+    return gid if os.geteuid() == 0 or gid in os.getgroups() else None
 
 
 def _user(name: str | int) -> int:

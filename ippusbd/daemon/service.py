@@ -46,6 +46,7 @@ class Daemon:
         self.phase = "starting"
         self.supervisor: Supervisor | None = None
         self.brokering: Brokering | None = None
+        self.notify = Notifier()
         self.publisher: Publisher | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named
 
@@ -89,6 +90,12 @@ class Daemon:
             raise IppUsbError("the daemon is still starting")
         return self.supervisor
 
+    def summary(self) -> str:
+        """The line that `systemctl status` shows."""
+        rows = self.supervisor.status() if self.supervisor else []
+        served = sum(row["state"] in ("ready", "partial") for row in rows)
+        return f"{served} of {len(rows)} printers served"
+
     def newly_ready(self) -> list[Status]:
         """Printers announced since the last call."""
         rows = self.supervisor.status() if self.supervisor else []
@@ -123,7 +130,7 @@ async def run(
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
         stack.push_async_callback(state.close)
         await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
-        notify = Notifier()
+        notify = daemon.notify
         notify.ready()
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
         stack.push_async_callback(_ended, watchdog)
@@ -162,6 +169,7 @@ async def _serve(
 
     def changed() -> None:
         brokering.changed()
+        daemon.notify.status(daemon.summary())
         new = daemon.newly_ready()
         if new and on_ready is not None:
             on_ready(new)

@@ -72,8 +72,6 @@ retry_max_s = 1.0
 poll_s = 0.2
 [dnssd]
 publisher = "off"
-[broker]
-group = "lp"
 """
 
 
