@@ -98,6 +98,7 @@ class AsyncChannel:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
+        self._none_posted = asyncio.Event()
         self._closed = False
 
     @property
@@ -119,19 +120,18 @@ class AsyncChannel:
         return self._inbox.clear()
 
     async def drain(self, quiet_s: float, limit: int) -> int:
-        stale = 0
-        patience_s, self._patience_s = self._patience_s, quiet_s / 2
-        try:
-            while True:
+        stale, silent = 0, False
+        while not silent:
+            try:
                 async with asyncio.timeout(quiet_s):
                     stale += len(await self.read())
-                if stale > limit:
-                    raise TransferFailed(f"over {limit} stale bytes, and no end of them")
-        except TimeoutError:
-            return stale
-        finally:
-            self._patience_s = patience_s
-            self.rest()
+            except TimeoutError:
+                silent = True
+                await self._take_back()
+                stale += self._inbox.clear()
+            if stale > limit:
+                raise TransferFailed(f"over {limit} stale bytes, and no end of them")
+        return stale
 
     async def write(self, data: bytes) -> None:
         if self._inbox.failure is not None:
@@ -224,6 +224,8 @@ class AsyncChannel:
             self._judge(transfer)
         if self._wanted and not self._stopping and self._inbox.failure is None:
             self._post()
+        if not self._posted:
+            self._none_posted.set()
         self._check_stopped()
 
     def _judge(self, transfer: Transfer) -> None:
@@ -231,6 +233,23 @@ class AsyncChannel:
         if status not in (Status.COMPLETED, Status.TIMED_OUT, Status.CANCELLED):
             failure = _FAILURES.get(status, TransferFailed)
             self._fail(failure(f"bulk IN: {status.name.lower().replace('_', ' ')}"))
+
+    async def _take_back(self) -> None:
+        """End the posted transfers, and wait until what they carried is in the inbox."""
+        self._wanted = False
+        self._none_posted.clear()
+        for transfer in self._posted:
+            transfer.cancel()
+        if self._posted:
+            await self._bounded(self._none_posted)
+
+    async def _bounded(self, ended: asyncio.Event) -> None:
+        """Wait for the kernel to let go of transfers; raises TransferTimeout."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await ended.wait()
+        except TimeoutError as exc:
+            raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
 
     def _prod_later(self, after_s: float) -> None:
         if self._timer is not None:
@@ -300,11 +319,7 @@ class AsyncChannel:
         for transfer in self._in + self._out:
             transfer.cancel()
         self._check_stopped()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await self._stopped.wait()
-        except TimeoutError as exc:
-            raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
+        await self._bounded(self._stopped)
 
     def _check_stopped(self) -> None:
         if self._stopping and not any(transfer.pending for transfer in self._in + self._out):
