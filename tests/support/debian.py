@@ -33,6 +33,8 @@ PACKAGES = {
     "lpstat": "cups-client",
     "nsenter": "util-linux",
     "scanimage": "sane-utils",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "unshare": "util-linux",
 }
 
