@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 
-from ippusbd.proxy.server import bind
+from ippusbd.proxy.sockets import bind
 
 
 def bind_all(hosts: list[str], port: int) -> list[socket.socket]:

@@ -98,6 +98,7 @@ class Exchange:
         self._pulling = False
         self._in_write = False
         self._in_read = False
+        self._received = 0
         self._enough = False  # the rest of the upload is not wanted
         self._answer_head = bytearray()
         self.cut = False  # the printer got less than the client had to say
@@ -152,6 +153,11 @@ class Exchange:
     def repeatable(self) -> bool:
         """The request changes nothing at the printer, and can be sent again."""
         return self._request.repeatable
+
+    @property
+    def untouched(self) -> bool:
+        """Not a byte of an answer came."""
+        return not self._received
 
     @property
     def heard(self) -> bool:
@@ -271,6 +277,7 @@ class Exchange:
         finally:
             self._in_read = False
         self._traffic.bytes_in += len(data)
+        self._received += len(data)
         self.progress += 1
         parser.feed(data)
 

@@ -13,7 +13,6 @@ a terminator: a cut answer must not look complete.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -26,8 +25,9 @@ from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
-from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
+from ippusbd.errors import BadRequest, ClientGone, DeviceGone, IppUsbError, NoInterface, UsbError
 from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
+from ippusbd.proxy.sockets import bind as bind
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 from ippusbd.wire.http1 import forwardable, returnable, rewrite_location
 from ippusbd.wire.http1_response import BodyFraming, Head
@@ -60,6 +60,13 @@ class Wiring:
     host: str = ""  # "": localhost:PORT
     cut_response_s: float | None = None
     rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
+
+
+class _Unanswered(Exception):
+    """The interface failed before a byte of the answer to a harmless question."""
+
+    def __init__(self, failure: UsbError) -> None:
+        self.failure = failure
 
 
 class PrinterSite:
@@ -160,18 +167,36 @@ class PrinterSite:
         body, rest = await _read_small(request, self._settings.small_body)
         to_printer = self._request(request, wiring, target, body, rest)
         lane = Lane.LONG if rest is not None or _fetches_picture(request) else Lane.SHORT
+        try:
+            return await self._once(request, to_printer, lane, wiring)
+        except _Unanswered as exc:
+            log.info("%s %s: once more, because: %s", request.method, target, exc.failure)
+        try:
+            return await self._once(request, to_printer, lane, wiring)
+        except _Unanswered as exc:
+            raise exc.failure from None
+
+    async def _once(
+        self, request: web.BaseRequest, to_printer: Request, lane: Lane, wiring: Wiring
+    ) -> web.StreamResponse:
+        """One exchange. Raises _Unanswered when it may be tried again on another interface."""
         async with wiring.pool.lease(wait_s=self._settings.lease_wait_s, lane=lane) as lease:
             exchange = Exchange(
                 lease.channel, to_printer, self.traffic, cut_response_s=wiring.cut_response_s
             )
             lease.owed = exchange
             try:
-                response = await self._relay(request, exchange, lease, wiring)
+                return await self._relay(request, exchange, lease, wiring)
+            except DeviceGone:
+                raise
+            except UsbError as exc:
+                if exchange.untouched and exchange.repeatable:
+                    raise _Unanswered(exc) from exc
+                raise
             finally:
                 # A cancelled request leaves its answer to the pool, without awaiting anything.
                 if exchange.complete:
                     lease.owed = None
-        return response
 
     def _request(
         self,
@@ -373,21 +398,3 @@ def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.close()
     return web.Response(status=499)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-        bound.listen(128)
-        bound.setblocking(False)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            bound.close()
-        raise
-    return bound

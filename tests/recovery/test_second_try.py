@@ -1,0 +1,70 @@
+"""Harmless questions are asked a second time when an interface fails; nothing else ever is."""
+
+from __future__ import annotations
+
+import pytest
+from support.daemon import run_daemon
+from support.http_client import ask, ask_ipp
+
+from ippusbd.proxy.exchange import Request
+from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.wire import ipp_codes
+from ippusbd.wire.ipp import Operation, Status
+from ippusbd.wire.ipp_requests import IDEMPOTENT, cancel_job, get_printer_attributes
+
+HASTY = {"drain_s": 0.3, "check_s": 0.5}
+IPP = (("Content-Type", "application/ipp"),)
+PRINTER = "ipp://localhost/ipp/print"
+
+
+async def halt_at_the_third(printer: VirtualPrinter, port: int) -> None:
+    printer.switch("halts-once", on=True)
+    for _ in range(2):
+        assert (await ask(port)).status == 200
+
+
+@pytest.mark.parametrize("interfaces", [1, 2])
+async def test_a_get_that_met_a_halted_endpoint_is_answered_all_the_same(
+    make_printer, state_path, interfaces: int
+):
+    printer = make_printer(interfaces=interfaces)
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
+        await halt_at_the_third(printer, daemon.port())
+        reply = await ask(daemon.port())
+        assert (reply.status, reply.complete) == (200, True)
+
+
+async def test_so_is_get_printer_attributes(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
+        await halt_at_the_third(printer, daemon.port())
+        answer = await ask_ipp(daemon.port(), Operation.GET_PRINTER_ATTRIBUTES)
+        assert answer.code == Status.OK
+
+
+async def test_a_print_is_never_sent_twice(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
+        await halt_at_the_third(printer, daemon.port())
+        with pytest.raises(AssertionError):  # 503: the client decides
+            await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=b"%PDF once")
+        await daemon.until_idle()
+        assert len(printer.documents) <= 1
+
+
+def test_what_may_be_repeated_is_told_by_method_target_and_operation():
+    assert Request("GET", "/", ()).repeatable
+    assert Request("HEAD", "/", ()).repeatable
+    assert not Request("GET", "/eSCL/ScanJobs/1/NextDocument", ()).repeatable
+    assert not Request("DELETE", "/eSCL/ScanJobs/1", ()).repeatable
+    assert not Request("POST", "/eSCL/ScanJobs", (), b"<x/>").repeatable
+    assert Request("POST", "/ipp/print", IPP, get_printer_attributes(PRINTER)).repeatable
+    assert not Request("POST", "/x", (), get_printer_attributes(PRINTER)).repeatable
+    assert not Request("POST", "/ipp/print", IPP, cancel_job(PRINTER, 1)).repeatable
+    assert not Request("POST", "/ipp/print", IPP, b"").repeatable
+
+
+@pytest.mark.parametrize("operation", ipp_codes.Operation)
+def test_no_operation_that_makes_or_changes_anything_is_repeated(operation: Operation):
+    named = operation.name.startswith(("GET_", "VALIDATE_JOB"))
+    assert (operation in IDEMPOTENT) <= named
