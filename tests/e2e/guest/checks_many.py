@@ -57,25 +57,39 @@ def in_parallel(urls: list[str]) -> list[str]:
 # --- how many interfaces
 
 
-def _interfaces(count: int) -> Group[Many]:
-    title = f"a printer with {count} interface{'s' * (count > 1)}"
-    group: Group[Many] = Group(title, many(1, "--interfaces", count))
-
-    @group.check(f"{count} of {count} serve twelve requests at once and a document")
-    def serves(lab: Many) -> str:
-        (row,) = lab.rows
-        if row["interfaces"]["total"] != count or row["interfaces"]["broken"]:
-            raise Failed(f"unexpected status: {row}")
-        sizes = in_parallel([f"http://localhost:{row['port']}/big?bytes=200000"] * 12)
-        if sizes != ["200000"] * 12:
-            raise Failed(f"sizes of the answers: {sizes}")
-        send(row)
-        return must_be(arrived(lab.printers.documents, 0), jpeg())
-
-    return group
+@contextmanager
+def waiting_daemon() -> Iterator[Daemon]:
+    """A daemon to which printers come and go."""
+    forget_state()
+    daemon = Daemon()
+    with stopping(daemon):
+        yield daemon
 
 
-INTERFACES = [_interfaces(count) for count in (1, 2, 3, 4)]
+INTERFACES = Group("printers with one interface and more", waiting_daemon)
+
+
+def _interfaces(count: int) -> None:
+    @INTERFACES.check(
+        f"{count} of {count} interfaces serve twelve requests at once, and a document"
+    )
+    def serves(daemon: Daemon) -> str:
+        printers = Printers("--interfaces", count)
+        with stopping(printers):
+            (row,) = daemon.ready()
+            if row["interfaces"]["total"] != count or row["interfaces"]["broken"]:
+                raise Failed(f"unexpected status: {row}")
+            sizes = in_parallel([f"http://localhost:{row['port']}/big?bytes=200000"] * 12)
+            if sizes != ["200000"] * 12:
+                raise Failed(f"sizes of the answers: {sizes}")
+            send(row)
+            said = must_be(arrived(printers.documents, 0), jpeg())
+        daemon.ready(0)
+        return said
+
+
+for _count in (1, 2, 3, 4):
+    _interfaces(_count)
 
 
 # --- twins
@@ -144,4 +158,4 @@ def at_once(lab: Many) -> None:
         raise Failed(f"sizes of the answers: {sizes}")
 
 
-GROUPS = [*INTERFACES, TWINS, EIGHT]
+GROUPS = [INTERFACES, TWINS, EIGHT]

@@ -142,9 +142,10 @@ def legacy_driver(lab: Plugged) -> str:
 
 @GROUP.check("the next daemon takes the interfaces again, with the same port and name")
 def started_again(lab: Plugged) -> None:
-    lab.daemon = Daemon()
-    with stopping(lab.daemon):
-        (status,) = lab.daemon.ready()
+    lab.daemon.stop()
+    daemon = Daemon()
+    with stopping(daemon):
+        (status,) = daemon.ready()
         run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
     if (status["port"], status["name"]) != (lab.status["port"], lab.status["name"]):
         raise Failed(f"{status} after {lab.status}")

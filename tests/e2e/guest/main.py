@@ -7,12 +7,20 @@ import sys
 import time
 
 import checks_clients
+import checks_crash
+import checks_cycles
 import checks_many
 import checks_plug
 from lab import Desktop, logs
 from report import Report
 
-GROUPS = (checks_plug.GROUP, checks_clients.GROUP, *checks_many.GROUPS)
+GROUPS = (
+    checks_plug.GROUP,
+    checks_clients.GROUP,
+    *checks_many.GROUPS,
+    checks_cycles.GROUP,
+    checks_crash.GROUP,
+)
 
 
 def main() -> int:
