@@ -19,6 +19,7 @@ PACKAGES = {
     "avahi-resolve": "avahi-utils",
     "avahi-set-host-name": "avahi-utils",
     "cupsd": "cups-daemon",
+    "chromium": "chromium",
     "curl": "curl",
     "dbus-daemon": "dbus",
     "dbus-send": "dbus",
