@@ -1,4 +1,4 @@
-"""The limit: the same exchanges with the printer by pyusb alone, one blocking loop on one interface.
+"""The limit: the same exchanges by pyusb alone, one blocking loop on one interface.
 
 Runs as a program of its own while no daemon does; prints one JSON object.
 """

@@ -20,9 +20,11 @@ from typing import Any
 
 from clients import Clients
 from lab import Desktop, Printers, forget_state
+from plugging import Browse, cycle
 from programs import run
 from report import Failed
 from servers import Ours, Peer, Running
+from vanishing import Vanishing
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_S = 0.5
@@ -56,15 +58,29 @@ class Bench:
             self._clients.first(running.port)
             self.note(round_, server.label, "start", {"start_s": time.monotonic() - start})
             for part, measure in (
+                ("plug", self._plug),
                 ("rss", self._rss_idle),
                 ("latency", self._latency),
                 ("rate", self._rate),
                 ("throughput", self._throughput),
                 ("rss", self._rss_after),
+                ("vanish", self._vanish),
             ):
                 if self.wants(part):
                     for what, figures in measure(running):
                         self.note(round_, server.label, what, figures)
+
+    def _plug(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
+        browse = Browse("_ipp._tcp")
+        try:
+            for _ in range(self._options.cycles):
+                yield "plug", cycle(self.printers, self._clients, running, browse)
+        finally:
+            browse.stop()
+
+    def _vanish(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
+        crowd = Vanishing(self.printers, running.port, seed=len(self.rows))
+        yield "vanish", crowd.run(self._options.vanishing)
 
     def _rss_idle(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
         time.sleep(IDLE_S)
@@ -176,6 +192,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--transfer-kb", default="")
     add("--seconds", type=float, default=5.0)
     add("--megabytes", type=int, default=50)
+    add("--cycles", type=int, default=3)
+    add("--vanishing", type=int, default=200)
     add("--quiet-peer", action="store_true")
     return parser
 
