@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench clean wheel clients packages e2e
+.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -40,6 +40,10 @@ format: $(VENV)/.made
 
 bench: $(VENV)/.made ## throughput, latency, memory and start-up beside the bare pyusb loop
 	@$(BIN)/python tests/bench/bench.py
+
+ENGINE ?= qemu
+bench-peer: $(VENV)/.made packages ## beside Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
+	@PYTHONPATH=tests/e2e $(BIN)/python tests/bench/peer/bench_peer.py --engine $(ENGINE) $(ARGS)
 
 venv: $(VENV)/.made ## .venv with the ippusbd command in it
 
