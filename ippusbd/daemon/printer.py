@@ -46,6 +46,7 @@ from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.quirks.model import Effective
+from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
 from ippusbd.wire import ipp, links, txt
@@ -152,35 +153,48 @@ class Life:
 
         Always ends in an exception: what went wrong, DeviceGone, or a cancellation.
         """
+        stack = AsyncExitStack()
+        stack.push_async_callback(device.close)
+        try:
+            pool = await self._take(device, stack)
+            await self._serve(device, pool)
+        finally:
+            # A plug may be pulled while all this is being let go after a failure.
+            await finished(stack.aclose())
+
+    async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
+        """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(device.close)
-            channels = await self._claim(device)
-            if self._care.under_treatment:
-                channels = await self._examined(device, channels)
-            printer.pool = pool = InterfacePool(
-                channels,
-                drain_s=self._config.drain_s,
-                recover=self._ladder(device).recover,
-                on_broken=lambda channel, failure: self._broken(pool, failure),
-            )
-            stack.push_async_callback(self._stop_mending)
-            stack.push_async_callback(pool.close)
-            stack.push_async_callback(self._finish, pool)
-            self._connect(pool)
-            stack.callback(printer.site.disconnect, "it is not plugged in")
-            printer.to(Event.OPENED)
-            self._on_change()
-            stack.push_async_callback(self._withdraw)
-            watch = self._watch(device, pool)
-            watching = asyncio.create_task(keep_watch(watch, self._config.busy_check_s / 4))
-            announcing = asyncio.create_task(self._announce(device, pool), name="announce")
-            try:
-                raise await self._until_gone(pool, announcing)
-            finally:
-                watching.cancel()
-                announcing.cancel()
-                await asyncio.wait([announcing, watching])
+        channels = await self._claim(device)
+        if self._care.under_treatment:
+            channels = await self._examined(device, channels)
+        printer.pool = pool = InterfacePool(
+            channels,
+            drain_s=self._config.drain_s,
+            recover=self._ladder(device).recover,
+            on_broken=lambda channel, failure: self._broken(pool, failure),
+        )
+        stack.push_async_callback(self._stop_mending)
+        stack.push_async_callback(pool.close)
+        stack.push_async_callback(self._finish, pool)
+        self._connect(pool)
+        stack.callback(printer.site.disconnect, "it is not plugged in")
+        printer.to(Event.OPENED)
+        self._on_change()
+        stack.push_async_callback(self._withdraw)
+        return pool
+
+    async def _serve(self, device: UsbDevice, pool: InterfacePool) -> None:
+        """Announce, and watch over the printer until its end."""
+        watch = self._watch(device, pool)
+        watching = asyncio.create_task(keep_watch(watch, self._config.busy_check_s / 4))
+        announcing = asyncio.create_task(self._announce(device, pool), name="announce")
+        try:
+            raise await self._until_gone(pool, announcing)
+        finally:
+            watching.cancel()
+            announcing.cancel()
+            await asyncio.wait([announcing, watching])
 
     # --- taking
 
@@ -338,9 +352,8 @@ class Life:
             fax_answer_s=config.fax_probe_s,
             ignore_ipp_status=quirks.ignore_ipp_status,
         ).limited_to(device.interfaces[0].capabilities)
-        asker = self._asker(pool)
         facts = self._printer.facts or device.facts
-        return await gather(asker, facts, questions, port=site.port)
+        return await gather(self._asker(pool), facts, questions, port=site.port)
 
     async def _publish(self, probed: Probed) -> None:
         printer = self._printer

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,14 +19,13 @@ from typing import Any
 
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
-from ippusbd.daemon.listening import bind_all, is_free
 from ippusbd.daemon.printer import Life, Printer, Services
 from ippusbd.daemon.recovery import Rung
+from ippusbd.daemon.roster import Roster
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
-from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, StateError, UsbError
+from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, UsbError
 from ippusbd.model import BusAddress, DeviceFacts
-from ippusbd.proxy.server import SiteSettings
 from ippusbd.usbio.hotplug import Hotplug
 from ippusbd.usbio.ports import UsbDevice
 
@@ -46,6 +44,7 @@ class _Plugged:
     facts: DeviceFacts
     task: asyncio.Task[None] | None = None
     printer: Printer | None = None
+    key: str = ""  # of its printer, as soon as its serial number was read
     reason: str = BEING_OPENED
     was_reset: bool = False
     retry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,7 +60,7 @@ class Supervisor:
         self._state = state
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
-        self._printers: dict[str, Printer] = {}
+        self._roster = Roster(services.config, state)
         self._cares: dict[str, Care] = {}  # by the printer's key
         self._leaving: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -156,7 +155,7 @@ class Supervisor:
     def status(self) -> list[dict[str, Any]]:
         """All printers: those plugged in first, those not (or not yet) known last."""
         unknown = [p for p in self._plugged.values() if p.printer is None]
-        return [p.status() for p in self._printers.values()] + [
+        return [p.status() for p in self._roster] + [
             {
                 "id": str(p.facts.usb_id),
                 "address": str(p.facts.address),
@@ -174,7 +173,7 @@ class Supervisor:
             self._end(address, gone=False)
         if self._leaving:
             await asyncio.wait(self._leaving)
-        await asyncio.gather(*(printer.site.close() for printer in self._printers.values()))
+        await self._roster.close()
 
     # --- lives
 
@@ -239,7 +238,7 @@ class Supervisor:
     async def _live(self, plugged: _Plugged, backoff: Backoff) -> None:
         device, facts = await self._open(plugged)
         try:
-            printer = await self._printer_for(facts)
+            printer = await self._printer_for(plugged, facts)
         except BaseException:
             await device.close()
             raise
@@ -342,36 +341,11 @@ class Supervisor:
 
     # --- printers
 
-    async def _printer_for(self, facts: DeviceFacts) -> Printer:
+    async def _printer_for(self, plugged: _Plugged, facts: DeviceFacts) -> Printer:
         """The printer of this device, listening on its port."""
-        key = self._key(facts)
-        printer = self._printers.get(key)
-        if printer is None:
-            printer = Printer(key, _settings(self._services))
-            printer.name = self._state.name_for(key)
-            await printer.site.start(self._sockets(key))
-            self._printers[key] = printer
-        return printer
-
-    def _key(self, facts: DeviceFacts) -> str:
-        """Two devices with one serial number are told apart by where they are plugged in."""
-        taken = any(
-            p.printer is not None
-            and p.printer.key == facts.key
-            and p.facts.address != facts.address
-            for p in self._plugged.values()
-        )
-        return replace(facts, serial="").key if taken else facts.key
-
-    def _sockets(self, key: str) -> list[socket.socket]:
-        """Bound to the printer's own port on every loopback address we serve."""
-        config = self._services.config
-        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
-        port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))
-        try:
-            return bind_all(hosts, port)
-        except OSError as exc:
-            raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+        others = {p.key for p in self._plugged.values() if p is not plugged}
+        plugged.key = self._roster.key_for(facts, others)
+        return await self._roster.printer(plugged.key)
 
 
 def _meant(selector: str, names: list[str]) -> bool:
@@ -381,15 +355,3 @@ def _meant(selector: str, names: list[str]) -> bool:
 def _names(printer: Printer) -> tuple[str, ...]:
     """What an administrator may call it."""
     return (printer.facts.serial if printer.facts else "", printer.name, printer.label)
-
-
-def _settings(services: Services) -> SiteSettings:
-    config = services.config
-    return SiteSettings(
-        small_body=config.small_body,
-        lease_wait_s=config.lease_wait_s,
-        client_stall_s=config.client_stall_s,
-        retry_after_s=config.retry_after_s,
-        grace_s=config.grace_s,
-        max_header_bytes=config.max_header_bytes,
-    )

@@ -26,6 +26,7 @@ from ippusbd.errors import NotUsable, TransferFailed, UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
+from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.libusb import Libusb
 from ippusbd.usbio.ports import Channel
 from ippusbd.usbio.strings import decode_languages, decode_string
@@ -210,6 +211,9 @@ class OpenDevice:
         if self._closed:
             return
         self._closed = True
+        await finished(self._let_go())
+
+    async def _let_go(self) -> None:
         for channel in list(self._channels.values()):
             await self.release(channel)
         with contextlib.suppress(UsbError):

@@ -17,7 +17,7 @@ import logging
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -238,7 +238,14 @@ class PyusbHost:
         return await self._run(lambda: [(_facts(d), reason) for _, d, reason in self._printers()])
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:
-        handle = await self._run(partial(self._open, facts))
+        opening = asyncio.get_running_loop().run_in_executor(
+            self._thread, partial(self._open, facts)
+        )
+        try:
+            handle = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._unwanted)
+            raise
         return await OpenDevice.prepare(
             handle, facts, transfer_bytes=self._transfer_bytes, libusb=self._asynchronous()
         )
@@ -247,6 +254,12 @@ class PyusbHost:
         if self._libusb is not None:
             self._libusb.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _unwanted(self, opening: asyncio.Future[PyusbHandle]) -> None:
+        """Close what was opened for somebody who did not wait for it."""
+        if not opening.cancelled() and opening.exception() is None:
+            with suppress(RuntimeError):  # the host is closed, the process about to end
+                self._thread.submit(opening.result().close)
 
     def _asynchronous(self) -> Libusb | None:
         """libusb's events in this loop, if channels are to use them."""

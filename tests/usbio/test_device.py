@@ -578,3 +578,37 @@ async def test_permissions_that_keep_us_out_are_named(make_printer: MakePrinter)
     with pytest.raises(AccessDenied, match="open"):
         await host.open(facts)
     await host.close()
+
+
+async def test_who_is_cancelled_while_opening_leaves_nothing_open(make_printer: MakePrinter):
+    printer = make_printer()
+    backend = VirtualBackend([printer.device])
+    host = PyusbHost(backend)
+    (facts,) = await host.enumerate()
+    for steps in range(30):
+        opening = asyncio.create_task(host.open(facts))
+        for _ in range(steps):
+            await asyncio.sleep(0.001)
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            await opening.result().close()
+    await host.enumerate()  # the host's thread has done all that was asked before
+    assert not backend.port(printer.device)._handles
+    await host.close()
+
+
+async def test_who_is_cancelled_while_closing_hears_of_it_afterwards(make_printer: MakePrinter):
+    printer = make_printer()
+    async with opened(printer) as (device, backend):
+        for info in device.interfaces:
+            await device.claim(info)
+        closing = asyncio.create_task(device.close())
+        await asyncio.sleep(0)
+        for _ in range(3):
+            closing.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert set(backend.port(printer.device).drivers) == {0, 1, 2}
+        assert not backend.port(printer.device)._handles

@@ -1,0 +1,82 @@
+"""Which printer a device is, for ever: its key, and the port that it listens on.
+
+A key is vendor, product and serial number. Some makers give the same serial number to every
+unit: of two such printers the second is known by its place too, and stays so when both are
+plugged in at once the next time, whichever is opened first.
+
+Knows the state file and the sockets; nothing of lives and plugs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Iterator
+
+from ippusbd.config import Config
+from ippusbd.daemon.listening import bind_all, is_free
+from ippusbd.daemon.printer import Printer
+from ippusbd.daemon.state import StateFile
+from ippusbd.errors import StateError
+from ippusbd.model import DeviceFacts
+from ippusbd.proxy.server import SiteSettings
+
+
+class Roster:
+    """All printers since the daemon's start, plugged in or not."""
+
+    def __init__(self, config: Config, state: StateFile) -> None:
+        self._config = config
+        self._state = state
+        self._printers: dict[str, Printer] = {}
+        self._making = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Printer]:
+        return iter(self._printers.values())
+
+    def key_for(self, facts: DeviceFacts, taken: Collection[str]) -> str:
+        """The key of a device; `taken` are those of the other devices that are plugged in."""
+        by_place = f"{facts.key}@{facts.address.port_path or facts.address}"
+        if facts.key in taken or by_place in self._state.printers():
+            return by_place
+        return facts.key
+
+    async def printer(self, key: str) -> Printer:
+        """The printer of that key, listening. Raises StateError when it cannot."""
+        async with self._making:  # its device may have been pulled and put back meanwhile
+            printer = self._printers.get(key)
+            if printer is None:
+                printer = Printer(key, _settings(self._config))
+                printer.name = self._state.name_for(key)
+                try:
+                    await printer.site.start(self._sockets(key))
+                except BaseException:
+                    await printer.site.close()
+                    raise
+                self._printers[key] = printer
+            return printer
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await asyncio.gather(*(printer.site.close() for printer in self))
+
+    def _sockets(self, key: str) -> list[socket.socket]:
+        """Bound to the printer's own port on every loopback address we serve."""
+        config = self._config
+        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
+        port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))
+        try:
+            return bind_all(hosts, port)
+        except OSError as exc:
+            raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+def _settings(config: Config) -> SiteSettings:
+    return SiteSettings(
+        small_body=config.small_body,
+        lease_wait_s=config.lease_wait_s,
+        client_stall_s=config.client_stall_s,
+        retry_after_s=config.retry_after_s,
+        grace_s=config.grace_s,
+        max_header_bytes=config.max_header_bytes,
+    )

@@ -1,0 +1,74 @@
+"""The end comes in order: unpublish, refuse, finish what is in flight, give the device back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.daemon import run_daemon
+from support.http_client import ask, connected, message
+
+
+async def test_services_are_withdrawn_while_the_printer_still_answers(make_printer, state_path):
+    printer = make_printer()
+    answered: list[bool] = []
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        site = next(iter(daemon.supervisor._roster)).site
+        daemon.publisher.told.append(lambda *_: answered.append(site._wiring is not None))
+    assert daemon.publisher.events[-1][0] == "withdraw"
+    assert answered == [True]
+    assert not daemon.publisher.sets
+
+
+async def test_an_answer_in_flight_is_finished(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, grace_s=10.0) as daemon:
+        port = daemon.port()
+        connection = connected(port)
+        client = await connection.__aenter__()
+        await client.send(message("GET", "/big?bytes=20000000"))
+        await client.reader.readexactly(1000)
+        reading = asyncio.create_task(client.reader.readexactly(20_000_000 - 1000))
+    assert len(await reading) == 20_000_000 - 1000
+    await connection.__aexit__(None, None, None)
+
+
+async def test_who_comes_during_the_shutdown_is_told_to_come_again(make_printer, state_path):
+    printer = make_printer()
+    replies: list[asyncio.Task] = []
+    async with run_daemon(printer, state_path=state_path, grace_s=10.0) as daemon:
+        port = daemon.port()
+        connection = connected(port)
+        client = await connection.__aenter__()
+        await client.send(message("GET", "/big?bytes=50000000"))
+        await client.reader.readexactly(1000)
+        closing = asyncio.create_task(daemon.supervisor.close())
+        await daemon.until(lambda: not daemon.publisher.sets)
+        reply = await ask(port)
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+        replies.append(asyncio.create_task(client.reader.read(-1)))
+        await closing
+    assert len(await replies[0]) > 49_000_000
+    await connection.__aexit__(None, None, None)
+
+
+async def test_a_client_that_never_reads_does_not_keep_the_daemon(make_printer, state_path):
+    async with run_daemon(make_printer(), state_path=state_path, grace_s=0.2) as daemon:
+        connection = connected(daemon.port())
+        client = await connection.__aenter__()
+        await client.send(message("GET", "/big?bytes=50000000"))
+        await client.reader.readexactly(1000)
+        client.reader._transport.pause_reading()
+        start = asyncio.get_running_loop().time()
+        await daemon.supervisor.close()
+        assert asyncio.get_running_loop().time() - start < 5.0
+    await connection.__aexit__(None, None, None)
+
+
+async def test_the_kernels_drivers_are_back_afterwards(make_printer, state_path):
+    printer = make_printer(vendor_interface=True)
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        port = daemon.backend.port(printer.device)
+        assert set(port.drivers) == {3}
+    assert set(port.drivers) == {0, 1, 2, 3}
+    assert {face.alternate for face in printer.device.interfaces} == {0}
+    assert {number for _, number in port.driver_log} == {0, 1, 2}
