@@ -9,6 +9,7 @@ reading to the pool, which outlives every request.
                         +--left early--> DRAINING --settled--> FREE
                                            +--failed--> RECOVERING --> FREE
                                                             +--> BROKEN (told to `on_broken`)
+    FREE --all idle for a while--> LEAVING --> ASLEEP --somebody waits--> WAKING --> FREE
 
 Where there are two or more interfaces, long transfers never take the last
 one: status and cancel always get through. Every decision is one synchronous
@@ -21,93 +22,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
-from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent
+from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
+from ippusbd.usbio.places import Claims, Lane, Lease, Owed, Place, PoolStatus, State, Waiter
 from ippusbd.usbio.ports import Channel
+
+__all__ = ["Claims", "InterfacePool", "Lane", "Lease", "Owed", "PoolStatus", "State"]
 
 log = logging.getLogger("ippusbd.usb")
 
+BUSY_RETRY_S = 0.25  # how often an interface is tried that somebody else holds
 TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain times
-
-
-class State(Enum):
-    FREE = "free"
-    LEASED = "leased"
-    DRAINING = "draining"
-    RECOVERING = "recovering"
-    BROKEN = "broken"
-
-
-class Lane(Enum):
-    """How long a request may keep its interface."""
-
-    SHORT = "short"  # status, cancel, small pages
-    LONG = "long"  # documents and pictures
-
-
-class Owed(Protocol):
-    """What stands on an interface, and what a client may leave there unfinished."""
-
-    @property
-    def progress(self) -> int:
-        """Another number whenever a byte moved."""
-
-    @property
-    def awaits_printer(self) -> bool:
-        """It is the printer's turn, not the client's."""
-
-    @property
-    def repeatable(self) -> bool:
-        """Asked twice it does nothing twice."""
-
-    async def settle(self, quiet_s: float) -> None:
-        """Bring the exchange to its end; raises when nothing moves for `quiet_s`."""
-
-
-class Lease:
-    """The exclusive use of one interface. Set `owed` as soon as the printer was asked something."""
-
-    def __init__(self, channel: Channel, contended: Callable[[], bool]) -> None:
-        self.channel = channel
-        self.owed: Owed | None = None
-        self._contended = contended
-
-    @property
-    def contended(self) -> bool:
-        """Others wait for an interface now."""
-        return self._contended()
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """One interface in the pool."""
-
-    channel: Channel
-    state: State = State.FREE
-    lane: Lane = Lane.SHORT
-    lease: Lease | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    lane: Lane
-    place: asyncio.Future[_Place]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """For status and metrics."""
-
-    total: int
-    in_use: int
-    draining: int
-    broken: int
-    waiting: int
 
 
 class InterfacePool:
@@ -116,6 +43,9 @@ class InterfacePool:
     `drain_s`: how long a lost client's answer may stand still before its interface is recovered
     by `recover` (default: the channel's own reset). `on_broken` hears of an interface that could
     not be recovered; it stays in the pool, unused.
+
+    With `claims`, interfaces are given back when nothing was asked for `idle_release_s` (0: never)
+    and claimed again for the next request; those in `asleep` are not claimed yet.
     """
 
     def __init__(
@@ -125,12 +55,21 @@ class InterfacePool:
         drain_s: float,
         recover: Callable[[Channel, IppUsbError], Awaitable[None]] | None = None,
         on_broken: Callable[[Channel, IppUsbError], None] | None = None,
+        claims: Claims | None = None,
+        asleep: Sequence[int] = (),
+        idle_release_s: float = 0.0,
     ) -> None:
-        self._places = [_Place(channel) for channel in channels]
+        self._places = [Place(channel.number, channel) for channel in channels]
+        self._places += [Place(number, None, State.ASLEEP) for number in asleep]
+        self._claims = claims
+        self._idle_release_s = idle_release_s if claims is not None else 0.0
+        self._release_timer: asyncio.TimerHandle | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self.trouble = ""  # why an interface could not be claimed again
         self._drain_s = drain_s
         self._recover = recover or (lambda channel, _: channel.reset())
         self._on_broken = on_broken
-        self._waiters: list[_Waiter] = []  # in the order of their coming
+        self._waiters: list[Waiter] = []  # in the order of their coming
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone: IppUsbError | None = None
         self._changed = asyncio.Event()
@@ -145,6 +84,7 @@ class InterfacePool:
         after an unplug.
         """
         place = await self._take(lane, wait_s)
+        assert place.channel is not None
         lease = place.lease = Lease(place.channel, lambda: bool(self._waiters))
         try:
             yield lease
@@ -172,6 +112,7 @@ class InterfacePool:
             in_use=states.count(State.LEASED),
             draining=states.count(State.DRAINING) + states.count(State.RECOVERING),
             broken=states.count(State.BROKEN),
+            asleep=states.count(State.ASLEEP),
             waiting=len(self._waiters),
         )
 
@@ -179,7 +120,7 @@ class InterfacePool:
     def idle(self) -> bool:
         """No interface is leased, draining or recovering, and nobody waits."""
         return not self._waiters and all(
-            place.state in (State.FREE, State.BROKEN) for place in self._places
+            place.state in (State.FREE, State.BROKEN, State.ASLEEP) for place in self._places
         )
 
     async def mend(self) -> int:
@@ -208,6 +149,7 @@ class InterfacePool:
             return
         self._gone = reason
         self._changed.set()
+        self._stop_timers()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.place.done():
@@ -232,16 +174,16 @@ class InterfacePool:
 
     # --- decisions, each in one step
 
-    def _grantable(self, lane: Lane) -> _Place | None:
+    def _grantable(self, lane: Lane) -> Place | None:
         """A free interface that `lane` may take now."""
         free = [place for place in self._places if place.state is State.FREE]
-        if not free:
-            return None
+        return free[0] if free and self._open_to(lane) else None
+
+    def _open_to(self, lane: Lane) -> bool:
+        """Whether `lane` may have one more interface, should one be free."""
         usable = [place for place in self._places if place.state is not State.BROKEN]
         long = sum(p.lane is Lane.LONG for p in usable if p.state is not State.FREE)
-        if lane is Lane.LONG and len(usable) > 1 and long >= len(usable) - 1:
-            return None
-        return free[0]
+        return lane is Lane.SHORT or len(usable) < 2 or long < len(usable) - 1
 
     def _grant(self) -> None:
         """Give free interfaces to those who wait, in their order."""
@@ -253,70 +195,116 @@ class InterfacePool:
             if not waiter.place.done():
                 self._occupy(place, waiter.lane)
                 waiter.place.set_result(place)
+        self._wake_up()
 
-    def _occupy(self, place: _Place, lane: Lane) -> None:
+    def _occupy(self, place: Place, lane: Lane) -> None:
         place.state, place.lane = State.LEASED, lane
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
 
-    def _free(self, place: _Place) -> None:
+    def _free(self, place: Place) -> None:
         place.state, place.lane = State.FREE, Lane.SHORT
         self._changed.set()
         self._grant()
+        self._let_go_later()
 
-    def _break(self, place: _Place, failure: IppUsbError) -> None:
+    def _let_go_later(self) -> None:
+        """Idle from now on: give all interfaces back, unless somebody comes before."""
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+        if self._idle_release_s and self.idle and self._gone is None:
+            loop = asyncio.get_running_loop()
+            self._release_timer = loop.call_later(self._idle_release_s, self._let_go)
+
+    def _let_go(self) -> None:
+        self._release_timer = None
+        if not self.idle or self._gone is not None:
+            return
+        leaving = [place for place in self._places if place.state is State.FREE]
+        for place in leaving:
+            place.state = State.LEAVING
+        if leaving:
+            self._spawn(self._leave(leaving), "release-interfaces")
+
+    def _wake_up(self) -> None:
+        """Claim as many interfaces again as are waited for."""
+        if self._gone is not None or self._retry_timer is not None:
+            return
+        wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
+        wanted -= sum(place.state is State.WAKING for place in self._places)
+        asleep = [place for place in self._places if place.state is State.ASLEEP]
+        for place in asleep[: max(wanted, 0)]:
+            place.state = State.WAKING
+            self._spawn(self._wake(place), f"claim-interface-{place.number}")
+
+    def _try_again(self) -> None:
+        self._retry_timer = None
+        self._wake_up()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._release_timer, self._retry_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _break(self, place: Place, failure: IppUsbError) -> None:
         place.state = State.BROKEN
         self._changed.set()
         if isinstance(failure, DeviceGone):
             self.abandon(failure)
         elif all(p.state is State.BROKEN for p in self._places):
             self.abandon(NoInterface(f"no interface works any more: {failure}"))
-        if self._on_broken is not None:
+        if self._on_broken is not None and place.channel is not None:
             self._on_broken(place.channel, failure)
 
     # --- waiting
 
-    async def _take(self, lane: Lane, wait_s: float) -> _Place:
+    async def _take(self, lane: Lane, wait_s: float) -> Place:
         if self._gone is not None:
             raise self._gone
         place = None if self._waiters else self._grantable(lane)
         if place is not None:
             self._occupy(place, lane)
             return place
-        waiter = _Waiter(lane, asyncio.get_running_loop().create_future())
+        waiter = Waiter(lane, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._grant()  # a long request at the head of the queue must not hold up a short one
-        granted: _Place | None = None
+        granted: Place | None = None
         try:
             async with asyncio.timeout(wait_s):
                 granted = await waiter.place
             return granted
         except TimeoutError:
-            raise NoInterface(f"all interfaces were busy for {wait_s:.0f} s") from None
+            why = self.trouble or "all interfaces were busy"
+            raise NoInterface(f"{why}, for {wait_s:.0f} s") from None
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             if granted is None:
                 self._return_unwanted(waiter.place)
 
-    def _return_unwanted(self, place: asyncio.Future[_Place]) -> None:
+    def _return_unwanted(self, place: asyncio.Future[Place]) -> None:
         """An interface granted in the very step in which its waiter gave up goes on."""
         if place.done() and not place.cancelled() and place.exception() is None:
             self._free(place.result())
 
     # --- what clients left behind
 
-    def _drain_later(self, place: _Place, owed: Owed) -> None:
+    def _drain_later(self, place: Place, owed: Owed) -> None:
         if self._gone is not None:
             place.state = State.BROKEN  # nobody is left to answer
             self._changed.set()
             return
         place.state = State.DRAINING
-        task = asyncio.get_running_loop().create_task(
-            self._settle(place, owed), name=f"drain-interface-{place.channel.number}"
-        )
+        self._spawn(self._settle(place, owed), f"drain-interface-{place.number}")
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _settle(self, place: _Place, owed: Owed) -> None:
+    async def _settle(self, place: Place, owed: Owed) -> None:
         try:
             async with asyncio.timeout(TOTAL_DRAINS * self._drain_s):
                 await owed.settle(self._drain_s)
@@ -327,8 +315,9 @@ class InterfacePool:
         except IppUsbError as exc:
             await self._revive(place, exc)
 
-    async def _revive(self, place: _Place, reason: IppUsbError) -> None:
-        number = place.channel.number
+    async def _revive(self, place: Place, reason: IppUsbError) -> None:
+        number = place.number
+        assert place.channel is not None
         if isinstance(reason, DeviceGone):
             self._break(place, reason)
             return
@@ -341,4 +330,35 @@ class InterfacePool:
             self._break(place, exc)
         else:
             self.recovered += 1
+            self._free(place)
+
+    # --- giving back, and taking again
+
+    async def _leave(self, places: list[Place]) -> None:
+        assert self._claims is not None
+        for place in places:
+            channel, place.channel = place.channel, None
+            assert channel is not None
+            await self._claims.release(channel)
+            place.state = State.ASLEEP
+        log.debug("%d interfaces were given back", len(places))
+        self._changed.set()
+        self._grant()
+
+    async def _wake(self, place: Place) -> None:
+        assert self._claims is not None
+        try:
+            place.channel = await self._claims.claim(place.number)
+        except DeviceBusy as exc:
+            place.state = State.ASLEEP
+            self.trouble = str(exc)
+            self._changed.set()
+            loop = asyncio.get_running_loop()
+            if self._retry_timer is None and self._gone is None:
+                self._retry_timer = loop.call_later(BUSY_RETRY_S, self._try_again)
+        except IppUsbError as exc:
+            place.state = State.ASLEEP
+            self.abandon(exc)
+        else:
+            self.trouble = ""
             self._free(place)
