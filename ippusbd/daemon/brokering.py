@@ -114,9 +114,14 @@ class Brokering:
 
     def changed(self) -> None:
         """A printer's state changed."""
+        if self._directory is not None:
+            self._directory.changed()
+            self._offer()
+
+    def _offer(self) -> None:
+        """Have sockets for the printers that answer."""
         if self._directory is None or self._broker is None:
             return
-        self._directory.changed()
         for question, printer in self._directory.ready().items():
             self._broker.offer(question, printer)
 
@@ -139,6 +144,7 @@ class Brokering:
             await self._broker.start(systemds)
         except StateError as exc:
             log.error("no broker: %s", exc)
+        self._offer()
 
     async def until_idle(self, stop: asyncio.Event) -> None:
         """Wait until nobody wants us any more, or `stop` is set."""
@@ -148,12 +154,14 @@ class Brokering:
             return
         idle = asyncio.create_task(self._broker.idle(), name="idle-exit")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait([idle, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if idle in done:
-            log.info("nothing wanted for %.3g s: leaving", self._config.idle_exit_s)
-        for task in (idle, stopped):
-            task.cancel()
-        await asyncio.wait([idle, stopped])
+        try:
+            done, _ = await asyncio.wait([idle, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if idle in done:
+                log.info("nothing wanted for %.3g s: leaving", self._config.idle_exit_s)
+        finally:
+            idle.cancel()
+            stopped.cancel()
+            await asyncio.wait([idle, stopped])
 
     async def close(self) -> None:
         """Answer no more."""
