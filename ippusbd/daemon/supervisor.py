@@ -32,7 +32,7 @@ from ippusbd.usbio.ports import UsbDevice
 log = logging.getLogger("ippusbd.daemon")
 
 UDEV_POLL_S = 30.0  # the net below udev's events
-SETTLE_S = 0.05  # events come in bursts
+SETTLE_S = 0.02  # events come in bursts
 BEING_OPENED = "being opened"
 PAUSING = (State.WAITING, State.REFUSED)
 

@@ -41,6 +41,7 @@ from ippusbd.usbio.libusb import Libusb
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
+_HUB = 9
 _BY_ERRNO: dict[int, type[UsbError]] = {
     errno.ENODEV: DeviceGone,
     errno.ESHUTDOWN: DeviceGone,
@@ -299,6 +300,8 @@ class PyusbHost:
         for reference in backend.enumerate_devices():
             try:
                 descriptor = backend.get_device_descriptor(reference)
+                if descriptor.bDeviceClass == _HUB:
+                    continue
                 classes = set(_classes(backend, reference, descriptor))
             except usb.core.USBError:
                 continue  # it left while we looked
