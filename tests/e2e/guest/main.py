@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+import checks_channel
 import checks_clients
 import checks_crash
 import checks_cycles
@@ -20,6 +21,7 @@ GROUPS = (
     *checks_many.GROUPS,
     checks_cycles.GROUP,
     checks_crash.GROUP,
+    checks_channel.GROUP,
 )
 
 
