@@ -24,6 +24,7 @@ PACKAGES = {
     "dbus-daemon": "dbus",
     "dbus-send": "dbus",
     "driverless": "cups-filters",
+    "groff": "groff-base",
     "ip": "iproute2",
     "ippeveprinter": "cups-ipp-utils",
     "ippfind": "cups-ipp-utils",
