@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,34 +21,30 @@ from typing import Any
 from ippusbd.config import Config
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
-from ippusbd.daemon.checkup import OneAtMost, examined
+from ippusbd.daemon.claiming import Claimer
 from ippusbd.daemon.probe import Asker, Probed, Questions, gather
 from ippusbd.daemon.recovery import (
-    QUIET_S,
-    STALE_LIMIT,
     Deadlines,
     Examiner,
     Ladder,
-    reset_softly,
 )
 from ippusbd.daemon.states import Event, State, step
 from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.dnssd.ports import Publication, Publisher
 from ippusbd.errors import (
     BadIpp,
-    EndpointHalted,
     IppUsbError,
     NoInterface,
     PrinterSilent,
     ProbeFailed,
 )
-from ippusbd.model import DeviceFacts, InterfaceInfo
+from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
+from ippusbd.usbio.ports import UsbDevice, UsbHost
 from ippusbd.wire import ipp, links, txt
 
 log = logging.getLogger("ippusbd.daemon")
@@ -113,7 +109,9 @@ class Printer:
                 "in_use": counts.in_use + counts.draining if counts else 0,
                 "broken": counts.broken if counts else 0,
                 "waiting": counts.waiting if counts else 0,
+                "asleep": counts.asleep if counts else 0,
             },
+            "trouble": pool.trouble if pool else "",
             "requests": self.site.traffic.requests,
             "bytes_in": self.site.traffic.bytes_in,
             "bytes_out": self.site.traffic.bytes_out,
@@ -147,6 +145,7 @@ class Life:
         self._on_ready = on_ready or (lambda: None)
         self._on_change = on_change or (lambda: None)
         self._mending: asyncio.Task[None] | None = None
+        self._waits = False  # for the first client
 
     async def run(self, device: UsbDevice) -> None:
         """Serve `device`, which is open; it is closed at the end.
@@ -165,11 +164,16 @@ class Life:
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
-        channels = await self._claim(device)
+        claimer = Claimer(device, self._quirks, printer.label)
+        self._waits = self._quirks.passive and not self._care.under_treatment
+        channels = [] if self._waits else await claimer.claim_all()
         if self._care.under_treatment:
-            channels = await self._examined(device, channels)
+            channels = await claimer.examined(channels, self._care, self._examiner.examine)
         printer.pool = pool = InterfacePool(
             channels,
+            claims=claimer,
+            asleep=claimer.numbers if self._waits else (),
+            idle_release_s=self._config.idle_release_s if self._quirks.idle_release else 0.0,
             drain_s=self._config.drain_s,
             recover=self._ladder(device).recover,
             on_broken=lambda channel, failure: self._broken(pool, failure),
@@ -196,49 +200,7 @@ class Life:
             announcing.cancel()
             await asyncio.wait([announcing, watching])
 
-    # --- taking
-
-    async def _claim(self, device: UsbDevice) -> list[Channel]:
-        """The interfaces that can be had and are quiet; raises if there is none."""
-        wanted = device.interfaces[: self._quirks.max_interfaces or None]
-        results = await asyncio.gather(
-            *(self._claim_one(device, info) for info in wanted), return_exceptions=True
-        )
-        channels = [r for r in results if not isinstance(r, BaseException)]
-        failures = [r for r in results if isinstance(r, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, IppUsbError) or not channels:
-                raise failure
-            log.warning("%s: serving without one interface: %s", self._printer.label, failure)
-        return channels
-
-    async def _claim_one(self, device: UsbDevice, info: InterfaceInfo) -> Channel:
-        channel = await device.claim(info)
-        if self._quirks.soft_reset_at_start:
-            with suppress(EndpointHalted):  # it knows no such request
-                await reset_softly(device, info, self._quirks.soft_reset)
-        stale = await channel.drain(QUIET_S, STALE_LIMIT)
-        if stale:
-            log.info("interface %d: threw away %d stale bytes", info.number, stale)
-        return channel
-
-    async def _examined(self, device: UsbDevice, channels: list[Channel]) -> list[Channel]:
-        """Whether the last cure helped; raises unless it did, or it is all that can be had."""
-        try:
-            good = await examined(channels, self._examiner.examine)
-        except OneAtMost as exc:
-            log.warning("%s: %s; from now on one is used", self._printer.label, exc)
-            self._care.learn("max_interfaces", 1)
-            raise
-        deaf = [channel for channel in channels if channel not in good]
-        if not deaf:
-            self._care.healthy()
-        elif not self._care.exhausted:
-            raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
-        for channel in deaf:
-            log.warning("%s: serving without interface %d", self._printer.label, channel.number)
-            await device.release(channel)
-        return good
+    # --- recovery
 
     def _ladder(self, device: UsbDevice) -> Ladder:
         return Ladder(
@@ -297,6 +259,9 @@ class Life:
 
     async def _announce(self, device: UsbDevice, pool: InterfacePool) -> None:
         """Probe and publish; again, with growing pauses, while a part does not answer yet."""
+        if self._waits:
+            self._printer.reason = "passive: nothing is asked before the first client does"
+            await pool.asked()
         pause_s = self._config.retry_min_s
         while True:
             probed = await self._probe_or_deaf(device, pool)

@@ -73,6 +73,7 @@ class InterfacePool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone: IppUsbError | None = None
         self._changed = asyncio.Event()
+        self._asked = asyncio.Event()
         self.settled = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0
 
@@ -142,6 +143,10 @@ class InterfacePool:
             self._changed.clear()
             await self._changed.wait()
         return self._gone
+
+    async def asked(self) -> None:
+        """Wait until anybody wanted a lease."""
+        await self._asked.wait()
 
     def abandon(self, reason: IppUsbError) -> None:
         """The device is gone: everybody who waits, or comes, hears `reason`."""
@@ -257,10 +262,12 @@ class InterfacePool:
             self.abandon(NoInterface(f"no interface works any more: {failure}"))
         if self._on_broken is not None and place.channel is not None:
             self._on_broken(place.channel, failure)
+        self._let_go_later()
 
     # --- waiting
 
     async def _take(self, lane: Lane, wait_s: float) -> Place:
+        self._asked.set()
         if self._gone is not None:
             raise self._gone
         place = None if self._waiters else self._grantable(lane)

@@ -1,0 +1,97 @@
+"""Taking a device's interfaces, at the start of a life and again after they were given back.
+
+At the start an interface is brought into order: reset if a quirk wants it so,
+emptied of what nobody fetched, and examined when a cure is to be judged. Taken
+again it needs nothing of that, and is there at once.
+
+Knows the device, its quirks and its care; leases are the pool's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from ippusbd.daemon.care import Care
+from ippusbd.daemon.checkup import Examine, OneAtMost, examined
+from ippusbd.daemon.holders import holders
+from ippusbd.daemon.recovery import QUIET_S, STALE_LIMIT, reset_softly
+from ippusbd.errors import DeviceBusy, EndpointHalted, IppUsbError, PrinterSilent
+from ippusbd.model import InterfaceInfo
+from ippusbd.quirks.model import Effective
+from ippusbd.usbio.ports import Channel, UsbDevice
+
+log = logging.getLogger("ippusbd.daemon")
+
+
+class Claimer:
+    """A `Claims` for the pool. `label` names the printer in the log."""
+
+    def __init__(self, device: UsbDevice, quirks: Effective, label: str) -> None:
+        self._device = device
+        self._quirks = quirks
+        self._label = label
+        self._wanted = device.interfaces[: quirks.max_interfaces or None]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The interfaces that may be used."""
+        return [info.number for info in self._wanted]
+
+    async def claim_all(self) -> list[Channel]:
+        """The interfaces that can be had, quiet; raises if there is none."""
+        results = await asyncio.gather(
+            *(self._first_claim(info) for info in self._wanted), return_exceptions=True
+        )
+        channels = [r for r in results if not isinstance(r, BaseException)]
+        failures = [r for r in results if isinstance(r, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, IppUsbError) or not channels:
+                raise failure
+            log.warning("%s: serving without one interface: %s", self._label, failure)
+        return channels
+
+    async def claim(self, number: int) -> Channel:
+        return await self._claim(next(i for i in self._wanted if i.number == number))
+
+    async def release(self, channel: Channel) -> None:
+        await self._device.release(channel)
+
+    async def examined(
+        self, channels: list[Channel], care: Care, examine: Examine
+    ) -> list[Channel]:
+        """Whether the last cure helped; raises unless it did, or it is all that can be had."""
+        try:
+            good = await examined(channels, examine)
+        except OneAtMost as exc:
+            log.warning("%s: %s; from now on one is used", self._label, exc)
+            care.learn("max_interfaces", 1)
+            raise
+        deaf = [channel for channel in channels if channel not in good]
+        if not deaf:
+            care.healthy()
+        elif not care.exhausted:
+            raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
+        for channel in deaf:
+            log.warning("%s: serving without interface %d", self._label, channel.number)
+            await self._device.release(channel)
+        return good
+
+    async def _first_claim(self, info: InterfaceInfo) -> Channel:
+        channel = await self._claim(info)
+        if self._quirks.soft_reset_at_start:
+            with suppress(EndpointHalted):  # it knows no such request
+                await reset_softly(self._device, info, self._quirks.soft_reset)
+        stale = await channel.drain(QUIET_S, STALE_LIMIT)
+        if stale:
+            log.info("interface %d: threw away %d stale bytes", info.number, stale)
+        return channel
+
+    async def _claim(self, info: InterfaceInfo) -> Channel:
+        try:
+            return await self._device.claim(info)
+        except DeviceBusy as exc:
+            who = await asyncio.to_thread(holders, self._device.facts.address)
+            by = ", ".join(who) or "somebody else"
+            raise DeviceBusy(f"interface {info.number} is held by {by}") from exc

@@ -1,0 +1,138 @@
+"""Legacy drivers get the printer while nobody needs us, and we say who has it when we do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+from support.daemon import run_daemon
+from support.http_client import ask
+
+from ippusbd.daemon.holders import holders
+from ippusbd.model import BusAddress
+
+SOON = {"idle_release_s": 0.2}
+ALONE = """
+[[quirk]]
+usb = "1209:0001"
+reason = "it is tested"
+"""
+
+
+@pytest.fixture
+def quirk(tmp_path: Path):
+    """A directory with one entry for the virtual printer."""
+
+    def write(line: str) -> tuple[Path, ...]:
+        folder = tmp_path / "quirks"
+        folder.mkdir()
+        (folder / "own.toml").write_text(f"{ALONE}{line}\n")
+        return (folder,)
+
+    return write
+
+
+async def test_idle_interfaces_have_their_kernel_driver_and_the_next_request_takes_one(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=3, vendor_interface=True)
+    async with run_daemon(printer, state_path=state_path, **SOON) as daemon:
+        port = daemon.backend.port(printer.device)
+        storage = port.drivers[3]
+        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        assert {number for number, name in port.drivers.items() if name == "usblp"} == {0, 1, 2}
+
+        start = time.monotonic()
+        assert (await ask(daemon.port())).status == 200
+        took_s = time.monotonic() - start
+        assert daemon.interfaces()["asleep"] == 2
+        assert 0 not in port.drivers
+        assert took_s < 0.5
+        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        assert port.drivers[3] == storage
+        assert 3 not in {number for _, number in port.driver_log}
+
+
+async def test_many_naps_and_many_clients_lose_nothing(make_printer, state_path):
+    printer = make_printer(interfaces=2)
+    async with run_daemon(printer, state_path=state_path, idle_release_s=0.01) as daemon:
+        for n in range(30):
+            replies = await asyncio.gather(*(ask(daemon.port()) for _ in range(3)))
+            assert [reply.status for reply in replies] == [200] * 3
+            await asyncio.sleep(0.005 * (n % 5))
+        assert daemon.row()["state"] == "ready"
+        assert printer.stats["broken_http"] == 0
+
+
+async def test_a_quirk_keeps_the_interfaces(make_printer, state_path, quirk):
+    folders = quirk("idle_release = false")
+    async with run_daemon(
+        make_printer(), state_path=state_path, quirks_dirs=folders, **SOON
+    ) as daemon:
+        await asyncio.sleep(0.5)
+        assert daemon.interfaces()["asleep"] == 0
+
+
+async def test_a_device_that_another_program_took_is_waited_for_and_named(make_printer, state_path):
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, lease_wait_s=0.5, **SOON) as daemon:
+        await daemon.until(lambda: daemon.interfaces()["asleep"] == 1)
+        port = daemon.backend.port(printer.device)
+        other = port.open()
+        port.detach(other, 0)
+        port.claim(other, 0)
+
+        reply = await ask(daemon.port())
+        assert reply.status == 503
+        assert "retry-after" in reply.headers
+        assert "interface 0 is held by" in reply.body.decode()
+        assert "interface 0 is held by" in daemon.row()["trouble"]
+
+        waiting = asyncio.create_task(ask(daemon.port()))
+        await asyncio.sleep(0.1)
+        port.close(other)
+        assert (await waiting).status == 200
+        assert daemon.row()["trouble"] == ""
+
+
+async def test_a_passive_printer_hears_nothing_before_the_first_client(
+    make_printer, state_path, quirk
+):
+    printer = make_printer(interfaces=2)
+    folders = quirk("passive = true")
+    async with run_daemon(
+        printer, state_path=state_path, quirks_dirs=folders, wait=("probing",), **SOON
+    ) as daemon:
+        await daemon.until(lambda: "passive" in daemon.row().get("reason", ""))
+        await asyncio.sleep(0.3)
+        assert printer.stats["requests"] == 0
+        assert daemon.backend.port(printer.device).driver_log == []
+        assert (await ask(daemon.port())).status == 200
+        await daemon.until_state("ready")
+
+
+async def test_an_unplug_while_asleep_is_noticed_and_a_replug_served(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, **SOON) as daemon:
+        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+        assert (await ask(daemon.port())).status == 200
+
+
+def test_holders_of_a_device_node_are_named(tmp_path: Path):
+    node = "/dev/bus/usb/001/007"
+    for pid, name, target in (("12", "scanner", node), ("13", "other", "/dev/null")):
+        (tmp_path / pid / "fd").mkdir(parents=True)
+        (tmp_path / pid / "comm").write_text(f"{name}\n")
+        (tmp_path / pid / "fd" / "5").symlink_to(target)
+    ours = tmp_path / str(os.getpid()) / "fd"
+    ours.mkdir(parents=True)
+    (ours / "3").symlink_to(node)
+    (tmp_path / "14").mkdir()  # its descriptors are hidden from us
+    assert holders(BusAddress(1, 7), proc=tmp_path) == ["process 12 (scanner)"]
