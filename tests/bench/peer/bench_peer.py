@@ -138,19 +138,24 @@ def _conclude(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
     peer = next((row["server"] for row in rows if row["server"].startswith("ipp-usb")), "ipp-usb")
     tables = {ours: report(rows, ours, peer, options.engine) for ours in _ours(rows)}
     for ours, entries in tables.items():
-        print(f"\n{options.engine}, {options.rounds} rounds, medians")
+        print(f"\n{options.engine}, {options.rounds} rounds, medians; {_busy()}")
         print("\n".join(table(entries, ours, peer)), flush=True)
     about = {
         "engine": options.engine,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "kernel_of_the_host": platform.release(),
-        "processors": os.cpu_count(),
+        "machine": _busy(),
     }
     text = json.dumps({"about": about, "tables": tables, "rows": rows}, indent=1)
     options.json.write_text(text + "\n")
     print(f"\nall figures: {options.json}")
     missed = any(one["met"] is False for entries in tables.values() for one in _targets(entries))
     return 1 if options.strict and missed else 0
+
+
+def _busy() -> str:
+    """Whoever reads the figures should know whether the machine had other things to do."""
+    return f"load of this machine {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors"
 
 
 def _ours(rows: list[dict[str, Any]]) -> list[str]:

@@ -66,7 +66,7 @@ class Bench:
                 ("rss", self._rss_after),
                 ("vanish", self._vanish),
             ):
-                if self.wants(part):
+                if self.wants(part) and (part != "vanish" or round_ == 1):
                     for what, figures in measure(running):
                         self.note(round_, server.label, what, figures)
 
@@ -79,7 +79,7 @@ class Bench:
             browse.stop()
 
     def _vanish(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
-        crowd = Vanishing(self.printers, running.port, seed=len(self.rows))
+        crowd = Vanishing(self.printers, running.port)
         yield "vanish", crowd.run(self._options.vanishing)
 
     def _rss_idle(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
