@@ -132,6 +132,7 @@ class Exchange:
         while True:
             data = self._parser.take()
             if data:
+                self._keep_answer(data)
                 yield data
             elif self._parser.done:
                 break
@@ -182,7 +183,7 @@ class Exchange:
             if self._writer is not None:
                 await _ended(self._writer)
         self._channel.rest()
-        if self.cut and self._request.job is not None:
+        if self.cut and self._request.job is not None and not self._refused:
             await self._cancel_job(self._request.job, quiet_s)
 
     # --- writing
@@ -311,9 +312,13 @@ class Exchange:
                 len(self._parser.surplus),
             )
         self._channel.rest()
-        head = self._parser.head
-        if head is not None and head.status >= 400 and not self._sent:
+        if self._refused and not self._sent:
             self._stop_upload()  # refused early: the printer wants no more of it
+
+    @property
+    def _refused(self) -> bool:
+        """The printer took nothing of the request, and its client may come again with it."""
+        return self._parser.head is not None and self._parser.head.status >= 400
 
     async def _while_moving(self, task: asyncio.Task[None], quiet_s: float) -> None:
         """Wait for `task` as long as bytes move; raises PrinterSilent when none do."""
@@ -359,7 +364,9 @@ def _cancel_body(job: CutJob, answer: bytes) -> bytes | None:
         return None
     if asked is None or asked.operation not in ipp_requests.CREATING:
         return None
-    job_id = ipp_requests.job_id_of(answer) or asked.job_id
+    job_id = asked.job_id
+    with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
+        job_id = ipp_requests.job_id_of(answer) or job_id
     if job_id is None:
         log.info("a cut upload left no job to cancel")
         return None

@@ -8,11 +8,20 @@ import socket
 from dataclasses import replace
 
 import pytest
-from support.http_client import Connection, ask, connected, head, message
+from support.http_client import (
+    IPP_TYPE,
+    Connection,
+    ask,
+    connected,
+    head,
+    ipp_request,
+    message,
+)
 from support.scripted_printer import SETTINGS, answer, serve
 
 from ippusbd.errors import DeviceGone, TransferFailed
 from ippusbd.proxy.server import bind
+from ippusbd.wire import ipp
 
 LARGE = bytes(range(256)) * 1024  # 256 KB: more than is kept back
 
@@ -445,6 +454,34 @@ async def test_an_early_refusal_reaches_the_client_before_its_body_was_taken():
 
 
 # --- clients that leave or stall
+
+
+async def test_a_job_that_was_answered_before_its_upload_was_cut_is_cancelled():
+    job = ipp.Group(ipp.Tag.JOB, (ipp.attribute("job-id", ipp.integer(77)),))
+    took_it = answer(ipp.encode(ipp.Message(0, 1, (job,))))
+    async with serve() as served, connected(served.port) as connection:
+        channel = served.printer.channels[0]
+        read = channel._hear
+
+        def hear(channel, data):
+            if data.startswith(b"POST") and not served.printer.heard:
+                channel.say(took_it)
+            read(channel, data)
+
+        channel._hear = hear
+        fields = (*IPP_TYPE, ("Content-Length", "10000000"))
+        start = ipp_request(ipp.Operation.PRINT_JOB)
+        await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
+        await _until(lambda: served.site.traffic.bytes_in)
+        served.printer.answers += [b"", answer(ipp.encode(ipp.Message(0, 1)))]
+        connection.kill()
+        await _until(lambda: len(served.printer.heard) == 2 and served.pool.idle)
+        cut, cancel = served.printer.heard
+        assert cut.body == start + LARGE
+        message_, _ = ipp.decode(cancel.body)
+        assert message_.code == ipp.Operation.CANCEL_JOB
+        assert message_.first_integer(ipp.Tag.OPERATION, "job-id") == 77
+        assert served.pool.recovered == 0
 
 
 async def test_who_leaves_while_waiting_leaves_the_answer_to_the_pool():
