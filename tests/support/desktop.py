@@ -108,6 +108,8 @@ class Desktop:
         self._only_lo = only_lo
         self._host_name = host_name
         self._binds = {"/etc/avahi/services": self.services, **(binds or {})}
+        if os.geteuid() != 0:
+            self._binds |= self._one_user()
         self._holder: subprocess.Popen[str] | None = None
         self._started: list[subprocess.Popen[str]] = []
         self._bus: subprocess.Popen[str] | None = None
@@ -162,6 +164,19 @@ class Desktop:
                 "no namespaces for a private desktop: this needs root, or a kernel that allows"
                 " unprivileged user namespaces (`unshare -rn true` must succeed)"
             )
+
+    def _one_user(self) -> dict[str, Path]:
+        """A user database in which Avahi's user is root: a user namespace has no other."""
+        binds = {}
+        for name in ("passwd", "group"):
+            entries = [line.split(":") for line in Path("/etc", name).read_text().splitlines()]
+            for entry in entries:
+                if entry[0] == "avahi":
+                    entry[2] = "0"
+            copy = self.folder / name
+            copy.write_text("".join(":".join(entry) + "\n" for entry in entries))
+            binds[f"/etc/{name}"] = copy
+        return binds
 
     # --- running programs inside
 
