@@ -48,7 +48,7 @@ class BrokerSettings:
     """The broker's name and patience."""
 
     name: str = "ippusb_manager.sock"
-    answer_s: float = 4.0  # clients wait 5 s
+    answer_s: float = 3.8  # clients wait 4 or 5 s
     client_s: float = 4.5  # for a whole message
     clients_max: int = 256
 

@@ -111,6 +111,8 @@ class Brokering:
         self._environ = os.environ if environ is None else environ
         self._directory: PrinterDirectory | None = None
         self._broker: Broker | None = None
+        self._socket = ""
+        self._trouble = "" if config.broker else "switched off"
 
     def changed(self) -> None:
         """A printer's state changed."""
@@ -124,6 +126,10 @@ class Brokering:
             return
         for question, printer in self._directory.ready().items():
             self._broker.offer(question, printer)
+
+    def status(self) -> dict[str, str]:
+        """The broker in `ippusbd status --json`: its socket, or why there is none."""
+        return {"socket": self._socket, "trouble": self._trouble}
 
     async def start(self, supervisor: Supervisor, inherited: Iterable[socket.socket] = ()) -> None:
         """Answer questions from now on. Raises ConfigError for users or groups unknown here."""
@@ -144,6 +150,9 @@ class Brokering:
             await self._broker.start(systemds)
         except StateError as exc:
             log.error("no broker: %s", exc)
+            self._trouble = str(exc)
+        else:
+            self._socket, self._trouble = str(folder / settings.name), ""
         self._offer()
 
     async def until_idle(self, stop: asyncio.Event) -> None:

@@ -61,6 +61,7 @@ class Daemon:
                 "kind": self.publisher.kind if self.publisher else "",
                 "state": self.publisher.trouble or "ok" if self.publisher else "starting",
             },
+            "broker": self.brokering.status() if self.brokering else {},
             "printers": self.supervisor.status() if self.supervisor else [],
         }
 

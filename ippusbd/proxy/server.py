@@ -187,10 +187,10 @@ class PrinterSite:
             lease.owed = exchange
             try:
                 return await self._relay(request, exchange, lease, wiring)
-            except DeviceGone:
-                raise
-            except UsbError as exc:
-                if exchange.untouched and exchange.repeatable:
+            except IppUsbError as exc:
+                await exchange.let_client_go()
+                again = isinstance(exc, UsbError) and not isinstance(exc, DeviceGone)
+                if again and exchange.untouched and exchange.repeatable:
                     raise _Unanswered(exc) from exc
                 raise
             finally:
@@ -232,7 +232,8 @@ class PrinterSite:
         else:
             if head.status < 400:
                 await exchange.sent()
-            return _whole(request, head, headers, _rewritten(head, wiring, base, bytes(start)))
+            body_base = f"http://localhost:{self.port}" if _is_local(request) else base
+            return _whole(request, head, headers, _rewritten(head, wiring, body_base, bytes(start)))
         response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
         if head.framing is BodyFraming.LENGTH:
             response.content_length = head.length
@@ -352,6 +353,12 @@ def _fetches_picture(request: web.BaseRequest) -> bool:
 def _base(request: web.BaseRequest, port: int) -> str:
     """How this client reached us; links to the printer start with it."""
     return f"http://{request.headers.get('Host') or f'localhost:{port}'}"
+
+
+def _is_local(request: web.BaseRequest) -> bool:
+    """A Unix socket's client: what it called its host is nothing a browser could open."""
+    bound = request.transport and request.transport.get_extra_info("sockname")
+    return not isinstance(bound, tuple)
 
 
 def _headers(head: Head, base: str) -> list[tuple[str, str]]:

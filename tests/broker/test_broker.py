@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 from pathlib import Path
 
 import pytest
-from support.fake_directory import HELLO, FakeDirectory, FakePrinter, ask, fetch, say
+from support.fake_directory import (
+    HELLO,
+    FakeDirectory,
+    FakePrinter,
+    ask,
+    fetch,
+    nothing_going_on,
+    say,
+)
 
-from ippusbd.broker.server import Broker
+from ippusbd.broker.doors import Doors, DoorSettings
+from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.server import Broker, BrokerSettings
+from ippusbd.errors import UsbError
 from ippusbd.model import UsbId
 from ippusbd.wire.broker import Question, encode, socket_name
 
@@ -169,3 +181,56 @@ async def test_closing_the_broker_takes_its_sockets_away(
     assert [p for p in folder.iterdir() if p.is_socket()] == []
     with pytest.raises(FileNotFoundError):
         await fetch(folder / NAME)
+
+
+class Failing(FakeDirectory):
+    async def find(self, question: Question) -> None:
+        raise UsbError("the bus is on fire")
+
+
+@pytest.mark.parametrize("broker_directory", [Failing()], ids=["usb error"])
+async def test_an_error_while_looking_is_not_found(folder: Path, broker_directory: FakeDirectory):
+    settings = BrokerSettings(name="other.sock")
+    clock = IdleClock(10, look=nothing_going_on)
+    broker = Broker(broker_directory, Doors(DoorSettings(folder)), clock, settings)
+    await broker.start()
+    try:
+        assert await ask(folder / "other.sock", "03f0_1234") == "Device not found"
+    finally:
+        await broker.close()
+
+
+async def test_a_socket_that_cannot_be_bound_is_not_found(folder: Path, printer: FakePrinter):
+    (folder / "03f0_1234.sock").mkdir()
+    assert await ask(folder / NAME, "03f0_1234") == "Device not found"
+
+
+async def test_an_offer_binds_before_anybody_asks(
+    folder: Path, broker: Broker, caplog: pytest.LogCaptureFixture
+):
+    broker.offer(LASERJET, FakePrinter())
+    assert await ask(folder / NAME, "dead_beef") == "Device not found"
+    assert await fetch(folder / "03f0_1234.sock") == HELLO
+    broker.offer(LASERJET, FakePrinter(b"another one"))
+    assert await fetch(folder / "03f0_1234.sock") == b"another one"
+    (folder / "dead_beef.sock").mkdir()
+    broker.offer(Question(UsbId(0xDEAD, 0xBEEF)), FakePrinter())
+    await asyncio.sleep(0.05)
+    assert "not a socket" in caplog.text
+
+
+async def test_a_listening_socket_of_systemds_is_used(folder: Path, printer: FakePrinter):
+    with socket.socket(socket.AF_UNIX) as systemds:
+        systemds.bind(str(folder / "given.sock"))
+        systemds.listen()
+        directory = FakeDirectory()
+        directory.printers[LASERJET] = printer
+        settings = BrokerSettings(name="given.sock")
+        clock = IdleClock(10, look=nothing_going_on)
+        broker = Broker(directory, Doors(DoorSettings(folder)), clock, settings)
+        await broker.start(systemds.dup())
+        try:
+            assert await ask(folder / "given.sock", "03f0_1234") == "03f0_1234.sock"
+        finally:
+            await broker.close()
+        assert (folder / "given.sock").exists()

@@ -226,3 +226,85 @@ async def test_a_client_that_is_not_admitted_hears_nothing(
     monkeypatch.setattr(os, "geteuid", lambda: OTHERS + 1)
     monkeypatch.setattr("ippusbd.broker.doors.peer_of", lambda _: Peer(1, OTHERS, OTHERS))
     assert await fetch(folder / NAME) == b""
+
+
+async def test_a_lock_held_too_long_is_an_error_and_not_a_hang(
+    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ippusbd.broker.doors.CLAIM_PAUSE_S", 0)
+    folder.mkdir()
+    with claim(folder), pytest.raises(StateError, match="holds the lock"):
+        await doors.open(NAME, greet)
+
+
+async def test_without_file_descriptors_clients_wait_in_the_queue(
+    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("ippusbd.broker.doors.OUT_OF_FILES_S", 0.05)
+    await doors.open(NAME, greet)
+    door = doors._doors[NAME]
+    real, door.listening = door.listening, OutOfFiles(door.listening)  # type: ignore[assignment]
+    assert await fetch(folder / NAME) == HELLO
+    assert "cannot accept: Too many open files" in caplog.text
+    door.listening = real
+
+
+class OutOfFiles:
+    """A listening socket whose first accept fails."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._failed = False
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if not self._failed:
+            self._failed = True
+            raise OSError(24, "Too many open files")
+        return self._real.accept()
+
+
+async def test_doors_are_shut_while_they_pause(folder: Path, doors: Doors):
+    await doors.open(NAME, greet)
+    door = doors._doors[NAME]
+    doors._pause(door, OSError(24, "Too many open files"))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(folder / NAME))
+        doors.shut()
+        assert client.recv(1) == b""
+    assert not (folder / NAME).exists()
+
+
+async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(folder: Path, doors: Doors):
+    with socket.socket(socket.AF_UNIX) as systemds:
+        folder.mkdir()
+        systemds.bind(str(folder / "broker.sock"))
+        systemds.listen()
+        doors.inherit("broker.sock", greet, systemds.dup())
+        await doors.open(NAME, greet)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / NAME))
+            assert not doors.shut_if_quiet()
+            assert client.recv(100) == HELLO
+        assert await fetch(folder / "broker.sock") == HELLO
+        assert await fetch(folder / NAME) == HELLO
+
+
+def test_a_client_in_many_groups_is_known_by_all_of_them(monkeypatch: pytest.MonkeyPatch):
+    class Connection:
+        def getsockopt(self, level: int, name: int, size: int) -> bytes:
+            if size < 4 * 1000:
+                raise OSError(34, "Numerical result out of range")
+            return b"".join(group.to_bytes(4, sys.byteorder) for group in range(1000))
+
+    assert peers._groups(Connection()) == tuple(range(1000))  # type: ignore[arg-type]
+
+
+def test_a_kernel_that_does_not_tell_groups_means_none():
+    class Connection:
+        def getsockopt(self, level: int, name: int, size: int) -> bytes:
+            raise OSError(92, "Protocol not available")
+
+    assert peers._groups(Connection()) == ()  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ import asyncio
 import random
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,14 +88,8 @@ async def test_no_client_is_lost_in_five_hundred_idle_exits(folder: Path, direct
     instances = Instances(folder, directory)
     await instances.start()
     lost: list[bytes] = []
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(CLIENTS) as threads:
-        await asyncio.gather(
-            *(
-                loop.run_in_executor(threads, hammer, folder / NAME, instances, lost, seed)
-                for seed in range(CLIENTS)
-            )
-        )
+    clients = (asyncio.to_thread(hammer, folder / NAME, instances, lost, n) for n in range(CLIENTS))
+    await asyncio.gather(*clients)
     while instances.running:
         await asyncio.wait(instances.running)
     assert lost == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def twins() -> list[VirtualPrinter]:
 
 
 @pytest.fixture(autouse=True)
-def _closed(twins: list[VirtualPrinter]) -> object:
+def _closed(twins: list[VirtualPrinter]) -> Iterator[None]:
     yield
     for printer in twins:
         printer.close()
@@ -101,17 +101,20 @@ async def test_a_question_waits_for_the_probe_that_is_under_way(
         assert (await http(folder / "1209_0001.sock")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_printer_whose_probe_fails_is_not_found_within_the_clients_patience(
-    folder: Path, twins: list[VirtualPrinter]
-):
+@pytest.fixture
+def silent() -> Iterator[VirtualPrinter]:
     printer = VirtualPrinter(serial="SILENT", personalities=["silent"])
-    try:
-        async with serving(folder, printer, ready=False):
-            start = asyncio.get_running_loop().time()
-            assert await ask(folder / NAME, "1209_0001") == "Device not found"
-            assert asyncio.get_running_loop().time() - start < 4.5
-    finally:
-        printer.close()
+    yield printer
+    printer.close()
+
+
+async def test_a_printer_whose_probe_fails_is_not_found_within_the_clients_patience(
+    folder: Path, silent: VirtualPrinter
+):
+    async with serving(folder, silent, ready=False):
+        start = asyncio.get_running_loop().time()
+        assert await ask(folder / NAME, "1209_0001") == "Device not found"
+        assert asyncio.get_running_loop().time() - start < 4.5
 
 
 async def test_while_its_printer_is_away_a_socket_says_come_again(
@@ -213,3 +216,25 @@ def test_the_group_of_cups_is_given_where_that_is_possible(monkeypatch: pytest.M
     assert module._socket_group("") is None
     with pytest.raises(ConfigError):
         module._socket_group("no-such-group")
+
+
+async def test_links_in_answers_can_be_opened_by_who_came_through_a_unix_socket(
+    folder: Path, twins: list[VirtualPrinter]
+):
+    capabilities = b"GET /eSCL/ScannerCapabilities HTTP/1.0\r\nHost: 1209-0001.sock\r\n\r\n"
+    async with serving(folder, twins[0]) as (daemon, _):
+        name = await ask(folder / NAME, "1209_0001")
+        answer = await http(folder / name, capabilities)
+        assert (
+            f"<scan:AdminURI>http://localhost:{daemon.port()}/</scan:AdminURI>".encode() in answer
+        )
+        assert b"1209-0001.sock" not in answer
+
+
+async def test_status_says_where_the_broker_is_or_why_there_is_none(folder: Path, tmp_path: Path):
+    async with serving(folder, ready=False) as (_, made):
+        assert made.status() == {"socket": str(folder / NAME), "trouble": ""}
+    (tmp_path / "file").write_text("in the way")
+    async with serving(tmp_path / "file", ready=False) as (_, made):
+        assert made.status()["socket"] == ""
+        assert "file" in made.status()["trouble"]
