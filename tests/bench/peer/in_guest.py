@@ -27,7 +27,8 @@ from servers import Ours, Peer, Running
 from vanishing import Vanishing
 
 HERE = Path(__file__).resolve().parent
-WARM_UP_S = 0.5
+WARM_UP_S = 1.0
+WARM_UP_BYTES = 4_000_000
 IDLE_S = 3.0  # longer than idle_release_s of ours
 
 
@@ -58,8 +59,8 @@ class Bench:
             self._clients.first(running.port)
             self.note(round_, server.label, "start", {"start_s": time.monotonic() - start})
             for part, measure in (
-                ("plug", self._plug),
                 ("rss", self._rss_idle),
+                ("plug", self._plug),
                 ("latency", self._latency),
                 ("rate", self._rate),
                 ("throughput", self._throughput),
@@ -109,6 +110,7 @@ class Bench:
 
     def _throughput(self, running: Running) -> Iterator[tuple[str, dict[str, Any]]]:
         for direction in (self._clients.upload, self._clients.download):
+            direction(running.port, WARM_UP_BYTES, chunked=False)
             for chunked in (False, True):
                 framing = "chunked" if chunked else "length"
                 yield f"{direction.__name__} {framing}", self._moved(running, direction, chunked)

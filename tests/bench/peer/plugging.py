@@ -37,7 +37,9 @@ class Browse:
 
     def __init__(self, kind: str) -> None:
         words = ("stdbuf", "-oL", "avahi-browse", "--parsable", "--no-db-lookup", kind)
-        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self._events: list[Event] = []
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
