@@ -81,6 +81,7 @@ def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     announced = printer.get("announced") or ""
     yield "announced", "" if announced in ("", "established") else str(announced)
     yield "interfaces", _interfaces(printer.get("interfaces") or {})
+    yield "trouble", str(printer.get("trouble") or "")
     if "requests" in printer:
         yield "so far", _traffic(printer)
     learned = printer.get("learned") or {}
@@ -105,6 +106,7 @@ _INTERFACE_WORDS = (
     ("in_use", "in use"),
     ("broken", "broken"),
     ("waiting", "requests waiting"),
+    ("asleep", "given back to the kernel"),
 )
 
 

@@ -13,13 +13,14 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from ippusbd.daemon.care import Care
+from ippusbd.daemon.care import DEAF, Care
 from ippusbd.daemon.checkup import Examine, OneAtMost, examined
 from ippusbd.daemon.holders import holders
 from ippusbd.daemon.recovery import QUIET_S, STALE_LIMIT, reset_softly
 from ippusbd.errors import DeviceBusy, EndpointHalted, IppUsbError, PrinterSilent
 from ippusbd.model import InterfaceInfo
 from ippusbd.quirks.model import Effective
+from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.ports import Channel, UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
@@ -28,8 +29,9 @@ log = logging.getLogger("ippusbd.daemon")
 class Claimer:
     """A `Claims` for the pool. `label` names the printer in the log."""
 
-    def __init__(self, device: UsbDevice, quirks: Effective, label: str) -> None:
+    def __init__(self, device: UsbDevice, quirks: Effective, care: Care, label: str) -> None:
         self._device = device
+        self._care = care
         self._quirks = quirks
         self._label = label
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
@@ -40,7 +42,10 @@ class Claimer:
         return [info.number for info in self._wanted]
 
     async def claim_all(self) -> list[Channel]:
-        """The interfaces that can be had, quiet; raises if there is none."""
+        """The interfaces that can be had, quiet; raises if there is none.
+
+        Raises too for one that a cure of the device may bring back.
+        """
         results = await asyncio.gather(
             *(self._first_claim(info) for info in self._wanted), return_exceptions=True
         )
@@ -49,29 +54,30 @@ class Claimer:
         for failure in failures:
             if not isinstance(failure, IppUsbError) or not channels:
                 raise failure
+            if isinstance(failure, DEAF) and not self._care.exhausted:
+                raise failure
             log.warning("%s: serving without one interface: %s", self._label, failure)
         return channels
 
     async def claim(self, number: int) -> Channel:
-        return await self._claim(next(i for i in self._wanted if i.number == number))
+        info = next(i for i in self._wanted if i.number == number)
+        return await finished(self._claim(info))  # a half-claimed one would lose its driver
 
     async def release(self, channel: Channel) -> None:
-        await self._device.release(channel)
+        await finished(self._device.release(channel))
 
-    async def examined(
-        self, channels: list[Channel], care: Care, examine: Examine
-    ) -> list[Channel]:
+    async def examined(self, channels: list[Channel], examine: Examine) -> list[Channel]:
         """Whether the last cure helped; raises unless it did, or it is all that can be had."""
         try:
             good = await examined(channels, examine)
         except OneAtMost as exc:
             log.warning("%s: %s; from now on one is used", self._label, exc)
-            care.learn("max_interfaces", 1)
+            self._care.learn("max_interfaces", 1)
             raise
         deaf = [channel for channel in channels if channel not in good]
         if not deaf:
-            care.healthy()
-        elif not care.exhausted:
+            self._care.healthy()
+        elif not self._care.exhausted:
             raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
         for channel in deaf:
             log.warning("%s: serving without interface %d", self._label, channel.number)

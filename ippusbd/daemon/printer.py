@@ -164,11 +164,11 @@ class Life:
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
-        claimer = Claimer(device, self._quirks, printer.label)
+        claimer = Claimer(device, self._quirks, self._care, printer.label)
         self._waits = self._quirks.passive and not self._care.under_treatment
         channels = [] if self._waits else await claimer.claim_all()
         if self._care.under_treatment:
-            channels = await claimer.examined(channels, self._care, self._examiner.examine)
+            channels = await claimer.examined(channels, self._examiner.examine)
         printer.pool = pool = InterfacePool(
             channels,
             claims=claimer,

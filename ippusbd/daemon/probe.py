@@ -68,6 +68,9 @@ class _Hurried:
     def progress(self) -> int:
         return self._exchange.progress
 
+    def drop(self) -> None:
+        self._exchange.drop()
+
     async def settle(self, quiet_s: float) -> None:
         await self._exchange.settle(min(quiet_s, HURRY_S))
 

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from ippusbd.errors import BadIpp, ClientGone, IppUsbError, PrinterSilent
+from ippusbd.proxy.repeatable import is_repeatable
 from ippusbd.usbio.ports import Channel
 from ippusbd.wire import ipp_requests
 from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
@@ -51,13 +52,8 @@ class Request:
     @property
     def repeatable(self) -> bool:
         """Sent twice it does nothing twice, and all of it is here to be sent again."""
-        if self.stream is not None:
-            return False
-        if self.method in ("GET", "HEAD"):
-            return not self.target.endswith("/NextDocument")  # eSCL: each page is given once
-        if self.method != "POST" or not _has_ipp(self.headers):
-            return False
-        return ipp_requests.operation_of(self.body) in ipp_requests.IDEMPOTENT
+        known = self.stream is None
+        return known and is_repeatable(self.method, self.target, self.headers, self.body)
 
 
 @dataclass(slots=True)
@@ -123,6 +119,7 @@ class Exchange:
             log.info("interface %d: threw away %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
+        self._writer.add_done_callback(_looked_at)
         while self._parser.head is None:
             await self._read_more()
         return self._parser.head
@@ -169,6 +166,18 @@ class Exchange:
         """Give up: no more is sent; the interface then needs a reset."""
         if self._writer is not None:
             await _ended(self._writer)
+
+    async def let_client_go(self) -> None:
+        """Read no more of the client's body; the server, which answers it, may."""
+        self._stop_upload()
+        while self._pulling:  # noqa: ASYNC110 -- two steps of the loop, until the writer heard it
+            await asyncio.sleep(0)
+
+    def drop(self) -> None:
+        """See `Owed`."""
+        self._enough = True
+        if self._writer is not None:
+            self._writer.cancel()
 
     async def settle(self, quiet_s: float) -> None:
         """Bring the exchange to its end without its client; see `Owed`."""
@@ -348,11 +357,6 @@ class Exchange:
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
 
 
-def _has_ipp(headers: tuple[tuple[str, str], ...]) -> bool:
-    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
-    return kind.split(";")[0].strip().lower() == "application/ipp"
-
-
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -378,6 +382,12 @@ async def _discard_answer(exchange: Exchange) -> None:
     async for _ in exchange.chunks():
         pass
     await exchange.sent()
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """A writer's failure is the channel's too, and is told by whoever reads."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

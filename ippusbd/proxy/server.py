@@ -65,7 +65,7 @@ class Wiring:
 class _Unanswered(Exception):
     """The interface failed before a byte of the answer to a harmless question."""
 
-    def __init__(self, failure: UsbError) -> None:
+    def __init__(self, failure: IppUsbError) -> None:
         self.failure = failure
 
 

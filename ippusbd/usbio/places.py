@@ -47,6 +47,9 @@ class Owed(Protocol):
     def repeatable(self) -> bool:
         """Asked twice it does nothing twice."""
 
+    def drop(self) -> None:
+        """The device is gone and nothing can be settled: stop at once."""
+
     async def settle(self, quiet_s: float) -> None:
         """Bring the exchange to its end; raises when nothing moves for `quiet_s`."""
 

@@ -301,6 +301,7 @@ class InterfacePool:
     def _drain_later(self, place: Place, owed: Owed) -> None:
         if self._gone is not None:
             place.state = State.BROKEN  # nobody is left to answer
+            owed.drop()
             self._changed.set()
             return
         place.state = State.DRAINING
