@@ -119,12 +119,12 @@ def setup(
     return handler
 
 
-def to_syslog(program: str) -> None:
+def to_syslog(program: str, address: str = "/dev/log") -> None:
     """Send all logs to the system's log instead. Without one, they go where they went."""
     from logging.handlers import SysLogHandler
 
     try:
-        handler = SysLogHandler("/dev/log", facility=SysLogHandler.LOG_LPR)
+        handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
     except OSError as exc:
         logging.getLogger(ROOT).warning("no system log: %s", exc.strerror)
         return
