@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 AVAHI = "org.freedesktop.Avahi"
 SERVER = f"{AVAHI}.Server"
 GROUP = f"{AVAHI}.EntryGroup"
+SIGNS = {"NameOwnerChanged", "StateChanged"}
 
 
 class ServerState(IntEnum):
@@ -152,6 +153,7 @@ class AvahiServer:
         self.session: Session | None = None
         self.trouble = "not started"  # why there is no session
         self.is_there = False  # Avahi has its name on the bus, ready or not
+        self._owner = ""  # Avahi's unique name; others on the bus could pretend to be it
         self._on_change = on_change
         self._bus_address = bus_address
         self._retry_s = retry_s
@@ -209,9 +211,10 @@ class AvahiServer:
         """Find out whether Avahi runs; begin a session if it does."""
         try:
             (owner,) = await bus.call(BUS, BUS_PATH, f"{BUS}.GetNameOwner", "s", [AVAHI])
-            (state,) = await bus.call(str(owner), "/", f"{SERVER}.GetState")
+            self._owner = str(owner)
+            (state,) = await bus.call(self._owner, "/", f"{SERVER}.GetState")
         except CallRefused:
-            self.is_there = False
+            self._owner, self.is_there = "", False
             self._end("Avahi is not running")
             return
         self.is_there = True
@@ -221,7 +224,7 @@ class AvahiServer:
             name = ServerState(state).name.lower() if isinstance(state, int) else state
             self._end(f"Avahi is not ready: its host name is {name}")
             return
-        self.session, self.trouble = Session(bus, str(owner)), ""
+        self.session, self.trouble = Session(bus, self._owner), ""
         log.info("Avahi is running")
         self._on_change()
 
@@ -230,8 +233,8 @@ class AvahiServer:
             if self.session is not None:
                 self.session.heard(signal)
             return
-        if signal.member in {"NameOwnerChanged", "StateChanged"}:
-            self._end("Avahi changed")
+        if signal.sender in {BUS, self._owner} and signal.member in SIGNS:
+            self._end("Avahi restarted or changed its name")
             self._hint.set()
 
     def _end(self, trouble: str) -> None:

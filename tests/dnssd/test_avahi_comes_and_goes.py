@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 
@@ -109,6 +110,22 @@ async def test_a_new_host_name_makes_the_groups_anew(
     await until(lambda: set(avahi.groups) - old, "new groups")
     await until(lambda: publication.state == ESTABLISHED, "established")
     assert not set(avahi.groups) & old  # else two answers for one name
+
+
+async def test_a_signal_of_somebody_else_changes_nothing(
+    avahi: FakeAvahi, publisher: AvahiPublisher
+) -> None:
+    avahi.start()
+    await publisher.start()
+    await publisher.publish(SERVICES)
+    session, groups = publisher.server.session, set(avahi.groups)
+
+    avahi.pretend(":1.666", ServerState.FAILURE)
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    assert publisher.server.session is session
+    assert set(avahi.groups) == groups
 
 
 async def test_a_bus_that_appears_later_is_found(

@@ -51,24 +51,26 @@ def browsing(desktop: Desktop, type_: str = "_ipp._tcp") -> Iterator[Browse]:
         browse.stop()
 
 
-async def test_published_and_withdrawn_within_the_protocols_own_times(desktop: Desktop) -> None:
-    name = fresh_name()
+async def test_published_and_withdrawn_in_the_protocols_own_times(desktop: Desktop) -> None:
+    published_s, withdrawn_s, gone_s = [], [], []
     with browsing(desktop) as browse:
         async with publishing(desktop) as publisher:
-            start = time.monotonic()
-            publication = await publisher.publish(make_services(name, mark=fresh_mark()))
-            published_s = time.monotonic() - start
-            await until(lambda: name in browse.names, "found")
+            for _ in range(3):  # the best counts: others use this machine too
+                name = fresh_name()
+                start = time.monotonic()
+                publication = await publisher.publish(make_services(name, mark=fresh_mark()))
+                published_s.append(time.monotonic() - start)
+                await until(lambda name=name: name in browse.names, "found")
 
-            start = time.monotonic()
-            await publication.withdraw()
-            withdrawn_s = time.monotonic() - start
-            await until(lambda: name not in browse.names, "gone")
-            gone_s = time.monotonic() - start
+                start = time.monotonic()
+                await publication.withdraw()
+                withdrawn_s.append(time.monotonic() - start)
+                await until(lambda name=name: name not in browse.names, "gone")
+                gone_s.append(time.monotonic() - start)
 
-    assert published_s < 3  # three probes 250 ms apart: 0.85 s on an idle machine
-    assert withdrawn_s < 0.5
-    assert gone_s < GOODBYE_S + 0.5
+    assert min(published_s) < 1.5  # Avahi's three probes: 0.77 s
+    assert min(withdrawn_s) < 0.2
+    assert min(gone_s) < GOODBYE_S + 0.2
 
 
 async def test_avahi_killed_and_restarted_announces_again(bare_desktop: Desktop) -> None:

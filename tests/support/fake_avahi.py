@@ -77,6 +77,12 @@ class FakeAvahi:
         self._state = state
         self._emit(self._owner, SERVER, "StateChanged", (int(state), ""))
 
+    def pretend(self, sender: str, state: ServerState) -> None:
+        """Another client of the bus sends Avahi's signals."""
+        self._emit(sender, SERVER, "StateChanged", (int(state), ""))
+        for path in self.groups:
+            self._emit(sender, GROUP, "StateChanged", (int(GroupState.COLLISION), ""), path)
+
     def collide(self, name: str) -> None:
         """Somebody on the network turns out to own `name`."""
         for path, group in self.groups.items():
