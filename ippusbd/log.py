@@ -15,6 +15,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Final, TextIO
 
 ROOT: Final = "ippusbd"
@@ -123,11 +124,10 @@ def to_syslog(program: str, address: str = "/dev/log") -> None:
     """Send all logs to the system's log instead. Without one, they go where they went."""
     from logging.handlers import SysLogHandler
 
-    try:
-        handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
-    except OSError as exc:
-        logging.getLogger(ROOT).warning("no system log: %s", exc.strerror)
+    if not Path(address).is_socket():  # the handler itself would only drop lines
+        logging.getLogger(ROOT).warning("no system log at %s", address)
         return
+    handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
     handler.ident = f"{program}[{os.getpid()}]: "
     handler.setFormatter(LineFormatter(journal=False, stamped=False))
     root = logging.getLogger()
