@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", metavar="TEXT", help="checks whose name has TEXT")
     parser.add_argument("--command", metavar="SHELL", help="run this instead of the checks")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="S", dest="timeout_s")
+    parser.add_argument("--timeout", type=float, default=1200.0, metavar="S", dest="timeout_s")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the guest's logs here")
     return parser
 

@@ -12,7 +12,6 @@ a guest that does not end in time is killed. Knows QEMU; nothing of USB.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from kit import Kit, KitError
 HERE = Path(__file__).resolve().parent
 TIMED_OUT = 124  # what timeout(1) returns
 NO_STATUS = 70  # the guest ended without saying how
+FOLLOW_S = 0.1
 
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check"
@@ -38,7 +38,7 @@ class Machine:
 
     memory_mb: int = 4096
     processors: int = 2
-    timeout_s: float = 600.0
+    timeout_s: float = 1200.0
 
 
 def boot(kit: Kit, command: str, run_dir: Path, machine: Machine) -> int:
@@ -48,19 +48,25 @@ def boot(kit: Kit, command: str, run_dir: Path, machine: Machine) -> int:
         raise KitError("qemu-system-x86_64 is missing on this machine; run: make packages")
     (run_dir / "command").write_text(command)
     output = run_dir / "output"
-    os.mkfifo(output)  # a chardev on stdio would block the guest once stdin ends
-    reader = threading.Thread(target=_stream, args=(output,), daemon=True)
+    output.touch()  # a chardev on stdio would block the guest once stdin ends
+    ended = threading.Event()
+    reader = threading.Thread(target=_follow, args=(output, ended), daemon=True)
     reader.start()
     outcome = _run_qemu([qemu, *_arguments(kit, run_dir, machine)], run_dir, machine.timeout_s)
-    reader.join(10)
-    return exit_status(run_dir, outcome, machine.timeout_s)
+    ended.set()
+    reader.join()
+    return _status(run_dir, outcome, machine.timeout_s)
 
 
-def _stream(fifo: Path) -> None:
-    with fifo.open("rb", buffering=0) as pipe:
-        while data := pipe.read(65536):
-            sys.stdout.buffer.write(data)
-            sys.stdout.flush()
+def _follow(path: Path, ended: threading.Event) -> None:
+    """Copy what is appended to a file to our standard output until it has ended."""
+    with path.open("rb") as output:
+        last = False
+        while not last:
+            last = ended.wait(FOLLOW_S)
+            while data := output.read(65536):
+                sys.stdout.buffer.write(data)
+                sys.stdout.flush()
 
 
 def _run_qemu(command: Sequence[str], run_dir: Path, timeout_s: float) -> int:

@@ -16,7 +16,9 @@ class Browser:
 
     def __init__(self, kind: str = "_ipp._tcp") -> None:
         command = ["stdbuf", "-oL", "avahi-browse", "-pk", kind]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self._lock = threading.Lock()
         self._seen: dict[str, set[str]] = {}  # name -> interface and protocol
         self.changed_at = time.monotonic()

@@ -130,8 +130,12 @@ def many_jobs(lab: Plugged) -> None:
     before = len(lab.printers.documents())
     for _ in range(10):
         run("lp", "-d", "usbqueue", jpeg())
-    until(lambda: len(lab.printers.documents()) - before == 10, "10 documents", 240)
-    for document in lab.printers.documents()[before:]:
+
+    def whole() -> list[dict[str, object]]:
+        return [one for one in lab.printers.documents()[before:] if one["completed"]]
+
+    until(lambda: len(whole()) == 10, "10 documents", 240)
+    for document in whole():
         must_be(document, jpeg())
 
 

@@ -84,7 +84,7 @@ def _interfaces(count: int) -> None:
                 raise Failed(f"sizes of the answers: {sizes}")
             send(row)
             said = must_be(arrived(printers.documents, 0), jpeg())
-        daemon.ready(0)
+        daemon.none_left()
         return said
 
 

@@ -128,6 +128,17 @@ def _pseudo_random_sha256(size: int) -> str:
     return pseudo_random_sha256(size)
 
 
+@GROUP.check("while nobody uses the printer, usblp has its interfaces, until the next request")
+def idle(lab: Plugged) -> str:
+    until(lambda: [driver_of(n) for n in range(3)] == ["usblp"] * 3, "usblp on all interfaces")
+    start = time.monotonic()
+    run("curl", "-sSf", "-o/dev/null", f"{lab.url}/")
+    took = time.monotonic() - start
+    if "usbfs" not in [driver_of(n) for n in range(3)]:
+        raise Failed("a request was served, but no interface is ours")
+    return f"the request that claimed them again took {took:.2f} s, curl's start included"
+
+
 @GROUP.check("when the daemon ends, usblp has its interfaces back and prints")
 def legacy_driver(lab: Plugged) -> str:
     lab.daemon.stop()

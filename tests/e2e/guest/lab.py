@@ -180,6 +180,10 @@ class Daemon:
 
         return until(all_ready, f"{count} printers served and announced", 90)
 
+    def none_left(self) -> None:
+        """Waits until no printer is served."""
+        until(lambda: not [one for one in self.printers() if one["state"] == "ready"], "no printer")
+
     def kill(self) -> None:
         self.service.kill()
 
