@@ -55,7 +55,7 @@ def boot(kit: Kit, command: str, run_dir: Path, machine: Machine) -> int:
     outcome = _run_qemu([qemu, *_arguments(kit, run_dir, machine)], run_dir, machine.timeout_s)
     ended.set()
     reader.join()
-    return _status(run_dir, outcome, machine.timeout_s)
+    return exit_status(run_dir, outcome, machine.timeout_s)
 
 
 def _follow(path: Path, ended: threading.Event) -> None:
