@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ PROJECT = HERE.parents[1]
 def main(arguments: Sequence[str]) -> int:
     """Exit status of the command in the guest; 69 if this machine cannot run one."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the guest ends with us
     try:
         return _run(options)
     except KitError as exc:
