@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, default=Path("bench-peer.json"), metavar="FILE", help="all figures")
     add("--strict", action="store_true", help="exit status 1 if a target is missed")
     add("--timeout", type=float, default=3600.0, metavar="S", dest="timeout_s")
+    add("--nice", type=int, default=0, metavar="N", help="-10: before this machine's other work")
     add("--logs", type=Path, metavar="DIR", help="keep the guest's logs here")
     return parser
 
@@ -98,6 +99,7 @@ def _run(options: argparse.Namespace) -> int:
         run_dir = options.logs.resolve() if options.logs else Path(scratch)
         _clear(run_dir)
         machine = Machine(timeout_s=options.timeout_s)
+        os.nice(options.nice)
         boot = ENGINES[options.engine]
         status = boot(kit, _command(options, load), run_dir, machine)
         result = run_dir / "result.json"
