@@ -155,7 +155,7 @@ class Supervisor:
     def status(self) -> list[dict[str, Any]]:
         """All printers: those plugged in first, those not (or not yet) known last."""
         unknown = [p for p in self._plugged.values() if p.printer is None]
-        return [p.status() for p in self._roster] + [
+        return [p.status() | {"learned": self._state.learned(p.key)} for p in self._roster] + [
             {
                 "id": str(p.facts.usb_id),
                 "address": str(p.facts.address),

@@ -35,6 +35,7 @@ async def test_what_was_found_out_is_shown_and_forgotten(make_printer, state_pat
         (key,) = daemon.state.printers()
         daemon.state.learn(key, "max_interfaces", 1)
         assert daemon.supervisor.learned()[key]["settings"] == {"max_interfaces": 1}
+        assert daemon.row()["learned"] == {"max_interfaces": 1}
         daemon.unplug(printer)
         await daemon.until_state("away")
         daemon.plug(printer)
