@@ -156,10 +156,13 @@ class PrintDesk:
     def is_serving(self) -> bool:
         return self._daemon is not None and self._daemon.poll() is None
 
-    def stop_daemon(self, *, kill: bool = False) -> int:
-        """End the daemon; its exit status."""
+    def stop_daemon(self) -> None:
+        """End the daemon, and wait until it gave everything back."""
         assert self._daemon is not None
-        return self.desktop.stop(self._daemon, kill=kill)
+        self.desktop.stop(self._daemon)
+        # What was stopped is the program that entered the namespaces; the daemon may take longer.
+        control = self.root / "run/ippusbd/control.sock"
+        self.desktop.wait(lambda: not control.exists() and not self.broker.exists(), "its end")
 
     def ask_virtual(self, command: str, **arguments: object) -> dict[str, Any]:
         """A question to the virtual printers' control socket."""
