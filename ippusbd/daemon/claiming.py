@@ -25,6 +25,8 @@ from ippusbd.usbio.ports import Channel, UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
 
+LOOK_S = 2.0
+
 
 class Claimer:
     """A `Claims` for the pool. `label` names the printer in the log."""
@@ -34,6 +36,8 @@ class Claimer:
         self._care = care
         self._quirks = quirks
         self._label = label
+        self._held_by = "somebody else"
+        self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
 
     @property
@@ -98,6 +102,14 @@ class Claimer:
         try:
             return await self._device.claim(info)
         except DeviceBusy as exc:
-            who = await asyncio.to_thread(holders, self._device.facts.address)
-            by = ", ".join(who) or "somebody else"
+            by = await self._holder()
             raise DeviceBusy(f"interface {info.number} is held by {by}") from exc
+
+    async def _holder(self) -> str:
+        """Who has the device; all processes are looked through only now and then."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_again_at:
+            self._look_again_at = now + LOOK_S
+            who = await asyncio.to_thread(holders, self._device.facts.address)
+            self._held_by = ", ".join(who) or "somebody else"
+        return self._held_by

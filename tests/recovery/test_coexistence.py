@@ -78,7 +78,7 @@ async def test_a_quirk_keeps_the_interfaces(make_printer, state_path, quirk):
 
 async def test_a_device_that_another_program_took_is_waited_for_and_named(make_printer, state_path):
     printer = make_printer(interfaces=1)
-    async with run_daemon(printer, state_path=state_path, lease_wait_s=2.0, **SOON) as daemon:
+    async with run_daemon(printer, state_path=state_path, lease_wait_s=4.0, **SOON) as daemon:
         await daemon.until(lambda: daemon.interfaces()["asleep"] == 1)
         port = daemon.backend.port(printer.device)
         other = port.open()
