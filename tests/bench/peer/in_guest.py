@@ -118,12 +118,14 @@ class Bench:
     def _moved(
         self, running: Running, direction: Callable[..., dict[str, Any]], chunked: bool
     ) -> dict[str, Any]:
-        size, cpu_s = self._options.megabytes * 1_000_000, running.cpu_s()
+        size = self._options.megabytes * 1_000_000
+        cpu_s, faults = running.cpu_s(), running.page_faults()
         said = direction(running.port, size, chunked=chunked)
         del said["answer"]
         said["cpu_s"] = running.cpu_s() - cpu_s
         said["mb_per_s"] = size / 1e6 / said["seconds"]
         said["cpu_ms_per_mb"] = 1e3 * said["cpu_s"] / (size / 1e6)
+        said["faults_per_mb"] = (running.page_faults() - faults) / (size / 1e6)
         return said
 
     def bare(self, round_: int) -> None:

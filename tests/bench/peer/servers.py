@@ -35,8 +35,16 @@ class Running:
 
     def cpu_s(self) -> float:
         """User and system time of all its threads so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def page_faults(self) -> int:
+        """Memory that the kernel had to hand out anew, in pages; dear in both engines."""
+        return int(self._stat()[7])
+
+    def _stat(self) -> list[str]:
+        """Of proc(5), from the process state on."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
     def rss_mb(self) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
