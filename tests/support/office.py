@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,10 +154,13 @@ class Office(PrintDesk):
                     return name
         raise AssertionError(f"scanimage -L: {out}\n{self.desktop.logs()}")
 
-    def leave(self) -> int:
-        """End the daemon; its exit status."""
-        process: subprocess.Popen[str] | None = self._daemon
+    def leave(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell the daemon, and it alone, to stop; its exit status."""
+        process = self._daemon
         assert process is not None
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(children.split()[0]), number)  # below nsenter
+        process.wait(timeout=30)
         return self.desktop.stop(process)
 
 
