@@ -89,7 +89,7 @@ def test_ipptool_passes_the_small_suites(bridge: Bridge, suites: Path, suite: st
     assert "[PASS]" in ipptool(bridge, suites, f"{suite}.test")
 
 
-@pytest.mark.parametrize("length", ["-c", "-l"])
+@pytest.mark.parametrize("length", ["-C", "-L"])
 def test_ipptool_prints_with_and_without_a_length(
     bridge: Bridge, suites: Path, length: str
 ) -> None:
