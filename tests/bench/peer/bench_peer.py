@@ -42,7 +42,7 @@ PASSED_ON = ("rounds", "only", "channel", "transfer_kb", "seconds", "megabytes",
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: measured, whatever the targets say, unless --strict; 69: this machine cannot."""
+    """0: measured, whatever the targets say, unless --strict; 1: ours failed; 69: cannot run."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options)
@@ -104,7 +104,8 @@ def _run(options: argparse.Namespace) -> int:
         status = boot(kit, _command(options, load), run_dir, machine)
         result = run_dir / "result.json"
         rows = json.loads(result.read_text()) if result.exists() else []
-    return status or _conclude(options, rows)
+    concluded = _conclude(options, rows)
+    return status or concluded
 
 
 def _clear(run_dir: Path) -> None:
@@ -152,7 +153,8 @@ def _conclude(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
     options.json.write_text(text + "\n")
     print(f"\nall figures: {options.json}")
     missed = any(one["met"] is False for entries in tables.values() for one in _targets(entries))
-    return 1 if options.strict and missed else 0
+    failed = any(row["what"] == "failed" and row["server"] in tables for row in rows)
+    return 1 if failed or (options.strict and missed) else 0
 
 
 def _busy() -> str:

@@ -65,6 +65,7 @@ def _lines() -> Iterator[Line]:
         what, target = f"rate {clients}", (Target(1.2, least=True),) if clients > 1 else ()
         yield Line(f"requests, {clients} clients", "/s", what, "per_s", target, "per_s")
         yield Line("  slowest client's share", "", what, "slowest_share")
+        yield Line("  not answered 200", "", what, "bad", NONE)
     for way, short in (("upload", "up"), ("download", "down")):
         for framing in ("length", "chunked"):
             what, bare = f"{way} {framing}", f"{short}_mb_per_s"
@@ -83,6 +84,7 @@ LINES = tuple(_lines())
 
 def median(rows: Iterable[Row], server: str, what: str, key: str) -> float | None:
     """Over all rounds; None: it was not measured. Counts add up instead: none may happen."""
+    counts = what == "vanish" or key == "bad"
     values = [
         float(row[key])
         for row in rows
@@ -90,7 +92,7 @@ def median(rows: Iterable[Row], server: str, what: str, key: str) -> float | Non
     ]
     if not values:
         return None
-    return sum(values) if what == "vanish" else statistics.median(values)
+    return sum(values) if counts else statistics.median(values)
 
 
 def report(rows: Sequence[Row], ours: str, peer: str, engine: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from vanishing import Vanishing
 HERE = Path(__file__).resolve().parent
 WARM_UP_S = 1.0
 WARM_UP_BYTES = 4_000_000
+BARE_FOR = ("bare", "latency", "rate", "throughput")
 IDLE_S = 3.0  # longer than idle_release_s of ours
 
 
@@ -54,6 +54,13 @@ class Bench:
     # --- one round of one daemon
 
     def measure(self, round_: int, server: Ours | Peer) -> None:
+        """What fails is noted as such; a failure of the peer is a result, too."""
+        try:
+            self._measure(round_, server)
+        except Failed as exc:
+            self.note(round_, server.label, "failed", {"why": str(exc)})
+
+    def _measure(self, round_: int, server: Ours | Peer) -> None:
         start = time.monotonic()
         with server.run() as running:
             self._clients.first(running.port)
@@ -173,13 +180,10 @@ def main() -> int:
         bench = Bench(options)
         try:
             for round_ in range(1, options.rounds + 1):
-                if bench.wants("bare") or bench.wants("throughput"):
+                if any(bench.wants(part) for part in BARE_FOR):
                     bench.bare(round_)
                 for server in servers if round_ % 2 else reversed(servers):
                     bench.measure(round_, server)
-        except (Failed, subprocess.SubprocessError) as exc:
-            print(f"bench-peer: {exc}", flush=True)
-            return 1
         finally:
             bench.printers.stop()
     return 0
