@@ -22,6 +22,7 @@ from ippusbd.errors import ConfigError
 
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
+    from ippusbd.virtual.usbip import UsbIpServer
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:3240"
 MOST_PRINTERS: Final = 120  # of the 127 addresses a USB bus has
@@ -113,7 +114,7 @@ def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
     server = UsbIpServer([one.device for one in printers])
     stack.callback(server.close)
     if args.usbip or not args.attach:
-        yield f"USB/IP server on {_listen(server.listen, args.usbip or DEFAULT_ADDRESS)}"
+        yield f"USB/IP server on {_listen(server, args.usbip or DEFAULT_ADDRESS)}"
     if args.attach:
         from ippusbd.virtual.vhci import Attacher
 
@@ -153,13 +154,12 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
         raise ConfigError(f"--personality: {exc.args[0]}") from exc
 
 
-def _listen(listen: object, address: str) -> str:
+def _listen(server: UsbIpServer, address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"--usbip: {address!r} is not ADDR:PORT")
-    assert callable(listen)
     try:
-        bound = listen(host.strip("[]"), int(port))
+        bound = server.listen(host.strip("[]"), int(port))
     except OSError as exc:
         raise ConfigError(f"--usbip: {address}: {exc.strerror}") from exc
     return f"{bound[0]}:{bound[1]}"

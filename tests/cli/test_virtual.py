@@ -1,0 +1,128 @@
+"""`ippusbd virtual` as people start it, ask it and stop it; and what it refuses, and how."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.usbip_client import UsbIpClient
+
+from ippusbd import cli
+
+Start = Callable[..., tuple[subprocess.Popen[str], tuple[str, int], list[str]]]
+COMMAND = [sys.executable, "-m", "ippusbd", "virtual"]
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Path:
+    return tmp_path / "virtual.sock"
+
+
+@pytest.fixture
+def start(control: Path) -> Iterator[Start]:
+    """Starts the command on a free port; the process, its address, its lines until it runs."""
+    processes = []
+
+    def begin(*options: str) -> tuple[subprocess.Popen[str], tuple[str, int], list[str]]:
+        process = subprocess.Popen(
+            [*COMMAND, "--usbip", "127.0.0.1:0", "--control", str(control), *options],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        lines = list(iter(lambda: process.stdout.readline().rstrip(), "Running until Ctrl-C."))
+        port = re.search(r":(\d+)$", lines[0])
+        assert port is not None, lines
+        return process, ("127.0.0.1", int(port[1])), lines
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def tell(capsys: pytest.CaptureFixture[str], control: Path, *words: str) -> dict[str, object]:
+    assert cli.main(["virtual", "--control", str(control), "--tell", *words]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def busids(address: tuple[str, int]) -> list[str]:
+    with UsbIpClient(address) as client:
+        return [busid for busid, _ in client.list_devices()]
+
+
+def test_printers_are_offered_until_a_signal_and_nothing_is_left(
+    start: Start, control: Path
+) -> None:
+    process, address, lines = start("--printers", "2", "--interfaces", "1")
+
+    assert busids(address) == ["1-1", "1-2"]
+    assert any(re.match(r"1-2: 1209:0001 .*\(VIRTUAL2\), offered", line) for line in lines)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not control.exists()
+
+
+def test_a_printer_is_unplugged_and_plugged_in_by_command(
+    start: Start, control: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, address, _ = start("--printers", "2")
+
+    tell(capsys, control, "unplug", "printer=VIRTUAL1")
+    assert busids(address) == ["1-2"]
+    tell(capsys, control, "plug", "printer=1")
+    assert busids(address) == ["1-1", "1-2"]
+
+
+def test_a_misbehaviour_is_switched_on_by_command(
+    start: Start, control: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("--personality", "no-zlp")
+
+    told = tell(capsys, control, "personality", "name=paper-out", "on=true")
+
+    assert told["personalities"] == ["no-zlp", "paper-out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--interfaces", "5"], "--interfaces: 1 to 4"),
+        (["--printers", "0"], "--printers: 1 to"),
+        (["--personality", "polite"], "no personality 'polite'"),
+        (["--usbip", "here"], "'here' is not ADDR:PORT"),
+        (["--usbip", "192.0.2.1:3240"], "--usbip: 192.0.2.1:3240"),
+        (["--tell", "unplug", "now"], "'now' is not KEY=VALUE"),
+    ],
+)
+def test_a_wrong_option_is_named_and_starts_nothing(
+    options: list[str], words: str, control: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["virtual", "--control", str(control), *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not control.exists()
+
+
+def test_without_running_printers_there_is_nobody_to_tell(
+    control: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["virtual", "--control", str(control), "--tell", "list"]) == 1
+    assert "no virtual printer answers" in capsys.readouterr().err
+
+
+def test_misbehaviours_are_listed_with_the_models_that_have_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["virtual", "--personality", "help"]) == 0
+    assert re.search(r"^no-zlp +\S", capsys.readouterr().out, re.MULTILINE)
