@@ -18,7 +18,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ippusbd.errors import DeviceGone
@@ -32,6 +32,8 @@ BUS: Final = 1
 BUFFER: Final = 1 << 20
 LARGEST_URB: Final = 32 << 20  # usbfs allows 16 MB in all
 HANDSHAKE_S: Final = 10.0
+
+Serve = Callable[[socket.socket], None]
 
 
 class Wire:
@@ -106,17 +108,16 @@ class UsbIpServer:
         with self._given_back:
             return self._given_back.wait_for(lambda: device not in self._imported, timeout_s)
 
-    def _start(self, target: object, sock: socket.socket) -> None:
+    def _start(self, target: Serve, sock: socket.socket) -> None:
         thread = threading.Thread(target=self._run, args=(target, sock), name="usbip", daemon=True)
         self._threads.add(thread)
         thread.start()
 
-    def _run(self, target: object, sock: socket.socket) -> None:
-        assert callable(target)
+    def _run(self, target: Serve, sock: socket.socket) -> None:
         target(sock)
         self._threads.discard(threading.current_thread())
 
-    def _watch(self, device: VirtualDevice) -> object:
+    def _watch(self, device: VirtualDevice) -> Callable[[], None]:
         def told() -> None:
             sock = self._imported.get(device)
             if not device.plugged and sock is not None:
