@@ -22,6 +22,7 @@ from ippusbd import __version__
 from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
+from ippusbd.daemon.memory import keep_buffers
 from ippusbd.daemon.state import StateFile, only_instance
 from ippusbd.daemon.turn import our_turn
 from ippusbd.errors import IppUsbError
@@ -118,6 +119,7 @@ async def run(
     `on_ready` hears the status of printers when they are announced. Raises ConfigError or
     StateError when the daemon cannot start.
     """
+    keep_buffers()
     daemon = Daemon(config)
     state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
     control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"

@@ -25,6 +25,7 @@ from typing import Protocol
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
 from ippusbd.usbio.inbox import Inbox
 
+FRAMING = 64  # bytes around the data of a chunk, at most
 STOP_S = 5.0  # a slice ends after a quarter second; whoever needs this long hangs in the kernel
 
 
@@ -34,7 +35,7 @@ class BulkIo(Protocol):
     def read_into(self, buffer: array[int], timeout_s: float) -> int:
         """How many bytes arrived within `timeout_s`; 0 for silence or a zero-length packet."""
 
-    def write(self, data: bytes, timeout_s: float) -> int:
+    def write(self, data: memoryview, timeout_s: float) -> int:
         """How many bytes of `data` the printer took within `timeout_s`."""
 
     def clear_halts(self) -> None:
@@ -244,12 +245,15 @@ class ThreadChannel:
             self._leave()
 
     def _push(self, upload: _Upload) -> None:
-        sent = 0
-        while sent < len(upload.data):
+        rest = memoryview(upload.data)
+        while rest:
             if upload.stopped:
+                sent = len(upload.data) - len(rest)
                 raise TransferFailed(f"a write was stopped after {sent} bytes")
-            part = upload.data[sent : sent + self._transfer_bytes] if sent else upload.data
-            sent += self._io.write(part[: self._transfer_bytes], self._slice_s)
+            # A chunk's framing goes with the last bytes, not as a transfer of its own.
+            whole = len(rest) <= self._transfer_bytes + FRAMING
+            part = rest if whole else rest[: self._transfer_bytes]
+            rest = rest[self._io.write(part, self._slice_s) :]
 
     def _enter(self, ready: Callable[[], bool]) -> bool:
         """Wait for work; False at the end of the thread."""

@@ -74,7 +74,9 @@ class Handle(Protocol):
     def bulk_in(
         self, endpoint: int, interface: int, buffer: array[int], timeout_s: float
     ) -> int: ...
-    def bulk_out(self, endpoint: int, interface: int, data: bytes, timeout_s: float) -> int: ...
+    def bulk_out(
+        self, endpoint: int, interface: int, data: memoryview, timeout_s: float
+    ) -> int: ...
 
 
 class ClaimedInterface:
@@ -96,7 +98,7 @@ class ClaimedInterface:
     def read_into(self, buffer: array[int], timeout_s: float) -> int:
         return self._handle.bulk_in(self._info.bulk_in, self._info.number, buffer, timeout_s)
 
-    def write(self, data: bytes, timeout_s: float) -> int:
+    def write(self, data: memoryview, timeout_s: float) -> int:
         return self._handle.bulk_out(self._info.bulk_out, self._info.number, data, timeout_s)
 
     def clear_halts(self) -> None:

@@ -23,11 +23,15 @@ UDEV_RUNS = Path("/run/udev/control")
 
 
 class Hotplug:
-    """Calls `changed` for every add, remove or bind of a USB device, in the loop."""
+    """Calls `changed` for every add, remove or bind of a USB device, in the loop.
+
+    udev tells of an arrival when the device node has its permissions; the kernel itself tells of
+    a departure some tenths of a second before udev has worked through its rules.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._monitor: pyudev.Monitor | None = None
+        self._monitors: list[pyudev.Monitor] = []
 
     def start(self) -> bool:
         """Whether udev is there to be listened to."""
@@ -37,22 +41,25 @@ class Hotplug:
         try:
             import pyudev
 
-            monitor = pyudev.Monitor.from_netlink(pyudev.Context())
-            monitor.filter_by("usb", "usb_device")
-            monitor.start()
+            context = pyudev.Context()
+            for source in ("udev", "kernel"):
+                monitor = pyudev.Monitor.from_netlink(context, source=source)
+                monitor.filter_by("usb", "usb_device")
+                monitor.start()
+                self._monitors.append(monitor)
         except (ImportError, OSError) as exc:
+            self._monitors.clear()
             log.warning("cannot listen to udev (%s): looking for printers from time to time", exc)
             return False
-        self._monitor = monitor
-        asyncio.get_running_loop().add_reader(monitor.fileno(), self._readable)
+        for monitor in self._monitors:
+            asyncio.get_running_loop().add_reader(monitor.fileno(), self._readable, monitor)
         return True
 
     def stop(self) -> None:
-        if self._monitor is not None:
-            asyncio.get_running_loop().remove_reader(self._monitor.fileno())
-            self._monitor = None
+        for monitor in self._monitors:
+            asyncio.get_running_loop().remove_reader(monitor.fileno())
+        self._monitors.clear()
 
-    def _readable(self) -> None:
-        assert self._monitor is not None
-        while self._monitor.poll(timeout=0) is not None:
+    def _readable(self, monitor: pyudev.Monitor) -> None:
+        while monitor.poll(timeout=0) is not None:
             self._changed()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import usb.backend
@@ -42,6 +43,7 @@ log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
 _HUB = 9
+DEVICE_NODES = Path("/dev/bus/usb")
 _BY_ERRNO: dict[int, type[UsbError]] = {
     errno.ENODEV: DeviceGone,
     errno.ESHUTDOWN: DeviceGone,
@@ -184,16 +186,14 @@ class PyusbHandle:
             except usb.core.USBTimeoutError:
                 return 0
 
-    def bulk_out(self, endpoint: int, interface: int, data: bytes, timeout_s: float) -> int:
+    def bulk_out(self, endpoint: int, interface: int, data: memoryview, timeout_s: float) -> int:
+        buffer = array("B")  # what backends take; made of a memoryview it would be slow
+        buffer.frombytes(data)
         with translated("bulk OUT"):
             try:
                 return int(
                     self._backend.bulk_write(
-                        self._handle,
-                        endpoint,
-                        interface,
-                        array("B", data),
-                        round(timeout_s * 1000),
+                        self._handle, endpoint, interface, buffer, round(timeout_s * 1000)
                     )
                 )
             except usb.core.USBTimeoutError:
@@ -232,7 +232,8 @@ class PyusbHost:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usb-host")
 
     async def enumerate(self) -> list[DeviceFacts]:
-        return [facts for facts, reason in await self.survey() if not reason]
+        found = [facts for facts, reason in await self.survey() if not reason]
+        return [facts for facts in found if self._is_there(facts)]
 
     async def survey(self) -> list[tuple[DeviceFacts, str]]:
         """Every printer class device, and why it is not usable; "": it is."""
@@ -270,6 +271,13 @@ class PyusbHost:
         if self._libusb is None:
             self._libusb = Libusb(library._name, self._context())
         return self._libusb
+
+    def _is_there(self, facts: DeviceFacts) -> bool:
+        """libusb hears of a departure from udev; the kernel takes the node away at once."""
+        if getattr(self._backend, "lib", None) is None:
+            return True
+        address = facts.address
+        return (DEVICE_NODES / f"{address.bus:03d}" / f"{address.address:03d}").exists()
 
     def _context(self) -> Any:
         """pyusb's libusb_context."""
