@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,8 +13,26 @@ from pathlib import Path
 
 import pytest
 
-BLOCKED_S = 1.0  # two slow cores may deschedule us; a blocking call on USB lasts longer
+BLOCKED_S = 2.0  # two slow cores may deschedule us; a call that really blocks lasts longer
 SETTLE_S = 3.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A shell that runs us in the background ignores SIGINT for all of us; some tests send it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command run in this process sets up handlers on a stream that ends with its test."""
+    loggers = [logging.getLogger(), logging.getLogger("ippusbd")]
+    before = [(one, list(one.handlers), one.level, one.propagate) for one in loggers]
+    yield
+    for one, handlers, level, propagate in before:
+        one.handlers[:] = handlers
+        one.setLevel(level)
+        one.propagate = propagate
 
 
 def _open_files() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import h11
 import pytest
@@ -21,20 +22,22 @@ TROUBLE = (usb.core.USBError, ValueError, TimeoutError, h11.ProtocolError)
 
 
 def busy_client(backend: VirtualBackend, number: int, stop: threading.Event) -> None:
-    """Opens, asks, and begins again whatever goes wrong."""
+    """Opens, asks, and begins again whatever goes wrong, also while looking and letting go."""
     while not stop.is_set():
-        dev = usb.core.find(backend=backend)
-        if dev is None:
-            continue
-        try:
-            client = UsbClient(dev, number, timeout_ms=50)
-            while not stop.is_set():
-                client.ask(path="/big?bytes=200000", deadline_s=0.2)
-                client.ask("POST", "/sink", bytes(300_000), deadline_s=0.2)
-        except TROUBLE:
-            pass
-        finally:
-            usb.util.dispose_resources(dev)
+        with suppress(*TROUBLE):
+            dev = usb.core.find(backend=backend)
+            if dev is not None:
+                use(dev, number, stop)
+
+
+def use(dev: usb.core.Device, number: int, stop: threading.Event) -> None:
+    try:
+        client = UsbClient(dev, number, timeout_ms=50)
+        while not stop.is_set():
+            client.ask(path="/big?bytes=200000", deadline_s=0.2)
+            client.ask("POST", "/sink", bytes(300_000), deadline_s=0.2)
+    finally:
+        usb.util.dispose_resources(dev)
 
 
 def storm(backend: VirtualBackend, printer: VirtualPrinter, action: Callable[[], object]) -> None:
