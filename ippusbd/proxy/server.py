@@ -17,7 +17,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -25,11 +24,13 @@ from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
-from ippusbd.errors import BadRequest, ClientGone, DeviceGone, IppUsbError, NoInterface, UsbError
+from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, NoInterface, UsbError
 from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
+from ippusbd.proxy.heads import NO_TYPE, answer_fields, media_type, origin_form
+from ippusbd.proxy.pace import Pace
 from ippusbd.proxy.sockets import bind as bind
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
-from ippusbd.wire.http1 import forwardable, returnable, rewrite_location
+from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
 
 log = logging.getLogger("ippusbd.http")
@@ -162,7 +163,7 @@ class PrinterSite:
         wiring = self._wiring
         if wiring is None:
             return self._unavailable(f"the printer is not ready: {self._reason}")
-        target = _origin_form(request)
+        target = origin_form(request.method, request._message.path)  # as it was sent
         _continue(request)
         body, rest = await _read_small(request, self._settings.small_body)
         to_printer = self._request(request, wiring, target, body, rest)
@@ -222,7 +223,7 @@ class PrinterSite:
         """The printer's answer: whole, unsent when it is small; streamed when it is not."""
         head = await exchange.answer()
         base = _base(request, self.port)
-        headers = _headers(head, base)
+        headers = answer_fields(head, base)
         chunks = exchange.chunks()
         start = bytearray()
         async for data in chunks:
@@ -241,10 +242,11 @@ class PrinterSite:
             response.enable_chunked_encoding()
         await response.prepare(request)
         try:
-            await self._send(response, bytes(start), lease)
-            del start
-            async for data in chunks:
-                await self._send(response, data, lease)
+            with self._pace(request, lease) as pace:
+                await pace.of(response.write(bytes(start)))
+                del start
+                async for data in chunks:
+                    await pace.of(response.write(data))
             await exchange.sent()
         except (ClientGone, ConnectionError) as exc:
             raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
@@ -253,18 +255,17 @@ class PrinterSite:
             _hang_up(request)
         return response
 
-    async def _send(self, response: web.StreamResponse, data: bytes, lease: Lease) -> None:
-        """Write at the client's pace; one that takes nothing while others wait is let go."""
-        write = asyncio.ensure_future(response.write(data))
-        try:
-            while not write.done():
-                await asyncio.wait([write], timeout=self._settings.client_stall_s)
-                if not write.done() and lease.contended:
-                    stall_s = self._settings.client_stall_s
-                    raise ClientGone(f"read nothing for {stall_s:g} s while others wait")
-            await write
-        finally:
-            write.cancel()
+    def _pace(self, request: web.BaseRequest, lease: Lease) -> Pace:
+        """One that takes nothing while others wait is let go."""
+        stall_s = self._settings.client_stall_s
+
+        def let_go() -> None:
+            path = request.rel_url.path
+            log.info("%s: its client read nothing for %g s while others wait", path, stall_s)
+            if request.transport is not None:
+                request.transport.abort()
+
+        return Pace(lambda: lease.contended, stall_s, let_go)
 
 
 # --- reading a client's request
@@ -275,7 +276,7 @@ class _Request(web.BaseRequest):
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         # What aiohttp adds to an answer that has no such field is not what the printer said.
-        if response.headers.get("Content-Type") == _NO_TYPE:
+        if response.headers.get("Content-Type") == NO_TYPE:
             del response.headers["Content-Type"]
         if response.headers.get("Server") == SERVER_SOFTWARE:
             del response.headers["Server"]
@@ -290,19 +291,6 @@ def _request(
 ) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return _Request(message, payload, protocol, writer, task, loop)
-
-
-def _origin_form(request: web.BaseRequest) -> str:
-    """The request target as a path; refuses CONNECT and `*`."""
-    target = request._message.path  # raw_path, before aiohttp decodes it
-    if request.method == "CONNECT":
-        raise BadRequest("CONNECT is not for printers")
-    if target.startswith("/"):
-        return target
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "ipp"):
-        raise BadRequest(f"the request target {target[:80]!r} is not a path")
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _continue(request: web.BaseRequest) -> None:
@@ -361,35 +349,10 @@ def _is_local(request: web.BaseRequest) -> bool:
     return not isinstance(bound, tuple)
 
 
-def _headers(head: Head, base: str) -> list[tuple[str, str]]:
-    headers = [
-        (name, rewrite_location(value, base=base) if name.lower() in _LINKS else _utf8(value))
-        for name, value in returnable(head.headers)
-    ]
-    if not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("Content-Type", _NO_TYPE))
-    return headers
-
-
-def _utf8(value: str) -> str:
-    """aiohttp writes headers as UTF-8: bytes that are so stay as they are, others become it."""
-    if value.isascii():
-        return value
-    try:
-        return value.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        return value
-
-
-_NO_TYPE = ""  # the place of a field that the printer did not send
-_LINKS = frozenset({"location", "content-location"})
-
-
 def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:
     if wiring.rewrite is None or not body:
         return body
-    kind = next((v for n, v in head.headers if n.lower() == "content-type"), "")
-    return wiring.rewrite(kind.split(";")[0].strip().lower(), base, body)
+    return wiring.rewrite(media_type(head), base, body)
 
 
 def _whole(

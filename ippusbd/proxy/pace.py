@@ -1,0 +1,58 @@
+"""A client that reads nothing is let go when others wait for the interface it holds.
+
+While nobody waits it may take all the time it wants: the printer waits with it. One timer
+watches over a whole answer, so that a write that does not block costs nothing.
+
+Knows asyncio; nothing of what is written and to whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Pace:
+    """`with Pace(...) as pace:` around an answer, `await pace.of(write)` around each write.
+
+    `let_go` is called, once, when a write has lasted `stall_s` and `contended()` is true; it must
+    make the write end.
+    """
+
+    def __init__(
+        self, contended: Callable[[], bool], stall_s: float, let_go: Callable[[], None]
+    ) -> None:
+        self._contended = contended
+        self._stall_s = stall_s
+        self._let_go = let_go
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Pace:
+        self._look_after(self._stall_s)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def of(self, write: Awaitable[None]) -> None:
+        """Wait for `write`, as long as it may take."""
+        self._since = self._loop.time()
+        try:
+            await write
+        finally:
+            self._since = None
+
+    def _look_after(self, pause_s: float) -> None:
+        self._timer = self._loop.call_later(pause_s, self._look)
+
+    def _look(self) -> None:
+        waited_s = 0.0 if self._since is None else self._loop.time() - self._since
+        if waited_s < self._stall_s:
+            self._look_after(self._stall_s - waited_s)
+        elif self._contended():
+            self._let_go()
+        else:
+            self._look_after(self._stall_s)
