@@ -19,11 +19,11 @@ check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not clients and not guest"
+	@.ci/pytest -m "not clients and not guest"
 	$(MAKE) --no-print-directory wheel
 
 clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
-	$(BIN)/pytest -m "clients and not guest"
+	@.ci/pytest -m "clients and not guest"
 
 e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
