@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ PASSED_ON = ("rounds", "only", "channel", "transfer_kb", "seconds", "megabytes",
 def main(arguments: Sequence[str]) -> int:
     """0: measured, whatever the targets say, unless --strict; 1: ours failed; 69: cannot run."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the guest ends with us
     try:
         return _run(options)
     except KitError as exc:

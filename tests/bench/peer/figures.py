@@ -73,6 +73,7 @@ def _lines() -> Iterator[Line]:
             yield Line("  CPU of the daemon", "ms/MB", what, "cpu_ms_per_mb", (Target(0.8),))
     yield Line("RSS idle", "MB", "rss idle", "rss_mb", (Target(45, ""),))
     yield Line("RSS after load", "MB", "rss after", "rss_mb", (Target(55, ""),))
+    yield Line("vanishing: clients in 300 s", "", "vanish", "clients")
     yield Line("vanishing: cut jobs taken", "", "vanish", "cut_jobs", NONE)
     yield Line("vanishing: broken HTTP", "", "vanish", "broken_http", NONE)
     yield Line("vanishing: innocents refused", "", "vanish", "refused", NONE)
