@@ -18,20 +18,22 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
-
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, NoInterface, UsbError
 from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
 from ippusbd.proxy.heads import NO_TYPE, answer_fields, media_type, origin_form
+from ippusbd.proxy.lean import no_certificates
 from ippusbd.proxy.pace import Pace
 from ippusbd.proxy.sockets import bind as bind
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
+
+with no_certificates():
+    from aiohttp import web
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.streams import StreamReader
 
 log = logging.getLogger("ippusbd.http")
 
