@@ -20,6 +20,7 @@ from ippusbd.daemon.state import StateFile
 from ippusbd.errors import StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import SiteSettings
+from ippusbd.usbio.finishing import finished
 
 
 class Roster:
@@ -48,10 +49,13 @@ class Roster:
             if printer is None:
                 printer = Printer(key, _settings(self._config))
                 printer.name = self._state.name_for(key)
+                sockets = self._sockets(key)
                 try:
-                    await printer.site.start(self._sockets(key))
+                    await finished(printer.site.start(sockets))
                 except BaseException:
                     await printer.site.close()
+                    for one in sockets:
+                        one.close()
                     raise
                 self._printers[key] = printer
             return printer

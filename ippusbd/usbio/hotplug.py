@@ -61,5 +61,9 @@ class Hotplug:
         self._monitors.clear()
 
     def _readable(self, monitor: pyudev.Monitor) -> None:
-        while monitor.poll(timeout=0) is not None:
+        try:
+            while monitor.poll(timeout=0) is not None:
+                self._changed()
+        except OSError as exc:  # ENOBUFS: events came faster than they were read
+            log.info("udev events were lost: %s", exc)
             self._changed()
