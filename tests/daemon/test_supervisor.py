@@ -1,0 +1,252 @@
+"""Whatever is on the bus is served, tried again, refused or left alone, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import usb.core
+from support.daemon import QUICK, InProcessDaemon, MemoryPublisher, run_daemon
+from support.http_client import ask
+
+from ippusbd.errors import PublishError
+from ippusbd.model import ServiceSet, UsbId
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.printer import VirtualPrinter
+
+MakePrinter = Callable[..., VirtualPrinter]
+HASTY = {"probe_s": 0.5, "fax_probe_s": 0.2, "drain_s": 0.3, "check_s": 0.3}
+
+
+@pytest.fixture
+def make_printer() -> Iterator[MakePrinter]:
+    made: list[VirtualPrinter] = []
+
+    def make(*personalities: str, **options: Any) -> VirtualPrinter:
+        made.append(VirtualPrinter(personalities=personalities, **options))
+        return made[-1]
+
+    yield make
+    for printer in made:
+        printer.close()
+
+
+@pytest.fixture
+def state_path(tmp_path: Path) -> Path:
+    return tmp_path / "printers.json"
+
+
+async def test_with_nothing_on_the_bus_there_is_nothing_to_say(state_path: Path):
+    async with run_daemon(state_path=state_path) as daemon:
+        assert daemon.supervisor.status() == []
+
+
+async def test_a_printer_that_comes_later_is_found_without_udev(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer()
+    async with run_daemon(state_path=state_path) as daemon:
+        daemon.backend.plug(printer.device)  # nobody says so: the poll finds it
+        await daemon.until_state("ready")
+
+
+async def test_look_sees_what_has_just_changed(make_printer: MakePrinter, state_path: Path):
+    printer = make_printer()
+    async with run_daemon(state_path=state_path, poll_s=60.0) as daemon:
+        daemon.backend.plug(printer.device)
+        await daemon.supervisor.look()
+        assert len(daemon.supervisor.devices()) == 1
+        await daemon.until_state("ready")
+
+
+async def test_a_slow_printer_delays_no_other(make_printer: MakePrinter, state_path: Path):
+    silent, well = make_printer("silent", serial="S"), make_printer(serial="W")
+    async with run_daemon(silent, well, state_path=state_path, wait=(), probe_s=30.0) as daemon:
+        took = await daemon.until_state("ready", serial="W")
+        assert took < 5.0
+        assert daemon.row("S")["state"] == "probing"
+
+
+async def test_the_status_tells_what_a_printer_does(make_printer: MakePrinter, state_path: Path):
+    async with run_daemon(make_printer(serial="A1"), state_path=state_path) as daemon:
+        before = daemon.row()
+        await ask(daemon.port(), "POST", "/sink", b"x" * 1000)
+        row = daemon.row()
+        assert row["id"] == "1209:0001"
+        assert (row["serial"], row["model"]) == ("A1", "Example VirtualJet 900")
+        assert (row["state"], row["reason"], row["announced"]) == ("ready", "", "established")
+        counts = row["interfaces"]
+        assert (counts["total"], counts["in_use"], counts["broken"]) == (3, 0, 0)
+        assert row["requests"] == before["requests"] + 1
+        assert row["bytes_out"] > before["bytes_out"] + 1000
+        assert row["url"] == f"http://localhost:{row['port']}/"
+
+
+async def test_an_ignored_printer_is_left_alone_with_the_reason(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer()
+    ignored = {"ignore": ("1209:0001",)}
+    async with run_daemon(printer, state_path=state_path, wait=(), **ignored) as daemon:
+        await daemon.until(lambda: "ignore" in daemon.row().get("reason", ""))
+        assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
+        assert printer.stats["requests"] == 0
+
+
+async def test_a_device_that_may_not_be_opened_is_tried_again(
+    make_printer: MakePrinter, state_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    refusals = [0]
+    opened = VirtualBackend.open_device
+
+    def locked_at_first(self: VirtualBackend, dev: Any) -> Any:
+        refusals[0] += 1
+        if refusals[0] <= 3:
+            raise usb.core.USBError("Access denied", -3, errno.EACCES)
+        return opened(self, dev)
+
+    monkeypatch.setattr(VirtualBackend, "open_device", locked_at_first)
+    async with run_daemon(make_printer(), state_path=state_path, wait=()) as daemon:
+        await daemon.until(lambda: "Access denied" in daemon.row().get("reason", ""))
+        await daemon.until_state("ready")
+        assert refusals[0] == 4
+
+
+async def test_a_device_that_others_hold_is_served_when_they_let_go(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer(interfaces=1)
+    backend = VirtualBackend([printer.device])
+    async with run_daemon(printer, state_path=state_path, wait=()) as daemon:
+        port = daemon.backend.port(printer.device)
+        await daemon.until_state("ready")
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        printer.plug()
+        other = port.open()
+        port.detach(other, 0)
+        port.claim(other, 0)
+        daemon.supervisor.wake()
+        await daemon.until(lambda: daemon.row()["state"] in ("waiting", "probing", "opening"))
+        await asyncio.sleep(0.3)
+        assert not daemon.publisher.sets
+        port.close(other)
+        await daemon.until_state("ready")
+    backend._finalize_object()
+
+
+async def test_a_printer_that_is_silent_is_not_announced_until_it_speaks(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer("silent")
+    async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
+        await daemon.until(lambda: daemon.row()["state"] == "waiting")
+        assert daemon.row()["reason"]
+        assert not daemon.publisher.sets
+        assert (await ask(daemon.port())).status == 503
+        printer.switch("silent", on=False)
+        await daemon.until_state("ready")
+
+
+async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
+    make_printer: MakePrinter,
+    state_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    from ippusbd.daemon import printer as life
+
+    def broken(*_: object, **__: object) -> object:
+        raise ZeroDivisionError("a bug")
+
+    good = make_printer(serial="G")
+    async with run_daemon(good, state_path=state_path, poll_s=60.0) as daemon:
+        monkeypatch.setattr(life.txt, "services", broken)
+        daemon.plug(make_printer(serial="B"))
+        await daemon.until(lambda: "a bug" in daemon.row("B").get("reason", ""))
+        assert daemon.row("G")["state"] == "ready"
+        assert (await ask(daemon.port("G"))).status == 200
+        assert (await ask(daemon.port("B"))).status == 503
+        assert any(r.levelname == "ERROR" and r.exc_info for r in caplog.records)
+        caplog.clear()
+
+
+async def test_a_set_that_can_never_be_announced_keeps_the_daemon_alive(
+    make_printer: MakePrinter, state_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    published = MemoryPublisher.publish
+
+    async def refuses(self: MemoryPublisher, services: ServiceSet) -> Any:
+        if not hasattr(self, "refused"):
+            self.refused = True  # type: ignore[attr-defined]
+            raise PublishError("no")
+        return await published(self, services)
+
+    monkeypatch.setattr(MemoryPublisher, "publish", refuses)
+    async with run_daemon(make_printer(), state_path=state_path, wait=()) as daemon:
+        await daemon.until_state("ready")
+        assert daemon.publisher.sets
+
+
+async def test_names_survive_a_collision_and_a_restart(make_printer: MakePrinter, state_path: Path):
+    twins = [make_printer(serial="A"), make_printer(serial="B")]
+    async with run_daemon(*twins, state_path=state_path) as daemon:
+        names = {serial: daemon.row(serial)["name"] for serial in "AB"}
+        assert sorted(names.values()) == [
+            "Example VirtualJet 900", "Example VirtualJet 900 (USB)"
+        ]  # fmt: skip
+    for _ in range(2):
+        twins = [make_printer(serial="A"), make_printer(serial="B")]
+        async with run_daemon(*twins, state_path=state_path) as daemon:
+            assert {serial: daemon.row(serial)["name"] for serial in "AB"} == names
+
+
+async def test_eight_printers_are_served_at_once(make_printer: MakePrinter, state_path: Path):
+    printers = [make_printer(serial=f"P{n}") for n in range(8)]
+    async with run_daemon(*printers, state_path=state_path) as daemon:
+        ports = {daemon.port(f"P{n}") for n in range(8)}
+        assert len(ports) == 8
+        replies = await asyncio.gather(*(ask(port) for port in ports for _ in range(3)))
+        assert {reply.status for reply in replies} == {200}
+
+
+async def test_retry_brings_a_waiting_printer_back_at_once(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer("silent")
+    slow = {**HASTY, "retry_min_s": 60.0, "retry_max_s": 60.0}
+    async with run_daemon(printer, state_path=state_path, wait=(), **slow) as daemon:
+        await daemon.until(lambda: daemon.row()["state"] == "waiting")
+        printer.switch("silent", on=False)
+        assert daemon.supervisor.retry()
+        await daemon.until_state("ready")
+
+
+async def test_changes_are_told(make_printer: MakePrinter, state_path: Path):
+    printer = make_printer()
+    told: list[str] = []
+
+    def note(daemon: InProcessDaemon) -> Callable[[], None]:
+        return lambda: told.append(daemon.row()["state"])
+
+    async with run_daemon(state_path=state_path) as daemon:
+        daemon.supervisor._on_change = note(daemon)
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        await daemon.until(lambda: told and told[-1] == "away")
+    assert told.index("opening") < told.index("probing") < told.index("ready")
+
+
+async def test_hp_devices_of_their_own_class_are_served(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer("hp-255-9-1", usb_id=UsbId(0x03F0, 0x1111))
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        assert daemon.row()["id"] == "03f0:2a2a"
+        assert daemon.row()["port"] >= QUICK.port_min
