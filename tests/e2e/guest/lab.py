@@ -30,6 +30,7 @@ LOGS = Path("/e2e")
 PRINTER_SOCKET = Path("/run/virtual.sock")
 STATE, RUN = Path("/var/lib/ippusbd"), Path("/run/ippusbd")
 
+IMPORTS = "import ippusbd.daemon.service, ippusbd.virtual.printer, aiohttp.web, dbus_fast, usb.core"
 AVAHI = """\
 [server]
 use-ipv4=yes
@@ -48,12 +49,15 @@ class Desktop:
         self.services: list[Service] = []
 
     def start(self) -> None:
+        self._spawn("warm-up", sys.executable, "-c", IMPORTS)  # while the rest starts
         run("modprobe", "-a", "vhci_hcd", "usblp", "usb_storage", "usbmon")
         self._users()
         self._udev()
         self._bus()
         self._avahi()
         self._cups()
+        # SANE's other drivers look for half a minute for hardware that cannot be here.
+        Path("/etc/sane.d/dll.conf").write_text("airscan\nescl\n")
 
     def _spawn(self, name: str, *command: object) -> Service:
         self.services.append(Service(name, command, LOGS / f"{name}.log"))
