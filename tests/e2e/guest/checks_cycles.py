@@ -196,4 +196,7 @@ def _must_be_no_more_files(lab: Cycled, before: Counter[str]) -> None:
     try:
         until(lambda: not _open_files(lab) - before, "no more open files than before", 20)
     except Failed as exc:
-        raise Failed(f"left open: {dict(_open_files(lab) - before)}") from exc
+        left = dict(_open_files(lab) - before)
+        pid = f"pid={lab.daemon.service.pid},"
+        sockets = [line for line in run("ss", "-Hanp").splitlines() if pid in line]
+        raise Failed("\n".join([f"left open: {left}; its sockets now:", *sockets])) from exc
