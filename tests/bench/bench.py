@@ -16,6 +16,7 @@ what else runs in the network. Exit status 1 when a floor is missed.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -289,11 +290,16 @@ def main() -> int:
     show_ways(ways)
     show_latency(latency, rates)
     show_rest(memory, starts)
-    floors = [Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True) for w in ways]
+    # CI's machines are shared: there the floors on time have slack, memory has none.
+    slack = float(os.environ.get("IPPUSBD_BENCH_SLACK", "1"))
+    floors = [
+        Floor(f"throughput {w.name}, of the bare loop", w.share, 60 / slack, "%", True)
+        for w in ways
+    ]
     floors += [
-        Floor("added latency, p50", latency.added_ms, 1.5, "ms"),
+        Floor("added latency, p50", latency.added_ms, 1.5 * slack, "ms"),
         Floor("RSS growth after 500 MiB", memory.growth_mib, 8, "MiB"),
-        Floor("start to ready, median", statistics.median(starts), 0.6, "s"),
+        Floor("start to ready, median", statistics.median(starts), 0.6 * slack, "s"),
     ]
     print("\nfloors")
     for floor in floors:
