@@ -281,6 +281,7 @@ def show_rest(memory: Memory, starts: list[float]) -> None:
 
 
 def main() -> int:
+    print(f"bench: {os.cpu_count()} cores, load average before: {os.getloadavg()[0]:.1f}")
     starts = measure_starts()
     memory = measure_memory()
     with daemon() as d, Worker("client.py") as client, Worker("bare.py") as bare:
