@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ippusbd.errors import NotUsable, TransferFailed, UsbError
+from ippusbd.errors import DeviceGone, NotUsable, TransferFailed, UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
@@ -287,24 +287,34 @@ class OpenDevice:
                 self._handle.attach_driver(number)
 
     def _strings(self) -> tuple[str, str, str]:
-        """Manufacturer, product, serial number."""
+        """Manufacturer, product, serial number. Raises DeviceGone.
+
+        A printer unplugged meanwhile must not look like another one that has no serial number.
+        """
         manufacturer, product, serial = self._handle.strings
-        return (
+        texts = (
             self._text(manufacturer, "manufacturer"),
             self._text(product, "product"),
             self._text(serial, "serial"),
         )
+        if not all(text for text, index in zip(texts, self._handle.strings, strict=True) if index):
+            self._descriptor(_DEVICE, 0, 18)  # is it still there?
+        return texts
 
     def _text(self, index: int, name: str) -> str:
         return (self._string(index) or self._sysfs(name)) if index else ""
 
     def _string(self, index: int) -> str:
         for _ in range(STRING_TRIES):
-            with contextlib.suppress(UsbError):
+            try:
                 language = decode_languages(self._descriptor(_STRING, 0, 255))
                 text = decode_string(self._descriptor(_STRING, index, 255, language))
-                if text:
-                    return printable(text, 126)
+            except DeviceGone:
+                raise
+            except UsbError:
+                continue
+            if text:
+                return printable(text, 126)
         return ""
 
     def _sysfs(self, name: str) -> str:

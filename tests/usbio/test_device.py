@@ -137,6 +137,29 @@ async def test_strings_that_fail_at_first_are_asked_for_again(make_printer: Make
         assert device.facts.model == "Example VirtualJet 900"
 
 
+@pytest.mark.parametrize("string", [d.I_PRODUCT, d.I_SERIAL])
+async def test_a_printer_unplugged_while_it_says_its_name_is_gone_and_no_nameless_other_one(
+    make_printer: MakePrinter, string: int
+):
+    class Leaves(Heard):
+        name = "heard"
+
+        def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+            if setup.value == d.STRING << 8 | string:
+                device.unplug()
+                raise DeviceGone("unplugged")
+            return None
+
+    printer = make_printer()
+    printer.character._known = {**printer.character._known, "heard": Leaves}
+    printer.character.switch_on("heard")
+    host = PyusbHost(VirtualBackend([printer.device]))
+    (facts,) = await host.enumerate()
+    with pytest.raises(DeviceGone):
+        await host.open(facts)
+    await host.close()
+
+
 async def test_a_malformed_language_list_costs_no_string(make_printer: MakePrinter):
     async with opened(make_printer("malformed-language-list")) as (device, _):
         assert device.facts.model == "Example VirtualJet 900"
