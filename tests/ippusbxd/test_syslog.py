@@ -14,14 +14,13 @@ from ippusbd import log
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
+def _system_log_is_closed() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:]
     yield
     for handler in root.handlers:
         if handler not in before:
             handler.close()
-    root.handlers[:] = before
 
 
 def test_a_line_carries_facility_program_and_process(tmp_path: Path):
