@@ -92,6 +92,7 @@ class Place:
 class Waiter:
     lane: Lane
     place: asyncio.Future[Place]
+    turn: int = 0  # see `turns`
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from bisect import insort
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.usbio.places import Claims, Lane, Lease, Owed, Place, PoolStatus, State, Waiter
 from ippusbd.usbio.ports import Channel
+from ippusbd.usbio.turns import Turns
 
 __all__ = ["Claims", "InterfacePool", "Lane", "Lease", "Owed", "PoolStatus", "State"]
 
@@ -38,7 +40,7 @@ TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain t
 
 
 class InterfacePool:
-    """Leases on `channels`, first come first served.
+    """Leases on `channels`, first come first served for every client; clients take turns.
 
     `drain_s`: how long a lost client's answer may stand still before its interface is recovered
     by `recover` (default: the channel's own reset). `on_broken` hears of an interface that could
@@ -69,22 +71,27 @@ class InterfacePool:
         self._drain_s = drain_s
         self._recover = recover or (lambda channel, _: channel.reset())
         self._on_broken = on_broken
-        self._waiters: list[Waiter] = []  # in the order of their coming
+        self._waiters: list[Waiter] = []  # in the order of their turns
+        self._turns = Turns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone: IppUsbError | None = None
         self._changed = asyncio.Event()
         self._asked = asyncio.Event()
+        self._used = asyncio.Event()
+        self.uses = 0  # leases so far
         self.settled = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0
 
     @asynccontextmanager
-    async def lease(self, *, wait_s: float, lane: Lane = Lane.SHORT) -> AsyncIterator[Lease]:
-        """The exclusive use of an interface.
+    async def lease(
+        self, *, wait_s: float, lane: Lane = Lane.SHORT, client: Hashable = None
+    ) -> AsyncIterator[Lease]:
+        """The exclusive use of an interface, for one of `client`'s requests.
 
         Raises NoInterface after `wait_s`, or at once if none can ever come free; DeviceGone
         after an unplug.
         """
-        place = await self._take(lane, wait_s)
+        place = await self._take(lane, wait_s, client)
         assert place.channel is not None
         lease = place.lease = Lease(place.channel, lambda: bool(self._waiters))
         try:
@@ -148,12 +155,19 @@ class InterfacePool:
         """Wait until anybody wanted a lease."""
         await self._asked.wait()
 
+    async def used(self, *, beyond: int) -> None:
+        """Wait until there were more than `beyond` leases, or the device is gone."""
+        while self.uses <= beyond and self._gone is None:
+            self._used.clear()
+            await self._used.wait()
+
     def abandon(self, reason: IppUsbError) -> None:
         """The device is gone: everybody who waits, or comes, hears `reason`."""
         if self._gone is not None:
             return
         self._gone = reason
         self._changed.set()
+        self._used.set()
         self._stop_timers()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -197,6 +211,7 @@ class InterfacePool:
             if place is None:
                 continue
             self._waiters.remove(waiter)
+            self._turns.reached(waiter.turn)
             if not waiter.place.done():
                 self._occupy(place, waiter.lane)
                 waiter.place.set_result(place)
@@ -204,6 +219,8 @@ class InterfacePool:
 
     def _occupy(self, place: Place, lane: Lane) -> None:
         place.state, place.lane = State.LEASED, lane
+        self.uses += 1
+        self._used.set()
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
@@ -266,7 +283,7 @@ class InterfacePool:
 
     # --- waiting
 
-    async def _take(self, lane: Lane, wait_s: float) -> Place:
+    async def _take(self, lane: Lane, wait_s: float, client: Hashable) -> Place:
         self._asked.set()
         if self._gone is not None:
             raise self._gone
@@ -274,8 +291,11 @@ class InterfacePool:
         if place is not None:
             self._occupy(place, lane)
             return place
-        waiter = Waiter(lane, asyncio.get_running_loop().create_future())
-        self._waiters.append(waiter)
+        if not self._waiters:
+            self._turns = Turns()
+        future = asyncio.get_running_loop().create_future()
+        waiter = Waiter(lane, future, self._turns.next_of(client))
+        insort(self._waiters, waiter, key=lambda other: other.turn)
         self._grant()  # a long request at the head of the queue must not hold up a short one
         granted: Place | None = None
         try:

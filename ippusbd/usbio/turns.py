@@ -1,0 +1,33 @@
+"""Clients take turns: who asks for fifty things at once is served one of them a round.
+
+A request's turn is fixed when it begins to wait, one after the last of the same
+client's, and never before the turn that is served now. So a newcomer comes before
+the second request of everybody who waits, and nobody waits for ever: turns only
+rise, and a client cannot have two requests in one.
+
+Pure; knows nothing of what is waited for. As long-lived as one queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+
+class Turns:
+    """Numbers for those who wait, smallest first, equal ones in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._now = 0
+        self._last: dict[Hashable, int] = {}
+
+    def next_of(self, client: Hashable) -> int:
+        """The turn of one more request of `client`."""
+        turn = max(self._last.get(client, -1) + 1, self._now)
+        self._last[client] = turn
+        return turn
+
+    def reached(self, turn: int) -> None:
+        """Somebody is served in `turn`."""
+        if turn > self._now:
+            self._now = turn
+            self._last = {who: last for who, last in self._last.items() if last >= turn}
