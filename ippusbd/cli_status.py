@@ -82,10 +82,40 @@ def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "announced", "" if announced in ("", "established") else str(announced)
     yield "interfaces", _interfaces(printer.get("interfaces") or {})
     yield "trouble", str(printer.get("trouble") or "")
+    yield from condition_lines(printer.get("condition") or {})
     if "requests" in printer:
         yield "so far", _traffic(printer)
     learned = printer.get("learned") or {}
     yield "learned", ", ".join(f"{key} = {value}" for key, value in learned.items())
+
+
+def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the printer says of itself: title and words, empty words where it says nothing."""
+    age_s = condition.get("age_s") or 0
+    when = f" ({duration(age_s)} ago)" if age_s >= OLD_S else ""
+    state = ", ".join(filter(None, (condition.get("state"), condition.get("message"))))
+    yield "printer", state + when if state else ""
+    for wish in condition.get("asks") or ():
+        remedy = wish.get("remedy")
+        yield (
+            ASKS.get(wish.get("severity"), "says"),
+            wish["text"] + (f": {remedy}" if remedy else ""),
+        )
+    yield "supplies", ", ".join(_supply(each) for each in condition.get("supplies") or ())
+    pages = condition.get("pages")
+    yield "pages", "" if pages is None else f"{pages} printed in its life"
+
+
+OLD_S = 90
+ASKS = {"error": "NEEDS YOU", "warning": "needs soon", "report": "says"}
+
+
+def _supply(supply: Mapping[str, Any]) -> str:
+    level = supply.get("level")
+    if level is None:
+        return str(supply["name"])
+    how = " full" if supply.get("fills") else ""
+    return f"{supply['name']} {level} %{how}{' (!)' if supply.get('low') else ''}"
 
 
 def _device(printer: Mapping[str, Any]) -> str:

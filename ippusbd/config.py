@@ -107,6 +107,8 @@ class Config:
     idle_release_s: float = setting(2.0, "printers.idle_release_s", seconds())  # 0: never
     ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
 
+    # how often a printer that is in use is asked how it is; 0: never
+    supplies_s: float = setting(15.0, "printers.supplies_s", seconds())
     poll_s: float = setting(2.0, "usb.poll_s", seconds(0.1))  # where there is no udev
     transfer_bytes: int = setting(262144, "usb.transfer_bytes", integer(1024, 1 << 22))
     channel: str = setting("auto", "usb.channel", one_of("auto", "async", "threads"))

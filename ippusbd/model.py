@@ -119,6 +119,30 @@ class PrinterFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """Something a printer uses up, or fills up; `level` in percent, None: it does not say."""
+
+    name: str
+    kind: str = ""  # "toner", "ink-cartridge", "waste-toner", ...
+    color: str = ""  # "#00FFFF"; empty: none
+    level: int | None = None
+    is_low: bool = False  # needs somebody soon: nearly empty, or, for waste, nearly full
+    fills: bool = False  # a waste box: 100 % is the bad end
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a printer was when it was asked last; empty where it did not say."""
+
+    state: int | None = None  # printer-state, as in PrinterFacts
+    reasons: tuple[str, ...] = ()  # printer-state-reasons without "none"
+    message: str = ""  # printer-state-message
+    supplies: tuple[Supply, ...] = ()
+    pages: int | None = None  # printed in its life
+    sheets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScannerFacts:
     """What ScannerCapabilities told."""
 

@@ -14,7 +14,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -29,6 +30,7 @@ from ippusbd.daemon.recovery import (
     Ladder,
 )
 from ippusbd.daemon.states import Event, State, step
+from ippusbd.daemon.supplies import Informed, ask_condition, keep_informed
 from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.dnssd.ports import Publication, Publisher
 from ippusbd.errors import (
@@ -39,6 +41,7 @@ from ippusbd.errors import (
     ProbeFailed,
 )
 from ippusbd.model import DeviceFacts
+from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.quirks.model import Effective
@@ -77,6 +80,7 @@ class Printer:
         self.publication: Publication | None = None
         self.answers = False  # it was probed; announcing may still take a moment
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
+        self.informed = Informed()
 
     def to(self, event: Event, reason: str = "") -> None:
         """Step the state table, and say so."""
@@ -114,6 +118,7 @@ class Printer:
             "trouble": pool.trouble if pool else "",
             "requests": self.site.traffic.requests,
             "bytes_in": self.site.traffic.bytes_in,
+            "condition": self.informed.status(),
             "bytes_out": self.site.traffic.bytes_out,
         }
 
@@ -278,6 +283,7 @@ class Life:
             pause_s = min(2 * pause_s, self._config.retry_max_s)
 
     async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
+                await self._keep_informed(pool)
         """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
         traffic = self._printer.site.traffic
         heard = traffic.bytes_in
@@ -298,13 +304,22 @@ class Life:
             single_wait_s=config.single_wait_s,
         )
 
-    def _asker(self, pool: InterfacePool) -> Asker:
+    async def _keep_informed(self, pool: InterfacePool) -> None:
+        """Until the printer is gone, or cannot tell how it is."""
+        asker, every_s = self._asker(pool, Traffic()), self._config.supplies_s
+        port, informed = self._printer.site.port, self._printer.informed
+        if every_s and self._quirks.print:
+            ask = partial(ask_condition, asker, port)
+            await keep_informed(informed, pool, ask, every_s=every_s)
+
+    def _asker(self, pool: InterfacePool, traffic: Traffic | None = None) -> Asker:
         quirks, site = self._quirks, self._printer.site
         return Asker(
             pool,
             host=quirks.host_header or f"localhost:{site.port}",
             connection=quirks.connection,
-            traffic=site.traffic,
+            traffic=traffic or site.traffic,
+            pause_s=quirks.cut_response_s or self._config.check_s,
         )
 
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:

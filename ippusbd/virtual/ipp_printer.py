@@ -152,6 +152,7 @@ class IppPrinter:
             "printer-state-reasons": known.keywords(self.reasons or ("none",)),
             "printer-is-accepting-jobs": (ipp.boolean(self.accepting),),
             "queued-job-count": (ipp.integer(active),),
+            "printer-impressions-completed": (ipp.integer(self.jobs.over_count(active)),),
             "printer-up-time": (ipp.integer(up_s),),
             "printer-current-time": (ipp.datetime(date_and_time(0.0)),),
             "printer-state-change-time": (ipp.integer(1),),

@@ -119,6 +119,11 @@ class JobStore:
             self._active = [job for job in self._active if self.state(job) not in OVER]
             return len(self._active)
 
+    def over_count(self, active: int) -> int:
+        """How many jobs are over, one page each, when `active` are not."""
+        with self._lock:
+            return max(0, self._next - 1 - active)
+
     def jobs(self) -> list[Job]:
         with self._lock:
             return list(self._jobs.values())
