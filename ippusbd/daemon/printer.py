@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -319,7 +319,6 @@ class Life:
             host=quirks.host_header or f"localhost:{site.port}",
             connection=quirks.connection,
             traffic=traffic or site.traffic,
-            pause_s=quirks.cut_response_s or self._config.check_s,
         )
 
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
