@@ -78,9 +78,9 @@ class Printer:
         self.reason = ""
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
+        self.informed = Informed()
         self.answers = False  # it was probed; announcing may still take a moment
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
-        self.informed = Informed()
 
     def to(self, event: Event, reason: str = "") -> None:
         """Step the state table, and say so."""
@@ -116,9 +116,9 @@ class Printer:
                 "asleep": counts.asleep if counts else 0,
             },
             "trouble": pool.trouble if pool else "",
+            "condition": self.informed.status(),
             "requests": self.site.traffic.requests,
             "bytes_in": self.site.traffic.bytes_in,
-            "condition": self.informed.status(),
             "bytes_out": self.site.traffic.bytes_out,
         }
 
@@ -276,6 +276,7 @@ class Life:
             if not probed.missing:
                 self._printer.to(Event.FACTS)
                 self._on_ready()
+                await self._keep_informed(pool)
                 return
             self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
             self._on_ready()
@@ -283,7 +284,6 @@ class Life:
             pause_s = min(2 * pause_s, self._config.retry_max_s)
 
     async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
-                await self._keep_informed(pool)
         """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
         traffic = self._printer.site.traffic
         heard = traffic.bytes_in
