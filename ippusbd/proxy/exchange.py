@@ -18,18 +18,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ippusbd.errors import BadIpp, ClientGone, IppUsbError, PrinterSilent
+from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
+from ippusbd.proxy.cut_jobs import IPP_HEAD, CutJob, cancellation
 from ippusbd.proxy.repeatable import is_repeatable
 from ippusbd.usbio.ports import Channel
-from ippusbd.wire import ipp_requests
 from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
 
 log = logging.getLogger("ippusbd.http")
 
-IPP_HEAD = 64 * 1024  # as much of an answer is kept to find the job-id in it
 CANCEL_S = 1.0
 EOF_QUIET_S = 2.0  # a response without framing is over after so much silence
 
@@ -57,15 +56,6 @@ class Request:
 
 
 @dataclass(slots=True)
-class CutJob:
-    """What is needed to cancel the job of a cut upload: the request's own IPP head."""
-
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    request_head: bytearray = field(default_factory=bytearray)
-
-
-@dataclass(slots=True)
 class Traffic:
     """Bytes of bodies and heads, both ways, since start."""
 
@@ -84,11 +74,13 @@ class Exchange:
         traffic: Traffic | None = None,
         *,
         cut_response_s: float | None = None,
+        head_timeout_s: float = 0.0,
     ) -> None:
         self._channel = channel
         self._request = request
         self._traffic = traffic or Traffic()
         self._cut_response_s = cut_response_s
+        self._head_timeout_s = head_timeout_s  # 0: as long as it likes
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
@@ -112,7 +104,7 @@ class Exchange:
     async def answer(self) -> Head:
         """Start sending, and wait for the final head of the response.
 
-        Raises BadResponse or what the channel raises.
+        Raises BadResponse, PrinterSilent, or what the channel raises.
         """
         stale = self._channel.discard()
         if stale:
@@ -120,9 +112,21 @@ class Exchange:
         self._traffic.requests += 1
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(_looked_at)
-        while self._parser.head is None:
-            await self._read_more()
-        return self._parser.head
+        try:
+            async with asyncio.timeout(None) as deadline:
+                self._writer.add_done_callback(lambda _: self._set(deadline))
+                while self._parser.head is None:
+                    await self._read_more()
+                return self._parser.head
+        except TimeoutError:
+            raise PrinterSilent(f"no answer began within {self._head_timeout_s:g} s") from None
+
+    def _set(self, deadline: asyncio.Timeout) -> None:
+        """From now on it is the printer's turn to begin its answer."""
+        if self._head_timeout_s and self._parser.head is None:
+            now = asyncio.get_running_loop().time()
+            with contextlib.suppress(RuntimeError):  # nobody waits for an answer any more
+                deadline.reschedule(now + self._head_timeout_s)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, decoded, as it comes. At its end the upload is stopped if it was refused."""
@@ -161,6 +165,18 @@ class Exchange:
     def heard(self) -> bool:
         """The head of an answer is there."""
         return self._parser.head is not None
+
+    @property
+    def head(self) -> Head | None:
+        """Of the answer, as soon as it is there."""
+        return self._parser.head
+
+    @property
+    def taken(self) -> bool:
+        """The printer took the request to its end."""
+        writer = self._writer
+        sent = writer is not None and writer.done() and not writer.cancelled()
+        return sent and writer is not None and writer.exception() is None and not self.cut
 
     async def stop(self) -> None:
         """Give up: no more is sent; the interface then needs a reset."""
@@ -341,7 +357,7 @@ class Exchange:
     # --- cancelling what a lost client began
 
     async def _cancel_job(self, job: CutJob, quiet_s: float) -> None:
-        body = _cancel_body(job, bytes(self._answer_head))
+        body = cancellation(job, bytes(self._answer_head))
         if body is None:
             return
         exchange = Exchange(
@@ -358,23 +374,6 @@ class Exchange:
 
 
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
-
-
-def _cancel_body(job: CutJob, answer: bytes) -> bytes | None:
-    """The Cancel-Job for the job that was being made; None: there is none."""
-    try:
-        asked = ipp_requests.head(bytes(job.request_head))
-    except BadIpp:
-        return None
-    if asked is None or asked.operation not in ipp_requests.CREATING:
-        return None
-    job_id = asked.job_id
-    with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
-        job_id = ipp_requests.job_id_of(answer) or job_id
-    if job_id is None:
-        log.info("a cut upload left no job to cancel")
-        return None
-    return ipp_requests.cancel_job(asked.printer_uri, job_id, user=asked.user)
 
 
 async def _discard_answer(exchange: Exchange) -> None:

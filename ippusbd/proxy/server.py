@@ -19,10 +19,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, NoInterface, UsbError
-from ippusbd.proxy.exchange import CutJob, Exchange, Request, Traffic
+from ippusbd.proxy.cut_jobs import CutJob
+from ippusbd.proxy.exchange import Exchange, Request, Traffic
 from ippusbd.proxy.heads import NO_TYPE, answer_fields, media_type, origin_form
 from ippusbd.proxy.lean import no_certificates
 from ippusbd.proxy.pace import Pace
+from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.sockets import bind as bind
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 from ippusbd.wire.http1 import forwardable
@@ -96,7 +98,7 @@ class PrinterSite:
             max_line_size=self._settings.max_header_bytes,
             max_field_size=self._settings.max_header_bytes,
             max_headers=1000,
-            logger=log,
+            logger=ServerLog(log, HttpProcessingError),
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self._settings.grace_s)
         await self._runner.setup()

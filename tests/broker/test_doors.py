@@ -207,7 +207,7 @@ def test_limits_admit_whom_they_name_and_root_and_ourselves(
     admitted: bool,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(peers, "_groups", lambda _: groups)
+    monkeypatch.setattr(peers, "groups_of", lambda _: groups)
     with socket.socket(socket.AF_UNIX) as connection:
         assert limits.admit(connection, peer) is admitted
 
@@ -216,7 +216,7 @@ def test_the_kernel_tells_who_a_client_is_and_its_groups():
     here, there = socket.socketpair()
     with here, there:
         assert peers.peer_of(here) == Peer(os.getpid(), os.geteuid(), os.getegid())
-        assert set(peers._groups(here)) == set(os.getgroups())
+        assert set(peers.groups_of(here)) == set(os.getgroups())
 
 
 async def test_a_client_that_is_not_admitted_hears_nothing(
@@ -299,7 +299,7 @@ def test_a_client_in_many_groups_is_known_by_all_of_them(monkeypatch: pytest.Mon
                 raise OSError(34, "Numerical result out of range")
             return b"".join(group.to_bytes(4, sys.byteorder) for group in range(1000))
 
-    assert peers._groups(Connection()) == tuple(range(1000))  # type: ignore[arg-type]
+    assert peers.groups_of(Connection()) == tuple(range(1000))  # type: ignore[arg-type]
 
 
 def test_a_kernel_that_does_not_tell_groups_means_none():
@@ -307,4 +307,4 @@ def test_a_kernel_that_does_not_tell_groups_means_none():
         def getsockopt(self, level: int, name: int, size: int) -> bytes:
             raise OSError(92, "Protocol not available")
 
-    assert peers._groups(Connection()) == ()  # type: ignore[arg-type]
+    assert peers.groups_of(Connection()) == ()  # type: ignore[arg-type]
