@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e
+.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e e2e-system deb
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -30,6 +30,9 @@ e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SAN
 
 packages: ## the Debian packages the client stories need (asks for root when some are missing)
 	@.ci/install-packages
+
+deb: packages ## the Debian package, into dist/
+	@packaging/build-deb
 
 wheel: $(VENV)/.made ## build the wheel and look into it
 	@$(BIN)/python tests/packaging/check_wheel.py

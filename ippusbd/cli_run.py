@@ -56,6 +56,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="TIME",
         help="end when nobody wanted anything for so long: 10s, 5m (daemon.idle_exit_s)",
     )
+    parser.add_argument(
+        "--unplugged-exit",
+        type=_duration_s,
+        metavar="TIME",
+        help="end when no printer was plugged in for so long (daemon.unplugged_exit_s)",
+    )
     virtual = parser.add_argument_group("virtual printers, instead of USB")
     which = virtual.add_mutually_exclusive_group()
     which.add_argument(
@@ -116,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args)
     if args.idle_exit is not None:
         config = replace(config, idle_exit_s=args.idle_exit)
+    if args.unplugged_exit is not None:
+        config = replace(config, unplugged_exit_s=args.unplugged_exit)
     log.setup("debug" if args.verbose else config.log_level, config.log_levels)
     return run_until_done(_serve(args, config))
 

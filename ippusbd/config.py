@@ -102,13 +102,15 @@ class Config:
     check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
     retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))
     retry_max_s: float = setting(60.0, "printers.retry_max_s", seconds(0.01))
+    # what answers 404 to everything for so long is left to another driver; until then it warms up
+    warm_up_s: float = setting(600.0, "printers.warm_up_s", seconds())
     resets_max: int = setting(3, "printers.resets_max", integer(0, 1000))
     resets_window_s: float = setting(600.0, "printers.resets_window_s", seconds(1.0))
     idle_release_s: float = setting(2.0, "printers.idle_release_s", seconds())  # 0: never
-    ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
-
     # how often a printer that is in use is asked how it is; 0: never
     supplies_s: float = setting(15.0, "printers.supplies_s", seconds())
+    ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
+
     poll_s: float = setting(2.0, "usb.poll_s", seconds(0.1))  # where there is no udev
     transfer_bytes: int = setting(262144, "usb.transfer_bytes", integer(1024, 1 << 22))
     channel: str = setting("auto", "usb.channel", one_of("auto", "async", "threads"))
@@ -131,6 +133,7 @@ class Config:
     control_group: str = setting("", "daemon.control_group", text(32))
     grace_s: float = setting(10.0, "daemon.grace_s", seconds())
     idle_exit_s: float = setting(0.0, "daemon.idle_exit_s", seconds())  # 0: keep running
+    unplugged_exit_s: float = setting(0.0, "daemon.unplugged_exit_s", seconds())  # 0: the same
 
     broker: bool = setting(True, "broker.enabled", boolean)
     broker_dir: Path | None = setting(None, "broker.dir", directory)  # None: broker_dir()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ippusbd import __version__
 from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
+from ippusbd.daemon.leaving import Unplugged
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.memory import keep_buffers
 from ippusbd.daemon.state import StateFile, only_instance
@@ -138,12 +139,15 @@ async def run(
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
         stack.push_async_callback(_ended, watchdog)
         daemon.phase = "running"
-        assert daemon.brokering is not None
+        assert daemon.brokering is not None and daemon.supervisor is not None
+        unplugged = Unplugged(daemon.supervisor, config.unplugged_exit_s, stop)
+        watching = asyncio.create_task(unplugged.watch(), name="unplugged-exit")
+        stack.push_async_callback(_ended, watching)
         await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"
         notify.stopping()
         log.info("stopping: exchanges in flight have %.0f s", config.grace_s)
-    return 0
+        return await unplugged.status()
 
 
 async def _serve(
