@@ -25,7 +25,6 @@ from ippusbd.proxy.heads import NO_TYPE, answer_fields, media_type, origin_form
 from ippusbd.proxy.lean import no_certificates
 from ippusbd.proxy.pace import Pace
 from ippusbd.proxy.server_log import ServerLog
-from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.sockets import bind as bind
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 from ippusbd.wire.http1 import forwardable
