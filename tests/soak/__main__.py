@@ -1,0 +1,166 @@
+"""`make soak`: the daemon among printers and clients that do everything they should not.
+
+    python -m soak --seconds 1800 --seed 7
+
+Storms and calms take turns. In a storm clients of every kind and a gremlin for
+each printer act by chance; in the calm every printer must serve again by itself,
+every document is accounted for, and what the process holds is measured. The
+seed decides every choice; only the moments are the machine's.
+
+Exit status 0: nothing was lost, hung, or grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from soak.clients import Client, proves_itself
+from soak.gauge import Held, measure, risen
+from soak.ledger import Ledger
+from soak.mischief import Gremlin
+from soak.rig import Rig, running
+from soak.talk import BOUND_S, Fault
+from soak.watchman import Watchman
+
+STORM_S = 20.0
+CLIENTS = 6
+WARM_UP = 2  # calms before memory is measured the first time
+FLAT_S = 20.0  # within which what was held for storms is let go
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, rig: Rig, seed: int, seconds: float) -> None:
+        self.rig = rig
+        self.seed = seed
+        self.ledger = Ledger()
+        self.did: Counter[str] = Counter()
+        self.deeds: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self.held: list[Held] = []
+        self._end = time.monotonic() + seconds
+
+    async def run(self) -> None:
+        """Storm and calm by turns, until the time is over or something is wrong."""
+        number = 0
+        while not self.faults and (time.monotonic() < self._end or len(self.held) <= WARM_UP):
+            number += 1
+            await self._storm(number)
+            await self._calm(number)
+        if len(self.held) > WARM_UP:
+            self.faults += risen(self.held[WARM_UP - 1], self.held[-1])
+
+    async def _storm(self, number: int) -> None:
+        stop = asyncio.Event()
+        gremlins = [
+            Gremlin(self.rig, printer, random.Random(f"{self.seed} {number} gremlin {index}"))
+            for index, printer in enumerate(self.rig.printers)
+        ]
+        tasks = [asyncio.create_task(gremlin.work(stop)) for gremlin in gremlins]
+        for index in range(CLIENTS):
+            chance = random.Random(f"{self.seed} {number} client {index}")
+            client = Client(self.rig, self.ledger, chance)
+            tasks.append(asyncio.create_task(self._customers(client, stop)))
+        await asyncio.wait(tasks, timeout=STORM_S, return_when=asyncio.FIRST_EXCEPTION)
+        stop.set()
+        done, late = await asyncio.wait(tasks, timeout=2 * BOUND_S)
+        self.faults += [f"storm {number}: {task} never ended" for task in late]
+        for task in done:
+            task.result()
+        self.deeds.update(sum((gremlin.deeds for gremlin in gremlins), Counter()))
+
+    async def _customers(self, client: Client, stop: asyncio.Event) -> None:
+        while not stop.is_set() and not self.faults:
+            try:
+                self.did[await client.act()] += 1
+            except Fault as exc:
+                self.faults.append(str(exc))
+            await asyncio.sleep(0.02 + client.chance.random() * 0.4)
+
+    async def _calm(self, number: int) -> None:
+        """All served again, all accounted for, all given back."""
+        await self.rig.ask("retry")  # an administrator, for what was reset too often
+        began = time.monotonic()
+        self.faults += [f"calm {number}: {wrong}" for wrong in await self.rig.until_served()]
+        served_s = time.monotonic() - began
+        chance = random.Random(f"{self.seed} {number} calm")
+        self.faults += await proves_itself(self.rig, self.ledger, chance)
+        await self.rig.until_served()
+        self.faults += [f"calm {number}: {x}" for x in self.ledger.judge(self.rig.kept())]
+        self.held.append(await self._settled())
+        print(
+            f"storm {number}: {self.did.total()} requests, {self.deeds.total()} faults so far;"
+            f" served again in {served_s:.1f} s; holds {self.held[-1]}",
+            flush=True,
+        )
+
+    async def _settled(self) -> Held:
+        """What is held at rest; waited for, since idle interfaces are given back in their time."""
+        end = time.monotonic() + FLAT_S
+        held = measure()
+        while time.monotonic() < end:
+            await asyncio.sleep(1.0)
+            before, held = held, measure()
+            reference = self.held[WARM_UP - 1] if len(self.held) >= WARM_UP else before
+            if not risen(reference, held) and not risen(before, held):
+                break
+        return held
+
+
+async def _soak(seed: int, seconds: float) -> int:
+    watchman = Watchman()
+    watchman.start(asyncio.get_running_loop())
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        async with running(Path(folder)) as rig:
+            soak = Soak(rig, seed, seconds)
+            await soak.run()
+    faults = soak.faults + watchman.faults
+    _tell(soak, watchman)
+    for fault in faults:
+        print(f"FAULT {fault}")
+    verdict = "FAILED" if faults else "nothing lost, nothing hung, nothing grew"
+    print(f"soak: {verdict}; seed {seed}")
+    return 1 if faults else 0
+
+
+def _tell(soak: Soak, watchman: Watchman) -> None:
+    print("\nclients did:")
+    for what, count in sorted(soak.did.items()):
+        print(f"{count:7} {what}")
+    print("\nprinters did, or had done to them:")
+    for what, count in sorted(soak.deeds.items()):
+        print(f"{count:7} {what}")
+    print("\nthe daemon coped with:")
+    for what, count in watchman.warnings.most_common(12):
+        print(f"{count:7} {what}")
+    fates = ", ".join(f"{count} {fate.value}" for fate, count in soak.ledger.fates.items())
+    print(f"\ndocuments: {fates}")
+    print(f"requests: {soak.did.total()}, faults survived: {soak.deeds.total()}")
+    warm = soak.held[min(WARM_UP, len(soak.held)) - 1]
+    print(f"holds after warm-up: {warm}\nholds at the end: {soak.held[-1]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=1800.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--log", action="store_true", help="show the daemon's log")
+    options = parser.parse_args()
+    if options.log:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    seed, seconds = options.seed, options.seconds
+    print(f"soak: {seconds:g} s, seed {seed} (SEED={seed} repeats it)", flush=True)
+    return asyncio.run(_soak(seed, seconds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

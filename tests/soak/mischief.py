@@ -1,0 +1,109 @@
+"""What happens to printers: bad characters, plugs, power, resets, other programs, no paper.
+
+One gremlin a printer; each deed is undone before the next, so that a printer is
+whole again when the gremlin is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from contextlib import suppress
+
+from soak.rig import Rig
+from usb.core import USBError
+
+from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.printer import VirtualPrinter
+
+LONGEST_S = 5.0
+
+
+class Gremlin:
+    """Troubles one printer; `deeds` counts what it did."""
+
+    def __init__(self, rig: Rig, printer: VirtualPrinter, chance: random.Random) -> None:
+        self._rig = rig
+        self._printer = printer
+        self._chance = chance
+        self.deeds: Counter[str] = Counter()
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Deed after deed, with pauses, until told to stop."""
+        deeds = (
+            self._character,
+            self._character,
+            self._character,
+            self._unplug,
+            self._flap,
+            self._bus_reset,
+            self._other_program,
+        )
+        while not stop.is_set():
+            await self._pause(3.0)
+            await self._chance.choice(deeds)()
+
+    async def _pause(self, longest_s: float) -> None:
+        await asyncio.sleep(0.02 + self._chance.random() * longest_s)
+
+    async def _character(self) -> None:
+        """One or two personalities for a while."""
+        names = self._chance.sample(sorted(REGISTRY), self._chance.choice((1, 1, 2)))
+        again = any(REGISTRY[name].replug for name in names)
+        for name in names:
+            self._printer.switch(name, on=True)
+            self.deeds[name] += 1
+        if again:
+            self._printer.replug()
+        await self._pause(LONGEST_S)
+        for name in names:
+            self._printer.switch(name, on=False)
+        if again:
+            self._printer.replug()
+
+    async def _unplug(self) -> None:
+        self.deeds["unplugged"] += 1
+        self._printer.unplug()
+        await self._pause(2.0)
+        self._printer.plug()
+
+    async def _flap(self) -> None:
+        """A bad contact."""
+        for _ in range(self._chance.randrange(2, 6)):
+            self.deeds["unplugged"] += 1
+            self._printer.unplug()
+            await self._pause(0.1)
+            self._printer.plug()
+            await self._pause(0.1)
+
+    async def _bus_reset(self) -> None:
+        """Somebody else resets the device."""
+        self.deeds["reset from outside"] += 1
+        port = self._rig.backend.port(self._printer.device)
+        with suppress(USBError):
+            handle = self._rig.backend.open_device(port)
+            try:
+                self._rig.backend.reset_device(handle)
+            finally:
+                self._rig.backend.close_device(handle)
+
+    async def _other_program(self) -> None:
+        """Somebody else takes an interface while it is free."""
+        self.deeds["claimed by another program"] += 1
+        backend = self._rig.backend
+        port = backend.port(self._printer.device)
+        with suppress(USBError):
+            handle = backend.open_device(port)
+            try:
+                with suppress(USBError):
+                    backend.detach_kernel_driver(handle, 0)
+                with suppress(USBError):
+                    backend.claim_interface(handle, 0)
+                await self._pause(1.5)
+                with suppress(USBError):
+                    backend.release_interface(handle, 0)
+                with suppress(USBError):
+                    backend.attach_kernel_driver(handle, 0)
+            finally:
+                backend.close_device(handle)

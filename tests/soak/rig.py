@@ -1,0 +1,185 @@
+"""The real daemon and some virtual printers in this process.
+
+`service.run` is what `ippusbd run` calls: supervisor, sites, broker, control
+socket, state file. Only the bus is made of software, and nothing is announced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soak.ledger import Kept
+
+from ippusbd.config import Config
+from ippusbd.daemon import service
+from ippusbd.daemon.ask import ask
+from ippusbd.model import UsbId
+from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.printer import VirtualPrinter
+
+SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
+PRINT_S = 5.0  # a job that long can still be cancelled
+INTERFACES = (3, 2, 2, 1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A printer as clients know it."""
+
+    serial: str
+    usb_id: UsbId
+    printer: VirtualPrinter
+    port: int
+    unix: Path
+
+    @property
+    def question(self) -> str:
+        return self.usb_id.underscored
+
+
+class Rig:
+    """What runs; made by `running`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.control = folder / "run" / "control.sock"
+        self.broker = folder / "run" / "ippusb_manager.sock"
+        self.printers = [
+            VirtualPrinter(
+                f"Example SoakJet {number}",
+                f"50AC{number}",
+                UsbId(0x1209, number),
+                interfaces=count,
+                vendor_interface=number == 2,
+                print_s=PRINT_S,
+            )
+            for number, count in enumerate(INTERFACES, 1)
+        ]
+        self.backend = VirtualBackend([printer.device for printer in self.printers])
+        self.targets: list[Target] = []
+
+    async def ask(self, command: str) -> Any:
+        """The daemon's answer on its control socket."""
+        return await asyncio.to_thread(ask, self.control, command)
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        """Status by serial number, of our printers only."""
+        models = [printer.device.model for printer in self.printers]
+        ours = {(str(model.usb_id), model.serial) for model in models}
+        printers = (await self.ask("status"))["printers"]
+        return {row["serial"]: row for row in printers if (row["id"], row.get("serial")) in ours}
+
+    async def until_served(self) -> list[str]:
+        """Wait until all is served and at rest; what is not, after SERVED_S."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + SERVED_S
+        while True:
+            rows = await self.rows()
+            wrong = [
+                f"{printer.device.model.serial} is {_words(row)}"
+                for printer in self.printers
+                if not _at_rest(row := rows.get(printer.device.model.serial, {}))
+            ]
+            if not wrong or loop.time() > end:
+                return wrong
+            await asyncio.sleep(0.1)
+
+    async def find_targets(self) -> None:
+        """Learn where clients find the printers."""
+        rows = await self.rows()
+        self.targets = [
+            Target(
+                serial := printer.device.model.serial,
+                usb_id := printer.device.model.usb_id,
+                printer,
+                rows[serial]["port"],
+                self.folder / "run" / f"{usb_id.underscored}.sock",
+            )
+            for printer in self.printers
+        ]
+
+    def kept(self) -> list[Kept]:
+        """All documents at the printers, which forget them; nothing may be going on."""
+        found = []
+        for printer in self.printers:
+            serial, store = printer.device.model.serial, printer.jobs
+            found += [Kept(serial, one.sha256, one.size, one.completed) for one in store.documents]
+            store.documents.clear()
+            store._active.clear()
+            store._jobs.clear()
+            printer.scanner.jobs.clear()
+        return found
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Rig]:
+    """A daemon that serves INTERFACES' printers; stopped by a signal, as systemd does it."""
+    rig = Rig(folder)
+    host = PyusbHost(rig.backend, transfer_bytes=65_536)
+    daemon = asyncio.create_task(service.run(_config(folder), host, hotplug=False))
+    try:
+        while not rig.control.exists():
+            await asyncio.sleep(0.05)
+            assert not daemon.done(), daemon
+        faults = await rig.until_served()
+        assert not faults, faults
+        await rig.find_targets()
+        yield rig
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await daemon == 0
+    finally:
+        daemon.cancel()
+        await asyncio.wait([daemon])
+        rig.backend._finalize_object()
+        for printer in rig.printers:
+            printer.close()
+
+
+def _config(folder: Path) -> Config:
+    """Everything as delivered, but ten times as impatient."""
+    port = random.SystemRandom().randrange(61_000, 65_000)
+    return Config(
+        port_min=port,
+        lease_wait_s=10.0,
+        drain_s=1.5,
+        client_stall_s=2.0,
+        probe_s=2.0,
+        fax_probe_s=1.0,
+        busy_check_s=3.0,
+        single_wait_s=8.0,
+        check_s=1.5,
+        retry_min_s=0.2,
+        retry_max_s=2.0,
+        idle_release_s=0.5,
+        poll_s=0.2,
+        retry_after_s=1,
+        grace_s=3.0,
+        transfer_bytes=65_536,
+        dnssd="off",
+        quirks_dirs=(),
+        state_dir=folder / "state",
+        runtime_dir=folder / "run",
+        broker_group="",
+    )
+
+
+def _at_rest(row: dict[str, Any]) -> bool:
+    interfaces = row.get("interfaces", {})
+    busy = interfaces.get("in_use", 1) or interfaces.get("waiting", 1) or interfaces.get("broken")
+    return row.get("state") == "ready" and not busy
+
+
+def _words(row: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {row.get(key)}" for key in ("state", "reason", "interfaces", "trouble")
+    )
