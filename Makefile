@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e e2e-system deb
+.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e personalities e2e-system deb
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -19,7 +19,7 @@ check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@.ci/pytest -m "not clients and not guest"
+	@.ci/pytest -m "not clients and not guest" -n 2 --dist loadfile
 	$(MAKE) --no-print-directory wheel
 
 clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
@@ -36,6 +36,9 @@ deb: packages ## the Debian package, into dist/
 
 wheel: $(VENV)/.made ## build the wheel and look into it
 	@$(BIN)/python tests/packaging/check_wheel.py
+
+personalities: $(VENV)/.made ## the table of misbehaving printers, and what comes of each
+	@PYTHONPATH=tests $(BIN)/python -m personalities $(ARGS)
 
 format: $(VENV)/.made
 	$(BIN)/ruff format .
