@@ -298,7 +298,7 @@ class Life:
         config, asker = self._config, self._asker(pool)
         return Watch(
             pool,
-            lambda: asker.anything(answer_s=config.check_s),
+            lambda: asker.state(answer_s=config.check_s),
             lambda: needs_attention(device),
             busy_check_s=config.busy_check_s,
             single_wait_s=config.single_wait_s,

@@ -110,11 +110,16 @@ class Asker:
         except TimeoutError:
             raise PrinterSilent(f"no answer to {request.target} in {answer_s:g} s") from None
 
-    async def anything(self, *, answer_s: float) -> None:
-        """Returns when the printer answers; raises PrinterSilent, or what came instead."""
+    async def state(self, *, answer_s: float) -> ipp.PrinterState | None:
+        """The printer's state, None if it answers something else; raises PrinterSilent, ..."""
         body = get_printer_attributes(f"ipp://localhost{PRINT_PATH}", ("printer-state",))
         request = Request("POST", PRINT_PATH, (("Content-Type", "application/ipp"),), body)
-        await self.ask(request, answer_s=answer_s)
+        _, answer = await self.ask(request, answer_s=answer_s)
+        try:
+            message, _ = ipp.decode(answer, tolerant=True)
+            return ipp.PrinterState(message.first_integer(ipp.Tag.PRINTER, "printer-state") or 0)
+        except (BadIpp, ValueError):
+            return None
 
     async def get(self, target: str, *, answer_s: float) -> bytes:
         head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)

@@ -4,9 +4,12 @@
       several interfaces: ask on another one   answer -> wait on     silence -> deaf
       one interface:      ask the port status  error  -> wait on     else after `single_wait_s`
 
-A question that does no harm and is not answered while the printer answers others
-has met a deaf interface: that one alone is given up. What is given up fails, and
-the pool recovers its interface.
+A printer that answers and is stopped, or reports paper or an error, is waited for
+for ever. One that is idle has no reason to let a job stand still: it is deaf on that
+interface after `single_wait_s`, one that says that it works, after BUSY_FACTOR times
+as long. A question that does no harm and is not answered while the printer answers
+others has met a deaf interface at once. Only that interface is given up: what is under
+way on it fails, and the pool recovers it.
 
 Knows leases; time and questions are injected.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,10 +27,12 @@ from typing import Final
 from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, TransferTimeout
 from ippusbd.usbio.pool import InterfacePool, Lease
 from ippusbd.usbio.ports import UsbDevice
+from ippusbd.wire.ipp import PrinterState
 
 log = logging.getLogger("ippusbd.daemon")
 
 DEAF_AFTER: Final = 2  # checks that others answered while a harmless question got no answer
+BUSY_FACTOR: Final = 4.0
 
 _PAPER_EMPTY: Final = 0x20  # USB printer class 1.1, 4.2.2
 _NO_ERROR: Final = 0x08
@@ -45,14 +51,14 @@ class _Stand:
 class Watch:
     """Looks at the leases of `pool` whenever `step` is called.
 
-    `ask` asks the printer something over the pool and raises when it does not answer;
-    `needs_attention` says whether the printer reports paper out or an error.
+    `ask` asks the printer over the pool for its state, None when that cannot be understood, and
+    raises when it does not answer; `needs_attention`: does it report paper out or an error?
     """
 
     def __init__(
         self,
         pool: InterfacePool,
-        ask: Callable[[], Awaitable[None]],
+        ask: Callable[[], Awaitable[PrinterState | None]],
         needs_attention: Callable[[], Awaitable[bool]],
         *,
         busy_check_s: float,
@@ -74,10 +80,12 @@ class Watch:
             return
         if self._pool.usable < 2:
             await self._check_single(*still[0])
-        elif await self._lives(len(still)):
-            self._wait_on(still)
-        else:
-            for lease, stand in still:
+            return
+        patience_s = await self._patience_s(len(still))
+        for lease, stand in still:
+            if patience_s:
+                self._wait_on(lease, stand, patience_s)
+            else:
                 self._give_up(lease, stand, "silent on all interfaces")
 
     def _standing(self) -> list[tuple[Lease, _Stand]]:
@@ -99,30 +107,35 @@ class Watch:
             if now - stand.last_check >= self._busy_check_s
         ]
 
-    async def _lives(self, standing: int) -> bool:
-        """Whether the printer answers on another interface, or moves there."""
+    async def _patience_s(self, standing: int) -> float:
+        """How long an exchange may stand still; 0: the printer answers on no other interface."""
+        state = None
         try:
-            await self._ask()
+            state = await self._ask()
         except DeviceGone:
             raise
         except NoInterface:  # all are in use; does anything move?
-            return len(self._pool.leases()) > standing
+            return math.inf if len(self._pool.leases()) > standing else 0.0
         except (PrinterSilent, TransferTimeout) as exc:
             log.warning("the printer does not answer on another interface either: %s", exc)
-            return False
+            return 0.0
         except IppUsbError as exc:
             log.info("the printer answers, though not well: %s", exc)
-        return True
+        if state is PrinterState.STOPPED or await self._needs_attention():
+            return math.inf
+        return self._single_wait_s * (1.0 if state is PrinterState.IDLE else BUSY_FACTOR)
 
-    def _wait_on(self, still: list[tuple[Lease, _Stand]]) -> None:
-        for lease, stand in still:
-            stand.last_check = self._clock()
-            stand.checks += 1
-            owed = lease.owed
-            if owed is not None and owed.repeatable and stand.checks >= DEAF_AFTER:
-                self._give_up(lease, stand, "deaf: the printer answers on others")
-            else:
-                log.info("interface %d stands still, the printer lives", lease.channel.number)
+    def _wait_on(self, lease: Lease, stand: _Stand, patience_s: float) -> None:
+        now, owed = self._clock(), lease.owed
+        stand.last_check = now
+        stand.checks += 1
+        if math.isinf(patience_s):
+            stand.since = now  # it counts from when the printer could go on
+        asks = owed is not None and owed.repeatable and stand.checks >= DEAF_AFTER
+        if asks or now - stand.since >= patience_s:
+            self._give_up(lease, stand, "deaf: the printer answers on others")
+        else:
+            log.info("interface %d stands still, the printer lives", lease.channel.number)
 
     async def _check_single(self, lease: Lease, stand: _Stand) -> None:
         if await self._needs_attention():

@@ -13,7 +13,7 @@ from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_reque
 from ippusbd.daemon.watch import Watch
 from ippusbd.errors import PrinterSilent, TransferTimeout
 from ippusbd.usbio.pool import InterfacePool, Lane
-from ippusbd.wire.ipp import Operation
+from ippusbd.wire.ipp import Operation, PrinterState
 
 MINUTE_S = 60.0
 
@@ -46,6 +46,7 @@ class Ward:
         self.channels = [FakeChannel(number=n) for n in range(interfaces)]
         self.pool = InterfacePool(self.channels, drain_s=1)
         self.answers = True
+        self.state: PrinterState | None = None
         self.attention = False
         self.asked = 0
         self.watch = Watch(
@@ -57,10 +58,11 @@ class Ward:
             clock=self.clock,
         )
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> PrinterState | None:
         self.asked += 1
         if not self.answers:
             raise PrinterSilent("no answer")
+        return self.state
 
     async def _needs_attention(self) -> bool:
         return self.attention
@@ -83,6 +85,39 @@ async def test_twenty_minutes_without_paper_are_waited_out(interfaces: int):
         await ward.minutes(20)
         assert ward.given_up() == []
         assert ward.asked == (0 if interfaces == 1 else 39)
+        lease.owed = None
+    await ward.pool.close()
+
+
+async def test_a_printer_that_says_it_is_stopped_is_waited_for_for_hours():
+    ward = Ward(3)
+    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.owed = Work()
+        ward.state = PrinterState.STOPPED
+        await ward.minutes(300)
+        assert ward.given_up() == []
+        ward.state = PrinterState.PROCESSING  # somebody brought paper; its patience begins anew
+        await ward.minutes(19)
+        assert ward.given_up() == []
+        lease.owed = None
+    await ward.pool.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes"),
+    [(PrinterState.IDLE, 5), (PrinterState.PROCESSING, 20), (None, 20)],
+)
+async def test_a_job_that_stands_still_without_a_reason_has_met_a_deaf_interface(
+    state: PrinterState | None, minutes: int
+):
+    ward = Ward(2)
+    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.owed = Work()
+        ward.state = state
+        await ward.minutes(minutes - 0.2)
+        assert ward.given_up() == []
+        await ward.minutes(1)
+        assert ward.given_up() == [0]
         lease.owed = None
     await ward.pool.close()
 
