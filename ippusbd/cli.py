@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ippusbd import __version__, cli_check, cli_quirks, cli_retry, cli_run, cli_status
+from ippusbd import __version__, cli_check, cli_doctor, cli_quirks, cli_retry, cli_run, cli_status
 from ippusbd.cli_common import Exit, add_command
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
@@ -28,6 +28,7 @@ examples:
   ippusbd run                      serve the USB printers until Ctrl-C
   ippusbd run --virtual            the same with a printer made of software: try it without one
   ippusbd status                   what is served, under which name and port
+  ippusbd doctor                   what is wrong, and what to do about it
   ippusbd check                    is the configuration right, can the USB devices be used?
   ippusbd quirks --device 03f0:1234
                                    what is done differently for one model, and why
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (cli_run, cli_status, cli_check, cli_quirks, cli_retry):
+    for module in (cli_run, cli_status, cli_doctor, cli_check, cli_quirks, cli_retry):
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(

@@ -9,12 +9,12 @@ from pathlib import Path
 from ippusbd.model import BusAddress
 from ippusbd.wire.sanitize import printable
 
-PROC = Path("/proc")
+PROC, DEV = Path("/proc"), Path("/dev")
 
 
-def holders(address: BusAddress, *, proc: Path = PROC) -> list[str]:
+def holders(address: BusAddress, *, proc: Path = PROC, dev: Path = DEV) -> list[str]:
     """Each as "process 123 (name)", ourselves left out; blocks. Others' may be hidden from us."""
-    node = f"/dev/bus/usb/{address.bus:03d}/{address.address:03d}"
+    node = str(dev / f"bus/usb/{address.bus:03d}/{address.address:03d}")
     found = []
     for process in proc.glob("[0-9]*"):
         if process.name != str(os.getpid()) and _has_open(process, node):

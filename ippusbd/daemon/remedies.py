@@ -1,0 +1,93 @@
+"""What to do about a reason: one table for `ippusbd doctor`, the status page, and whoever asks.
+
+Reasons are texts made for people, by many modules. What they mean is recognised here by their
+words, and a test makes each of them come true, so that a changed sentence is noticed. A reason
+that is not known has no remedy, which is better than a wrong one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """`kind` for programs; `passes` by itself: nobody has to do anything."""
+
+    kind: str
+    remedy: str
+    passes: bool = False
+
+
+UNKNOWN: Final = Cause("unknown", "")
+_CAUSES: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), cause)
+    for pattern, cause in (
+        (
+            r"configuration says to ignore|a quirk says to leave it alone",
+            Cause("ignored", "nothing, if you want it so; `ippusbd quirks` says who does", True),
+        ),
+        (
+            r"left alone: \d+ resets",
+            Cause("given-up", "switch the printer off and on, or say: ippusbd retry"),
+        ),
+        (
+            r"no port from \d+ to \d+ is free|port \d+ of .*in use",
+            Cause(
+                "ports",
+                "widen port_min and port_max in [listen], or end what listens there (ss -ltnp)",
+            ),
+        ),
+        (
+            r"is held by|held by",
+            Cause("held", "end the program that holds it, or wait until it is done"),
+        ),
+        (
+            r"permission|may not be (opened|used)|no access|access denied",
+            Cause(
+                "permission",
+                "install the udev rule 71-ippusbd.rules, then: udevadm control --reload;"
+                " and plug the printer in again",
+            ),
+        ),
+        (
+            r"answered 404|has neither",
+            Cause(
+                "not-found",
+                "its firmware does not speak IPP over USB, whatever it claims: look for an update;"
+                " else put its id into `ignore` of [printers] and use the maker's driver",
+            ),
+        ),
+        (
+            r"answered 50[0-9]|warm",
+            Cause("warming-up", "wait: it is asked again, and clients wait by themselves", True),
+        ),
+        (
+            r"no answer to|silent|deaf|stays deaf|answers on no interface",
+            Cause("silent", "wait for the recovery; if it stays so, switch the printer off and on"),
+        ),
+        (
+            r"passive: ",
+            Cause("passive", "nothing: its first client wakes it", True),
+        ),
+        (
+            r"unplugged|not plugged in|was let go|is gone|no such device",
+            Cause("unplugged", "plug it in, switch it on"),
+        ),
+        (
+            r"an error of ippusbd itself",
+            Cause("bug", "please report it with the log: journalctl -u ippusbd"),
+        ),
+        (
+            r"could not announce|collision|avahi|d-bus|zeroconf",
+            Cause("announcing", "`ippusbd doctor` looks at Avahi; printing by address works"),
+        ),
+    )
+)  # fmt: skip
+
+
+def cause(reason: str) -> Cause:
+    """What a reason means, and what to do."""
+    return next((known for pattern, known in _CAUSES if pattern.search(reason)), UNKNOWN)

@@ -1,0 +1,141 @@
+"""Can printers be announced to this machine's own programs?
+
+Avahi is asked to do the very thing: a service of its own type is registered on the loopback
+and given back at once. What stands in Avahi's configuration only explains a refusal.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.machine import Machine
+from ippusbd.errors import PublishError
+
+TRIAL_S: Final = 5.0
+_SWITCHES: Final = (
+    ("server", "enable-dbus", "no", "programs may not talk to Avahi"),
+    ("server", "use-ipv4", "no", "printers are announced at 127.0.0.1"),
+    ("publish", "disable-publishing", "yes", "nothing at all is announced"),
+    ("publish", "disable-user-service-publishing", "yes", "programs may announce nothing"),
+)
+
+
+def check(machine: Machine, wanted: str, status: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """`wanted`: [dnssd] publisher; `status`: the daemon's, None when it does not run."""
+    if wanted in ("off", "static"):
+        yield note("announcing", f'[dnssd] publisher = "{wanted}": Avahi is not asked')
+        return
+    yield from _daemons_word(status)
+    if not machine.has("avahi-daemon"):
+        yield note(
+            "avahi",
+            "Avahi is not installed: the daemon announces by itself, which CUPS does not hear",
+            "apt install avahi-daemon",
+        )
+        return
+    yield from _loopback(machine)
+    yield from _configuration(machine)
+    yield _trial(machine)
+
+
+def _daemons_word(status: Mapping[str, Any] | None) -> Iterator[Finding]:
+    publisher = (status or {}).get("publisher") or {}
+    state = str(publisher.get("state") or "")
+    if publisher and state not in ("ok", "starting"):
+        yield problem(
+            "announcing",
+            f"the daemon cannot announce: {state}",
+            "what follows says why; printing by address works meanwhile",
+        )
+
+
+# --- its configuration
+
+
+def _loopback(machine: Machine) -> Iterator[Finding]:
+    """lo is up."""
+    try:
+        flags = int((machine.sys / "class/net/lo/flags").read_text(), 16)
+    except (OSError, ValueError):
+        return
+    if not flags & 0x1:
+        yield problem("loopback", "the loopback interface is down", "ip link set lo up")
+
+
+def _configuration(machine: Machine) -> Iterator[Finding]:
+    path = machine.etc / "avahi/avahi-daemon.conf"
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    try:
+        parser.read_string(path.read_text(errors="replace"))
+    except (OSError, configparser.Error):
+        return
+    restart = "then: systemctl restart avahi-daemon"
+    allowed = _list(parser, "allow-interfaces")
+    if allowed and "lo" not in allowed:
+        yield problem(
+            "avahi-lo",
+            f"Avahi leaves out the loopback: allow-interfaces={','.join(allowed)} in {path}",
+            f"add lo to it, {restart}",
+        )
+    if "lo" in _list(parser, "deny-interfaces"):
+        yield problem(
+            "avahi-lo", f"deny-interfaces in {path} has lo", f"take lo out of it, {restart}"
+        )
+    for section, key, wrong, why in _SWITCHES:
+        if parser.get(section, key, fallback="").strip() == wrong:
+            yield problem(
+                "avahi-configuration",
+                f"{key}={wrong} in {path}: {why}",
+                f"remove that line, {restart}",
+            )
+
+
+def _list(parser: configparser.ConfigParser, key: str) -> list[str]:
+    text = parser.get("server", key, fallback="")
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+# --- doing it
+
+
+def _trial(machine: Machine) -> Finding:
+    import asyncio
+
+    try:
+        asyncio.run(_register())
+    except PublishError as exc:
+        runs = bool(machine.named("avahi-daemon"))
+        remedy = (
+            "systemctl restart avahi-daemon; its log says more: journalctl -u avahi-daemon"
+            if runs
+            else "systemctl enable --now avahi-daemon dbus"
+        )
+        what = "Avahi refuses" if runs else "Avahi does not run"
+        return problem("avahi", f"{what}: {exc}", remedy)
+    return ok("avahi", "Avahi announces on the loopback")
+
+
+async def _register() -> None:
+    """Register something nobody looks for, and give it back. Raises PublishError."""
+    from ippusbd.dnssd.avahi_publisher import AvahiPublisher
+    from ippusbd.dnssd.ports import ESTABLISHED
+    from ippusbd.model import ServiceRecord, ServiceSet
+
+    name = f"ippusbd doctor {os.getpid()}"
+    record = ServiceRecord(name, "_ippusbd-try._tcp", 9)
+    publisher = AvahiPublisher(patience_s=TRIAL_S)
+    await publisher.start()
+    try:
+        if publisher.trouble:
+            raise PublishError(publisher.trouble)
+        publication = await publisher.publish(ServiceSet(name, (record,)))
+        state = publication.state
+        await publication.withdraw()
+        if state != ESTABLISHED:
+            raise PublishError(state)
+    finally:
+        await publisher.close()

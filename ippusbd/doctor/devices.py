@@ -1,0 +1,158 @@
+"""USB printers as sysfs shows them: who may use them, who uses them now.
+
+sysfs tells descriptors, strings and drivers to everybody, so this works without libusb,
+without a daemon, and without opening anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ippusbd.daemon.holders import holders
+from ippusbd.doctor.access import may_use
+from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.machine import Credentials, Machine
+from ippusbd.errors import BadDescriptor
+from ippusbd.model import BusAddress, UsbId
+from ippusbd.wire.descriptors import usable_interfaces
+from ippusbd.wire.sanitize import printable
+
+RULE: Final = (
+    "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, say"
+    " `udevadm control --reload`, and plug the printer in again; the daemon's user must be a"
+    " member of the group lp"
+)
+NAME_CHARS: Final = 80
+DEVICE_BYTES: Final = 18
+USBFS: Final = "usbfs"  # the driver of an interface that a program has claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """One device with IPP-over-USB interfaces."""
+
+    usb_id: UsbId
+    address: BusAddress
+    name: str
+    serial: str
+    node: Path
+    drivers: tuple[str, ...]  # of its interfaces, in order, "" where none is bound
+
+
+def printers(machine: Machine) -> list[Printer]:
+    """The printers on the bus that sysfs shows."""
+    found: list[Printer] = []
+    for folder in sorted((machine.sys / "bus/usb/devices").glob("*-*")):
+        if ":" not in folder.name:
+            with suppress(OSError, ValueError, BadDescriptor):
+                found += _printer(machine, folder)
+    return found
+
+
+def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
+    """One or none."""
+    device, configurations = _split((folder / "descriptors").read_bytes())
+    if not usable_interfaces(device, configurations, active=None):
+        return
+    bus, number = int(_text(folder / "busnum")), int(_text(folder / "devnum"))
+    maker, product = _text(folder / "manufacturer"), _text(folder / "product")
+    name = product if product.lower().startswith(maker.lower()) else f"{maker} {product}".strip()
+    yield Printer(
+        UsbId(int(_text(folder / "idVendor"), 16), int(_text(folder / "idProduct"), 16)),
+        BusAddress(bus, number, folder.name),
+        name or "a printer without a name",
+        _text(folder / "serial"),
+        machine.dev / f"bus/usb/{bus:03d}/{number:03d}",
+        tuple(_driver(child) for child in sorted(folder.glob(f"{folder.name}:*"))),
+    )
+
+
+def _split(raw: bytes) -> tuple[bytes, list[bytes]]:
+    """The device descriptor and the configurations that follow it."""
+    configurations, at = [], DEVICE_BYTES
+    while at + 4 <= len(raw):
+        length = max(int.from_bytes(raw[at + 2 : at + 4], "little"), 4)
+        configurations.append(raw[at : at + length])
+        at += length
+    return raw[:DEVICE_BYTES], configurations
+
+
+def _text(path: Path) -> str:
+    with suppress(FileNotFoundError):
+        return printable(path.read_text(errors="replace").strip(), NAME_CHARS)
+    return ""
+
+
+def _driver(interface: Path) -> str:
+    with suppress(OSError):
+        return (interface / "driver").readlink().name
+    return ""
+
+
+# --- checks
+
+
+def check(
+    machine: Machine, who: Credentials, served: frozenset[str], daemon_pid: int | None
+) -> Iterator[Finding]:
+    """Each printer's node and users. `served`: addresses that the daemon has open."""
+    found = printers(machine)
+    if not found:
+        yield note(
+            "devices",
+            "no USB printer that speaks IPP over USB is connected",
+            "switch it on and look at its cable; `lsusb` must list it",
+        )
+    for printer in found:
+        yield from _node(printer, who)
+        yield from _users(printer, machine, served, daemon_pid)
+
+
+def _node(printer: Printer, who: Credentials) -> Iterator[Finding]:
+    about = f"{printer.name} ({printer.usb_id})"
+    try:
+        allowed = may_use(printer.node, who)
+    except OSError as exc:
+        yield problem(
+            "node",
+            f"its device node {printer.node} cannot be looked at: {exc.strerror}",
+            "in a container, hand /dev/bus/usb into it; else restart systemd-udevd",
+            about,
+        )
+        return
+    if allowed:
+        yield ok("node", f"{printer.node} may be used", about)
+    else:
+        yield problem("node", f"user {who.uid} may not open {printer.node}", RULE, about)
+
+
+def _users(
+    printer: Printer, machine: Machine, served: frozenset[str], daemon_pid: int | None
+) -> Iterator[Finding]:
+    about = f"{printer.name} ({printer.usb_id})"
+    ours = f"process {daemon_pid} "
+    others = [
+        who
+        for who in holders(printer.address, proc=machine.proc, dev=machine.dev)
+        if not who.startswith(ours)
+    ]
+    if others:
+        yield problem(
+            "held",
+            f"{', '.join(others)} has it open",
+            "end that program, or wait until it is done; two cannot use one interface",
+            about,
+        )
+    elif USBFS in printer.drivers and str(printer.address) not in served:
+        yield problem(
+            "held",
+            "a program that only root may see has its interfaces",
+            "say `ippusbd doctor` as root to learn which",
+            about,
+        )
+    elif any(driver == "usblp" for driver in printer.drivers):
+        yield note("driver", "the kernel's usblp has it while nobody prints over IPP", about=about)

@@ -1,0 +1,100 @@
+"""What the daemon says of its printers, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ippusbd.daemon.remedies import cause
+from ippusbd.doctor.findings import Finding, note, ok, problem
+
+SERVED = ("ready", "partial")
+
+
+def check(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """One or more findings for each printer in `ippusbd status`."""
+    rows = status.get("printers") or []
+    if not rows:
+        yield note(
+            "printers",
+            "the daemon knows no printer",
+            "switch the printer on; what is said of devices tells whether USB sees it",
+        )
+    for row in rows:
+        yield from _state(row)
+        yield from _sleep(row)
+        yield from _wishes(row)
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    return str(row.get("name") or row.get("model") or row.get("id") or "printer")
+
+
+def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
+    state, reason, about = row.get("state"), str(row.get("reason") or ""), _about(row)
+    if state == "ready":
+        yield ok("printer", f"served at {row.get('url')}", about)
+    elif state == "away":
+        yield note("printer", "known, and not plugged in", "plug it in, switch it on", about)
+    else:
+        yield _unserved(str(state), reason or str(row.get("trouble") or ""), about)
+    announced = str(row.get("announced") or "")
+    if state in SERVED and announced not in ("", "established"):
+        yield problem(
+            "announced", f"not announced: {announced}", "see what is said of Avahi", about
+        )
+    trouble = str(row.get("trouble") or "")
+    if state in SERVED and trouble:
+        yield note("busy", trouble, cause(trouble).remedy, about)
+
+
+def _unserved(state: str, reason: str, about: str) -> Finding:
+    """Not, or only partly, served: does it pass by itself?"""
+    if not reason:
+        return note(
+            "printer", f"{state}: it is being asked what it can do", "wait some seconds", about
+        )
+    found = cause(reason)
+    text = f"{state}: {reason}"
+    if found.kind == "warming-up":
+        text = f"warming up: {reason}"
+    if found.passes:
+        return note(found.kind, text, found.remedy, about)
+    return problem(
+        found.kind, text, found.remedy or "the log says more: journalctl -u ippusbd", about
+    )
+
+
+def _sleep(row: Mapping[str, Any]) -> Iterator[Finding]:
+    counts = row.get("interfaces") or {}
+    total, asleep = counts.get("total", 0), counts.get("asleep", 0)
+    if row.get("state") in SERVED and total and asleep == total:
+        yield note(
+            "asleep",
+            "nobody uses it: its interfaces are given back, the next request takes them again",
+            about=_about(row),
+        )
+    broken = counts.get("broken", 0)
+    if broken:
+        yield problem(
+            "interfaces",
+            f"{broken} of {total} interfaces are broken and being mended",
+            "if that lasts, switch the printer off and on, or say: ippusbd retry",
+            _about(row),
+        )
+
+
+def _wishes(row: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the printer itself asks for."""
+    if row.get("state") not in SERVED:
+        return
+    condition = row.get("condition") or {}
+    for wish in condition.get("asks") or ():
+        text, remedy = str(wish.get("text")), str(wish.get("remedy") or "look at its panel")
+        if wish.get("severity") == "error":
+            yield problem("attention", text, remedy, _about(row))
+        else:
+            yield note("attention", text, str(wish.get("remedy") or ""), _about(row))
+    low = [s["name"] for s in condition.get("supplies") or () if s.get("low")]
+    if low:
+        yield note("supplies", f"low: {', '.join(low)}", "have new ones ready", _about(row))

@@ -1,0 +1,70 @@
+"""Does CUPS list the printers that the daemon serves?
+
+CUPS lists what it hears of by DNS-SD, and queues that somebody made. Asked through its own
+programs: what they say is what a person will see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.machine import Machine
+
+LIST_S = 10.0  # lpstat -e waits for announcements
+
+
+def device_uris(machine: Machine) -> dict[str, str]:
+    """CUPS' permanent queues and where they print; none when CUPS does not answer."""
+    status, out = machine.run(["lpstat", "-v"])
+    if status != 0:
+        return {}
+    return dict(re.findall(r"^device for (.+?): (\S+)", out, re.MULTILINE))
+
+
+def check(
+    machine: Machine, printers: list[Mapping[str, Any]], queues: dict[str, str]
+) -> Iterator[Finding]:
+    """`printers`: rows of the daemon's status that are ready."""
+    if not machine.has("lpstat"):
+        yield note("cups", "CUPS is not installed", "apt install cups cups-client, to print by it")
+        return
+    status, out = machine.run(["lpstat", "-r"])
+    if status != 0 or "is running" not in out:
+        yield problem("cups", "CUPS does not run", "systemctl enable --now cups.socket cups")
+        return
+    yield ok("cups", "CUPS runs")
+    if any(_prints(printer) for printer in printers):
+        _, out = machine.run(["lpstat", "-e"], LIST_S)
+        listed = {line.strip() for line in out.splitlines()}
+        for printer in filter(_prints, printers):
+            yield _listed(printer, listed, queues)
+
+
+def _prints(printer: Mapping[str, Any]) -> bool:
+    """Only what has a name can be listed; what only scans has no condition of a printer."""
+    return bool(printer.get("name")) and printer.get("condition") is not None
+
+
+def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]) -> Finding:
+    name, port = str(printer["name"]), printer["port"]
+    queue = queue_name(name)
+    own = [each for each, uri in queues.items() if re.search(rf"://[^/]+:{port}/", uri)]
+    if own:
+        return ok("queue", f"CUPS prints to it as {own[0]}", name)
+    if queue in listed:
+        return ok("queue", f"CUPS lists it as {queue}", name)
+    return problem(
+        "queue",
+        "CUPS does not list it",
+        "see what is said of Avahi; or make a queue:"
+        f" lpadmin -p {queue or 'printer'} -E -v ipp://localhost:{port}/ipp/print -m everywhere",
+        name,
+    )
+
+
+def queue_name(name: str) -> str:
+    """The queue that CUPS makes for a DNS-SD name: letters, digits and single underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")
