@@ -47,6 +47,19 @@ format: $(VENV)/.made
 bench: $(VENV)/.made ## throughput, latency, memory and start-up beside the bare pyusb loop
 	@$(BIN)/python tests/bench/bench.py
 
+.PHONY: soak fuzz
+SOAK_S ?= 1800
+soak: $(VENV)/.made ## half an hour of hostile printers and clients; SOAK_S=180, SEED=7 repeats a run
+	@PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
+
+FUZZ_S ?= 600
+fuzz: $(VENV)/.fuzz ## the four parsers of what printers send, side by side, FUZZ_S=600 seconds (atheris)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_S) $(if $(SEED),--seed $(SEED))
+
+$(VENV)/.fuzz: $(VENV)/.made
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
 ENGINE ?= qemu
 bench-peer: $(VENV)/.made packages ## beside Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
 	@PYTHONPATH=tests/e2e $(BIN)/python tests/bench/peer/bench_peer.py --engine $(ENGINE) $(ARGS)

@@ -1,0 +1,82 @@
+"""`make fuzz`: all four parsers side by side, each for so many seconds, from the corpus on.
+
+    python -m fuzz --seconds 600 [--seed 7] [TARGET ...]
+
+Every target has a process, since a fuzzer ends by dying. What it found is kept as
+a case in tests/fuzz/found, for pytest to try for ever. Exit status 0: nothing was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from fuzz import corpus
+from fuzz.targets import TARGETS
+
+INPUT_BYTES = 16 * 1024
+INPUT_S = 20  # one input that takes longer is a fault, also on a busy machine
+RSS_MIB = 1024
+
+
+def start(target: str, seconds: int, seed: int, folder: Path) -> subprocess.Popen[str]:
+    """One fuzzer; its seeds and its findings are in `folder`."""
+    seeds, found = folder / "seeds", folder / "found"
+    seeds.mkdir(parents=True)
+    found.mkdir()
+    for path in corpus.kept(target):
+        (seeds / path.stem).write_bytes(corpus.read(path))
+    options = {
+        "max_total_time": seconds,
+        "seed": seed,
+        "max_len": INPUT_BYTES,
+        "timeout": INPUT_S,
+        "rss_limit_mb": RSS_MIB,
+        "artifact_prefix": f"{found}/",
+        "print_final_stats": 1,
+    }
+    command = [sys.executable, "-m", "fuzz.one", target, str(seeds)]
+    command += [f"-{name}={value}" for name, value in options.items()]
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(target: str, fuzzer: subprocess.Popen[str], folder: Path) -> bool:
+    """Wait for its end, say how it went, keep what it found. True: all was well."""
+    code = fuzzer.wait()
+    log = (folder / "log").read_text(errors="replace")
+    tried = re.search(r"number_of_executed_units:\s*(\d+)", log)
+    findings = sorted((folder / "found").iterdir())
+    for finding in findings:
+        kept = corpus.HERE / "found" / target / f"{finding.name[:20]}.txt"
+        corpus.write(kept, finding.read_bytes(), f"{finding.name.split('-')[0]}")
+        print(f"{target}: FAULT, kept as {kept}")
+    ok = code == 0 and not findings
+    print(f"{target:5} {tried[1] if tried else '?'} inputs, {'no fault' if ok else 'FAILED'}")
+    if not ok:
+        print("\n".join(log.splitlines()[-60:]))
+    return ok
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", default=list(TARGETS), metavar="TARGET")
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        running = {}
+        for target in options.targets:
+            folder = Path(name) / target
+            running[target] = start(target, options.seconds, options.seed, folder), folder
+        print(f"fuzz: {', '.join(running)}, {options.seconds} s each, side by side", flush=True)
+        well = [finish(target, *started) for target, started in running.items()]
+    return 0 if all(well) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
