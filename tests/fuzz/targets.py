@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import fields
 from typing import Final
 
@@ -124,10 +125,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
 
 
 def _ours(function: Callable[[bytes], object], data: bytes, error: type[Exception]) -> None:
-    try:
+    with suppress(error):
         function(data)
-    except error:
-        pass
 
 
 def _named(text: str) -> None:
