@@ -89,6 +89,10 @@ class Config:
     drain_s: float = setting(30.0, "http.drain_s", seconds(0.1))
     # a client that reads nothing for so long while others wait is let go
     client_stall_s: float = setting(15.0, "http.client_stall_s", seconds(0.1))
+    # a client that sends next to nothing of its document for so long while others wait, too
+    upload_stall_s: float = setting(120.0, "http.upload_stall_s", seconds(0.1))
+    # a connection without a whole request is closed after so long
+    idle_client_s: float = setting(120.0, "http.idle_client_s", seconds(0.1))
     head_timeout_s: float = setting(0.0, "http.head_timeout_s", seconds())  # 0: none
     retry_after_s: int = setting(5, "http.retry_after_s", integer(1, 3600))
 
@@ -131,9 +135,13 @@ class Config:
     state_dir: Path | None = setting(None, "daemon.state_dir", directory)  # None: state_dir()
     runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
     control_group: str = setting("", "daemon.control_group", text(32))
+    metrics_port: int = setting(0, "daemon.metrics_port", integer(0, 65535))  # 0: none
     grace_s: float = setting(10.0, "daemon.grace_s", seconds())
     idle_exit_s: float = setting(0.0, "daemon.idle_exit_s", seconds())  # 0: keep running
     unplugged_exit_s: float = setting(0.0, "daemon.unplugged_exit_s", seconds())  # 0: the same
+
+    page: bool = setting(False, "page.enabled", boolean)
+    page_port: int = setting(8631, "page.port", integer(1, 65535))
 
     broker: bool = setting(True, "broker.enabled", boolean)
     broker_dir: Path | None = setting(None, "broker.dir", directory)  # None: broker_dir()

@@ -157,6 +157,11 @@ class Exchange:
         return self._request.repeatable
 
     @property
+    def whole(self) -> bool:
+        """All of the request was there before it began."""
+        return self._request.stream is None
+
+    @property
     def untouched(self) -> bool:
         """Not a byte of an answer came."""
         return not self._received

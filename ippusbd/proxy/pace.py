@@ -1,7 +1,7 @@
-"""A client that reads nothing is let go when others wait for the interface it holds.
+"""A client that stops moving is let go when others wait for the interface it holds.
 
 While nobody waits it may take all the time it wants: the printer waits with it. One timer
-watches over a whole answer, so that a write that does not block costs nothing.
+watches over a whole answer, or upload, so that what does not block costs nothing.
 
 Knows asyncio; nothing of what is written and to whom.
 """
@@ -56,3 +56,45 @@ class Pace:
             self._let_go()
         else:
             self._look_after(self._stall_s)
+
+
+class Trickle:
+    """`with Trickle(...):` around an upload.
+
+    `let_go` is called, once, when within `stall_s` fewer than LEAST bytes were `received()` and
+    the client is not `blameless()`.
+    """
+
+    LEAST = 1024
+
+    def __init__(
+        self,
+        received: Callable[[], int],
+        blameless: Callable[[], bool],
+        stall_s: float,
+        let_go: Callable[[], None],
+    ) -> None:
+        self._received = received
+        self._blameless = blameless
+        self._stall_s = stall_s
+        self._let_go = let_go
+        self._before = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Trickle:
+        self._look_later()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_later(self) -> None:
+        self._before = self._received()
+        self._timer = asyncio.get_running_loop().call_later(self._stall_s, self._look)
+
+    def _look(self) -> None:
+        if self._blameless() or self._received() - self._before >= self.LEAST:
+            self._look_later()
+        else:
+            self._let_go()

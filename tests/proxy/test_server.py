@@ -529,18 +529,14 @@ async def test_who_reads_nothing_is_kept_while_nobody_waits():
 async def test_ipv6_and_unix_sockets_are_served_too(tmp_path):
     path = tmp_path / "printer.sock"
     async with serve(answer(b"six"), answer(b"unix")) as served:
-        await served.site.listen(bind("::1", 0))
+        bound = bind("::1", 0)
+        six = bound.getsockname()[1]
+        await served.site.listen(bound)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen()
         listening.setblocking(False)
         await served.site.listen(listening)
-        six = next(
-            s.getsockname()[1]
-            for site in served.site._runner.sites
-            for s in site._server.sockets
-            if s.family == socket.AF_INET6
-        )
         assert (await ask(six, host="::1")).body == b"six"
         reader, writer = await asyncio.open_unix_connection(path)
         connection = Connection(reader, writer)

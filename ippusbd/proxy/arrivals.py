@@ -1,0 +1,58 @@
+"""A connection's first moment: it is let in, or told at once to come again.
+
+Who is refused gets a whole answer 503, whatever it was about to ask, and some
+moments to read it: closing at once would reset the connection under it. The
+next protocol of a connection that is let in is the HTTP server's.
+
+Knows asyncio's transports; `admit` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+LINGER_S = 0.5  # for reading why, before the connection is closed
+
+
+class Arrival(asyncio.Protocol):
+    """The protocol of a new connection. `admit` gives its next one; None: there is no place."""
+
+    def __init__(
+        self, admit: Callable[[asyncio.Transport], asyncio.Protocol | None], refusal: bytes
+    ) -> None:
+        self._admit = admit
+        self._refusal = refusal
+        self._closing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        admitted = self._admit(transport)
+        if admitted is not None:
+            transport.set_protocol(admitted)
+            admitted.connection_made(transport)
+            return
+        transport.write(self._refusal)
+        if transport.can_write_eof():
+            transport.write_eof()
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(LINGER_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """What it would have asked."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+
+
+def refusal(reason: str, retry_after_s: int) -> bytes:
+    """A whole answer 503 that ends its connection."""
+    text = f"ippusbd: {reason}\n"
+    return (
+        "HTTP/1.1 503 Service Unavailable\r\n"
+        f"Retry-After: {retry_after_s}\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\n"
+        f"Connection: close\r\n\r\n{text}"
+    ).encode("ascii")

@@ -1,0 +1,209 @@
+"""A client's request on its way to the printer, and the answer on its way back.
+
+A small body is read whole, then an interface leased, and one exchange performed.
+A small answer is read to its end, and its interface given back, before the client
+gets a byte of it; a large one is streamed at the client's pace. Who stops moving
+while others wait is let go: a reader and a sender alike.
+
+A printer that fails in the middle of an answer closes the connection without
+a terminator: a cut answer must not look complete.
+
+Knows aiohttp's answers, exchanges and leases; nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+
+from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
+from ippusbd.proxy.cut_jobs import CutJob
+from ippusbd.proxy.exchange import Exchange, Request, Traffic
+from ippusbd.proxy.guests import Doing
+from ippusbd.proxy.heads import answer_fields, media_type
+from ippusbd.proxy.lean import no_certificates
+from ippusbd.proxy.pace import Pace, Trickle
+from ippusbd.proxy.requests import ClientRequest, prefixed
+from ippusbd.proxy.settings import SiteSettings, Wiring
+from ippusbd.usbio.pool import Lane, Lease
+from ippusbd.wire.http1 import forwardable
+from ippusbd.wire.http1_response import BodyFraming, Head
+
+with no_certificates():
+    from aiohttp import web
+
+log = logging.getLogger("ippusbd.http")
+
+PEEK = 64 * 1024  # answers up to this size free their interface before they are sent
+IPP = "application/ipp"
+
+
+class _Unanswered(Exception):
+    """The interface failed before a byte of the answer to a harmless question."""
+
+    def __init__(self, failure: IppUsbError) -> None:
+        self.failure = failure
+
+
+class Forwarder:
+    """Forwards requests to the printer behind `wiring`, which clients know by `port`."""
+
+    def __init__(self, settings: SiteSettings, traffic: Traffic, wiring: Wiring, port: int) -> None:
+        self._settings = settings
+        self._traffic = traffic
+        self._wiring = wiring
+        self._port = port
+
+    async def forward(
+        self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
+    ) -> web.StreamResponse:
+        """The printer's answer to a request with the body `start`, and then `rest`.
+
+        Raises what says why there is none.
+        """
+        body, stream = (start, None) if rest is None else (b"", prefixed(start, rest))
+        to_printer = self._request(client, body, stream)
+        lane = Lane.LONG if stream is not None or client.fetches_picture else Lane.SHORT
+        try:
+            return await self._once(client, to_printer, lane)
+        except _Unanswered as exc:
+            log.info("%s: once more, because: %s", client, exc.failure)
+        try:
+            return await self._once(client, to_printer, lane)
+        except _Unanswered as exc:
+            raise exc.failure from None
+
+    async def _once(
+        self, client: ClientRequest, to_printer: Request, lane: Lane
+    ) -> web.StreamResponse:
+        """One exchange. Raises _Unanswered when it may be tried again on another interface."""
+        client.is_at(Doing.WAITING)
+        who, wait_s = client.who.client, self._settings.lease_wait_s
+        async with self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=who) as lease:
+            client.is_at(Doing.SERVED)
+            exchange = lease.owed = self._exchange(lease, to_printer)
+            try:
+                with self._trickle(client, exchange, lease):
+                    return await self._relay(client, exchange, lease)
+            except IppUsbError as exc:
+                await exchange.let_client_go()
+                again = isinstance(exc, UsbError) and not isinstance(exc, DeviceGone)
+                if again and exchange.untouched and exchange.repeatable:
+                    raise _Unanswered(exc) from exc
+                raise
+            finally:
+                # A cancelled request leaves its answer to the pool, without awaiting anything.
+                if exchange.complete:
+                    lease.owed = None
+
+    def _exchange(self, lease: Lease, to_printer: Request) -> Exchange:
+        return Exchange(
+            lease.channel,
+            to_printer,
+            self._traffic,
+            cut_response_s=self._wiring.cut_response_s,
+            head_timeout_s=self._settings.head_timeout_s,
+        )
+
+    def _request(
+        self, client: ClientRequest, body: bytes, stream: AsyncIterator[bytes] | None
+    ) -> Request:
+        """What the printer gets of the client's request."""
+        request, wiring = client.web, self._wiring
+        raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
+        headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
+        job = None
+        if stream is not None and request.content_type == IPP:
+            job = CutJob(client.target, headers)
+        return Request(
+            request.method,
+            client.target,
+            headers,
+            body,
+            stream,
+            connection=wiring.connection,
+            job=job,
+        )
+
+    async def _relay(
+        self, client: ClientRequest, exchange: Exchange, lease: Lease
+    ) -> web.StreamResponse:
+        """The printer's answer: whole, unsent when it is small; streamed when it is not."""
+        head = await exchange.answer()
+        base = client.base(self._port)
+        headers = answer_fields(head, base)
+        chunks = exchange.chunks()
+        start = bytearray()
+        async for data in chunks:
+            start += data
+            if len(start) > PEEK:
+                break
+        else:
+            if head.status < 400:
+                await exchange.sent()
+            body_base = f"http://localhost:{self._port}" if client.is_local else base
+            body = _rewritten(head, self._wiring, body_base, bytes(start))
+            return _whole(client.web, head, headers, body)
+        response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
+        if head.framing is BodyFraming.LENGTH:
+            response.content_length = head.length
+        elif client.web.version >= (1, 1):
+            response.enable_chunked_encoding()
+        await response.prepare(client.web)
+        try:
+            with self._pace(client, lease) as pace:
+                await pace.of(response.write(bytes(start)))
+                del start
+                async for data in chunks:
+                    await pace.of(response.write(data))
+            await exchange.sent()
+        except (ClientGone, ConnectionError) as exc:
+            raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
+        except IppUsbError as exc:
+            log.warning("%s: the answer was cut: %s", client, exc)
+            client.hang_up()
+        return response
+
+    # --- clients that stop moving
+
+    def _pace(self, client: ClientRequest, lease: Lease) -> Pace:
+        """One that takes nothing while others wait is let go."""
+        stall_s = self._settings.client_stall_s
+
+        def let_go() -> None:
+            log.info("%s: its client read nothing for %g s while others wait", client, stall_s)
+            client.abort()
+
+        return Pace(lambda: lease.contended, stall_s, let_go)
+
+    def _trickle(
+        self, client: ClientRequest, exchange: Exchange, lease: Lease
+    ) -> Trickle | nullcontext[None]:
+        """One that sends next to nothing of its document while others wait is let go."""
+        stall_s = self._settings.upload_stall_s
+        if exchange.whole:
+            return nullcontext()
+
+        def blameless() -> bool:
+            return not client.owes or exchange.awaits_printer or not lease.contended
+
+        def let_go() -> None:
+            log.info("%s: its client sent nothing for %g s while others wait", client, stall_s)
+            client.abort()
+
+        return Trickle(lambda: client.received, blameless, stall_s, let_go)
+
+
+def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:
+    if wiring.rewrite is None or not body:
+        return body
+    return wiring.rewrite(media_type(head), base, body)
+
+
+def _whole(
+    request: web.BaseRequest, head: Head, headers: list[tuple[str, str]], body: bytes
+) -> web.Response:
+    if request.method == "HEAD" and head.length is not None:
+        headers = [*headers, ("Content-Length", str(head.length))]
+    return web.Response(status=head.status, reason=head.reason, headers=headers, body=body)

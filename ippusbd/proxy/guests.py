@@ -1,0 +1,123 @@
+"""Who is let in while there are more connections than places.
+
+A place is never refused to a client that has fewer than others: when all are
+taken, somebody of a client with at least as many gives way. First goes who has
+asked for nothing for longest, then who lets a request wait in the middle, then
+the last of those that wait for a printer, if its client holds two more than the
+newcomer's. Whoever is being served stays. Else the newcomer is told to come
+again.
+
+Every decision is one synchronous step; time is injected. Knows nothing of
+sockets and HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+log = logging.getLogger("ippusbd.http")
+
+IDLE_S = 1.0  # so long after an answer a connection is not taken for idle: more may follow
+
+
+class Doing(Enum):
+    """What a connection is at."""
+
+    NOTHING = "nothing"  # its client is to ask something, or has begun to
+    SENDING = "sending"  # the client is to send more of a request
+    WAITING = "waiting"  # for an interface
+    SERVED = "served"
+
+
+class Guest:
+    """One connection. `leave` closes it, telling its client to come again if told to."""
+
+    def __init__(self, client: Hashable, leave: Callable[[bool], None], now: float) -> None:
+        self.client = client
+        self.leave = leave
+        self.doing = Doing.NOTHING
+        self.since = now  # of what it does; of its last progress, while it sends
+
+
+class Guests:
+    """At most `places` connections."""
+
+    def __init__(
+        self, places: int, *, stall_s: float, clock: Callable[[], float], name: str = ""
+    ) -> None:
+        self._places = places
+        self._stall_s = stall_s
+        self._clock = clock
+        self._name = name
+        self._guests: dict[Guest, None] = {}  # in the order of their coming
+        self._counts: Counter[Hashable] = Counter()
+        self._told = False
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def admit(self, client: Hashable, leave: Callable[[bool], None]) -> Guest | None:
+        """A place for a connection of `client`; None: there is none."""
+        if len(self._guests) >= self._places and not self._make_room(client):
+            return None
+        guest = Guest(client, leave, self._clock())
+        self._guests[guest] = None
+        self._counts[client] += 1
+        return guest
+
+    def left(self, guest: Guest) -> None:
+        """Its connection is closed. Idempotent."""
+        if guest in self._guests:
+            del self._guests[guest]
+            self._counts[guest.client] -= 1
+            if not self._counts[guest.client]:
+                del self._counts[guest.client]
+        if len(self._guests) < self._places * 3 // 4:
+            self._told = False
+
+    @contextmanager
+    def at(self, guest: Guest, doing: Doing) -> Iterator[None]:
+        """`guest` does so within the block."""
+        before = guest.doing
+        self.now(guest, doing)
+        try:
+            yield
+        finally:
+            self.now(guest, before)
+
+    def now(self, guest: Guest, doing: Doing) -> None:
+        """`guest` does so from now on, or still, and has made progress."""
+        guest.doing = doing
+        guest.since = self._clock()
+
+    def _make_room(self, client: Hashable) -> bool:
+        victim = self._to_leave(client)
+        if not self._told:
+            self._told = True
+            what = "others give way" if victim else "some are refused"
+            log.warning("%sall %d places for clients are taken: %s", self._name, self._places, what)
+        if victim is None:
+            return False
+        self.left(victim)
+        victim.leave(victim.doing is not Doing.NOTHING)
+        return True
+
+    def _to_leave(self, client: Hashable) -> Guest | None:
+        held, now = self._counts[client], self._clock()
+        idle = [g for g in self._guests if self._count(g) >= held and self._is_idle(g, now)]
+        if idle:
+            return min(idle, key=lambda guest: (-self._count(guest), guest.since))
+        waiting = [g for g in self._guests if g.doing is Doing.WAITING]
+        greedy = [g for g in waiting if self._count(g) >= held + 2]
+        return max(reversed(greedy), key=self._count, default=None)
+
+    def _count(self, guest: Guest) -> int:
+        return self._counts[guest.client]
+
+    def _is_idle(self, guest: Guest, now: float) -> bool:
+        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(guest.doing)
+        return allowed_s is not None and now - guest.since >= allowed_s

@@ -1,0 +1,150 @@
+"""A client's request as it is read: its head, its body, and what its connection is at.
+
+A small body is read whole before a printer is asked; a larger one is a stream.
+How far it came and whose turn it is can be seen from outside, so that a client
+that stops in the middle cannot hold what others wait for.
+
+Knows aiohttp's requests; nothing of printers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from ippusbd.errors import ClientGone
+from ippusbd.proxy.guests import Doing, Guest, Guests
+from ippusbd.proxy.heads import NO_TYPE, origin_form
+from ippusbd.proxy.lean import no_certificates
+from ippusbd.proxy.who import Who
+
+with no_certificates():
+    from aiohttp import web
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.streams import StreamReader
+
+PROGRESS = 1024  # so many bytes of a body are progress; fewer are a trickle
+
+
+class ClientRequest:
+    """A request, and the connection's place among the `guests`."""
+
+    def __init__(self, request: web.BaseRequest, who: Who, guest: Guest, guests: Guests) -> None:
+        self.web = request
+        self.who = who
+        self._guest = guest
+        self._guests = guests
+        self.target = ""  # as it was sent, as a path; see `check`
+        self.received = 0  # bytes of the body
+        self.owes = False  # it is the client's turn: to send more of the body
+
+    def check(self) -> None:
+        """Look at the head. Raises BadRequest for what is no request to a printer."""
+        self.target = origin_form(self.web.method, self.web._message.path)
+
+    def __str__(self) -> str:
+        return f"{self.web.method} {self.web.rel_url.path}"
+
+    def is_at(self, doing: Doing) -> None:
+        """For who decides which connection gives way."""
+        self._guests.now(self._guest, doing)
+
+    def ask_for_body(self) -> None:
+        """A client may wait to be asked (RFC 9110, 10.1.1)."""
+        request = self.web
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        if expects and request.version >= (1, 1) and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def read_small(self, limit: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
+        """A body of at most `limit` bytes, and None; of a larger one its start, and the rest.
+
+        Raises ClientGone.
+        """
+        if not self.web.can_read_body:
+            return b"", None
+        stream = self._stream()
+        if (self.web.content_length or 0) > limit:
+            return b"", stream
+        start = bytearray()
+        self.is_at(Doing.SENDING)
+        async for data in stream:
+            start += data
+            if len(start) > limit:
+                return bytes(start), stream
+        return bytes(start), None
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        content = self.web.content.iter_any().__aiter__()
+        seen = 0
+        try:
+            while True:
+                self.owes = True
+                data = await anext(content, b"")
+                self.owes = False
+                if not data:
+                    return
+                self.received += len(data)
+                if self.received - seen >= PROGRESS:
+                    seen = self.received
+                    self.is_at(self._guest.doing)
+                yield data
+        except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
+            raise ClientGone(f"left in the middle of its request: {exc}") from exc
+
+    @property
+    def is_local(self) -> bool:
+        """A Unix socket's client: what it called its host is nothing a browser could open."""
+        return self.who.unix
+
+    def base(self, port: int) -> str:
+        """How this client reached us; links to the printer start with it."""
+        return f"http://{self.web.headers.get('Host') or f'localhost:{port}'}"
+
+    def abort(self) -> None:
+        """Let the client go, whatever it was doing."""
+        if self.web.transport is not None:
+            self.web.transport.abort()
+
+    def hang_up(self) -> web.StreamResponse:
+        """Close the connection after what was sent; aiohttp then sends nothing more."""
+        if self.web.transport is not None:
+            self.web.transport.close()
+        return web.Response(status=499)
+
+    @property
+    def fetches_picture(self) -> bool:
+        """It takes as long as a scanner needs for a page."""
+        return self.web.method == "GET" and self.web.rel_url.path.endswith("/NextDocument")
+
+
+async def prefixed(start: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """`start`, then the rest of a body."""
+    if start:
+        yield start
+    async for data in stream:
+        yield data
+
+
+class BareRequest(web.BaseRequest):
+    """Asked by aiohttp before an answer's head is written."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        # What aiohttp adds to an answer that has no such field is not what the printer said.
+        if response.headers.get("Content-Type") == NO_TYPE:
+            del response.headers["Content-Type"]
+        if response.headers.get("Server") == SERVER_SOFTWARE:
+            del response.headers["Server"]
+
+
+def bare_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """aiohttp's request factory."""
+    return BareRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())

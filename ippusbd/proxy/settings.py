@@ -1,0 +1,35 @@
+"""How a site treats its clients, and what it knows of its printer. Shapes only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ippusbd.usbio.pool import InterfacePool
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """How a site treats clients; see the configuration keys of the same names."""
+
+    small_body: int = 32 * 1024
+    lease_wait_s: float = 60.0
+    client_stall_s: float = 15.0
+    upload_stall_s: float = 120.0
+    idle_client_s: float = 120.0
+    head_timeout_s: float = 0.0
+    max_clients: int = 512
+    retry_after_s: int = 5
+    grace_s: float = 10.0
+    max_header_bytes: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """A printer that is there: its interfaces, and what its quirks ask of an exchange."""
+
+    pool: InterfacePool
+    connection: str | None = None
+    host: str = ""  # "": localhost:PORT
+    cut_response_s: float | None = None
+    rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body

@@ -1,0 +1,66 @@
+"""Whose connection it is: for fair service, and for who may do what.
+
+A client of a Unix socket is a process; over TCP the kernel tells the user and
+nothing more, so all programs of a user are one client there. Whoever is on
+another machine is known by address.
+
+Knows connected sockets as asyncio shows them; never what is spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from ippusbd.peers import groups_of, peer_of
+from ippusbd.proxy.socket_table import Endpoint, Untold, owner, owner_in_tables
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A connection's other end.
+
+    `uid` is None when it could not be told. `gids` are those the kernel vouches for; None: what
+    the user database says of `uid` must do.
+    """
+
+    client: Hashable  # equal for connections of the same client
+    text: str  # for the log
+    uid: int | None = None
+    gids: frozenset[int] | None = None
+    ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
+    unix: bool = False
+
+    async def settled(self) -> Who:
+        """With the user, should only the slow way tell; in a thread."""
+        if self.uid is not None or self.ends is None:
+            return self
+        uid = await asyncio.to_thread(owner_in_tables, *self.ends)
+        return self if uid is None else _user(uid, self.ends)
+
+
+NOBODY = Who("nobody", "somebody who has left")
+
+
+def who_is(transport: asyncio.BaseTransport) -> Who:
+    """Who is at the other end of `transport`; takes some microseconds."""
+    connection = transport.get_extra_info("socket")
+    try:
+        if connection.family == socket.AF_UNIX:
+            peer = peer_of(connection)
+            gids = frozenset((peer.gid, *groups_of(connection)))
+            return Who((peer.uid, peer.pid), str(peer), peer.uid, gids, unix=True)
+        ends = connection.getpeername()[:2], connection.getsockname()[:2]
+    except OSError:
+        return NOBODY
+    try:
+        uid = owner(*ends)
+    except Untold:
+        uid = None
+    return Who(ends[0][0], ends[0][0], ends=ends) if uid is None else _user(uid, ends)
+
+
+def _user(uid: int, ends: tuple[Endpoint, Endpoint]) -> Who:
+    return Who(uid, f"uid {uid}", uid, ends=ends)
