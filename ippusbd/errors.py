@@ -110,10 +110,22 @@ class ProbeFailed(PrinterError):
     http_status = 503
 
 
+class NotAPrinter(ProbeFailed):
+    """It answers, and plainly has neither an IPP printer nor an eSCL scanner (404)."""
+
+
 class PrinterSilent(PrinterError):
     """The printer took a request and did not answer in time."""
 
     http_status = 504
+
+
+class HalfAnswered(PrinterSilent):
+    """The printer takes requests, and its answers do not come."""
+
+
+class CutAnswer(HalfAnswered):
+    """The printer takes requests, and its answers stop in the middle."""
 
 
 # --- the client side

@@ -18,7 +18,9 @@ from collections.abc import Callable
 from ippusbd.daemon.backoff import ResetBudget
 from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.trials import Trials
 from ippusbd.errors import (
+    CutAnswer,
     EndpointHalted,
     IppUsbError,
     NoInterface,
@@ -59,6 +61,8 @@ class Care:
         self._budget = self._fresh_budget()
         self._reset_at = -OWN_PLUG_S
         self._tried: list[Rung] = []  # since it last worked
+        self.trials = Trials(self.learn)
+        self.failures = 0  # lives that ended since it last worked
 
     # --- Memory
 
@@ -93,8 +97,9 @@ class Care:
 
         Raises GivenUp when there were enough resets.
         """
-        if not isinstance(failure, DEAF):
+        if not isinstance(failure, DEAF) or isinstance(failure, CutAnswer):
             return None
+        self.trials.stop()
         rung = self._choose()
         if rung is Rung.USB_RESET and not self._budget.allow():
             raise GivenUp(
@@ -116,7 +121,11 @@ class Care:
         if self._tried:
             log.info("%s: answers again after: %s", self._key, self._tried[-1].value)
             self.won(self._tried[-1])
+
+    def working(self) -> None:
+        """It answered all that a life begins with: the treatment is over."""
         self._tried.clear()
+        self.failures = 0
 
     def plugged(self) -> None:
         """A device came; unless our own reset brought it, whatever was tried is forgotten."""
@@ -126,6 +135,8 @@ class Care:
     def afresh(self) -> None:
         """An administrator, or a replug, grants a new start."""
         self._tried.clear()
+        self.trials.afresh()
+        self.failures = 0
         self._budget = self._fresh_budget()
 
     def _fresh_budget(self) -> ResetBudget:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -52,6 +52,8 @@ from ippusbd.wire import ipp, links, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
+FIRST_PROBE_S = 6.0
+FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not to be usable
 NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
 ANSWERING = (State.READY, State.PARTIAL)
 
@@ -151,6 +153,7 @@ class Life:
         self._on_change = on_change or (lambda: None)
         self._mending: asyncio.Task[None] | None = None
         self._waits = False  # for the first client
+        self._grace_s = services.config.grace_s
 
     async def run(self, device: UsbDevice) -> None:
         """Serve `device`, which is open; it is closed at the end.
@@ -162,6 +165,9 @@ class Life:
         try:
             pool = await self._take(device, stack)
             await self._serve(device, pool)
+        except IppUsbError:
+            self._grace_s = min(self._grace_s, FAILED_GRACE_S)
+            raise
         finally:
             # A plug may be pulled while all this is being let go after a failure.
             await finished(stack.aclose())
@@ -267,9 +273,10 @@ class Life:
         if self._waits:
             self._printer.reason = "passive: nothing is asked before the first client does"
             await pool.asked()
-        pause_s = self._config.retry_min_s
+        pause_s, asked_s = self._config.retry_min_s, 0.0
         while True:
             probed = await self._probe_or_deaf(device, pool)
+            self._find_out(probed, pool)
             self._printer.answers = True
             self._on_change()
             await self._publish(probed)
@@ -280,8 +287,26 @@ class Life:
                 return
             self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
             self._on_ready()
+            if probed.halved and asked_s > self._config.warm_up_s:
+                log.warning("%s: it is not asked for that again", self._printer.label)
+                return
             await asyncio.sleep(pause_s)
+            asked_s += pause_s
             pause_s = min(2 * pause_s, self._config.retry_max_s)
+
+    def _find_out(self, probed: Probed, pool: InterfacePool) -> None:
+        """Learn from the answers; raises HalfAnswered when another setting may bring them whole."""
+        care = self._care
+        if probed.halved is None:
+            care.trials.worked()
+        elif not self._printer.name and care.trials.may_go_on(self._quirks):
+            raise probed.halved
+        for setting, value in probed.found_out:
+            if getattr(self._quirks, setting) != value:
+                log.info("%s: learned: %s = %s", self._printer.label, setting, value)
+                care.learn(setting, value)
+                self._quirks = replace(self._quirks, **{setting: value})  # type: ignore[arg-type]
+                self._connect(pool)
 
     async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
@@ -319,6 +344,7 @@ class Life:
             host=quirks.host_header or f"localhost:{site.port}",
             connection=quirks.connection,
             traffic=traffic or site.traffic,
+            pause_s=quirks.cut_response_s or self._config.check_s,
         )
 
     async def _probe(self, device: UsbDevice, pool: InterfacePool) -> Probed:
@@ -327,12 +353,18 @@ class Life:
             prints=quirks.print,
             scans=quirks.scan,
             faxes=quirks.fax,
-            answer_s=quirks.start_timeout_s or config.probe_s,
+            answer_s=quirks.start_timeout_s or self._patience_s(),
             fax_answer_s=config.fax_probe_s,
             ignore_ipp_status=quirks.ignore_ipp_status,
         ).limited_to(device.interfaces[0].capabilities)
         facts = self._printer.facts or device.facts
         return await gather(self._asker(pool), facts, questions, port=site.port)
+
+    def _patience_s(self) -> float:
+        """Short at first: another driver may be waiting for a printer that will not answer."""
+        if self._care.trials.under_way:
+            return self._config.check_s
+        return min(self._config.probe_s, FIRST_PROBE_S * (1 << min(self._care.failures, 8)))
 
     async def _publish(self, probed: Probed) -> None:
         printer = self._printer
@@ -364,7 +396,7 @@ class Life:
     async def _finish(self, pool: InterfacePool) -> None:
         """Let exchanges in flight finish; at once when the device is gone."""
         if not pool.is_gone:
-            await pool.join(self._config.grace_s)
+            await pool.join(self._grace_s)
         self._printer.pool = None
 
 

@@ -16,7 +16,17 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ippusbd.errors import BadIpp, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
+from ippusbd.errors import (
+    BadIpp,
+    BadResponse,
+    CutAnswer,
+    HalfAnswered,
+    IppUsbError,
+    NotAPrinter,
+    PrinterError,
+    PrinterSilent,
+    ProbeFailed,
+)
 from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, ScannerFacts
 from ippusbd.proxy.exchange import Exchange, Request, Traffic
 from ippusbd.usbio.pool import InterfacePool
@@ -31,6 +41,7 @@ MAX_ANSWER = 1 << 20
 PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
 SCAN_PATH = "/eSCL/ScannerCapabilities"
 HURRY_S = 3.0  # nobody waits for the answer to a question we gave up
+LATER = (ProbeFailed, PrinterSilent)  # it may answer the next time
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,10 @@ class _Hurried:
 
 
 class Asker:
-    """Asks a printer small questions over its pool."""
+    """Asks a printer small questions over its pool.
+
+    `pause_s`: after so long a silence in its middle, an answer will have no end.
+    """
 
     def __init__(
         self,
@@ -85,19 +99,25 @@ class Asker:
         host: str,
         connection: str | None = None,
         traffic: Traffic | None = None,
+        pause_s: float | None = None,
     ) -> None:
         self._pool = pool
         self._host = host
         self._connection = connection
         self._traffic = traffic
+        self._pause_s = pause_s
 
     async def ask(self, request: Request, *, answer_s: float) -> tuple[Head, bytes]:
         """Head and body of the answer; raises PrinterSilent, or what the exchange raises."""
         headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
         request = replace(request, headers=headers, connection=self._connection)
+        answers: list[Exchange] = []
         try:
             async with asyncio.timeout(answer_s), self._pool.lease(wait_s=answer_s) as lease:
-                exchange = Exchange(lease.channel, request, self._traffic)
+                exchange = Exchange(
+                    lease.channel, request, self._traffic, cut_response_s=self._pause_s
+                )
+                answers.append(exchange)
                 lease.owed = _Hurried(exchange)
                 try:
                     head = await exchange.answer()
@@ -107,8 +127,8 @@ class Asker:
                     if exchange.complete:
                         lease.owed = None
                 return head, body
-        except TimeoutError:
-            raise PrinterSilent(f"no answer to {request.target} in {answer_s:g} s") from None
+        except (TimeoutError, BadResponse) as exc:
+            raise _no_end(answers, request.target, answer_s, exc) from None
 
     async def state(self, *, answer_s: float) -> ipp.PrinterState | None:
         """The printer's state, None if it answers something else; raises PrinterSilent, ..."""
@@ -127,11 +147,33 @@ class Asker:
         return body
 
     async def ipp(self, target: str, message: bytes, *, answer_s: float) -> ipp.Message:
+        answer, _ = ipp.decode(
+            await self.ipp_bytes(target, message, answer_s=answer_s), tolerant=True
+        )
+        return answer
+
+    async def ipp_bytes(self, target: str, message: bytes, *, answer_s: float) -> bytes:
+        """The answer as the printer encoded it."""
         request = Request("POST", target, (("Content-Type", "application/ipp"),), message)
         head, body = await self.ask(request, answer_s=answer_s)
         _expect_ok(head, target)
-        answer, _ = ipp.decode(body, tolerant=True)
-        return answer
+        return body
+
+
+def _no_end(
+    answers: list[Exchange], target: str, answer_s: float, reason: Exception
+) -> PrinterError:
+    """Why a question failed that was not answered to the end."""
+    head = answers[0].head if answers else None
+    if head is not None and head.status >= 500:
+        return ProbeFailed(f"{target} answered {head.status}, cut short")
+    if head is not None:
+        return CutAnswer(f"the answer to {target} stopped in the middle")
+    if isinstance(reason, BadResponse):
+        return reason
+    if answers and answers[0].taken:
+        return HalfAnswered(f"no answer to {target} in {answer_s:g} s")
+    return PrinterSilent(f"{target} was not taken in {answer_s:g} s")
 
 
 def _expect_ok(head: Head, target: str) -> None:
@@ -151,20 +193,27 @@ async def _whole(exchange: Exchange) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What the questions brought. `missing` says in words what did not answer yet."""
+    """What the questions brought. `missing` says in words what did not answer yet.
+
+    `halved`: a part of that was taken and not answered to the end. `found_out`: quirk settings.
+    """
 
     result: ProbeResult
     missing: tuple[str, ...] = ()
+    halved: HalfAnswered | None = None
+    found_out: tuple[tuple[str, object], ...] = ()
 
 
 async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, port: int) -> Probed:
     """Ask everything that may be asked.
 
-    Raises ProbeFailed when the device tells neither how it prints nor how it scans.
+    Raises ProbeFailed or HalfAnswered when the device tells neither how it prints nor how it
+    scans, and NotAPrinter when it will not do so later either.
     """
     uri = f"ipp://localhost:{port}"
+    found_out: dict[str, object] = {}
     printer, scanner, fax = await asyncio.gather(
-        _answered(questions.prints, "print", _printer(asker, uri, questions)),
+        _answered(questions.prints, "print", _printer(asker, uri, questions, found_out)),
         _answered(questions.scans, "scan", _scanner(asker, questions)),
         _answered(questions.faxes, "fax", _fax(asker, uri, questions)),
     )
@@ -175,9 +224,17 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
     )
     facts = printer if isinstance(printer, PrinterFacts) else None
     pictures = scanner if isinstance(scanner, ScannerFacts) else None
+    halved = next((one for one in (printer, scanner) if isinstance(one, HalfAnswered)), None)
     if facts is None and pictures is None:
-        raise ProbeFailed("; ".join(missing) or "it neither prints nor scans")
-    return Probed(ProbeResult(device, facts, pictures, fax=fax is True), missing)
+        words = "; ".join(missing) or "it neither prints nor scans"
+        if halved is not None:
+            raise type(halved)(words)
+        later = any(isinstance(one, LATER) for one in (printer, scanner))
+        raise ProbeFailed(words) if later else NotAPrinter(words)
+    if halved is not None and facts is not None:
+        await _whole_attributes(asker, uri, questions)
+    result = ProbeResult(device, facts, pictures, fax=fax is True)
+    return Probed(result, missing, halved, tuple(found_out.items()))
 
 
 async def _answered(
@@ -189,7 +246,7 @@ async def _answered(
         return None
     try:
         return await question
-    except (ProbeFailed, PrinterSilent) as exc:
+    except LATER as exc:
         log.info("probe, %s: %s", what, exc)
         return exc
     except PrinterError as exc:  # 404 and its like: it cannot do that
@@ -197,14 +254,40 @@ async def _answered(
         return exc if what == "print" else None
 
 
-async def _printer(asker: Asker, uri: str, questions: Questions) -> PrinterFacts:
+async def _printer(
+    asker: Asker, uri: str, questions: Questions, found_out: dict[str, object]
+) -> PrinterFacts:
     message = ipp_facts.question(uri + PRINT_PATH)
-    answer = await asker.ipp(PRINT_PATH, message, answer_s=questions.answer_s)
+    body = await asker.ipp_bytes(PRINT_PATH, message, answer_s=questions.answer_s)
+    answer, _ = ipp.decode(body, tolerant=True)
+    if _is_badly_encoded(body):
+        found_out["sanitize_ipp"] = True
     facts = ipp_facts.facts(answer)
     # Canon SELPHY CP1500 reports an internal error beside good data.
     if not answer.ok and not (questions.ignore_ipp_status or facts.pdl):
         raise ProbeFailed(f"Get-Printer-Attributes answered status {answer.code:#06x}")
     return facts
+
+
+async def _whole_attributes(asker: Asker, uri: str, questions: Questions) -> None:
+    """What CUPS asks for is longer than what we do. Raises HalfAnswered where that is cut too."""
+    message = get_printer_attributes(uri + PRINT_PATH, ("all",))
+    await asker.ipp_bytes(PRINT_PATH, message, answer_s=questions.answer_s)
+
+
+def _is_badly_encoded(body: bytes) -> bool:
+    """Clients could not read it, and could if it were repaired (Pantum)."""
+    try:
+        ipp.decode(body)
+    except BadIpp:
+        pass
+    else:
+        return False
+    try:
+        ipp.decode(ipp.sanitize(body))
+    except BadIpp:
+        return False
+    return True
 
 
 async def _scanner(asker: Asker, questions: Questions) -> ScannerFacts:

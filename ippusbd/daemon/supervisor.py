@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,15 @@ from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.roster import Roster
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
-from ippusbd.errors import DeviceGone, IppUsbError, NotUsable, UsbError
+from ippusbd.errors import (
+    CutAnswer,
+    DeviceGone,
+    HalfAnswered,
+    IppUsbError,
+    NotAPrinter,
+    NotUsable,
+    UsbError,
+)
 from ippusbd.model import BusAddress, DeviceFacts
 from ippusbd.usbio.hotplug import Hotplug
 from ippusbd.usbio.ports import UsbDevice
@@ -47,6 +56,7 @@ class _Plugged:
     key: str = ""  # of its printer, as soon as its serial number was read
     reason: str = BEING_OPENED
     was_reset: bool = False
+    since_s: float = 0.0  # when it came, or an administrator wanted it tried afresh
     retry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -54,9 +64,15 @@ class Supervisor:
     """Serves every printer that comes, until `close`."""
 
     def __init__(
-        self, services: Services, state: StateFile, *, on_change: Callable[[], None] | None = None
+        self,
+        services: Services,
+        state: StateFile,
+        *,
+        on_change: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._services = services
+        self._clock = clock
         self._state = state
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
@@ -179,7 +195,7 @@ class Supervisor:
 
     def _start(self, facts: DeviceFacts) -> None:
         log.info("plugged in: %s at %s", facts.usb_id, facts.address)
-        plugged = _Plugged(facts)
+        plugged = _Plugged(facts, since_s=self._clock())
         plugged.task = asyncio.create_task(self._serve(plugged), name=f"printer-{facts.address}")
         plugged.task.add_done_callback(lambda task: self._died(plugged, task))
         self._plugged[facts.address] = plugged
@@ -221,11 +237,12 @@ class Supervisor:
                 self._wake.set()  # udev will say it too, or has not noticed yet
                 self._note(plugged, Event.FAILED, str(exc))
             except IppUsbError as exc:
-                event = Event.FAILED if exc.retry else Event.REFUSED
-                self._note(plugged, event, str(exc))
-                if not exc.retry:
+                given_up = not exc.retry or self._never_will(plugged, exc)
+                self._note(plugged, Event.REFUSED if given_up else Event.FAILED, str(exc))
+                if given_up:
                     await plugged.retry.wait()
                     plugged.retry.clear()
+                    plugged.since_s = self._clock()
                     backoff.reset()
                     continue
             pause_s = backoff.next()
@@ -234,6 +251,14 @@ class Supervisor:
                 async with asyncio.timeout(pause_s):
                     await plugged.retry.wait()
                 plugged.retry.clear()
+
+    def _never_will(self, plugged: _Plugged, failure: IppUsbError) -> bool:
+        """What answers 404, or by halves, longer than any warm-up lasts is another driver's."""
+        waited_s = self._clock() - plugged.since_s
+        useless = isinstance(failure, NotAPrinter | CutAnswer)
+        if useless and plugged.key and self._care(plugged.key).trials.under_way:
+            return False
+        return useless and waited_s > self._services.config.warm_up_s
 
     async def _live(self, plugged: _Plugged, backoff: Backoff) -> None:
         device, facts = await self._open(plugged)
@@ -282,7 +307,7 @@ class Supervisor:
 
     async def _one_life(self, device: UsbDevice, printer: Printer, backoff: Backoff) -> None:
         care = self._care(printer.key)
-        learned = self._state.learned(printer.key)
+        learned = {**self._state.learned(printer.key), **care.trials.current}
         quirks = self._services.quirks.effective(device.facts, learned)
         life = Life(
             self._services,
@@ -297,6 +322,11 @@ class Supervisor:
         except DeviceGone:
             raise
         except IppUsbError as exc:
+            care.failures += 1
+            halved = isinstance(exc, HalfAnswered)
+            if halved and not printer.name and care.trials.may_go_on(quirks):
+                care.trials.go_on()
+                raise
             rung = care.next_rung(exc)
             if rung is not None:
                 log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
@@ -312,6 +342,7 @@ class Supervisor:
                 key,
                 resets_max=config.resets_max,
                 resets_window_s=config.resets_window_s,
+                clock=self._clock,
             )
         return self._cares[key]
 
@@ -326,6 +357,7 @@ class Supervisor:
 
     def _ready(self, printer: Printer, backoff: Backoff) -> None:
         backoff.reset()
+        self._care(printer.key).working()
         self._state.set_name(printer.key, printer.name)
         self._on_change()
 

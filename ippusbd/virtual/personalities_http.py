@@ -6,8 +6,9 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
+from ippusbd.virtual.device import VirtualDevice, VirtualInterface
 from ippusbd.virtual.exchange import Request, Response, plain
-from ippusbd.virtual.hooks import Personality
+from ippusbd.virtual.hooks import Event, Personality
 
 THREE_KB: Final = 3072
 FOR_MINUTES_S: Final = 300.0
@@ -25,6 +26,23 @@ def _is_small(request: Request) -> bool:
     return not chunked and length.isdigit() and int(length) < 16 * 1024
 
 
+class _WarmingUp(Personality):
+    """Something is wrong for `lasts_s` after power-up, and then no more."""
+
+    lasts_s: float = FOR_MINUTES_S
+
+    def __init__(self) -> None:
+        self._since_s = time.monotonic()
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED:
+            self._since_s = time.monotonic()
+
+    @property
+    def warming(self) -> bool:
+        return time.monotonic() - self._since_s < self.lasts_s
+
+
 class NotFoundEverywhere(Personality):
     """HP Laser 107a: 404 to everything, though it has IPP over USB interfaces."""
 
@@ -34,34 +52,38 @@ class NotFoundEverywhere(Personality):
         return plain(404, "Not Found\n")
 
 
-class Truncated503(Personality):
+class Truncated503(_WarmingUp):
     """HP M578: for minutes after start a 503 whose body is cut short, then zero-length packets."""
 
     name = "truncated-503-then-zlp"
 
     def answer(self, request: Request) -> Response | None:
+        if not self.warming:
+            return None
         response = plain(503, "the printer is starting up\n" * 20)
         response.cut_at = 180
         response.zlps_s = FOR_MINUTES_S
         return response
 
 
-class ScannerFirst(Personality):
+class ScannerFirst(_WarmingUp):
     """The scanner is ready before the printer: IPP gives 503, eSCL works."""
 
     name = "scanner-before-printer"
 
     def answer(self, request: Request) -> Response | None:
-        return plain(503, "starting\n") if request.path.startswith("/ipp") else None
+        late = self.warming and request.path.startswith("/ipp")
+        return plain(503, "starting\n") if late else None
 
 
-class PrinterFirst(Personality):
+class PrinterFirst(_WarmingUp):
     """The printer is ready before the scanner: eSCL gives 503, IPP works."""
 
     name = "printer-before-scanner"
 
     def answer(self, request: Request) -> Response | None:
-        return plain(503, "starting\n") if request.path.startswith("/eSCL") else None
+        late = self.warming and request.path.startswith("/eSCL")
+        return plain(503, "starting\n") if late else None
 
 
 class FaxProbeSilent(Personality):

@@ -246,10 +246,10 @@ async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
     firmware = Firmware({"/ipp/print": STARTING})
     pool = InterfacePool(firmware.channels, drain_s=0.05)
     asker = Asker(pool, host="localhost")
-    await asker.anything(answer_s=1.0)
+    await asker.state(answer_s=1.0)
     firmware.answers["/ipp/print"] = None
     with pytest.raises(PrinterSilent):
-        await asker.anything(answer_s=0.05)
+        await asker.state(answer_s=0.05)
     await pool.join(5)
     await pool.close()
 

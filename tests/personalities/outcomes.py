@@ -1,0 +1,44 @@
+"""What has to come of every personality: the table that the script is held to.
+
+What is not named in `SPECIAL` works as if nothing were wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from personalities.script import Case
+
+from ippusbd.virtual.personalities import REGISTRY
+
+WORKS: Final = "works"
+AFTER: Final = "works after recovery"
+REFUSED: Final = "refused"
+IN_A_PRINT: Final = {"on_request": 8}  # the first ones are asked before it is announced
+
+SPECIAL: Final[dict[str, Case]] = {
+    # Not ready at once.
+    "truncated-503-then-zlp": Case(outcome=AFTER, tuned={"lasts_s": 3.0}),
+    "scanner-before-printer": Case(outcome=AFTER, why="warm-up", tuned={"lasts_s": 2.0}),
+    "printer-before-scanner": Case(outcome=AFTER, why="warm-up", tuned={"lasts_s": 2.0}),
+    "paper-out": Case(outcome=AFTER, why="paper", paper_s=1.5),
+    # What they need is found out.
+    "needs-keep-alive": Case(outcome=AFTER, why="learned connection = keep-alive"),
+    "needs-close": Case(outcome=AFTER, why="learned connection = close"),
+    "bad-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
+    "hangs-with-two-interfaces": Case(outcome=AFTER, why="learned max_interfaces = 1"),
+    # Brought back.
+    "halts-once": Case(outcome=AFTER, why="clear halt", tuned=IN_A_PRINT),
+    "deaf-until-set-interface": Case(outcome=AFTER, why="set alternate", tuned=IN_A_PRINT),
+    "deaf-until-soft-reset": Case(outcome=AFTER, why="soft reset", tuned=IN_A_PRINT),
+    "deaf-until-bus-reset": Case(outcome=AFTER, why="USB reset", tuned=IN_A_PRINT),
+    "deaf-until-replug": Case(outcome=WORKS, tuned=IN_A_PRINT),  # on its other interfaces
+    "deaf-after-unplug": Case(outcome=AFTER, why="USB reset"),
+    "eio-after-replug": Case(outcome=AFTER, why="USB reset"),
+    # Beyond help: left to another driver.
+    "404-everything": Case(outcome=REFUSED, why="404"),
+    "stops-after-3k": Case(outcome=REFUSED, why="stopped in the middle"),
+    "silent": Case(outcome=REFUSED, why="answers on no interface"),
+    "deaf": Case(outcome=REFUSED, why="answers on no interface"),
+}
+OUTCOMES: Final = {name: SPECIAL.get(name, Case(outcome=WORKS)) for name in sorted(REGISTRY)}
