@@ -20,7 +20,8 @@ from typing import Any
 
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
-from ippusbd.daemon.printer import Life, Printer, Services
+from ippusbd.daemon.life import Life
+from ippusbd.daemon.printer import Printer, Services
 from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.roster import Roster
 from ippusbd.daemon.state import StateFile
