@@ -5,6 +5,7 @@ Pure. Knows how aiohttp writes headers; imports nothing of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,22 @@ def origin_form(method: str, target: str) -> str:
     if parts.scheme not in ("http", "ipp"):
         raise BadRequest(f"the request target {target[:80]!r} is not a path")
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def refuse_ambiguous(version: tuple[int, int], headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises BadRequest for framing that the server under us takes and a printer may take otherwise.
+
+    Transfer codings but chunked would reach the printer undone and unsaid; some firmware reads
+    names with underscores as CGI does; before HTTP/1.0 there were no headers.
+    """
+    if version < (1, 0):
+        raise BadRequest("HTTP before 1.0 is not spoken here")
+    for name, value in headers:
+        like = name.lower().replace(b"_", b"-")
+        if like == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise BadRequest("no transfer coding but chunked is known here")
+        if like in (b"content-length", b"transfer-encoding") and b"_" in name:
+            raise BadRequest("a header field looks like one that frames the body")
 
 
 def answer_fields(head: Head, base: str) -> list[Header]:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from ippusbd.errors import ClientGone
 from ippusbd.proxy.guests import Doing, Guest, Guests
-from ippusbd.proxy.heads import NO_TYPE, origin_form
+from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
 from ippusbd.proxy.lean import no_certificates
 from ippusbd.proxy.who import Who
 
@@ -43,6 +43,7 @@ class ClientRequest:
     def check(self) -> None:
         """Look at the head. Raises BadRequest for what is no request to a printer."""
         self.target = origin_form(self.web.method, self.web._message.path)
+        refuse_ambiguous(self.web.version, self.web.raw_headers)
 
     def __str__(self) -> str:
         return f"{self.web.method} {self.web.rel_url.path}"

@@ -15,7 +15,7 @@ import logging
 import socket
 import time
 
-from ippusbd.errors import ClientGone, IppUsbError, NoInterface
+from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
 from ippusbd.proxy.arrivals import Arrival, refusal
 from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.forward import Forwarder
@@ -168,6 +168,11 @@ class PrinterSite:
         except ClientGone as exc:
             log.info("%s: %s", client, exc)
             return client.hang_up()
+        except BadRequest as exc:
+            log.info("%s: refused: %s", client, exc)
+            response = web.Response(status=exc.http_status, text=f"ippusbd: {exc}\n")
+            response.force_close()  # whatever follows it
+            return response
         except NoInterface as exc:
             return self._unavailable(str(exc))
         except IppUsbError as exc:
