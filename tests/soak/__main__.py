@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import random
 import sys
 import tempfile
@@ -60,6 +59,7 @@ class Soak:
             self.faults += risen(self.held[WARM_UP - 1], self.held[-1])
 
     async def _storm(self, number: int) -> None:
+        self.rig.diary.clear()
         stop = asyncio.Event()
         gremlins = [
             Gremlin(self.rig, printer, random.Random(f"{self.seed} {number} gremlin {index}"))
@@ -123,6 +123,8 @@ async def _soak(seed: int, seconds: float) -> int:
         async with running(Path(folder)) as rig:
             soak = Soak(rig, seed, seconds)
             await soak.run()
+            if soak.faults:
+                print("\nthe last storm:", *sorted(rig.diary + list(watchman.lines)), sep="\n")
     faults = soak.faults + watchman.faults
     _tell(soak, watchman)
     for fault in faults:
@@ -153,10 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--log", action="store_true", help="show the daemon's log")
     options = parser.parse_args()
-    if options.log:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     seed, seconds = options.seed, options.seconds
     print(f"soak: {seconds:g} s, seed {seed} (SEED={seed} repeats it)", flush=True)
     return asyncio.run(_soak(seed, seconds))

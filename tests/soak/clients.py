@@ -186,6 +186,7 @@ class Client:
                 data = document[:part]
                 await _bounded(connection.send(data if length else coded(data)))
                 await asyncio.sleep(self.chance.random() * 0.2)
+            self.rig.note(target.serial, f"client vanished after {part} of {len(document)} bytes")
             _go(self.chance, connection)
         return "gone"
 

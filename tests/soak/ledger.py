@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -45,6 +45,7 @@ class Kept:
     sha256: str
     size: int
     completed: bool
+    job: str = ""  # in words, for the telling of a fault
 
 
 class Ledger:
@@ -60,7 +61,7 @@ class Ledger:
         self._sent.append(sent)
         return sent
 
-    def judge(self, kept: Iterable[Kept]) -> list[str]:
+    def judge(self, kept: Collection[Kept]) -> list[str]:
         """What went wrong, in words; then begin a new page."""
         page, self._sent = self._sent, []
         self.fates.update(sent.fate for sent in page)
@@ -68,10 +69,10 @@ class Ledger:
         wrong = [fault for sent in page if (fault := _fault(sent, completed)) is not None]
         whole = {(sent.printer, sent.sha256) for sent in page if sent.fate is not Fate.CUT}
         strays = completed.keys() - whole
-        sizes = {(one.printer, one.sha256): one.size for one in kept}
         return wrong + [
-            f"{printer} keeps {sizes[printer, sha]} bytes as completed that nobody sent: {sha[:12]}"
-            for printer, sha in sorted(strays)
+            f"{one.printer} keeps {one.size} bytes as completed that nobody sent: {one.job}"
+            for one in kept
+            if one.completed and (one.printer, one.sha256) in strays
         ]
 
 

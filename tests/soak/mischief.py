@@ -44,6 +44,10 @@ class Gremlin:
             await self._pause(3.0)
             await self._chance.choice(deeds)()
 
+    def _did(self, what: str) -> None:
+        self.deeds[what] += 1
+        self._rig.note(self._printer.device.model.serial, what)
+
     async def _pause(self, longest_s: float) -> None:
         await asyncio.sleep(0.02 + self._chance.random() * longest_s)
 
@@ -53,25 +57,27 @@ class Gremlin:
         again = any(REGISTRY[name].replug for name in names)
         for name in names:
             self._printer.switch(name, on=True)
-            self.deeds[name] += 1
+            self._did(name)
         if again:
             self._printer.replug()
         await self._pause(LONGEST_S)
         for name in names:
             self._printer.switch(name, on=False)
+            self._rig.note(self._printer.device.model.serial, f"{name} no more")
         if again:
             self._printer.replug()
 
     async def _unplug(self) -> None:
-        self.deeds["unplugged"] += 1
+        self._did("unplugged")
         self._printer.unplug()
         await self._pause(2.0)
         self._printer.plug()
+        self._rig.note(self._printer.device.model.serial, "plugged")
 
     async def _flap(self) -> None:
         """A bad contact."""
         for _ in range(self._chance.randrange(2, 6)):
-            self.deeds["unplugged"] += 1
+            self._did("unplugged")
             self._printer.unplug()
             await self._pause(0.1)
             self._printer.plug()
@@ -79,7 +85,7 @@ class Gremlin:
 
     async def _bus_reset(self) -> None:
         """Somebody else resets the device."""
-        self.deeds["reset from outside"] += 1
+        self._did("reset from outside")
         port = self._rig.backend.port(self._printer.device)
         with suppress(USBError):
             handle = self._rig.backend.open_device(port)
@@ -90,7 +96,7 @@ class Gremlin:
 
     async def _other_program(self) -> None:
         """Somebody else takes an interface while it is free."""
-        self.deeds["claimed by another program"] += 1
+        self._did("claimed by another program")
         backend = self._rig.backend
         port = backend.port(self._printer.device)
         with suppress(USBError):

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ippusbd.daemon.ask import ask
 from ippusbd.model import UsbId
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.jobs import JobStore, StoredDocument
 from ippusbd.virtual.printer import VirtualPrinter
 
 SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
@@ -66,6 +68,11 @@ class Rig:
         ]
         self.backend = VirtualBackend([printer.device for printer in self.printers])
         self.targets: list[Target] = []
+        self.diary: list[str] = []  # of this storm: moment, printer, what was done to it
+
+    def note(self, printer: str, what: str) -> None:
+        """Remember a deed, for the telling of a fault."""
+        self.diary.append(f"{time.monotonic():10.2f} {printer} {what}")
 
     async def ask(self, command: str) -> Any:
         """The daemon's answer on its control socket."""
@@ -112,7 +119,10 @@ class Rig:
         found = []
         for printer in self.printers:
             serial, store = printer.device.model.serial, printer.jobs
-            found += [Kept(serial, one.sha256, one.size, one.completed) for one in store.documents]
+            found += [
+                Kept(serial, one.sha256, one.size, one.completed, _job(store, one))
+                for one in store.documents
+            ]
             store.documents.clear()
             store._active.clear()
             store._jobs.clear()
@@ -171,6 +181,13 @@ def _config(folder: Path) -> Config:
         runtime_dir=folder / "run",
         broker_group="",
     )
+
+
+def _job(store: JobStore, document: StoredDocument) -> str:
+    job = store.get(document.job_id)
+    if job is None:
+        return ""
+    return f"job {job.id} of {job.created_at:.2f}, its data over at {job.closed_at or 0:.2f}"
 
 
 def _at_rest(row: dict[str, Any]) -> bool:
