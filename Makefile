@@ -10,7 +10,7 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
 
 run: $(VENV)/.made ## start the daemon, with the virtual printer if no USB printer is there
-	@$(BIN)/ippusbd run --virtual-if-none
+	@$(BIN)/ippusbd run --virtual-if-none --page
 
 test: $(VENV)/.made packages check clients ## everything: set-up, quality gate, all tests
 

@@ -51,6 +51,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_config_option(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
     parser.add_argument(
+        "--page",
+        nargs="?",
+        type=_port,
+        const=0,
+        metavar="PORT",
+        help="show a status page to browsers on this machine (page.enabled, page.port)",
+    )
+    parser.add_argument(
         "--idle-exit",
         type=_duration_s,
         metavar="TIME",
@@ -91,6 +99,10 @@ def _count(text: str) -> int:
     return _in_range(text, 1, MAX_VIRTUAL)
 
 
+def _port(text: str) -> int:
+    return _in_range(text, 1, 65535)
+
+
 def _duration_s(text: str) -> float:
     """Seconds from `10s`, `1.5m`, `250ms`, or a bare number of seconds."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|)", text)
@@ -124,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         config = replace(config, idle_exit_s=args.idle_exit)
     if args.unplugged_exit is not None:
         config = replace(config, unplugged_exit_s=args.unplugged_exit)
+    if args.page is not None:
+        config = replace(config, page=True, page_port=args.page or config.page_port)
     log.setup("debug" if args.verbose else config.log_level, config.log_levels)
     return run_until_done(_serve(args, config))
 
@@ -133,6 +147,8 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
 
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await _no_printer(config))
+        if config.page:
+            show([f"status page  http://localhost:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
         return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
 

@@ -3,6 +3,9 @@ r"""The control socket: JSON lines over a Unix socket, from the daemon's first m
     -> {"command": "status"}\n
     <- {"ok": true, "result": {...}}\n      or {"ok": false, "error": "why"}\n
 
+A client whose first line is an HTTP request (`curl --unix-socket ... http://localhost/metrics`)
+gets one of `pages`, and is sent away.
+
 Who may ask is decided by the kernel's word on the peer: root, our own user,
 and members of one group if it is configured. Clients are bounded in number, requests
 in size, and each client has a task and deadlines of its own, so a slow or
@@ -26,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ippusbd.daemon.state import make_directory
+from ippusbd.daemon.web import METHODS, Pages, answer
 from ippusbd.errors import ConfigError, IppUsbError, StateError
 
 log = logging.getLogger("ippusbd.daemon")
@@ -34,6 +38,7 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[object]]
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 LAST_ANSWERS_S: Final = 1.0
+_HTTP: Final = tuple(f"{method} ".encode() for method in METHODS)
 _PEER_GROUPS: Final = 59  # SO_PEERGROUPS of asm-generic/socket.h; Python has no name for it
 _MAX_GROUPS: Final = 65536  # NGROUPS_MAX
 
@@ -47,11 +52,13 @@ class ControlServer:
         handlers: Mapping[str, Handler],
         *,
         group: str = "",
+        pages: Pages | None = None,
         max_clients: int = 32,
         client_s: float = 5.0,
     ) -> None:
         self._path = path
         self._handlers = handlers
+        self._pages = pages or {}
         self._group = _group_id(group) if group else None
         self._max_clients = max_clients
         self._client_s = client_s
@@ -117,11 +124,26 @@ class ControlServer:
         """One client: a line in, a line out, until it leaves or is too slow."""
         try:
             while line := await self._next_line(reader):
+                if line.startswith(_HTTP):
+                    await self._browse(line, reader, writer)
+                    break
                 await self._answer(line, writer)
         except (TimeoutError, ConnectionError):
             writer.transport.abort()  # what it did not take is not kept for it
         finally:
             writer.close()
+
+    async def _browse(
+        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Answer one HTTP request. The kernel said who asks, so its Host may be anything."""
+        head = line
+        while line.strip() and len(head) <= MAX_REQUEST_BYTES:
+            line = await self._next_line(reader)
+            head += line
+        async with asyncio.timeout(self._client_s):
+            writer.write(await answer(head, self._pages, any_host=True))
+            await writer.drain()
 
     async def _next_line(self, reader: asyncio.StreamReader) -> bytes:
         """A request; empty at the end."""

@@ -23,7 +23,9 @@ from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
 from ippusbd.daemon.leaving import Unplugged
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
+from ippusbd.daemon.looking import Looking
 from ippusbd.daemon.memory import keep_buffers
+from ippusbd.daemon.recent import Recent, listening
 from ippusbd.daemon.state import StateFile, only_instance
 from ippusbd.daemon.turn import our_turn
 from ippusbd.errors import IppUsbError
@@ -50,6 +52,8 @@ class Daemon:
         self.brokering: Brokering | None = None
         self.notify = Notifier()
         self.publisher: Publisher | None = None
+        self.looking = Looking(config, self.status)
+        self.recent: Recent | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named
 
     async def status(self, _: Mapping[str, Any]) -> Status:
@@ -65,6 +69,8 @@ class Daemon:
             },
             "broker": self.brokering.status() if self.brokering else {},
             "printers": self.supervisor.status() if self.supervisor else [],
+            "page": self.looking.status(),
+            "recent": self.recent.status() if self.recent else [],
         }
 
     def commands(self) -> dict[str, Handler]:
@@ -126,9 +132,16 @@ async def run(
     control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
     async with AsyncExitStack() as stack:
         await our_turn(stack, lambda: only_instance(state_path.with_name("lock")), config)
-        control = ControlServer(control_path, daemon.commands(), group=config.control_group)
+        daemon.recent = stack.enter_context(listening())
+        control = ControlServer(
+            control_path,
+            daemon.commands(),
+            group=config.control_group,
+            pages=daemon.looking.pages,
+        )
         await control.start()
         stack.push_async_callback(control.close)
+        await daemon.looking.start(stack)
         stop = stack.enter_context(stop_on_signals())
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
@@ -139,7 +152,8 @@ async def run(
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
         stack.push_async_callback(_ended, watchdog)
         daemon.phase = "running"
-        assert daemon.brokering is not None and daemon.supervisor is not None
+        assert daemon.brokering is not None
+        assert daemon.supervisor is not None
         unplugged = Unplugged(daemon.supervisor, config.unplugged_exit_s, stop)
         watching = asyncio.create_task(unplugged.watch(), name="unplugged-exit")
         stack.push_async_callback(_ended, watching)

@@ -1,0 +1,98 @@
+"""The status page in a real browser: wide, narrow as a phone, light, dark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.browser import chromium
+from support.daemon import run_daemon
+from support.page_status import STATUS
+
+from ippusbd.config import Config
+from ippusbd.daemon.looking import Looking
+from ippusbd.daemon.page_style import PALETTE
+from ippusbd.proxy.sockets import bind
+from ippusbd.virtual.printer import VirtualPrinter
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
+
+HEIGHT = 1400
+
+
+async def served(stack: AsyncExitStack, status: Any) -> str:
+    """The page's URL, until the end of `stack`."""
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    await Looking(Config(page=True, page_port=port, listen_ipv6=""), status).start(stack)
+    return f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async def status(_: object) -> dict[str, Any]:
+        return STATUS
+
+    async with AsyncExitStack() as stack:
+        yield await served(stack, status)
+
+
+def rgb(name: str, dark: bool) -> tuple[int, int, int]:
+    colour = PALETTE[name][int(dark)]
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+async def test_it_fits_the_window_and_shows_its_colours(
+    url: str, tmp_path: Path, width: int, dark: bool
+):
+    shot = tmp_path / "page.png"
+    scheme = ["--force-dark-mode", "--enable-features=WebUIDarkMode"] if dark else []
+    await chromium(
+        *scheme,
+        f"--screenshot={shot}",
+        f"--window-size={width},{HEIGHT}",
+        url,
+        profile=tmp_path / "profile",
+    )
+    with Image.open(shot) as picture:
+        pixels = picture.convert("RGB")
+    assert pixels.width == width
+    seen = {colour for _, colour in pixels.getcolors(1 << 24) or ()}
+    for name in ("ground", "card", "ink", "bad-ground", "soon-ground", "good-ground"):
+        assert rgb(name, dark) in seen, name
+    edges = {pixels.getpixel((x, y)) for x in (0, width - 1) for y in range(HEIGHT)}
+    assert edges == {rgb("ground", dark)}, "something is wider than the window"
+
+
+async def test_what_a_device_calls_itself_is_text_in_the_browser_too(url: str, tmp_path: Path):
+    page = await chromium("--dump-dom", url, profile=tmp_path / "profile")
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+async def test_from_the_page_a_click_leads_to_the_printers_own_console(tmp_path: Path):
+    printer = VirtualPrinter()
+    async with run_daemon(printer, state_path=tmp_path / "s") as daemon, AsyncExitStack() as stack:
+
+        async def status(_: object) -> dict[str, Any]:
+            return {"printers": daemon.supervisor.status()}
+
+        await daemon.until(lambda: daemon.row()["condition"])
+        page = await chromium(
+            "--dump-dom", await served(stack, status), profile=tmp_path / "profile"
+        )
+        link = f'<a href="http://localhost:{daemon.port()}/">'
+        assert link in page
+        assert "80 %" in page
+        console = await chromium(
+            "--dump-dom", f"http://localhost:{daemon.port()}/", profile=tmp_path / "p2"
+        )
+        assert "<h1>Example VirtualJet 900</h1>" in console
+    await asyncio.to_thread(printer.close)

@@ -1,0 +1,97 @@
+"""A daemon's status in which everything stands that a status page may have to show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)> printer'
+
+
+def supply(name: str, level: int | None, **more: object) -> dict[str, Any]:
+    return {"name": name, "kind": "toner", "color": "", "level": level, "low": False,
+            "fills": False, **more}  # fmt: skip
+
+
+def wish(text: str, severity: str, remedy: str = "") -> dict[str, str]:
+    return {"reason": text.replace(" ", "-"), "text": text, "severity": severity, "remedy": remedy}
+
+
+def interfaces(**counts: int) -> dict[str, int]:
+    return {"total": 3, "in_use": 0, "broken": 0, "waiting": 0, "asleep": 0, **counts}
+
+
+STATUS: dict[str, Any] = {
+    "version": "0.1.0",
+    "publisher": {"kind": "avahi", "state": "ok"},
+    "printers": [
+        {
+            "id": "03f0:1234",
+            "serial": "CN12345678",
+            "model": "HP LaserJet",
+            "name": "HP LaserJet in the corridor",
+            "state": "ready",
+            "reason": "",
+            "announced": "established",
+            "url": "http://localhost:60000/",
+            "requests": 1234,
+            "interfaces": interfaces(in_use=2, waiting=1),
+            "condition": {
+                "state": "stopped",
+                "message": "Load A4 into tray 2",
+                "asks": [
+                    wish("paper out", "error", "load paper"),
+                    wish("toner low", "warning", "have new toner ready"),
+                    wish("asleep", "report"),
+                ],
+                "supplies": [
+                    supply("Black toner", 8, low=True),
+                    supply("Cyan toner", 65),
+                    supply("Waste toner box", 92, low=True, fills=True),
+                    supply("Staples", None),
+                ],
+                "pages": 48211,
+                "sheets": None,
+                "age_s": 1.0,
+            },
+        },
+        {
+            "id": "1209:0001",
+            "name": HOSTILE,
+            "state": "partial",
+            "reason": "scan: /eSCL/ScannerCapabilities answered 503 Service Unavailable",
+            "announced": "established",
+            "url": "http://localhost:60001/",
+            "requests": 3,
+            "interfaces": interfaces(asleep=3),
+            "condition": {"state": "idle", "age_s": 400.0, "supplies": [], "asks": []},
+        },
+        {
+            "id": "04a9:2222",
+            "model": "Canon iR2625" + "x" * 80,
+            "state": "waiting",
+            "reason": "print: /ipp/print answered 404 Not Found",
+            "url": "http://localhost:60002/",
+            "interfaces": interfaces(total=0),
+        },
+        {
+            "id": "04b8:3333",
+            "name": "EPSON ET-4750",
+            "state": "away",
+            "reason": "unplugged",
+            "url": "http://localhost:60003/",
+            "requests": 0,
+            "interfaces": interfaces(total=0),
+        },
+    ],
+    "recent": [
+        {
+            "at": 1790000000.0,
+            "level": "warning",
+            "printer": "Canon iR2625",
+            "text": "print: /ipp/print answered 404 Not Found",
+            "times": 12,
+            "remedy": "look for an update; else use the maker's driver",
+        },
+        {"at": 1789999000.0, "level": "error", "text": "<b>no broker</b>"},
+    ],
+}  # fmt: skip
