@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from ippusbd.daemon.care import DEAF, Care
 from ippusbd.daemon.checkup import Examine, OneAtMost, examined
 from ippusbd.daemon.holders import holders
 from ippusbd.daemon.recovery import QUIET_S, STALE_LIMIT, reset_softly
-from ippusbd.errors import DeviceBusy, EndpointHalted, IppUsbError, PrinterSilent
+from ippusbd.errors import (
+    DeviceBusy,
+    EndpointHalted,
+    IppUsbError,
+    PrinterSilent,
+    TransferTimeout,
+)
 from ippusbd.model import InterfaceInfo
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.finishing import finished
@@ -91,12 +96,21 @@ class Claimer:
     async def _first_claim(self, info: InterfaceInfo) -> Channel:
         channel = await self._claim(info)
         if self._quirks.soft_reset_at_start:
-            with suppress(EndpointHalted):  # it knows no such request
-                await reset_softly(self._device, info, self._quirks.soft_reset)
+            await self._reset_at_start(info)
         stale = await channel.drain(QUIET_S, STALE_LIMIT)
         if stale:
             log.info("interface %d: threw away %d stale bytes", info.number, stale)
         return channel
+
+    async def _reset_at_start(self, info: InterfaceInfo) -> None:
+        try:
+            await reset_softly(self._device, info, self._quirks.soft_reset)
+        except EndpointHalted as exc:
+            log.debug("it knows no soft reset: %s", exc)
+        except TransferTimeout:
+            log.warning("%s: soft reset makes it worse; never again", self._label)
+            self._care.learn("soft_reset", "never")
+            raise
 
     async def _claim(self, info: InterfaceInfo) -> Channel:
         try:

@@ -32,10 +32,12 @@ from ippusbd.daemon.supplies import ask_condition, keep_informed
 from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.errors import (
     BadIpp,
+    DeviceGone,
     IppUsbError,
     NoInterface,
     PrinterSilent,
     ProbeFailed,
+    UsbError,
 )
 from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.server import Wiring
@@ -113,9 +115,10 @@ class Life:
             asleep=claimer.numbers if self._waits else (),
             idle_release_s=self._config.idle_release_s if self._quirks.idle_release else 0.0,
             drain_s=self._config.drain_s,
-            recover=self._ladder(device).recover,
+            recover=lambda channel, reason: ladder.recover(channel, reason),
             on_broken=lambda channel, failure: self._broken(pool, failure),
         )
+        ladder = self._ladder(device, pool)
         stack.push_async_callback(self._stop_mending)
         stack.push_async_callback(pool.close)
         stack.push_async_callback(self._finish, pool)
@@ -140,7 +143,7 @@ class Life:
 
     # --- recovery
 
-    def _ladder(self, device: UsbDevice) -> Ladder:
+    def _ladder(self, device: UsbDevice, pool: InterfacePool) -> Ladder:
         return Ladder(
             device,
             self._care,
@@ -148,7 +151,30 @@ class Life:
             soft_reset=self._quirks.soft_reset,
             deadlines=Deadlines(),
             device_may=self._device_may,
+            others_answer=partial(self._others_answer, pool),
         )
+
+    async def _others_answer(self, pool: InterfacePool) -> bool | None:
+        """Whether the printer answers on an interface that is free; None: none is."""
+        if not self._pool_has_room(pool):
+            return None
+        try:
+            await self._asker(pool).state(answer_s=self._config.check_s)
+        except DeviceGone:
+            raise
+        except NoInterface:
+            return None
+        except (PrinterSilent, UsbError) as exc:
+            log.info("%s: not on the other interfaces either: %s", self._printer.label, exc)
+            return False
+        except IppUsbError as exc:
+            log.debug("an answer, though not a good one: %s", exc)
+        return True
+
+    @staticmethod
+    def _pool_has_room(pool: InterfacePool) -> bool:
+        now = pool.status()
+        return now.in_use + now.draining + now.broken < now.total
 
     def _device_may(self) -> bool:
         """A rung of the whole device could be taken now without cutting anybody's exchange."""

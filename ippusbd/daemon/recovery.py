@@ -27,6 +27,7 @@ from ippusbd.errors import (
     IppUsbError,
     NoInterface,
     PrinterSilent,
+    TransferFailed,
     TransferTimeout,
     UsbError,
 )
@@ -136,11 +137,16 @@ class Examiner:
         return Request("POST", STATUS_PATH, headers, body, connection=self._connection)
 
 
+async def _unknown() -> bool | None:
+    return None
+
+
 class Ladder:
     """Climbs for one device's interfaces. `soft_reset`: see the quirk of that name.
 
     `device_may` tells whether the device's own rungs could be taken at once, so that one which
-    helped last time need not wait for all the others.
+    helped last time need not wait for all the others. `others_answer`: whether the printer
+    answers on its other interfaces, None when that cannot be asked.
     """
 
     def __init__(
@@ -152,6 +158,7 @@ class Ladder:
         soft_reset: str = "both",
         deadlines: Deadlines | None = None,
         device_may: Callable[[], bool] = lambda: False,
+        others_answer: Callable[[], Awaitable[bool | None]] = _unknown,
     ) -> None:
         self._device = device
         self._infos: Mapping[int, InterfaceInfo] = {i.number: i for i in device.interfaces}
@@ -160,6 +167,8 @@ class Ladder:
         self._soft_reset = soft_reset
         self._deadlines = deadlines or Deadlines()
         self._device_may = device_may
+        self._others_answer = others_answer
+        self._accepted: list[str] = []  # the recipients of the last soft reset
 
     async def recover(self, channel: Channel, reason: IppUsbError) -> None:
         """Make the interface answer again; raises DeviceGone, or NoInterface when nothing helped.
@@ -169,7 +178,10 @@ class Ladder:
         number = channel.number
         for rung in self._order(reason):
             try:
-                await self._climb(rung, channel)
+                if rung is Rung.SOFT_RESET:
+                    await self._soft_reset_rung(channel)
+                else:
+                    await self._climb(rung, channel)
             except DeviceGone:
                 raise
             except IppUsbError as exc:
@@ -211,33 +223,73 @@ class Ladder:
             await channel.clear_halt()
             return
         if rung is Rung.SOFT_RESET:
-            await self._reset_softly(self._infos[channel.number])
+            self._accepted += await self._reset_softly(self._infos[channel.number])
         await channel.reset()
 
-    async def _reset_softly(self, info: InterfaceInfo) -> None:
-        """A printer that does not even answer the request is made worse by it: never again."""
+    # --- soft reset, which may do harm
+
+    async def _soft_reset_rung(self, channel: Channel) -> None:
+        """A printer that is worse off after it gets it never again."""
+        before = await self._signs_of_life()
+        self._accepted.clear()
         try:
-            await reset_softly(self._device, info, self._soft_reset)
+            await self._climb(Rung.SOFT_RESET, channel)
+        except DeviceGone:
+            raise
+        except IppUsbError as exc:
+            if self._soft_reset != "never" and before - await self._signs_of_life():
+                self._never_again(exc)
+            raise
+        if self._soft_reset == "both" and len(self._accepted) == 1:
+            self._soft_reset = self._accepted[0]
+            self._memory.learn("soft_reset", self._soft_reset)
+
+    async def _signs_of_life(self) -> set[str]:
+        """What of the printer works but for the deaf interface."""
+        signs = set()
+        if await self._others_answer():
+            signs.add("other interfaces")
+        try:
+            async with asyncio.timeout(self._deadlines.answer_s):
+                await self._device.port_status()
+            signs.add("control requests")
+        except DeviceGone:
+            raise
+        except (TimeoutError, IppUsbError) as exc:
+            log.debug("no port status: %s", exc)
+        return signs
+
+    async def _reset_softly(self, info: InterfaceInfo) -> tuple[str, ...]:
+        """Who accepted it; a printer that does not even answer the request is made worse by it."""
+        if self._soft_reset == "never":  # found out meanwhile, on another interface
+            raise TransferFailed("soft reset does harm")
+        try:
+            return await reset_softly(self._device, info, self._soft_reset)
         except TransferTimeout as exc:
-            log.warning("soft reset makes this printer worse; never again: %s", exc)
-            self._soft_reset = "never"
-            self._memory.learn("soft_reset", "never")
+            self._never_again(exc)
             raise
 
+    def _never_again(self, reason: IppUsbError) -> None:
+        log.warning("soft reset makes this printer worse; never again: %s", reason)
+        self._soft_reset = "never"
+        self._memory.learn("soft_reset", "never")
 
-async def reset_softly(device: UsbDevice, info: InterfaceInfo, how: str) -> None:
-    """SOFT_RESET as the quirk says; one recipient may be refused by firmware that wants the other.
 
-    Raises what the last recipient's request raised, if none was accepted.
+async def reset_softly(device: UsbDevice, info: InterfaceInfo, how: str) -> tuple[str, ...]:
+    """SOFT_RESET as the quirk says; the recipients that accepted it.
+
+    One may be refused by firmware that wants the other. Raises what the last recipient's request
+    raised, if none was accepted.
     """
     refusal: UsbError | None = None
-    accepted = False
+    accepted = []
     for recipient in ("interface", "other"):
         if how in (recipient, "both"):
             try:
                 await device.soft_reset(info, recipient_other=recipient == "other")
-                accepted = True
+                accepted.append(recipient)
             except EndpointHalted as exc:
                 refusal = exc
     if refusal is not None and not accepted:
         raise refusal
+    return tuple(accepted)

@@ -83,6 +83,18 @@ class DeafUntilBusReset(_DeafUntil):
     cure = Event.BUS_RESET
 
 
+class DeafUntilReclaimed(_DeafUntil):
+    """An interface goes deaf in the third request; it helps that all are let go at once."""
+
+    name = "deaf-until-reclaimed"
+    cure = Event.BUS_RESET
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        super().happened(device, event, face)
+        if event is Event.SET_INTERFACE and not any(one.alternate for one in device.interfaces):
+            self._deaf = None
+
+
 class DeafUntilReplug(_DeafUntil):
     """An interface goes deaf in the third request; nothing but its power helps."""
 
@@ -105,6 +117,7 @@ ALL: Final[tuple[type[Personality], ...]] = (
     HaltsOnce,
     DeafUntilSetInterface,
     DeafUntilSoftReset,
+    DeafUntilReclaimed,
     DeafUntilBusReset,
     DeafUntilReplug,
     Deaf,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from ippusbd.errors import TransferFailed
+from ippusbd.errors import EndpointHalted, TransferFailed
 from ippusbd.model import UsbId
 from ippusbd.virtual import descriptors as d
 from ippusbd.virtual.descriptors import DeviceSpec, InterfaceSpec
@@ -15,6 +15,7 @@ from ippusbd.virtual.hooks import Event, Personality
 from ippusbd.virtual.pipes import Buffer
 
 GET_STRING: Final = (0x80, 6, d.STRING)
+GET_PORT_STATUS: Final = (0xA1, 1)
 SOFT_RESETS: Final = ((0x21, 2), (0x23, 2))
 STALE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n"
@@ -116,6 +117,36 @@ class SoftResetHangs(Personality):
         if (setup.request_type, setup.request) in SOFT_RESETS:
             device.deaf = "it was soft-reset"
             raise Silent("SOFT_RESET hangs the device")
+        return None
+
+
+class SoftResetHarms(Personality):
+    """SOFT_RESET is accepted, and then nothing moves on any interface until a bus reset."""
+
+    name = "soft-reset-harms"
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.SOFT_RESET:
+            self.resets += 1
+            device.deaf = "it was soft-reset"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if device.deaf and (setup.request_type, setup.request) == GET_PORT_STATUS:
+            raise Silent("it hangs")
+        return None
+
+
+class OneRecipientOnly(Personality):
+    """SOFT_RESET is understood when it is meant for the interface, not for "other"."""
+
+    name = "soft-reset-interface-only"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if (setup.request_type, setup.request) == SOFT_RESETS[1]:
+            raise EndpointHalted("no such request")
         return None
 
 
@@ -298,6 +329,8 @@ ALL: Final[tuple[type[Personality], ...]] = (
     EioAfterReplug,
     FirstOutTimesOut,
     SoftResetHangs,
+    SoftResetHarms,
+    OneRecipientOnly,
     EmptyStrings,
     MalformedLanguages,
     NoSuchConfiguration,

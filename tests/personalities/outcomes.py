@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from personalities.script import Case
+from personalities.script import AFTER, REFUSED, WORKS, Case
 
 from ippusbd.virtual.personalities import REGISTRY
 
-WORKS: Final = "works"
-AFTER: Final = "works after recovery"
-REFUSED: Final = "refused"
 IN_A_PRINT: Final = {"on_request": 8}  # the first ones are asked before it is announced
 
 SPECIAL: Final[dict[str, Case]] = {
@@ -28,7 +25,7 @@ SPECIAL: Final[dict[str, Case]] = {
     "bad-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
     "hangs-with-two-interfaces": Case(outcome=AFTER, why="learned max_interfaces = 1"),
     # Brought back.
-    "halts-once": Case(outcome=AFTER, why="clear halt", tuned=IN_A_PRINT),
+    "halts-once": Case(outcome=AFTER, tuned=IN_A_PRINT),
     "deaf-until-set-interface": Case(outcome=AFTER, why="set alternate", tuned=IN_A_PRINT),
     "deaf-until-soft-reset": Case(outcome=AFTER, why="soft reset", tuned=IN_A_PRINT),
     "deaf-until-bus-reset": Case(outcome=AFTER, why="USB reset", tuned=IN_A_PRINT),

@@ -10,7 +10,7 @@ from support.http_client import ask
 
 from ippusbd.virtual.printer import VirtualPrinter
 
-HASTY = {"drain_s": 0.3, "check_s": 0.5}  # nobody here is slow
+HASTY = {"drain_s": 0.3, "check_s": 0.5, "supplies_s": 0.0}  # nobody here is slow
 
 
 async def make_deaf(daemon: InProcessDaemon, printer: VirtualPrinter, personality: str) -> None:
@@ -33,6 +33,7 @@ def winner(daemon: InProcessDaemon) -> str:
         ("halts-once", "clear halt"),
         ("deaf-until-set-interface", "set alternate setting"),
         ("deaf-until-soft-reset", "soft reset"),
+        ("deaf-until-reclaimed", "claim again"),
         ("deaf-until-bus-reset", "USB reset"),
     ],
 )
@@ -102,3 +103,50 @@ async def test_a_printer_that_soft_reset_hangs_gets_it_once(make_printer, state_
         await daemon.until_state("ready")
         (record,) = daemon.state.printers().values()
         assert record.learned == {"soft_reset": "never"}
+
+
+@pytest.mark.parametrize("interfaces", [1, 3])
+async def test_a_printer_that_soft_reset_harms_gets_it_once(
+    make_printer, state_path, interfaces: int
+):
+    """The request is accepted, and then even what worked before is silent."""
+    printer = make_printer("soft-reset-harms", interfaces=interfaces)
+    (personality,) = printer.character
+    async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
+        for _ in range(2):
+            (key,) = daemon.state.printers()
+            daemon.state.set_recovery(key, "")
+            await make_deaf(daemon, printer, "deaf-until-bus-reset")
+            await daemon.until(lambda: winner(daemon) == "USB reset", 40)
+            await daemon.until_state("ready")
+            await daemon.until(lambda: daemon.interfaces()["total"] == interfaces)
+            assert (await ask(daemon.port())).status == 200
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {"soft_reset": "never"}
+        assert personality.resets == 2, "once, to both recipients"
+
+
+async def test_the_recipient_that_a_printer_understands_is_remembered(make_printer, state_path):
+    printer = make_printer("soft-reset-interface-only", interfaces=1)
+    async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
+        await make_deaf(daemon, printer, "deaf-until-soft-reset")
+        await daemon.until(lambda: winner(daemon) == "soft reset")
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {"soft_reset": "interface"}
+
+
+async def test_a_soft_reset_at_start_that_hangs_the_printer_is_not_repeated(
+    make_printer, state_path, tmp_path
+):
+    folder = tmp_path / "quirks"
+    folder.mkdir()
+    entry = 'usb = "1209:0001"\nreason = "this story"\nsoft_reset_at_start = true\n'
+    (folder / "own.toml").write_text(f"[[quirk]]\n{entry}")
+    printer = make_printer("soft-reset-hangs", interfaces=1)
+    async with run_daemon(
+        printer, state_path=state_path, wait=(), retry_max_s=0.1, quirks_dirs=(folder,), **HASTY
+    ) as daemon:
+        await daemon.until_state("ready")
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {"soft_reset": "never"}
+        assert (await ask(daemon.port())).status == 200
