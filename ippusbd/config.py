@@ -130,8 +130,12 @@ class Config:
     )
 
     quirks_dirs: tuple[Path, ...] = setting(
-        (Path("/etc/ippusbd/quirks"),), "daemon.quirks_dirs", list_of(directory)
+        (Path("/etc/ipp-usb/quirks"), Path("/etc/ippusbd/quirks")),
+        "daemon.quirks_dirs",
+        list_of(directory),
     )
+    # ipp-usb's ports and names, taken over when a printer is seen for the first time
+    ipp_usb_dir: Path | None = setting(Path("/var/ipp-usb/dev"), "daemon.ipp_usb_dir", directory)
     state_dir: Path | None = setting(None, "daemon.state_dir", directory)  # None: state_dir()
     runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
     control_group: str = setting("", "daemon.control_group", text(32))

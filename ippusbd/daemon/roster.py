@@ -10,10 +10,12 @@ Knows the state file and the sockets; nothing of lives and plugs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Collection, Iterator
 
 from ippusbd.config import Config
+from ippusbd.daemon import heritage
 from ippusbd.daemon.listening import bind_all, is_free
 from ippusbd.daemon.printer import Printer
 from ippusbd.daemon.state import StateFile
@@ -21,6 +23,8 @@ from ippusbd.errors import StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import SiteSettings
 from ippusbd.usbio.finishing import finished
+
+log = logging.getLogger("ippusbd.daemon")
 
 
 class Roster:
@@ -41,6 +45,16 @@ class Roster:
         if facts.key in taken or by_place in self._state.printers():
             return by_place
         return facts.key
+
+    async def inherit(self, key: str, facts: DeviceFacts) -> None:
+        """What ipp-usb kept of a printer that is new to us."""
+        folder = self._config.ipp_usb_dir
+        if folder is None or key in self._state.printers():
+            return
+        kept = await asyncio.to_thread(heritage.find, folder, facts)
+        if kept is not None and key not in self._state.printers():
+            log.info("%s: port %d and name %r are those of ipp-usb", key, kept.port, kept.name)
+            self._state.inherit(key, kept.port, kept.name)
 
     async def printer(self, key: str) -> Printer:
         """The printer of that key, listening. Raises StateError when it cannot."""

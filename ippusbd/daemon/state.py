@@ -86,6 +86,15 @@ class StateFile:
         self._changed()
         return record.port
 
+    def inherit(self, key: str, port: int, name: str) -> None:
+        """A new printer's port and name of an earlier life; a port that somebody owns stays his."""
+        owned = {record.port for record in self._printers.values()}
+        record = self._seen(key)
+        record.name = name
+        if port in self._ports and port not in owned:
+            record.port = port
+        self._changed()
+
     def name_for(self, key: str) -> str:
         """The DNS-SD name it had last; empty for none."""
         record = self._printers.get(key)

@@ -378,6 +378,7 @@ class Supervisor:
         """The printer of this device, listening on its port."""
         others = {p.key for p in self._plugged.values() if p is not plugged}
         plugged.key = self._roster.key_for(facts, others)
+        await self._roster.inherit(plugged.key, facts)
         return await self._roster.printer(plugged.key)
 
 

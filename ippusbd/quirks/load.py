@@ -11,11 +11,13 @@ entry wins, and the later one of two that are equally specific. What was learned
 about a device counts as an entry for exactly this device, made after the built-in
 ones: an administrator's word for the same device stands above it.
 
-A file is taken whole or refused with the line and key that is wrong.
+A file is taken whole or refused with the line and key that is wrong. `*.conf` are files of
+ipp-usb (`quirks.peer`), read with more patience.
 """
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +27,7 @@ from typing import Final, cast
 
 from ippusbd.errors import ConfigError
 from ippusbd.model import DeviceFacts
+from ippusbd.quirks import peer
 from ippusbd.quirks.match import Device, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
 from ippusbd.tables import checked, text, unknown
@@ -32,9 +35,12 @@ from ippusbd.toml_lines import KeyPath, key_lines, line_of
 
 __all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "load", "parse"]
 
+log = logging.getLogger("ippusbd.daemon")
+
 BUILT_IN: Final = "built-in"
 LEARNED: Final = "learned"
 MAX_FILE_BYTES: Final = 1 << 20
+_SUFFIXES: Final = (".toml", ".conf")
 _MATCH_KEYS: Final = ("model", "usb")  # either, both, or lists of them
 _REASON: Final = "reason"
 _ALL_KEYS: Final = (*_MATCH_KEYS, _REASON, *KNOWN)
@@ -127,13 +133,25 @@ def _built_in() -> Iterator[Entry]:
 
 def _of_folder(folder: Path) -> Iterator[Entry]:
     try:
-        files = sorted(p for p in folder.iterdir() if p.suffix == ".toml" and p.is_file())
+        files = sorted(p for p in folder.iterdir() if p.suffix in _SUFFIXES and p.is_file())
     except FileNotFoundError:
         return
     except OSError as exc:
         raise ConfigError(f"{folder}: {exc.strerror}") from exc
     for path in files:
-        yield from parse(_read(path), str(path))
+        if path.suffix == ".conf":
+            yield from _of_ipp_usb(_read(path), str(path))
+        else:
+            yield from parse(_read(path), str(path))
+
+
+def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
+    """There the section that stands first wins, here the entry that stands last."""
+    sections, left_out = peer.sections(raw.decode("utf-8", "replace"), origin)
+    for words in left_out:
+        log.warning("%s", words)
+    for section in reversed(sections):
+        yield Entry((section.pattern,), section.values, section.origins)
 
 
 def _read(path: Path) -> bytes:
