@@ -26,7 +26,7 @@ from ippusbd.errors import (
 from ippusbd.model import InterfaceInfo
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.finishing import finished
-from ippusbd.usbio.ports import Channel, UsbDevice
+from ippusbd.usbio.ports import Channel, Pacing, UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -41,6 +41,11 @@ class Claimer:
         self._care = care
         self._quirks = quirks
         self._label = label
+        self._pacing = Pacing(
+            read_bytes=quirks.read_bytes,
+            write_bytes=quirks.write_bytes,
+            write_pause_s=quirks.write_pause_s,
+        )
         self._held_by = "somebody else"
         self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
@@ -114,7 +119,7 @@ class Claimer:
 
     async def _claim(self, info: InterfaceInfo) -> Channel:
         try:
-            return await self._device.claim(info)
+            return await self._device.claim(info, self._pacing)
         except DeviceBusy as exc:
             by = await self._holder()
             raise DeviceBusy(f"interface {info.number} is held by {by}") from exc

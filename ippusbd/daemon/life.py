@@ -92,6 +92,7 @@ class Life:
         stack = AsyncExitStack()
         stack.push_async_callback(device.close)
         try:
+            await self._let_it_start()
             pool = await self._take(device, stack)
             await self._serve(device, pool)
         except IppUsbError:
@@ -100,6 +101,13 @@ class Life:
         finally:
             # A plug may be pulled while all this is being let go after a failure.
             await finished(stack.aclose())
+
+    async def _let_it_start(self) -> None:
+        """A pause after the plug that a quirk asks for."""
+        delay_s = self._quirks.start_delay_s
+        if delay_s and not self._care.failures:
+            self._printer.reason = f"a quirk gives it {delay_s:g} s to start"
+            await asyncio.sleep(delay_s)
 
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """All that serving needs, on the stack in the order of the shutdown."""
@@ -115,6 +123,7 @@ class Life:
             asleep=claimer.numbers if self._waits else (),
             idle_release_s=self._config.idle_release_s if self._quirks.idle_release else 0.0,
             drain_s=self._config.drain_s,
+            pause_s=self._quirks.request_pause_s,
             recover=lambda channel, reason: ladder.recover(channel, reason),
             on_broken=lambda channel, failure: self._broken(pool, failure),
         )
@@ -309,6 +318,7 @@ class Life:
             answer_s=quirks.start_timeout_s or self._patience_s(),
             fax_answer_s=config.fax_probe_s,
             ignore_ipp_status=quirks.ignore_ipp_status,
+            parts_come_late=quirks.retry_partial_start,
         ).limited_to(device.interfaces[0].capabilities)
         facts = self._printer.facts or device.facts
         return await gather(self._asker(pool), facts, questions, port=site.port)

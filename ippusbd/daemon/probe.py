@@ -54,6 +54,7 @@ class Questions:
     answer_s: float = 20.0
     fax_answer_s: float = 3.0
     ignore_ipp_status: bool = False
+    parts_come_late: bool = False  # what it "does not have" at start it may have later
 
     def limited_to(self, capabilities: Capability | None) -> Questions:
         """Without what the class descriptor excludes; printing is always asked for."""
@@ -214,7 +215,7 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
     found_out: dict[str, object] = {}
     printer, scanner, fax = await asyncio.gather(
         _answered(questions.prints, "print", _printer(asker, uri, questions, found_out)),
-        _answered(questions.scans, "scan", _scanner(asker, questions)),
+        _answered(questions.scans, "scan", _scanner(asker, questions), questions.parts_come_late),
         _answered(questions.faxes, "fax", _fax(asker, uri, questions)),
     )
     missing = tuple(
@@ -238,7 +239,7 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
 
 
 async def _answered(
-    wanted: bool, what: str, question: Coroutine[None, None, T]
+    wanted: bool, what: str, question: Coroutine[None, None, T], comes_late: bool = False
 ) -> T | IppUsbError | None:
     """The answer; None when it was not asked or the device plainly has no such thing."""
     if not wanted:
@@ -251,7 +252,7 @@ async def _answered(
         return exc
     except PrinterError as exc:  # 404 and its like: it cannot do that
         log.info("probe, %s: %s", what, exc)
-        return exc if what == "print" else None
+        return exc if what == "print" or comes_late else None
 
 
 async def _printer(

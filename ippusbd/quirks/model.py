@@ -77,7 +77,7 @@ class Quirks:
     start_delay_s: float = setting(0.0, "start_delay_s", seconds(0, 120))
     # How long the first answers may take; None: probe_s of the configuration.
     start_timeout_s: float | None = setting(None, "start_timeout_s", seconds(0.1, 600))
-    # A part that does not answer at start is asked for again until it does, even if another did.
+    # A part that is "not found" at start is asked for again until it is, as one that is busy is.
     retry_partial_start: bool = setting(False, "retry_partial_start", boolean)
     # Take the answer to Get-Printer-Attributes for good although its status is an error.
     ignore_ipp_status: bool = setting(False, "ignore_ipp_status", boolean)

@@ -78,11 +78,15 @@ class AsyncChannel:
         endpoint_in: int,
         endpoint_out: int,
         transfer_bytes: int = 65_536,
+        write_bytes: int | None = None,
+        write_pause_s: float = 0.0,
     ) -> None:
         self._number = number
         self._claimed = claimed
         self._control = control
         self._size = transfer_bytes
+        self._write_size = write_bytes or transfer_bytes
+        self._write_pause_s = write_pause_s
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox()
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
@@ -138,10 +142,11 @@ class AsyncChannel:
             raise self._inbox.failure
         if self._stopping:
             raise TransferFailed("the interface is being stopped")
-        upload = self._upload = _Upload(data, self._size, self._loop.create_future())
+        upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
         self._want()
         try:
-            for transfer in self._out:
+            # Where pauses are wanted, one transfer is over before the next one begins.
+            for transfer in self._out[:1] if self._write_pause_s else self._out:
                 self._send_next(transfer)
             await upload.done
         except asyncio.CancelledError:
@@ -290,10 +295,18 @@ class AsyncChannel:
             self._fail(failure(f"bulk OUT: {name} after {transfer.actual_length} bytes"))
         elif upload is not None:
             upload.in_flight -= 1
-            self._send_next(transfer)
-            if not upload.in_flight and not upload.done.done():
+            if self._write_pause_s and not upload.all_sent:
+                self._loop.call_later(self._write_pause_s, self._send_more, upload, transfer)
+            else:
+                self._send_next(transfer)
+            if not upload.in_flight and upload.all_sent and not upload.done.done():
                 upload.done.set_result(None)
         self._check_stopped()
+
+    def _send_more(self, upload: _Upload, transfer: Transfer) -> None:
+        """After a pause, in which all may have changed."""
+        if self._upload is upload and not upload.done.done() and not self._stopping:
+            self._send_next(transfer)
 
     # --- ends
 
@@ -337,6 +350,11 @@ class _Upload:
         self._sent = 0
         # The address of the bytes themselves: nothing is copied, `data` is kept meanwhile.
         self._address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+    @property
+    def all_sent(self) -> bool:
+        """Every piece is on its way, or was."""
+        return self._sent >= len(self.data)
 
     def next(self) -> tuple[int, int] | None:
         """Address and length of the next piece; None: all is on its way."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from array import array
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -67,12 +68,16 @@ class ThreadChannel:
         control: Executor,
         *,
         transfer_bytes: int = 262_144,
+        write_bytes: int | None = None,
+        write_pause_s: float = 0.0,
         slice_s: float = 0.25,
     ) -> None:
         self._number = number
         self._io = io
         self._control = control
         self._transfer_bytes = transfer_bytes
+        self._write_bytes = write_bytes or transfer_bytes
+        self._write_pause_s = write_pause_s
         self._window = 2 * transfer_bytes
         self._slice_s = slice_s
         self._loop = asyncio.get_running_loop()
@@ -247,12 +252,15 @@ class ThreadChannel:
     def _push(self, upload: _Upload) -> None:
         rest = memoryview(upload.data)
         while rest:
+            if self._write_pause_s and len(rest) < len(upload.data):
+                time.sleep(self._write_pause_s)
             if upload.stopped:
                 sent = len(upload.data) - len(rest)
                 raise TransferFailed(f"a write was stopped after {sent} bytes")
             # A chunk's framing goes with the last bytes, not as a transfer of its own.
-            whole = len(rest) <= self._transfer_bytes + FRAMING
-            part = rest if whole else rest[: self._transfer_bytes]
+            spare = FRAMING if self._write_bytes >= self._transfer_bytes else 0
+            whole = len(rest) <= self._write_bytes + spare
+            part = rest if whole else rest[: self._write_bytes]
             rest = rest[self._io.write(part, self._slice_s) :]
 
     def _enter(self, ready: Callable[[], bool]) -> bool:

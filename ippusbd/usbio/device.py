@@ -28,7 +28,7 @@ from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
 from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.libusb import Libusb
-from ippusbd.usbio.ports import Channel
+from ippusbd.usbio.ports import USUAL, Channel, Pacing
 from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
 from ippusbd.wire.sanitize import printable
@@ -165,13 +165,15 @@ class OpenDevice:
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         return self._interfaces
 
-    async def claim(self, info: InterfaceInfo) -> Channel:
+    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
         claimed = await self._run(partial(ClaimedInterface, self._handle, info))
-        channel = self._channel(info, claimed)
+        channel = self._channel(info, claimed, pacing)
         self._channels[info.number] = channel
         return channel
 
-    def _channel(self, info: InterfaceInfo, claimed: ClaimedInterface) -> Channel:
+    def _channel(self, info: InterfaceInfo, claimed: ClaimedInterface, pacing: Pacing) -> Channel:
+        read_bytes = whole_packets(pacing.read_bytes or self._transfer_bytes)
+        write_bytes = pacing.write_bytes or self._transfer_bytes
         if self._libusb is not None:
             return AsyncChannel(
                 info.number,
@@ -181,10 +183,17 @@ class OpenDevice:
                 self._handle.pointer,
                 endpoint_in=info.bulk_in,
                 endpoint_out=info.bulk_out,
-                transfer_bytes=min(self._transfer_bytes, ASYNC_BYTES),
+                transfer_bytes=min(read_bytes, ASYNC_BYTES),
+                write_bytes=min(write_bytes, ASYNC_BYTES),
+                write_pause_s=pacing.write_pause_s,
             )
         return ThreadChannel(
-            info.number, claimed, self._thread, transfer_bytes=self._transfer_bytes
+            info.number,
+            claimed,
+            self._thread,
+            transfer_bytes=read_bytes,
+            write_bytes=write_bytes,
+            write_pause_s=pacing.write_pause_s,
         )
 
     async def release(self, channel: Channel) -> None:
@@ -341,6 +350,11 @@ class OpenDevice:
             )
             return parse_device_id(raw)
         return ""
+
+
+def whole_packets(size: int) -> int:
+    """USB 3's packets have 1024 bytes; what a buffer has no room for is lost as an overflow."""
+    return max(size // 1024, 1) * 1024
 
 
 def _interface_numbers(configurations: Sequence[bytes]) -> list[int]:

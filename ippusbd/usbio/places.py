@@ -86,6 +86,7 @@ class Place:
     state: State = State.FREE
     lane: Lane = Lane.SHORT
     lease: Lease | None = None
+    ready_at: float = 0.0  # in the loop's time: its printer wants a pause between requests
 
 
 @dataclass(slots=True, eq=False)

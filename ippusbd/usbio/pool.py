@@ -47,7 +47,8 @@ class InterfacePool:
     not be recovered; it stays in the pool, unused.
 
     With `claims`, interfaces are given back when nothing was asked for `idle_release_s` (0: never)
-    and claimed again for the next request; those in `asleep` are not claimed yet.
+    and claimed again for the next request; those in `asleep` are not claimed yet. `pause_s` is
+    left between an answer and the next request on the same interface.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class InterfacePool:
         claims: Claims | None = None,
         asleep: Sequence[int] = (),
         idle_release_s: float = 0.0,
+        pause_s: float = 0.0,
     ) -> None:
         self._places = [Place(channel.number, channel) for channel in channels]
         self._places += [Place(number, None, State.ASLEEP) for number in asleep]
         self._claims = claims
+        self._pause_s = pause_s
         self._idle_release_s = idle_release_s if claims is not None else 0.0
         self._release_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
@@ -195,7 +198,8 @@ class InterfacePool:
 
     def _grantable(self, lane: Lane) -> Place | None:
         """A free interface that `lane` may take now."""
-        free = [place for place in self._places if place.state is State.FREE]
+        now = asyncio.get_running_loop().time() if self._pause_s else 0.0
+        free = [p for p in self._places if p.state is State.FREE and p.ready_at <= now]
         return free[0] if free and self._open_to(lane) else None
 
     def _open_to(self, lane: Lane) -> bool:
@@ -227,6 +231,9 @@ class InterfacePool:
 
     def _free(self, place: Place) -> None:
         place.state, place.lane = State.FREE, Lane.SHORT
+        if self._pause_s:
+            place.ready_at = asyncio.get_running_loop().time() + self._pause_s
+            asyncio.get_running_loop().call_at(place.ready_at, self._grant)
         self._changed.set()
         self._grant()
         self._let_go_later()

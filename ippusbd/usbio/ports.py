@@ -14,10 +14,23 @@ Laws of a Channel:
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from ippusbd.errors import UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """What firmware bears of an interface; None: as the configuration says."""
+
+    read_bytes: int | None = None  # per transfer
+    write_bytes: int | None = None
+    write_pause_s: float = 0.0  # between two OUT transfers
+
+
+USUAL: Final = Pacing()
 
 
 class Channel(Protocol):
@@ -84,7 +97,7 @@ class UsbDevice(Protocol):
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         """The usable IPP-over-USB interfaces of the configuration in use."""
 
-    async def claim(self, info: InterfaceInfo) -> Channel:
+    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
         """Detach the kernel's driver if it has one, claim, set the alternate setting.
 
         Raises DeviceBusy, DeviceGone, TransferFailed.

@@ -262,3 +262,11 @@ async def test_a_small_question_takes_no_large_answer():
     await pool.join(5)
     assert pool.recovered == 0
     await pool.close()
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_part_that_is_not_there_may_come_late_if_a_quirk_says_so(late: bool):
+    firmware = Firmware({"/ipp/print": GOOD})
+    async with asked(firmware) as ask:
+        probed = await ask(faxes=False, parts_come_late=late)
+    assert [one.partition(":")[0] for one in probed.missing] == (["scan"] if late else [])

@@ -1,0 +1,136 @@
+"""Quirks for firmware that cannot take what others can: each changes what is on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.daemon import run_daemon
+from support.fake_channel import FakeChannel
+from support.http_client import ask, ask_ipp
+
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.virtual.backend import VirtualBackend
+from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.wire.ipp import Operation
+
+DOCUMENT = bytes(range(251)) * 300  # 75 KB
+
+
+@pytest.fixture
+def quirk(tmp_path: Path):
+    """`quirks_dirs` with one entry for the virtual printer."""
+
+    def write(*lines: str) -> tuple[Path, ...]:
+        folder = tmp_path / "quirks"
+        folder.mkdir()
+        entry = ('usb = "1209:0001"', 'reason = "this story"', *lines)
+        (folder / "own.toml").write_text("\n".join(("[[quirk]]", *entry)))
+        return (folder,)
+
+    return write
+
+
+class Wire:
+    """Sizes of the transfers that a backend is asked for, and when."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: list[tuple[float, int]] = []
+        self.read: set[int] = set()
+        write, read = VirtualBackend.bulk_write, VirtualBackend.bulk_read
+
+        def bulk_write(backend: Any, handle: Any, ep: int, intf: int, data: Any, t: int) -> int:
+            self.written.append((time.monotonic(), len(data)))
+            return write(backend, handle, ep, intf, data, t)
+
+        def bulk_read(backend: Any, handle: Any, ep: int, intf: int, buff: Any, t: int) -> int:
+            self.read.add(len(buff))
+            return read(backend, handle, ep, intf, buff, t)
+
+        monkeypatch.setattr(VirtualBackend, "bulk_write", bulk_write)
+        monkeypatch.setattr(VirtualBackend, "bulk_read", bulk_read)
+
+    def largest(self) -> int:
+        return max(size for _, size in self.written)
+
+    def shortest_pause_s(self) -> float:
+        """Between full transfers, which belong to one document."""
+        whole = [at for at, size in self.written if size == self.largest()]
+        return min(later - earlier for earlier, later in itertools.pairwise(whole))
+
+
+async def test_transfers_are_as_small_and_as_slow_as_a_quirk_says(
+    make_printer, state_path, quirk, monkeypatch
+):
+    wire = Wire(monkeypatch)
+    folders = quirk("write_bytes = 4000", "write_pause_s = 0.005", "read_bytes = 2500")
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, quirks_dirs=folders) as daemon:
+        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
+        reply = await ask(daemon.port(), target="/big?bytes=100000")
+    assert hashlib.sha256(reply.body).hexdigest() == pseudo_random_sha256(100_000)
+    assert printer.documents[0].sha256 == hashlib.sha256(DOCUMENT).hexdigest()
+    assert wire.largest() == 4000
+    assert wire.shortest_pause_s() >= 0.005
+    assert wire.read == {2048}, "whole packets, or something would be lost"
+
+
+async def test_without_quirks_transfers_are_large(make_printer, state_path, monkeypatch):
+    wire = Wire(monkeypatch)
+    async with run_daemon(make_printer(interfaces=1), state_path=state_path) as daemon:
+        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
+    assert wire.largest() > 16_384
+    assert wire.read == {262_144}
+
+
+async def test_a_pause_is_left_between_requests_on_the_same_interface():
+    pool = InterfacePool([FakeChannel(number=0)], drain_s=1, pause_s=0.1)
+    loop = asyncio.get_running_loop()
+    begun = []
+    for _ in range(3):
+        async with pool.lease(wait_s=5):
+            begun.append(loop.time())
+    assert begun[1] - begun[0] >= 0.1
+    assert begun[2] - begun[1] >= 0.1
+    await pool.close()
+
+
+async def test_the_pause_costs_nothing_where_another_interface_is_free():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1, pause_s=60)
+    used = []
+    for _ in range(2):
+        async with pool.lease(wait_s=5) as lease:
+            used.append(lease.channel.number)
+    assert used == [0, 1]
+    await pool.close()
+
+
+async def test_requests_are_as_far_apart_as_a_quirk_says(make_printer, state_path, quirk):
+    folders = quirk("request_pause_s = 0.2", "max_interfaces = 1")
+    async with run_daemon(make_printer(), state_path=state_path, quirks_dirs=folders) as daemon:
+        start = time.monotonic()
+        for _ in range(4):
+            assert (await ask(daemon.port())).status == 200
+        assert time.monotonic() - start >= 0.6
+
+
+async def test_a_printer_is_given_its_time_to_start(make_printer, state_path, quirk):
+    printer = make_printer()
+    folders = quirk("start_delay_s = 1.0")
+    async with run_daemon(
+        printer, state_path=state_path, quirks_dirs=folders, wait=("opening",)
+    ) as daemon:
+        await daemon.until(lambda: "1 s to start" in daemon.row()["reason"])
+        assert printer.stats["requests"] == 0
+        assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
+        assert (await ask(daemon.port())).status == 503
+        assert await daemon.until_state("ready") > 0.3
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        daemon.plug(printer)
+        await daemon.until(lambda: "1 s to start" in daemon.row()["reason"])
