@@ -123,6 +123,7 @@ class Config:
         "auto", "dnssd.publisher", one_of("auto", "avahi", "zeroconf", "static", "off")
     )
     static_dir: Path | None = setting(None, "dnssd.static_dir", directory)
+    static_template: Path | None = setting(None, "dnssd.static_template", directory)
 
     log_level: str = setting("info", "log.level", one_of(*LEVELS))
     log_levels: tuple[tuple[str, str], ...] = setting(

@@ -182,7 +182,9 @@ async def _serve(
 
     config = daemon.config
     quirks = load(config.quirks_dirs)
-    publisher = daemon.publisher = make_publisher(config.dnssd, static_dir=config.static_dir)
+    publisher = daemon.publisher = make_publisher(
+        config.dnssd, static_dir=config.static_dir, static_template=config.static_template
+    )
     stack.push_async_callback(publisher.close)
     await publisher.start()
 

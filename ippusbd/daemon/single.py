@@ -167,7 +167,9 @@ async def _supervise(
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ippusbxd-"))
     state = StateFile(Path(folder) / "state.json", places.ports)
     stack.push_async_callback(state.close)
-    publisher = make_publisher(config.dnssd, static_dir=config.static_dir)
+    publisher = make_publisher(
+        config.dnssd, static_dir=config.static_dir, static_template=config.static_template
+    )
     stack.push_async_callback(publisher.close)
     await publisher.start()
     services = Services(config, one, publisher, load(config.quirks_dirs))

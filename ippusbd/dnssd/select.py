@@ -13,7 +13,7 @@ from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.naming import Names, own_names
 from ippusbd.dnssd.off import OffPublisher
 from ippusbd.dnssd.ports import Publisher
-from ippusbd.dnssd.static_publisher import StaticPublisher
+from ippusbd.dnssd.static_publisher import TEMPLATE, StaticPublisher, read_template
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.errors import ConfigError
 
@@ -22,6 +22,7 @@ def make_publisher(
     kind: str,
     *,
     static_dir: Path | None = None,
+    static_template: Path | None = None,
     bus_address: str | None = None,
     names: Names = own_names,
     patience_s: float = 5.0,
@@ -49,7 +50,10 @@ def make_publisher(
         case "zeroconf":
             return zeroconf()
         case "static" if static_dir is not None:
-            return StaticPublisher(static_dir, names=names, patience_s=patience_s)
+            template = read_template(static_template) if static_template else TEMPLATE
+            return StaticPublisher(
+                static_dir, template=template, names=names, patience_s=patience_s
+            )
         case "static":
             raise ConfigError("the static publisher needs a folder to write into")
         case "off":

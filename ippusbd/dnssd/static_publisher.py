@@ -24,35 +24,68 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from ippusbd.dnssd.checks import check
 from ippusbd.dnssd.naming import NameBook, Names, own_names
 from ippusbd.dnssd.ports import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
-from ippusbd.errors import PublishError
+from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
 log = logging.getLogger(__name__)
 
 PREFIX = "ippusbd-"
-HEAD = '<?xml version="1.0"?>\n<!DOCTYPE service-group SYSTEM "avahi-service.dtd">\n'
+MAX_TEMPLATE_BYTES = 1 << 16
+
+# avahi/services/template.service, for where that is not installed; a test compares them.
+TEMPLATE = """\
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<!--
+  Written by ippusbd ([dnssd] publisher = "static"), and removed by it. This is its template; with
+  a copy of it, named in static_template, you add services of your own to those of each printer.
+-->
+<service-group>
+  <name replace-wildcards="no">@NAME@</name>
+@SERVICES@
+</service-group>
+"""
 NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def service_file(name: str, records: tuple[ServiceRecord, ...]) -> str:
+def service_file(name: str, records: tuple[ServiceRecord, ...], template: str = TEMPLATE) -> str:
     """The text of an Avahi service file that announces `records` as `name`."""
-    group = ElementTree.Element("service-group")
-    ElementTree.SubElement(group, "name", {"replace-wildcards": "no"}).text = name
-    for record in records:
-        service = ElementTree.SubElement(group, "service")
-        ElementTree.SubElement(service, "type").text = record.type
-        for subtype in record.subtypes:
-            ElementTree.SubElement(service, "subtype").text = f"{subtype}._sub.{record.type}"
-        ElementTree.SubElement(service, "port").text = str(record.port)
-        for key, value in record.txt:
-            _add_txt(service, key, value)
-    ElementTree.indent(group)
-    return f"{HEAD}{ElementTree.tostring(group, encoding='unicode')}\n"
+    services = "\n".join(f"  {_service(record)}" for record in records)
+    filling = {"@NAME@": escape(name), "@SERVICES@": services}
+    return re.sub("|".join(filling), lambda match: filling[match[0]], template)
+
+
+def read_template(path: Path) -> str:
+    """An administrator's template. Raises ConfigError for one that cannot become a service file."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_TEMPLATE_BYTES).decode()
+        ElementTree.fromstring(text.replace("@SERVICES@", "").replace("@NAME@", ""))
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except (UnicodeDecodeError, ElementTree.ParseError) as exc:
+        raise ConfigError(f"{path}: not XML: {exc}") from exc
+    if "@NAME@" not in text or "@SERVICES@" not in text:
+        raise ConfigError(f"{path}: @NAME@ and @SERVICES@ must be in it")
+    return text
+
+
+def _service(record: ServiceRecord) -> str:
+    service = ElementTree.Element("service")
+    ElementTree.SubElement(service, "type").text = record.type
+    for subtype in record.subtypes:
+        ElementTree.SubElement(service, "subtype").text = f"{subtype}._sub.{record.type}"
+    ElementTree.SubElement(service, "port").text = str(record.port)
+    for key, value in record.txt:
+        _add_txt(service, key, value)
+    ElementTree.indent(service, level=1)
+    return ElementTree.tostring(service, encoding="unicode")
 
 
 def _add_txt(service: ElementTree.Element, key: str, value: str) -> None:
@@ -110,6 +143,7 @@ class StaticPublisher:
         self,
         folder: Path,
         *,
+        template: str = TEMPLATE,
         names: Names = own_names,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
@@ -118,6 +152,7 @@ class StaticPublisher:
         self.trouble = ""
         self.retry_s = retry_s
         self._folder = folder
+        self._template = template
         self.book = NameBook(names)
         self._patience_s = patience_s
         self._publications: set[KeptPublication] = set()
@@ -154,7 +189,9 @@ class StaticPublisher:
         for record in services.fixed:
             groups[record.name] = (*groups.get(record.name, ()), record)
         return {
-            self._folder / f"{PREFIX}{_digest(name, services)}.service": service_file(name, records)
+            self._folder / f"{PREFIX}{_digest(name, services)}.service": service_file(
+                name, records, self._template
+            )
             for name, records in groups.items()
         }
 

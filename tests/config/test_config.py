@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).parents[2] / "packaging" / "ippusbd.conf"
 EXAMPLES = {
     "broker.dir",
     "dnssd.static_dir",
+    "dnssd.static_template",
     "log.levels",
     "daemon.state_dir",
     "daemon.runtime_dir",

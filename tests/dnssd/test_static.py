@@ -15,8 +15,14 @@ from support.services import fresh_name, make_services
 
 from ippusbd.dnssd.checks import check
 from ippusbd.dnssd.ports import ESTABLISHED
-from ippusbd.dnssd.static_publisher import StaticPublisher, service_file
-from ippusbd.errors import PublishError
+from ippusbd.dnssd.select import make_publisher
+from ippusbd.dnssd.static_publisher import (
+    TEMPLATE,
+    StaticPublisher,
+    read_template,
+    service_file,
+)
+from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
 
@@ -99,6 +105,32 @@ def test_any_set_that_passes_the_checks_is_well_formed_and_keeps_its_values(
     kept = bytes.fromhex(text).decode() if item.get("value-format") else text
     assert kept == value
     assert group.findtext("name") == name
+
+
+def test_the_template_of_the_administrators_folder_is_the_one_that_is_used() -> None:
+    folder = Path(__file__).parents[2] / "avahi/services"
+    assert (folder / "template.service").read_text() == TEMPLATE
+
+
+async def test_a_template_of_ones_own_adds_what_stands_in_it(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text(TEMPLATE.replace("@SERVICES@", "@SERVICES@<service><!-- mine --></service>"))
+    folder = tmp_path / "services"
+    folder.mkdir()
+    publisher = make_publisher("static", static_dir=folder, static_template=own)
+    await publisher.start()
+    await publisher.publish(make_services("Printer"))
+    texts = [path.read_text() for path in folder.iterdir()]
+    assert texts
+    assert all("<!-- mine -->" in text for text in texts)
+    await publisher.close()
+
+
+@pytest.mark.parametrize("text", ["", "<a>@NAME@</a>", "<a>@NAME@ @SERVICES@", "\udcff"])
+def test_a_template_that_cannot_become_a_service_file_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "own").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError):
+        read_template(tmp_path / "own")
 
 
 @pytest.mark.clients
