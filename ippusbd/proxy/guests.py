@@ -1,7 +1,7 @@
 """Who is let in while there are more connections than places.
 
 A place is never refused to a client that has fewer than others: when all are
-taken, somebody of a client with at least as many gives way. First goes who has
+taken, another connection of its own or of a client with more gives way. First goes who has
 asked for nothing for longest, then who lets a request wait in the middle, then
 the last of those that wait for a printer, if its client holds two more than the
 newcomer's. Whoever is being served stays. Else the newcomer is told to come
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from enum import Enum
 
 log = logging.getLogger("ippusbd.http")
@@ -79,16 +78,6 @@ class Guests:
         if len(self._guests) < self._places * 3 // 4:
             self._told = False
 
-    @contextmanager
-    def at(self, guest: Guest, doing: Doing) -> Iterator[None]:
-        """`guest` does so within the block."""
-        before = guest.doing
-        self.now(guest, doing)
-        try:
-            yield
-        finally:
-            self.now(guest, before)
-
     def now(self, guest: Guest, doing: Doing) -> None:
         """`guest` does so from now on, or still, and has made progress."""
         guest.doing = doing
@@ -108,11 +97,12 @@ class Guests:
 
     def _to_leave(self, client: Hashable) -> Guest | None:
         held, now = self._counts[client], self._clock()
-        idle = [g for g in self._guests if self._count(g) >= held and self._is_idle(g, now)]
+        rich = [g for g in self._guests if g.client == client or self._count(g) > held]
+        idle = [guest for guest in rich if self._is_idle(guest, now)]
         if idle:
             return min(idle, key=lambda guest: (-self._count(guest), guest.since))
-        waiting = [g for g in self._guests if g.doing is Doing.WAITING]
-        greedy = [g for g in waiting if self._count(g) >= held + 2]
+        waiting = [guest for guest in rich if guest.doing is Doing.WAITING]
+        greedy = [guest for guest in waiting if self._count(guest) >= held + 2]
         return max(reversed(greedy), key=self._count, default=None)
 
     def _count(self, guest: Guest) -> int:

@@ -30,7 +30,7 @@ def origin_form(method: str, target: str) -> str:
 
 
 def refuse_ambiguous(version: tuple[int, int], headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises BadRequest for framing that the server under us takes and a printer may take otherwise.
+    """Raises BadRequest for framing that a printer may take otherwise than the server under us.
 
     Transfer codings but chunked would reach the printer undone and unsaid; some firmware reads
     names with underscores as CGI does; before HTTP/1.0 there were no headers.

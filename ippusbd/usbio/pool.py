@@ -82,6 +82,7 @@ class InterfacePool:
         self._asked = asyncio.Event()
         self._used = asyncio.Event()
         self.uses = 0  # leases so far
+        self.witness: Callable[[Channel], Channel] | None = None  # lends them out, for a trace
         self.settled = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0
 
@@ -96,7 +97,8 @@ class InterfacePool:
         """
         place = await self._take(lane, wait_s, client)
         assert place.channel is not None
-        lease = place.lease = Lease(place.channel, lambda: bool(self._waiters))
+        channel = place.channel if self.witness is None else self.witness(place.channel)
+        lease = place.lease = Lease(channel, lambda: bool(self._waiters))
         try:
             yield lease
         finally:
@@ -296,10 +298,9 @@ class InterfacePool:
             raise self._gone
         place = None if self._waiters else self._grantable(lane)
         if place is not None:
+            self._turns.served_at_once(client)
             self._occupy(place, lane)
             return place
-        if not self._waiters:
-            self._turns = Turns()
         future = asyncio.get_running_loop().create_future()
         waiter = Waiter(lane, future, self._turns.next_of(client))
         insort(self._waiters, waiter, key=lambda other: other.turn)

@@ -2,15 +2,18 @@
 
 A request's turn is fixed when it begins to wait, one after the last of the same
 client's, and never before the turn that is served now. So a newcomer comes before
-the second request of everybody who waits, and nobody waits for ever: turns only
-rise, and a client cannot have two requests in one.
+the second request of everybody, and nobody waits for ever: turns only rise, and a
+client cannot have two requests in one.
 
-Pure; knows nothing of what is waited for. As long-lived as one queue.
+Pure; knows nothing of what is waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Final
+
+KEPT: Final = 64  # clients that were served and do not wait
 
 
 class Turns:
@@ -18,16 +21,25 @@ class Turns:
 
     def __init__(self) -> None:
         self._now = 0
+        self._highest = 0
         self._last: dict[Hashable, int] = {}
+
+    def served_at_once(self, client: Hashable) -> None:
+        """Nobody waits: `client` need not either, and has had this turn."""
+        self._now = self._highest
+        if len(self._last) >= KEPT:
+            self._last.clear()
+        self._last[client] = self._now
 
     def next_of(self, client: Hashable) -> int:
         """The turn of one more request of `client`."""
         turn = max(self._last.get(client, -1) + 1, self._now)
+        self._highest = max(self._highest, turn)
         self._last[client] = turn
         return turn
 
     def reached(self, turn: int) -> None:
-        """Somebody is served in `turn`."""
+        """Somebody who waited is served in `turn`."""
         if turn > self._now:
             self._now = turn
             self._last = {who: last for who, last in self._last.items() if last >= turn}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.fake_channel import FakeChannel
 
 from ippusbd.usbio.pool import InterfacePool, Lane
-from ippusbd.usbio.turns import Turns
+from ippusbd.usbio.turns import KEPT, Turns
 
 
 async def served(*waiting: str) -> str:
@@ -31,6 +31,37 @@ async def served(*waiting: str) -> str:
 
 async def test_one_client_with_many_requests_does_not_delay_another_with_one():
     assert await served(*"aaaaaab") == "abaaaaa"
+
+
+async def test_who_was_served_at_once_comes_behind_a_newcomer():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    order: list[str] = []
+
+    async def ask(client: str) -> None:
+        async with pool.lease(wait_s=5, client=client):
+            order.append(client)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1, client="holder"):
+        for client in ("holder", "newcomer"):
+            group.create_task(ask(client))
+            await asyncio.sleep(0)
+    assert order == ["newcomer", "holder"]
+    await pool.close()
+
+
+def test_what_is_kept_of_clients_that_do_not_wait_is_bounded():
+    turns = Turns()
+    for client in range(10_000):
+        turns.served_at_once(client)
+    assert len(turns._last) <= KEPT
+
+
+def test_who_gave_up_waiting_is_no_longer_behind_when_all_is_quiet():
+    turns = Turns()
+    for _ in range(50):
+        turns.next_of("impatient")
+    turns.served_at_once("other")
+    assert turns.next_of("impatient") <= turns.next_of("other") <= turns.next_of("impatient")
 
 
 async def test_clients_are_served_in_the_order_of_their_coming():

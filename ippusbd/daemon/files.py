@@ -1,0 +1,21 @@
+"""As many open files as the system allows us.
+
+The usual limit of 1,024 is there for programs that call select(2). Each printer has places for
+hundreds of clients (`[http] max_clients`), and one without files for them accepts nobody.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+ENOUGH: Final = 65536
+
+
+def allow_many_files() -> int:
+    """How many files may be open from now on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

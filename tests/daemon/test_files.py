@@ -1,0 +1,30 @@
+"""How many files the daemon may have open."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from ippusbd.daemon.files import ENOUGH, allow_many_files
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_as_many_as_the_hard_limit_allows_up_to_what_is_enough():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    assert allow_many_files() == (ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH))
+
+
+def test_a_limit_that_is_high_enough_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ippusbd.daemon.files.ENOUGH", 100)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow_many_files()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before

@@ -1,0 +1,224 @@
+"""Crowds: idle ones, greedy ones, and ones that all want to print at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.crowd import allow_many_files, crowd, files, is_closed, one_printer, rss_mib
+from support.daemon import run_daemon
+from support.http_client import Connection, ask, ask_ipp, connected, head, message
+from support.scripted_printer import SETTINGS, answer, serve
+
+from ippusbd.proxy import who
+from ippusbd.proxy.guests import IDLE_S
+from ippusbd.proxy.socket_table import Untold
+from ippusbd.virtual.printer import VirtualPrinter
+
+log = logging.getLogger(__name__)
+
+PRINT_JOB = 0x02
+GET_PRINTER_ATTRIBUTES = 0x0B
+CHUNKED = [("Transfer-Encoding", "chunked")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients are told apart by address, as where the kernel does not tell their users."""
+
+    def untold(*_: object) -> None:
+        raise Untold("not here")
+
+    monkeypatch.setattr(who, "owner", untold)
+
+
+async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
+    allow_many_files()
+    async with one_printer(folder, max_clients=512) as (_, daemon):
+        await ask(daemon.port())
+        before, rss = files(), rss_mib()
+        async with crowd(daemon.port(), 1000) as clients:
+            site = next(iter(daemon.supervisor._roster)).site
+            await daemon.until(lambda: len(site._guests) == 512)
+            await asyncio.sleep(IDLE_S)
+            for _ in range(5):
+                assert (await ask(daemon.port())).status == 200
+            assert len(site._guests) <= 512
+            grown = rss_mib() - rss
+            refused = [client for client in clients[-400:] if await is_closed(client)]
+            assert len(refused) == 400, "who came when all places were taken was told so"
+        await daemon.until(lambda: files() <= before + 2)
+        log.info("1,000 idle connections: %.1f MiB more", grown)
+        assert grown < 64, "client ends, which are here too, included"
+
+
+async def test_who_comes_too_late_is_told_at_once_and_wholly(folder: Path):
+    async with serve(settings=replace(SETTINGS, max_clients=3)) as served:
+        async with crowd(served.port, 3):
+            while len(served.site._guests) < 3:  # noqa: ASYNC110 -- the accepting of the loop
+                await asyncio.sleep(0)
+            reply = await ask(served.port, "POST", "/", bytes(30_000))
+            assert reply.status == 503
+            assert reply.headers["retry-after"] == "7"
+            assert reply.complete
+            assert reply.body == b"ippusbd: there are too many clients now\n"
+        while len(served.site._guests):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_a_greedy_client_that_is_being_served_leaves_places_to_others(by_address: None):
+    """One address has all places, with requests that wait; another one comes."""
+    async with serve(settings=replace(SETTINGS, max_clients=8)) as served:  # noqa: SIM117
+        async with crowd(served.port, 8) as greedy:
+            for client in greedy:
+                await client.send(message("GET", "/greedy"))
+            while served.pool.status().waiting < 7:  # noqa: ASYNC110 -- what the loop has read
+                await asyncio.sleep(0)
+            modest = await asyncio.open_connection(
+                "127.0.0.1", served.port, local_addr=("127.0.0.2", 0)
+            )
+            client = Connection(*modest)
+            await client.send(message("GET", "/modest"))
+            assert (await greedy[-1].reply()).status == 503, "the last of those that wait"
+            while served.pool.status().waiting < 7:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            served.printer.channels[0].say(answer(b"first"))
+            while len(served.printer.heard) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            assert [one.target for one in served.printer.heard] == ["/greedy", "/modest"]
+            client.kill()
+            await asyncio.wait_for(client.writer.wait_closed(), 5)
+
+
+ONE_REQUEST = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(sys.argv[1])
+    client.sendall(b"GET /modest HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    print(client.recv(65536).split()[1].decode())
+"""
+
+
+async def test_one_process_with_fifty_connections_does_not_delay_another_with_one(tmp_path: Path):
+    """Over a Unix socket every process is a client of its own."""
+    path = tmp_path / "printer.sock"
+    async with serve(answer(b"first"), *[answer(b"ok") for _ in range(50)]) as served:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(64)
+        listening.setblocking(False)
+        await served.site.listen(listening)
+        served.printer.answers.insert(0, b"")  # the first of them gets none for now
+        greedy = []
+        for _ in range(50):
+            client = Connection(*await asyncio.open_unix_connection(path))
+            await client.send(message("GET", "/greedy"))
+            greedy.append(client)
+        while served.pool.status().waiting < 49:  # noqa: ASYNC110 -- what the loop has read
+            await asyncio.sleep(0.001)
+        modest = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ONE_REQUEST, str(path), stdout=subprocess.PIPE
+        )
+        while served.pool.status().waiting < 50:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        served.printer.channels[0].say(answer(b"now"))
+        out, _ = await modest.communicate()
+        assert out == b"200\n"
+        for client in greedy:
+            assert (await client.reply()).status == 200
+            client.leave()
+            await client.writer.wait_closed()
+        order = [one.target for one in served.printer.heard]
+    assert order.index("/modest") <= 2
+    assert order.count("/greedy") == 50
+
+
+async def test_two_hundred_clients_share_two_interfaces_and_nothing_is_lost(folder: Path):
+    """Half of them print; the other half only ask how it is, and do not wait for the documents."""
+    documents = [os.urandom(200_000) for _ in range(100)]
+    async with one_printer(folder, interfaces=2) as (printer, daemon):
+        port = daemon.port()
+        await ask_ipp(port, GET_PRINTER_ATTRIBUTES)
+        before, rss, start = files(), rss_mib(), time.monotonic()
+        over: list[str] = []
+
+        async def prints(document: bytes) -> None:
+            answer = await ask_ipp(port, PRINT_JOB, document=document, timeout_s=60)
+            assert answer.code == 0
+            over.append("long")
+
+        async def asks() -> None:
+            assert (await ask_ipp(port, GET_PRINTER_ATTRIBUTES, timeout_s=60)).code == 0
+            over.append("short")
+
+        await asyncio.gather(*[prints(one) for one in documents], *[asks() for _ in range(100)])
+        grown, took_s = rss_mib() - rss, time.monotonic() - start
+        log.info("200 clients on 2 interfaces: %.1f s, %.1f MiB more", took_s, grown)
+        await daemon.until(lambda: files() <= before + 2)
+        printed = {document.sha256 for document in printer.documents if document.completed}
+        assert printed == {hashlib.sha256(one).hexdigest() for one in documents}
+        assert grown < 128, "the documents, kept here too, included"
+        assert "short" in over[:50], "short ones do not wait until all documents are through"
+
+
+async def test_heads_without_end_cost_no_memory(folder: Path):
+    """A long field, many fields, and a first line that never ends."""
+    async with one_printer(folder) as (_, daemon):
+        endless = [
+            head("GET", "/")[:-2] + b"X-Long: " + b"x" * 8_000_000,
+            head("GET", "/")[:-2] + b"X-Many: y\r\n" * 700_000,
+            b"GET /" + b"z" * 8_000_000,
+            head("POST", "/", CHUNKED) + b"0\r\n" + b"X-Trailer: t\r\n" * 500_000,
+        ]
+        rss = rss_mib()
+        for data in endless:
+            async with connected(daemon.port()) as client:
+                sending = asyncio.create_task(client.send(data))
+                async with asyncio.timeout(20):
+                    try:
+                        said = await client.reader.read(65536)
+                    except ConnectionError:
+                        said = b""  # reset while it was still talking
+                assert said[9:12] in (b"400", b""), data[:100]
+                sending.cancel()
+                await asyncio.wait([sending])
+            assert (await ask(daemon.port())).status == 200
+        assert rss_mib() - rss < 32
+
+
+async def test_a_chunk_extension_without_end_is_thrown_away_as_it_comes(folder: Path):
+    async with one_printer(folder) as (_, daemon), connected(daemon.port()) as client:
+        rss = rss_mib()
+        await client.send(head("POST", "/", CHUNKED) + b"5;")
+        for _ in range(100):
+            await client.send(b"e" * 100_000)
+        assert (await ask(daemon.port())).status == 200
+        assert rss_mib() - rss < 32
+
+
+async def test_two_printers_places_are_their_own(folder: Path):
+    """All places at one printer taken, with requests under way: the other one does not mind."""
+    first, second = VirtualPrinter(serial="A"), VirtualPrinter(serial="B")
+    try:
+        async with (
+            run_daemon(first, second, state_path=folder, max_clients=20) as daemon,
+            crowd(daemon.port("A"), 40),
+        ):
+            assert (await ask(daemon.port("B"))).status == 200
+    finally:
+        first.close()
+        second.close()
