@@ -287,6 +287,7 @@ class Life:
             pool,
             lambda: asker.state(answer_s=config.check_s),
             lambda: needs_attention(device),
+            known=lambda: self._printer.informed.condition,
             busy_check_s=config.busy_check_s,
             single_wait_s=config.single_wait_s,
         )

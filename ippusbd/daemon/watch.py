@@ -3,6 +3,7 @@
     no byte moved for `busy_check_s`, and it is the printer that is waited for
       several interfaces: ask on another one   answer -> wait on     silence -> deaf
       one interface:      ask the port status  error  -> wait on     else after `single_wait_s`
+        no port status:   what it said last    error, stopped -> wait on     idle -> as above
 
 A printer that answers and is stopped, or reports paper or an error, is waited for
 for ever. One that is idle has no reason to let a job stand still: it is deaf on that
@@ -25,9 +26,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, TransferTimeout
+from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool, Lease
 from ippusbd.usbio.ports import UsbDevice
 from ippusbd.wire.ipp import PrinterState
+from ippusbd.wire.reasons import Severity, wish
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -52,15 +55,17 @@ class Watch:
     """Looks at the leases of `pool` whenever `step` is called.
 
     `ask` asks the printer over the pool for its state, None when that cannot be understood, and
-    raises when it does not answer; `needs_attention`: does it report paper out or an error?
+    raises when it does not answer; `needs_attention`: does it report paper out or an error, None
+    where it reports nothing; `known`: how it was when it was last asked.
     """
 
     def __init__(
         self,
         pool: InterfacePool,
         ask: Callable[[], Awaitable[PrinterState | None]],
-        needs_attention: Callable[[], Awaitable[bool]],
+        needs_attention: Callable[[], Awaitable[bool | None]],
         *,
+        known: Callable[[], Condition | None] = lambda: None,
         busy_check_s: float,
         single_wait_s: float,
         clock: Callable[[], float] = time.monotonic,
@@ -68,6 +73,7 @@ class Watch:
         self._pool = pool
         self._ask = ask
         self._needs_attention = needs_attention
+        self._known = known
         self._busy_check_s = busy_check_s
         self._single_wait_s = single_wait_s
         self._clock = clock
@@ -138,10 +144,19 @@ class Watch:
             log.info("interface %d stands still, the printer lives", lease.channel.number)
 
     async def _check_single(self, lease: Lease, stand: _Stand) -> None:
-        if await self._needs_attention():
+        known = self._known()
+        reported = await self._needs_attention()
+        if reported is None and known is not None:
+            reported = known.state == PrinterState.STOPPED or any(
+                wish(reason).severity is Severity.ERROR for reason in known.reasons
+            )
+        if reported:
             log.info("interface %d stands still: paper or an error", lease.channel.number)
             stand.since = stand.last_check = self._clock()
-        elif self._clock() - stand.since >= self._single_wait_s:
+            return
+        printing = known is not None and known.state == PrinterState.PROCESSING
+        patience_s = self._single_wait_s * (BUSY_FACTOR if printing else 1.0)
+        if self._clock() - stand.since >= patience_s:
             self._give_up(lease, stand, "silent")
 
     def _give_up(self, lease: Lease, stand: _Stand, why: str) -> None:
@@ -163,13 +178,13 @@ async def keep_watch(watch: Watch, every_s: float) -> None:
             return
 
 
-async def needs_attention(device: UsbDevice) -> bool:
-    """Whether the printer reports paper out or an error; False where it reports nothing."""
+async def needs_attention(device: UsbDevice) -> bool | None:
+    """Whether the printer reports paper out or an error; None where it reports nothing."""
     try:
         status = await device.port_status()
     except DeviceGone:
         raise
     except IppUsbError as exc:
         log.debug("no port status: %s", exc)
-        return False
+        return None
     return bool(status & _PAPER_EMPTY) or not status & _NO_ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 
 import pytest
 from support.daemon import InProcessDaemon, run_daemon
@@ -12,6 +13,7 @@ from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_reque
 
 from ippusbd.daemon.watch import Watch
 from ippusbd.errors import PrinterSilent, TransferTimeout
+from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool, Lane
 from ippusbd.wire.ipp import Operation, PrinterState
 
@@ -47,12 +49,14 @@ class Ward:
         self.pool = InterfacePool(self.channels, drain_s=1)
         self.answers = True
         self.state: PrinterState | None = None
-        self.attention = False
+        self.attention: bool | None = False
+        self.known: Condition | None = None
         self.asked = 0
         self.watch = Watch(
             self.pool,
             self._ask,
             self._needs_attention,
+            known=lambda: self.known,
             busy_check_s=30,
             single_wait_s=300,
             clock=self.clock,
@@ -64,7 +68,7 @@ class Ward:
             raise PrinterSilent("no answer")
         return self.state
 
-    async def _needs_attention(self) -> bool:
+    async def _needs_attention(self) -> bool | None:
         return self.attention
 
     async def minutes(self, count: float) -> None:
@@ -142,6 +146,43 @@ async def test_one_silent_interface_is_given_up_after_as_long_as_configured():
         await ward.minutes(4.8)
         assert ward.given_up() == []
         await ward.minutes(1)
+        assert ward.given_up() == [0]
+        lease.owed = None
+    await ward.pool.close()
+
+
+@pytest.mark.parametrize(
+    ("known", "patience_min"),
+    [
+        (None, 5),
+        (Condition(state=3), 5),
+        (Condition(state=4), 20),  # it was printing: a long page
+        (Condition(state=5), math.inf),
+        (Condition(state=4, reasons=("media-empty-error",)), math.inf),
+        (Condition(state=4, reasons=("media-low-warning",)), 20),
+    ],
+)
+async def test_where_one_interface_reports_nothing_what_the_printer_said_last_decides(
+    known: Condition | None, patience_min: float
+):
+    ward = Ward(1)
+    ward.attention, ward.known = None, known
+    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.owed = Work()
+        await ward.minutes(min(patience_min, 60) - 0.2)
+        assert ward.given_up() == []
+        await ward.minutes(2)
+        assert ward.given_up() == ([] if math.isinf(patience_min) else [0])
+        lease.owed = None
+    await ward.pool.close()
+
+
+async def test_a_port_status_without_an_error_counts_more_than_old_news():
+    ward = Ward(1)
+    ward.known = Condition(state=5, reasons=("media-empty-error",))  # there is paper again
+    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.owed = Work()
+        await ward.minutes(6)
         assert ward.given_up() == [0]
         lease.owed = None
     await ward.pool.close()
