@@ -1,8 +1,9 @@
-"""Builds the wheel and looks into it: all of ippusbd, and nothing else.
+"""Builds sdist and wheel and looks into them: all of ippusbd, and nothing else.
 
-The wheel is built from a copy, so that nothing is left in the tree, and by the setuptools of this
-environment, so that no network is needed. Then it is unpacked somewhere else and used: commands
-start, and data files are found where they were packed.
+They are built from a copy, so that nothing is left in the tree, the wheel from the sdist, and by
+the setuptools of this environment, so that no network is needed. Then the wheel is installed as
+`pip install` and `pipx run` do it, in an environment of its own, and used: commands start, and data
+files are found where they were packed. Only what it depends on is lent by this environment.
 
     python tests/packaging/check_wheel.py
 """
@@ -14,8 +15,11 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tempfile
 import tomllib
+import venv
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,11 +31,12 @@ PACKAGE = "ippusbd"
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
-        wheel = build(Path(folder))
-        with zipfile.ZipFile(wheel) as archive:
-            problems = list(look(archive.namelist(), scripts_of(archive)))
-            archive.extractall(Path(folder) / "unpacked")
-        problems += use(Path(folder) / "unpacked")
+        sdist, wheel = build(Path(folder))
+        with tarfile.open(sdist) as archive:
+            problems = list(look_at_sdist(archive.getmembers()))
+        with zipfile.ZipFile(wheel) as zipped:
+            problems += look(zipped.namelist(), scripts_of(zipped))
+        problems += use(installed(wheel, Path(folder) / "clean"))
         size_kb = wheel.stat().st_size // 1024
     for problem in problems:
         sys.stdout.write(f"wheel: {problem}\n")
@@ -40,8 +45,8 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def build(folder: Path) -> Path:
-    """The wheel, built in `folder` from a copy of the sources."""
+def build(folder: Path) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is made of it, built in `folder` from a copy of the sources."""
     source = folder / "source"
     source.mkdir()
     for name in SOURCES:
@@ -49,12 +54,12 @@ def build(folder: Path) -> Path:
             raise SystemExit(f"wheel: {name} is missing")
         shutil.copy(ROOT / name, source / name)
     shutil.copytree(ROOT / PACKAGE, source / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
     done = subprocess.run([*command, source], capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
+    wheels, sdists = list(folder.glob("*.whl")), list(folder.glob("*.tar.gz"))
+    if done.returncode != 0 or len(wheels) != 1 or len(sdists) != 1:
         raise SystemExit(f"wheel: not built\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return wheels[0]
+    return sdists[0], wheels[0]
 
 
 def expected_files() -> set[str]:
@@ -90,22 +95,49 @@ def look(names: Iterable[str], scripts: dict[str, str]) -> Iterator[str]:
         yield f"commands are {scripts}, not {expected_scripts()}"
 
 
-def use(unpacked: Path) -> Iterator[str]:
-    """What goes wrong when the unpacked wheel is used, away from the tree."""
-    for target in expected_scripts().values():
-        module = target.partition(":")[0]
-        yield from _fails(unpacked, "-c", f"import {module} as m; m.{target.partition(':')[2]}")
-    yield from _fails(unpacked, "-m", PACKAGE, "--version")
-    yield from _fails(unpacked, "-m", PACKAGE, "quirks", "--device", "Pantum M6500", out="pantum")
+def look_at_sdist(members: Iterable[tarfile.TarInfo]) -> Iterator[str]:
+    """What is wrong with the files of the source distribution."""
+    files = {member.name.partition("/")[2] for member in members if member.isfile()}
+    expected = expected_files() | set(SOURCES) | {"PKG-INFO", "setup.cfg"}
+    for name in sorted(expected - files):
+        yield f"{name} is missing in the sdist"
+    for name in sorted(files - expected):
+        if not name.startswith(f"{PACKAGE}.egg-info/"):
+            yield f"{name} does not belong in the sdist"
 
 
-def _fails(unpacked: Path, *arguments: str, out: str = "") -> Iterator[str]:
-    # -P and the folder first on the path: the tree's own package must not be what is imported.
-    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+def installed(wheel: Path, environment: Path) -> Path:
+    """An environment with the wheel in it, and what it depends on behind it on the path."""
+    venv.create(environment, symlinks=True)
+    python = environment / "bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+    options = ["--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "install", *options, str(wheel)], check=True)
+    site = next(environment.glob("lib/python*/site-packages"))
+    # Folders that a .pth names are searched, but their own .pth files, which lead to the tree, not.
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment
+
+
+def use(environment: Path) -> Iterator[str]:
+    """What goes wrong when the installed commands are used, away from the tree."""
+    for name in expected_scripts():
+        yield from _fails(environment, name, "--help", out="usage")
+    yield from _fails(environment, PACKAGE, "--version")
+    yield from _fails(environment, PACKAGE, "quirks", "--device", "Pantum M6500", out="pantum")
+    where = f"import {PACKAGE}; print({PACKAGE}.__file__)"
+    yield from _fails(environment, "python", "-Pc", where, out=str(environment))
+    yield from _fails(
+        environment, "python", "-Pc", f"import {PACKAGE}.daemon.service, aiohttp, usb"
+    )
+
+
+def _fails(environment: Path, *arguments: str, out: str = "") -> Iterator[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        [sys.executable, "-P", *arguments],
-        cwd=unpacked,
-        env=environment,
+        [environment / "bin" / arguments[0], *arguments[1:]],
+        cwd=environment,
+        env=clean,
         capture_output=True,
         text=True,
         check=False,
