@@ -143,12 +143,15 @@ class Life:
         watch = self._watch(device, pool)
         watching = asyncio.create_task(keep_watch(watch, self._config.busy_check_s / 4))
         announcing = asyncio.create_task(self._announce(device, pool), name="announce")
+        ask = partial(self._asker(pool).ipp_bytes, answer_s=self._config.check_s)
+        paying = asyncio.create_task(self._printer.debts.pay(ask), name="cancel cut jobs")
+        tasks = [announcing, watching, paying]
         try:
             raise await self._until_gone(pool, announcing)
         finally:
-            watching.cancel()
-            announcing.cancel()
-            await asyncio.wait([announcing, watching])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     # --- recovery
 
@@ -202,6 +205,7 @@ class Life:
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
                 rewrite=_sanitized if quirks.sanitize_ipp else links.rewritten,
+                debts=self._printer.debts,
             )
         )
 

@@ -18,6 +18,7 @@ from ippusbd.daemon.states import Event, State, step
 from ippusbd.daemon.supplies import Informed
 from ippusbd.dnssd.ports import Publication, Publisher
 from ippusbd.model import DeviceFacts
+from ippusbd.proxy.debts import Debts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
@@ -52,6 +53,7 @@ class Printer:
         self.publication: Publication | None = None
         self.informed = Informed()
         self.answers = False  # it was probed; announcing may still take a moment
+        self.debts = Debts()  # kept until the printer can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
 
     def to(self, event: Event, reason: str = "") -> None:

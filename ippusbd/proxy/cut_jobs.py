@@ -9,13 +9,10 @@ Knows IPP; neither channels nor clients.
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass, field
 
 from ippusbd.errors import BadIpp
 from ippusbd.wire import ipp_requests
-
-log = logging.getLogger("ippusbd.http")
 
 IPP_HEAD = 64 * 1024  # as much of an answer is kept to find the job-id in it
 
@@ -27,20 +24,53 @@ class CutJob:
     target: str
     headers: tuple[tuple[str, str], ...]
     request_head: bytearray = field(default_factory=bytearray)
+    sent_bytes: int = 0  # of the request, its attributes included
+
+    def sent(self, data: bytes) -> None:
+        """More of the request is on its way to the printer."""
+        self.sent_bytes += len(data)
+        if len(self.request_head) < IPP_HEAD:
+            self.request_head += data[: IPP_HEAD - len(self.request_head)]
+
+    @property
+    def asked(self) -> ipp_requests.Head | None:
+        """What the request says before its document; None where that cannot be read."""
+        try:
+            return ipp_requests.head(bytes(self.request_head))
+        except BadIpp:
+            return None
+
+    @property
+    def name(self) -> str:
+        """What the client called its job."""
+        return self.asked.job_name if self.asked else ""
+
+    @property
+    def kilobytes(self) -> int:
+        """Of the document that the printer got, as job-k-octets counts them."""
+        return (self.sent_bytes - (self.asked.document_at if self.asked else 0) + 1023) // 1024
 
 
 def cancellation(job: CutJob, answer: bytes) -> bytes | None:
     """The Cancel-Job for the job that was being made; None: there is none."""
-    try:
-        asked = ipp_requests.head(bytes(job.request_head))
-    except BadIpp:
-        return None
+    asked = job.asked
     if asked is None or asked.operation not in ipp_requests.CREATING:
         return None
     job_id = asked.job_id
     with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
         job_id = ipp_requests.job_id_of(answer) or job_id
     if job_id is None:
-        log.info("a cut upload left no job to cancel")
         return None
     return ipp_requests.cancel_job(asked.printer_uri, job_id, user=asked.user)
+
+
+def question(job: CutJob) -> bytes | None:
+    """The Get-Jobs whose answer names the job among others; None: it cannot be told from them."""
+    asked = job.asked
+    if asked is None or asked.operation not in ipp_requests.CREATING:
+        return None
+    if not (asked.user and asked.job_name and asked.printer_uri):
+        return None
+    return ipp_requests.get_my_jobs(
+        asked.printer_uri, ("job-id", "job-name", "job-k-octets"), user=asked.user
+    )

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
 from ippusbd.proxy.cut_jobs import IPP_HEAD, CutJob, cancellation
+from ippusbd.proxy.debts import Debts
+from ippusbd.proxy.ending import ended, looked_at
 from ippusbd.proxy.repeatable import is_repeatable
 from ippusbd.usbio.ports import Channel
 from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
@@ -29,7 +31,6 @@ from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
 
 log = logging.getLogger("ippusbd.http")
 
-CANCEL_S = 1.0
 EOF_QUIET_S = 2.0  # a response without framing is over after so much silence
 
 
@@ -47,6 +48,7 @@ class Request:
     stream: AsyncIterator[bytes] | None = None
     connection: str | None = None
     job: CutJob | None = None
+    debts: Debts | None = None  # where its cancellation is kept when it is lost
 
     @property
     def repeatable(self) -> bool:
@@ -89,6 +91,7 @@ class Exchange:
         self._received = 0
         self._enough = False  # the rest of the upload is not wanted
         self._answer_head = bytearray()
+        self._owes = False
         self.cut = False  # the printer got less than the client had to say
         self.progress = 0  # moves whenever a byte moved
 
@@ -111,7 +114,7 @@ class Exchange:
             log.info("interface %d: threw away %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
-        self._writer.add_done_callback(_looked_at)
+        self._writer.add_done_callback(looked_at)
         try:
             async with asyncio.timeout(None) as deadline:
                 self._writer.add_done_callback(lambda _: self._set(deadline))
@@ -186,7 +189,7 @@ class Exchange:
     async def stop(self) -> None:
         """Give up: no more is sent; the interface then needs a reset."""
         if self._writer is not None:
-            await _ended(self._writer)
+            await ended(self._writer)
 
     async def let_client_go(self) -> None:
         """Read no more of the client's body; the server, which answers it, may."""
@@ -196,12 +199,27 @@ class Exchange:
 
     def drop(self) -> None:
         """See `Owed`."""
+        self._owe()
         self._enough = True
         if self._writer is not None:
             self._writer.cancel()
 
     async def settle(self, quiet_s: float) -> None:
         """Bring the exchange to its end without its client; see `Owed`."""
+        try:
+            await self._settle(quiet_s)
+        except (IppUsbError, asyncio.CancelledError):
+            self._owe()
+            raise
+
+    def _owe(self) -> None:
+        """The printer may have half a document for a whole one, and was not told better."""
+        job, debts = self._request.job, self._request.debts
+        if self.cut and not self._refused and not self._owes and job and debts is not None:
+            debts.owe(job, bytes(self._answer_head))
+            self._owes = True
+
+    async def _settle(self, quiet_s: float) -> None:
         self._stop_upload()
         reader = asyncio.get_running_loop().create_task(self._read_to_end())
         try:
@@ -209,9 +227,9 @@ class Exchange:
             if self._writer is not None:
                 await self._while_moving(self._writer, quiet_s)
         finally:
-            await _ended(reader)
+            await ended(reader)
             if self._writer is not None:
-                await _ended(self._writer)
+                await ended(self._writer)
         self._channel.rest()
         if self.cut and self._request.job is not None and not self._refused:
             await self._cancel_job(self._request.job, quiet_s)
@@ -238,7 +256,8 @@ class Exchange:
         await self._write(head)
         data = await self._pull(request.stream)
         while data is not None:
-            self._sniff(data)
+            if request.job is not None:
+                request.job.sent(data)
             # The next bytes come from the client while the printer takes these.
             writing = asyncio.ensure_future(self._write(chunk(data)))
             try:
@@ -282,11 +301,6 @@ class Exchange:
             self._in_write = False
         self._traffic.bytes_out += len(data)
         self.progress += 1
-
-    def _sniff(self, data: bytes) -> None:
-        job = self._request.job
-        if job is not None and len(job.request_head) < IPP_HEAD:
-            job.request_head += data[: IPP_HEAD - len(job.request_head)]
 
     def _stop_upload(self) -> None:
         """Send no more of the body than what is on its way; end the framing."""
@@ -364,6 +378,7 @@ class Exchange:
     async def _cancel_job(self, job: CutJob, quiet_s: float) -> None:
         body = cancellation(job, bytes(self._answer_head))
         if body is None:
+            log.info("a cut upload left no job to cancel")
             return
         exchange = Exchange(
             self._channel,
@@ -374,7 +389,7 @@ class Exchange:
         try:
             await exchange._while_moving(reader, quiet_s)
         finally:
-            await _ended(reader)
+            await ended(reader)
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
 
 
@@ -386,18 +401,3 @@ async def _discard_answer(exchange: Exchange) -> None:
     async for _ in exchange.chunks():
         pass
     await exchange.sent()
-
-
-def _looked_at(task: asyncio.Task[None]) -> None:
-    """A writer's failure is the channel's too, and is told by whoever reads."""
-    if not task.cancelled():
-        task.exception()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancelled if need be, more than once if it goes on to end a framing, and waited for."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_S)
-    with contextlib.suppress(asyncio.CancelledError, IppUsbError):
-        await task

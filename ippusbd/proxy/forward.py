@@ -124,6 +124,7 @@ class Forwarder:
             stream,
             connection=wiring.connection,
             job=job,
+            debts=wiring.debts,
         )
 
     async def _relay(

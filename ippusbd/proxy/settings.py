@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ippusbd.proxy.debts import Debts
 from ippusbd.usbio.pool import InterfacePool
 
 
@@ -33,3 +34,4 @@ class Wiring:
     host: str = ""  # "": localhost:PORT
     cut_response_s: float | None = None
     rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
+    debts: Debts | None = None

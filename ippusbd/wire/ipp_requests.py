@@ -52,6 +52,7 @@ class Head:
     job_uri: str = ""
     job_id: int | None = None
     user: str = ""
+    job_name: str = ""  # or the document's, which becomes the job's
     document_at: int = 0  # offset where the document begins
 
 
@@ -97,6 +98,20 @@ def get_printer_attributes(
             ipp.attribute("requesting-user-name", ipp.name(USER)),
             *wanted,
             request_id=request_id,
+        )
+    )
+
+
+def get_my_jobs(printer_uri: str, requested: Iterable[str], *, user: str) -> bytes:
+    """The request for the jobs of `user` that are not over yet."""
+    return ipp_codec.encode(
+        request(
+            Operation.GET_JOBS,
+            printer_uri,
+            ipp.attribute("requesting-user-name", ipp.name(user)),
+            ipp.attribute("requested-attributes", *(ipp.keyword(name) for name in requested)),
+            ipp.attribute("which-jobs", ipp.keyword("not-completed")),
+            ipp.attribute("my-jobs", ipp.boolean(True)),
         )
     )
 
@@ -178,6 +193,9 @@ def head(data: bytes) -> Head | None:
         job_uri=message.first_text(Tag.OPERATION, "job-uri") or "",
         job_id=message.first_integer(Tag.OPERATION, "job-id"),
         user=message.first_text(Tag.OPERATION, "requesting-user-name") or "",
+        job_name=message.first_text(Tag.OPERATION, "job-name")
+        or message.first_text(Tag.OPERATION, "document-name")
+        or "",
         document_at=document_at,
     )
 

@@ -26,6 +26,9 @@ from support.http_client import (
 )
 
 from ippusbd.virtual.console import pseudo_random
+from ippusbd.virtual.exchange import Request, Response
+from ippusbd.virtual.hooks import Personality
+from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
@@ -194,3 +197,45 @@ async def test_thirty_clients_may_die_at_once(make_printer, state_path):
         clients = [asyncio.create_task(dying(daemon.port(), n)) for n in range(30)]
         await asyncio.gather(*(own_answer(daemon.port(), n) for n in range(30)))
         await asyncio.gather(*clients)
+
+
+class LosesAnAnswer(Personality):
+    """The job is taken; then the pipe halts with the answer in it."""
+
+    name = "loses-an-answer"
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def amend(self, request: Request, response: Response) -> Response:
+        if not self._done and request.path == "/ipp/print":
+            self._done = True
+            request.face.ipp.into.halt()
+        return response
+
+
+@pytest.mark.parametrize(
+    "character",
+    ["deaf-until-set-interface", "loses-an-answer"],
+    ids=["the cancellation", "the answer"],
+)
+@pytest.mark.parametrize("interfaces", [1, 2])
+async def test_a_cut_document_is_cancelled_although_its_end_was_lost(
+    make_printer, state_path, interfaces: int, character: str
+):
+    """The interface fails at the third request, the Cancel-Job, or with the cut job's answer."""
+    printer = make_printer(interfaces=interfaces, print_s=30.0)
+    printer.character._known = REGISTRY | {LosesAnAnswer.name: LosesAnAnswer}
+    quick = {"drain_s": 0.3, "check_s": 1.0, "supplies_s": 0.0}
+    start = ipp_request(Operation.PRINT_JOB, ipp.attribute("job-name", ipp.name("cut")))
+    job = message("POST", "/ipp/print", start + bytes(200_000), IPP_TYPE)
+    async with run_daemon(printer, state_path=state_path, **quick) as daemon:
+        printer.switch(character, on=True)
+        await ask(daemon.port())
+        async with connected(daemon.port()) as connection:
+            await connection.send(job[:-99])
+            await daemon.until(lambda: printer.documents and printer.documents[0].size > 100_000)
+            connection.kill()
+        await daemon.until(lambda: printer.jobs.jobs()[0].ended is not None)
+        await daemon.until_idle()
+    assert not printer.documents[0].completed
