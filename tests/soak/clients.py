@@ -180,9 +180,10 @@ class Client:
         sent = self.ledger.sending(target.serial, document)
         sent.fate = Fate.CUT
         length = len(document) if self.chance.random() < 0.5 else 0
+        number = self.chance.randrange(1, 1 << 31)
         async with connected(target, self.chance) as connection:
             with suppress(*LEFT):
-                await _bounded(connection.send(upload_head(target, 1, length=length)))
+                await _bounded(connection.send(upload_head(target, number, length=length)))
                 data = document[:part]
                 await _bounded(connection.send(data if length else coded(data)))
                 await asyncio.sleep(self.chance.random() * 0.2)

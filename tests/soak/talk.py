@@ -100,6 +100,8 @@ async def ask_ipp(
 ) -> Answer:
     """One IPP exchange."""
     number = chance.randrange(1, 1 << 31)
+    if operation in (Operation.PRINT_JOB, Operation.CREATE_JOB):
+        attributes = (*attributes, job_name(number))
     body = ipp_request(operation, *attributes, request_id=number) + document
     reply = await ask(target, chance, "POST", "/ipp/print", body, IPP_TYPE, chunked=chunked)
     return ipp_answer(reply, number)
@@ -118,9 +120,14 @@ def ipp_answer(reply: Reply, number: int) -> Answer:
     return Answer(reply.status, answer)
 
 
-def upload_head(target: Target, number: int, *attributes: ipp.Attribute, length: int = 0) -> bytes:
+def job_name(number: int) -> ipp.Attribute:
+    """What a client calls its job; those of different requests differ."""
+    return ipp.attribute("job-name", ipp.name(f"letter {number}"))
+
+
+def upload_head(target: Target, number: int, *, length: int = 0) -> bytes:
     """The start of a Print-Job of `length` bytes in all, or chunked; up to the document."""
-    start = ipp_request(Operation.PRINT_JOB, *attributes, request_id=number)
+    start = ipp_request(Operation.PRINT_JOB, job_name(number), request_id=number)
     size = ("Content-Length", str(length + len(start))) if length else CHUNKED
     fields = (("Host", f"localhost:{target.port}"), *IPP_TYPE, size)
     return head("POST", "/ipp/print", fields) + (start if length else coded(start))
