@@ -41,14 +41,18 @@ class Claimer:
         self._care = care
         self._quirks = quirks
         self._label = label
+        self.gentler(quirks)
+        self._held_by = "somebody else"
+        self._look_again_at = 0.0
+        self._wanted = device.interfaces[: quirks.max_interfaces or None]
+
+    def gentler(self, quirks: Effective) -> None:
+        """Handle what is claimed from now on as `quirks` say."""
         self._pacing = Pacing(
             read_bytes=quirks.read_bytes,
             write_bytes=quirks.write_bytes,
             write_pause_s=quirks.write_pause_s,
         )
-        self._held_by = "somebody else"
-        self._look_again_at = 0.0
-        self._wanted = device.interfaces[: quirks.max_interfaces or None]
 
     @property
     def numbers(self) -> list[int]:

@@ -19,6 +19,7 @@ from itertools import islice
 
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
+from ippusbd.daemon.choking import Choking
 from ippusbd.daemon.claiming import Claimer
 from ippusbd.daemon.printer import Printer, Services
 from ippusbd.daemon.probe import Asker, Probed, Questions, gather
@@ -80,6 +81,8 @@ class Life:
         )
         self._on_ready = on_ready or (lambda: None)
         self._on_change = on_change or (lambda: None)
+        self._choking = Choking(quirks.write_bytes, care.learn)
+        self._claimer: Claimer | None = None
         self._mending: asyncio.Task[None] | None = None
         self._waits = False  # for the first client
         self._grace_s = services.config.grace_s
@@ -112,7 +115,7 @@ class Life:
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
-        claimer = Claimer(device, self._quirks, self._care, printer.label)
+        claimer = self._claimer = Claimer(device, self._quirks, self._care, printer.label)
         self._waits = self._quirks.passive and not self._care.under_treatment
         channels = [] if self._waits else await claimer.claim_all()
         if self._care.under_treatment:
@@ -187,6 +190,13 @@ class Life:
     def _pool_has_room(pool: InterfacePool) -> bool:
         now = pool.status()
         return now.in_use + now.draining + now.broken < now.total
+
+    def _choked(self) -> None:
+        """Smaller transfers are used as soon as an interface is claimed again."""
+        if self._choking.stood_still():
+            self._quirks = replace(self._quirks, write_bytes=self._choking.write_bytes)
+            if self._claimer is not None:
+                self._claimer.gentler(self._quirks)
 
     def _device_may(self) -> bool:
         """A rung of the whole device could be taken now without cutting anybody's exchange."""
@@ -294,6 +304,7 @@ class Life:
             known=lambda: self._printer.informed.condition,
             busy_check_s=config.busy_check_s,
             single_wait_s=config.single_wait_s,
+            on_choked=self._choked,
         )
 
     async def _keep_informed(self, pool: InterfacePool) -> None:

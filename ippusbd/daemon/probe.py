@@ -71,6 +71,7 @@ class _Hurried:
     """An answer that nobody wants any more gets little time."""
 
     awaits_printer = False  # who asked has a time-out
+    taken = True
     repeatable = True
 
     def __init__(self, exchange: Exchange) -> None:

@@ -36,6 +36,7 @@ log = logging.getLogger("ippusbd.daemon")
 
 DEAF_AFTER: Final = 2  # checks that others answered while a harmless question got no answer
 BUSY_FACTOR: Final = 4.0
+NOWHERE: Final = "silent on all interfaces"
 
 _PAPER_EMPTY: Final = 0x20  # USB printer class 1.1, 4.2.2
 _NO_ERROR: Final = 0x08
@@ -56,7 +57,8 @@ class Watch:
 
     `ask` asks the printer over the pool for its state, None when that cannot be understood, and
     raises when it does not answer; `needs_attention`: does it report paper out or an error, None
-    where it reports nothing; `known`: how it was when it was last asked.
+    where it reports nothing; `known`: how it was when it was last asked. `on_choked` hears of an
+    upload that stood still for no reason.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Watch:
         known: Callable[[], Condition | None] = lambda: None,
         busy_check_s: float,
         single_wait_s: float,
+        on_choked: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._ask = ask
         self._needs_attention = needs_attention
         self._known = known
+        self._on_choked = on_choked
         self._busy_check_s = busy_check_s
         self._single_wait_s = single_wait_s
         self._clock = clock
@@ -92,7 +96,7 @@ class Watch:
             if patience_s:
                 self._wait_on(lease, stand, patience_s)
             else:
-                self._give_up(lease, stand, "silent on all interfaces")
+                self._give_up(lease, stand, NOWHERE)
 
     def _standing(self) -> list[tuple[Lease, _Stand]]:
         """What waits for the printer and did not move, nor was checked, for `busy_check_s`."""
@@ -165,6 +169,8 @@ class Watch:
             return  # it moved, or ended, while we asked
         number, silent_s = lease.channel.number, self._clock() - stand.since
         log.warning("interface %d: %s, %.0f s without a byte", number, why, silent_s)
+        if not owed.taken and why != NOWHERE:
+            self._on_choked()
         lease.channel.fail(TransferTimeout(f"the printer was silent for {silent_s:.0f} s"))
 
 

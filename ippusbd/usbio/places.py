@@ -44,6 +44,10 @@ class Owed(Protocol):
         """It is the printer's turn, not the client's."""
 
     @property
+    def taken(self) -> bool:
+        """The printer took the request to its end."""
+
+    @property
     def repeatable(self) -> bool:
         """Asked twice it does nothing twice."""
 

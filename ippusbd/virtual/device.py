@@ -231,6 +231,7 @@ class VirtualDevice:
         for pair in face.pairs:
             pair.out.gate = lambda: not self.deaf and self.character.takes(face)
             pair.into.gate = lambda: not self.deaf and self.character.gives(face)
+            pair.out.offered = lambda size: self.character.offered(face, size)
             pair.out.gave_up = lambda: self._tell(Event.GAVE_UP, face)
 
     def _tell(self, event: Event, face: VirtualInterface | None = None) -> None:

@@ -64,6 +64,9 @@ class Personality:
         """Does OUT take bytes now? May raise what the host's transfer ends with."""
         return True
 
+    def offered(self, face: VirtualInterface, size: int) -> None:
+        """The host has an OUT transfer of `size` bytes, or the rest of one."""
+
     def gives(self, face: VirtualInterface) -> bool:
         """Does IN give bytes now? May raise what the host's transfer ends with."""
         return True
@@ -148,6 +151,10 @@ class Character:
 
     def takes(self, face: VirtualInterface) -> bool:
         return all([one.takes(face) for one in self._on])
+
+    def offered(self, face: VirtualInterface, size: int) -> None:
+        for one in self._on:
+            one.offered(face, size)
 
     def gives(self, face: VirtualInterface) -> bool:
         return all([one.gives(face) for one in self._on])

@@ -288,6 +288,29 @@ class OneBytePackets(Personality):
         return (view[at : at + 1] for at in range(len(view)))
 
 
+class ChokesOnLargeTransfers(Personality):
+    """An OUT transfer of more than 16 KB makes an interface deaf until its setting is chosen."""
+
+    name = "chokes-on-large-transfers"
+    most = 16 * 1024
+
+    def __init__(self) -> None:
+        self._choked: set[int] = set()
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if face is None:
+            self._choked.clear()
+        elif event is Event.SET_INTERFACE:
+            self._choked.discard(face.number)
+
+    def offered(self, face: VirtualInterface, size: int) -> None:
+        if size > self.most:
+            self._choked.add(face.number)
+
+    def takes(self, face: VirtualInterface) -> bool:
+        return face.number not in self._choked
+
+
 class BlocksUnread(Personality):
     """Takes nothing on any interface while an answer waits to be read (the trouble of 2015)."""
 
@@ -341,6 +364,7 @@ ALL: Final[tuple[type[Personality], ...]] = (
     ZlpWhilePending,
     NoZlp,
     OneBytePackets,
+    ChokesOnLargeTransfers,
     BlocksUnread,
     Stale,
     StaleMuch,

@@ -142,6 +142,7 @@ class OutPipe(Pipe):
         super().__init__(packet, capacity)
         self.sink: Callable[[bytes], None] | None = None  # takes everything at once
         self.gave_up: Callable[[], None] | None = None  # a host stopped an unfinished transfer
+        self.offered: Callable[[int], None] | None = None  # a host gives so many bytes at once
         self._segments: deque[bytes] = deque()
 
     def _clear(self) -> None:
@@ -189,6 +190,8 @@ class OutPipe(Pipe):
             self.gave_up()
 
     def _accept(self, view: memoryview) -> int:
+        if self.offered is not None:
+            self.offered(len(view))
         if not len(view) or not self.gate():
             return 0
         room = len(view) if self.sink is not None else self.capacity - self._size

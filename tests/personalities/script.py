@@ -50,6 +50,7 @@ PATIENCE_S = 45.0  # of this script with everything; the machine may be busy
 WORKS, AFTER, REFUSED = "works", "works after recovery", "refused"
 PATIENCE_OF = (REFUSED, AFTER, WORKS)
 RELEASED_S = 10.0
+RETRY_S = 0.8  # as Retry-After says, in this scale
 AT_ONCE = 12  # printers; the machine may have two cores
 PRINTS = 5
 DOCUMENT = b"".join(pseudo_random(150_000))
@@ -265,7 +266,7 @@ class Script:
                 if await once():
                     return
             assert time.monotonic() < end, f"{what}: not in {PATIENCE_S} s; {self.daemon.row()}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(RETRY_S)
 
     def _judge(self) -> None:
         (record,) = self.daemon.state.printers().values()

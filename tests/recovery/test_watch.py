@@ -34,6 +34,7 @@ class Work:
     def __init__(self, *, repeatable: bool = False, awaits_printer: bool = True) -> None:
         self.progress = 0
         self.awaits_printer = awaits_printer
+        self.taken = False
         self.repeatable = repeatable
 
     async def settle(self, quiet_s: float) -> None:
