@@ -25,6 +25,7 @@ from ippusbd.tables import (
     boolean,
     checked,
     directory,
+    host_name,
     integer,
     known_keys,
     list_of,
@@ -94,6 +95,8 @@ class Config:
     # a connection without a whole request is closed after so long
     idle_client_s: float = setting(120.0, "http.idle_client_s", seconds(0.1))
     head_timeout_s: float = setting(0.0, "http.head_timeout_s", seconds())  # 0: none
+    # names of ours that clients may use beside localhost and addresses
+    hosts: tuple[str, ...] = setting((), "http.hosts", list_of(host_name))
     retry_after_s: int = setting(5, "http.retry_after_s", integer(1, 3600))
 
     probe_s: float = setting(20.0, "printers.probe_s", seconds(0.1))

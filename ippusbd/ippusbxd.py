@@ -174,6 +174,7 @@ def _config(options: argparse.Namespace) -> Config:
         # Announcements name localhost, which is nobody's address out there.
         address = _address_of(options.interface)
         config = replace(config, listen_ipv4=address, listen_ipv6="", dnssd="off")
+        config = replace(config, hosts=config.hosts or ("*",))  # whatever others call this machine
     return config
 
 

@@ -11,6 +11,7 @@ Knows TOML's types; never which keys exist.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ Check = Callable[[object], object]
 _KEY: Final = "key"
 _CHECK: Final = "check"
 DAY_S: Final = 86400.0
+_HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,14 @@ def directory(value: object) -> Path:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("must be an absolute path")
     return Path(value)
+
+
+def host_name(value: object) -> str:
+    """A name as in a URL, given back in lower case; `*` for any."""
+    name = value.lower().removesuffix(".") if isinstance(value, str) else ""
+    if name != "*" and not _HOST_NAME.fullmatch(name):
+        raise ValueError('must be host names like "printer.home", without port, or "*"')
+    return name
 
 
 def list_of(check: Check) -> Check:

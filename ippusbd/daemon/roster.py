@@ -98,6 +98,7 @@ def _settings(config: Config) -> SiteSettings:
         idle_client_s=config.idle_client_s,
         head_timeout_s=config.head_timeout_s,
         max_clients=config.max_clients,
+        hosts=frozenset(config.hosts),
         retry_after_s=config.retry_after_s,
         grace_s=config.grace_s,
         max_header_bytes=config.max_header_bytes,

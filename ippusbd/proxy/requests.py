@@ -16,6 +16,7 @@ from ippusbd.errors import ClientGone
 from ippusbd.proxy.guests import Doing, Guest, Guests
 from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
 from ippusbd.proxy.lean import no_certificates
+from ippusbd.proxy.origin import Refusal, refused_host, refused_site
 from ippusbd.proxy.who import Who
 
 with no_certificates():
@@ -44,6 +45,19 @@ class ClientRequest:
         """Look at the head. Raises BadRequest for what is no request to a printer."""
         self.target = origin_form(self.web.method, self.web._message.path)
         refuse_ambiguous(self.web.version, self.web.raw_headers)
+
+    def refusal(self, names: frozenset[str]) -> Refusal | None:
+        """Whether a web page is behind it that has no business here; `names` are ours.
+
+        Raises ClientGone.
+        """
+        if self.who.unix:
+            return None
+        if self.who.ends is None:
+            raise ClientGone("left before it was looked at")
+        headers, here = self.web.headers, self.who.ends[1][0]
+        wrong_host = refused_host(headers.get("Host"), here, names)
+        return wrong_host or refused_site(self.web.method, headers)
 
     def __str__(self) -> str:
         return f"{self.web.method} {self.web.rel_url.path}"

@@ -21,6 +21,7 @@ from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.forward import Forwarder
 from ippusbd.proxy.guests import Doing, Guest, Guests
 from ippusbd.proxy.lean import no_certificates
+from ippusbd.proxy.origin import Refusal
 from ippusbd.proxy.requests import ClientRequest, bare_request
 from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
@@ -190,8 +191,17 @@ class PrinterSite:
             headers={"Retry-After": str(self._settings.retry_after_s)},
         )
 
+    def _refused(self, client: ClientRequest, refusal: Refusal) -> web.Response:
+        log.warning("%s of %s: refused: %s", client, client.who.text, refusal.reason)
+        response = web.Response(status=refusal.status, text=f"ippusbd: {refusal.reason}\n")
+        response.force_close()
+        return response
+
     async def _answered(self, client: ClientRequest) -> web.StreamResponse:
         client.check()
+        refused = client.refusal(self._settings.hosts)
+        if refused is not None:
+            return self._refused(client, refused)
         wiring = self._wiring
         if wiring is None:
             return self._unavailable(f"the printer is not ready: {self._reason}")

@@ -20,6 +20,7 @@ class SiteSettings:
     idle_client_s: float = 120.0
     head_timeout_s: float = 0.0
     max_clients: int = 512
+    hosts: frozenset[str] = frozenset()
     retry_after_s: int = 5
     grace_s: float = 10.0
     max_header_bytes: int = 64 * 1024

@@ -30,7 +30,8 @@ LARGE = bytes(range(256)) * 1024  # 256 KB: more than is kept back
 
 
 async def test_the_printer_sees_localhost_and_our_port_as_its_host():
-    async with serve(answer()) as served:
+    settings = replace(SETTINGS, hosts=frozenset({"printer.local"}))
+    async with serve(answer(), settings=settings) as served:
         await ask(served.port, headers=[("Host", "printer.local:631")])
         assert served.heard.values("host") == [f"localhost:{served.port}"]
         assert served.heard.names[0] == "Host"
@@ -590,3 +591,37 @@ async def _until(condition) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 -- whatever the condition looks at
             await asyncio.sleep(0.005)
+
+
+# --- web pages that have no business here
+
+
+async def test_a_request_under_a_foreign_name_is_refused_and_the_printer_hears_nothing():
+    async with serve(answer()) as served:
+        reply = await ask(served.port, headers=[("Host", f"evil.example:{served.port}")])
+        assert reply.status == 421
+        assert b"evil.example" in reply.body
+        assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+        assert served.printer.heard == []
+
+
+async def test_a_form_of_another_site_is_refused_and_one_of_our_own_is_not():
+    foreign = [("Host", "localhost:1"), ("Origin", "http://evil.example")]
+    async with serve(answer()) as served:
+        assert (await ask(served.port, "POST", "/", b"x=1", foreign)).status == 403
+        assert served.printer.heard == []
+        own = [("Host", "localhost:1"), ("Origin", "http://localhost:1")]
+        assert (await ask(served.port, "POST", "/", b"x=1", own)).status == 200
+
+
+async def test_a_client_of_a_unix_socket_may_name_any_host():
+    """CUPS names the socket's path; no web page can open one."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    async with serve(answer(b"unix")) as served:
+        await served.site.adopt(theirs)
+        connection = Connection(*await asyncio.open_connection(sock=ours))
+        await connection.send(message("GET", "/", headers=[("Host", "%2Frun%2Fippusb%2Fx")]))
+        assert (await connection.reply()).body == b"unix"
+        connection.leave()
+        await connection.writer.wait_closed()
