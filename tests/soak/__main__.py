@@ -106,10 +106,10 @@ class Soak:
     async def _settled(self) -> Held:
         """What is held at rest; waited for, since idle interfaces are given back in their time."""
         end = time.monotonic() + FLAT_S
-        held = measure()
+        held = measure(await self.rig.listening())
         while time.monotonic() < end:
             await asyncio.sleep(1.0)
-            before, held = held, measure()
+            before, held = held, measure(await self.rig.listening())
             reference = self.held[WARM_UP - 1] if len(self.held) >= WARM_UP else before
             if not risen(reference, held) and not risen(before, held):
                 break

@@ -78,6 +78,11 @@ class Rig:
         """The daemon's answer on its control socket."""
         return await asyncio.to_thread(ask, self.control, command)
 
+    async def listening(self) -> int:
+        """How many sockets the daemon listens on: two for each printer it ever saw, and files."""
+        ports = [row for row in (await self.ask("status"))["printers"] if row.get("port")]
+        return 2 * len(ports) + sum(path.is_socket() for path in self.control.parent.iterdir())
+
     async def rows(self) -> dict[str, dict[str, Any]]:
         """Status by serial number, of our printers only."""
         models = [printer.device.model for printer in self.printers]
