@@ -14,12 +14,15 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
 
 # Seen by the guest alone, on top of this machine's own root file system.
 GUEST_PACKAGES = ("ipp-usb",)
@@ -56,20 +59,30 @@ def cache_dir() -> Path:
 
 def prepare(cache: Path) -> Kit:
     """Make what is missing; a second call only looks. Raises KitError."""
-    cache.mkdir(parents=True, exist_ok=True)
-    tree = _newest(cache) or _unpack_kernel(cache)
-    release = _release(tree)
-    modules = tree / "usr/lib/modules" / release
+    release, kernel, modules = debian_kernel(cache)
     initramfs = cache / f"initramfs-{release}-{RECIPE}"
     if not initramfs.exists():
-        _atomically(initramfs, gzip.compress(b"".join(_initramfs(modules)), 1))
+        write_initramfs(initramfs, modules, BOOT_MODULES, HERE / "guest/initramfs-init")
     return Kit(
         release=release,
-        kernel=tree / "boot" / f"vmlinuz-{release}",
+        kernel=kernel,
         modules=modules,
         initramfs=initramfs,
         extra=_extra_layer(cache),
     )
+
+
+def debian_kernel(cache: Path) -> tuple[str, Path, Path]:
+    """Release, image and modules of Debian's kernel; unpacked if it is not there. KitError."""
+    cache.mkdir(parents=True, exist_ok=True)
+    tree = _newest(cache) or _unpack_kernel(cache)
+    release = _release(tree)
+    return release, tree / "boot" / f"vmlinuz-{release}", tree / "usr/lib/modules" / release
+
+
+def write_initramfs(path: Path, modules: Path, boot_modules: Sequence[str], init: Path) -> None:
+    """busybox, `boot_modules` in loading order, and `init`, which is run first."""
+    _atomically(path, gzip.compress(b"".join(_initramfs(modules, boot_modules, init)), 1))
 
 
 def _newest(cache: Path) -> Path | None:
@@ -87,15 +100,15 @@ def _unpack_kernel(cache: Path) -> Path:
     package = _kernel_package()
     tree = _unpack([package], cache, package)
     (tree / "lib").symlink_to("usr/lib")  # depmod looks there
-    _run(["depmod", "-b", str(tree), _release(tree)])
+    run(["depmod", "-b", str(tree), _release(tree)])
     return tree
 
 
 def _kernel_package() -> str:
-    listing = _run(["apt-cache", "depends", "linux-image-amd64"], check=False)
+    listing = run(["apt-cache", "depends", "linux-image-amd64"], check=False)
     if "Depends: " not in listing:
-        _run(["apt-get", "update", "-qq"])
-        listing = _run(["apt-cache", "depends", "linux-image-amd64"])
+        run(["apt-get", "update", "-qq"])
+        listing = run(["apt-cache", "depends", "linux-image-amd64"])
     return listing.partition("Depends: ")[2].split()[0]
 
 
@@ -110,9 +123,9 @@ def _unpack(packages: Sequence[str], cache: Path, name: str) -> Path:
         debs.mkdir()
         for folder in (Path(scratch), debs):
             folder.chmod(0o777)  # apt drops to its own user to download
-        _run(["apt-get", "download", "-qq", *packages], cwd=debs)
+        run(["apt-get", "download", "-qq", *packages], cwd=debs)
         for deb in sorted(debs.iterdir()):
-            _run(["dpkg-deb", "-x", str(deb), str(tree)])
+            run(["dpkg-deb", "-x", str(deb), str(tree)])
         _merge_usr(tree)
         target = cache / name
         tree.rename(target)
@@ -130,7 +143,7 @@ def _merge_usr(tree: Path) -> None:
 # --- the initramfs
 
 
-def _initramfs(modules: Path) -> Iterator[bytes]:
+def _initramfs(modules: Path, boot_modules: Sequence[str], init: Path) -> Iterator[bytes]:
     """A cpio archive (newc) of busybox, the boot modules in loading order, and init."""
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -138,10 +151,10 @@ def _initramfs(modules: Path) -> Iterator[bytes]:
     for folder in ("bin", "proc", "sys", "dev", "lower", "extra", "rw", "new", "mods"):
         yield _member(folder, 0o040755)
     yield _member("bin/busybox", 0o100755, Path(busybox).read_bytes())
-    for order, module in enumerate(_in_loading_order(modules)):
+    for order, module in enumerate(_in_loading_order(modules, boot_modules)):
         name = module.name.partition(".ko")[0]
         yield _member(f"mods/{order:02d}-{name}.ko", 0o100644, _uncompressed(module))
-    yield _member("init", 0o100755, (Path(__file__).parent / "guest/initramfs-init").read_bytes())
+    yield _member("init", 0o100755, init.read_bytes())
     yield _member("TRAILER!!!", 0)
 
 
@@ -156,14 +169,14 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def _in_loading_order(modules: Path) -> list[Path]:
+def _in_loading_order(modules: Path, boot_modules: Sequence[str]) -> list[Path]:
     needs = {}
     for line in (modules / "modules.dep").read_text().splitlines():
         path, _, dependencies = line.partition(":")
         needs[path] = dependencies.split()
     by_name = {Path(path).name.partition(".ko")[0]: path for path in needs}
     order: list[str] = []
-    for name in BOOT_MODULES:
+    for name in boot_modules:
         if name not in by_name:
             raise KitError(f"the kernel in {modules} has no module {name}")
         wanted = [*reversed(needs[by_name[name]]), by_name[name]]
@@ -182,11 +195,12 @@ def _atomically(path: Path, data: bytes) -> None:
     scratch.rename(path)
 
 
-def _run(command: Sequence[str], *, cwd: Path | None = None, check: bool = True) -> str:
+def run(command: Sequence[str | Path], *, cwd: Path | None = None, check: bool = True) -> str:
+    """Standard output of a program that must succeed. KitError with what it said."""
     try:
         done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
     except FileNotFoundError as exc:
         raise KitError(f"{command[0]} is missing on this machine; run: make packages") from exc
     if check and done.returncode:
-        raise KitError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        raise KitError(f"{shlex.join(map(str, command))} failed:\n{done.stderr.strip()}")
     return done.stdout

@@ -43,16 +43,21 @@ class Machine:
 
 def boot(kit: Kit, command: str, run_dir: Path, machine: Machine) -> int:
     """Run the shell text `command` in a fresh guest; its exit status, or one of ours above."""
+    (run_dir / "command").write_text(command)
+    return run_to_end(_arguments(kit, run_dir, machine), run_dir, machine)
+
+
+def run_to_end(arguments: Sequence[str], run_dir: Path, machine: Machine) -> int:
+    """QEMU with these arguments; what appears in `run_dir`/output is ours, and so is /status."""
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
         raise KitError("qemu-system-x86_64 is missing on this machine; run: make packages")
-    (run_dir / "command").write_text(command)
     output = run_dir / "output"
     output.touch()  # a chardev on stdio would block the guest once stdin ends
     ended = threading.Event()
     reader = threading.Thread(target=_follow, args=(output, ended), daemon=True)
     reader.start()
-    outcome = _run_qemu([qemu, *_arguments(kit, run_dir, machine)], run_dir, machine.timeout_s)
+    outcome = _run_qemu([qemu, *arguments], run_dir, machine.timeout_s)
     ended.set()
     reader.join()
     return exit_status(run_dir, outcome, machine.timeout_s)
@@ -106,22 +111,28 @@ def _last_lines(path: Path, count: int) -> list[str]:
 def _arguments(kit: Kit, run_dir: Path, machine: Machine) -> list[str]:
     kernel_arguments = f"{KERNEL_ARGUMENTS} e2e.modules={kit.modules} e2e.init={HERE}/guest/init"
     return [
-        *("-accel", "tcg,thread=multi,tb-size=512"),
-        *("-machine", "q35", "-cpu", "max"),
-        *("-smp", str(machine.processors), "-m", str(machine.memory_mb)),
-        *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
-        *("-chardev", f"file,id=console,path={run_dir}/console.log", "-serial", "chardev:console"),
-        *_share("root", Path("/"), writable=False),
-        *_share("extra", kit.extra, writable=False),
-        *_share("run", run_dir, writable=True),
-        *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
-        *("-chardev", f"file,id=output,path={run_dir}/output"),
-        *("-device", "virtserialport,chardev=output,name=e2e.out"),
+        *board(run_dir, machine),
+        "-no-reboot",
+        *share("root", Path("/"), writable=False),
+        *share("extra", kit.extra, writable=False),
+        *share("run", run_dir, writable=True),
         *("-kernel", str(kit.kernel), "-initrd", str(kit.initramfs), "-append", kernel_arguments),
     ]
 
 
-def _share(tag: str, path: Path, *, writable: bool) -> Iterator[str]:
+def board(run_dir: Path, machine: Machine) -> Iterator[str]:
+    """The emulated machine without disks: its console in `run_dir`, a port for output."""
+    yield from ("-accel", "tcg,thread=multi,tb-size=512", "-machine", "q35", "-cpu", "max")
+    yield from ("-smp", str(machine.processors), "-m", str(machine.memory_mb))
+    yield from ("-nodefaults", "-display", "none", "-nic", "none")
+    console = f"file,id=console,path={run_dir}/console.log,append=on"
+    yield from ("-chardev", console, "-serial", "chardev:console")
+    yield from ("-device", "virtio-rng-pci", "-device", "virtio-serial-pci")
+    yield from ("-chardev", f"file,id=output,path={run_dir}/output")
+    yield from ("-device", "virtserialport,chardev=output,name=e2e.out")
+
+
+def share(tag: str, path: Path, *, writable: bool) -> Iterator[str]:
     """A 9p export; `multidevs=remap` keeps inode numbers of several file systems apart."""
     access = "off" if writable else "on"
     yield "-fsdev"

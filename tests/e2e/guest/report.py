@@ -56,8 +56,16 @@ class Report:
 
     def run(self, groups: Iterable[Group]) -> bool:
         """True if every check passed and there was one."""
+        self.make(groups)
+        return self.end()
+
+    def make(self, groups: Iterable[Group]) -> None:
+        """The checks of these groups; more may follow."""
         for group in groups:
             self._group(group)
+
+    def end(self) -> bool:
+        """The last lines, and what `run` returns."""
         for name in self.failed:
             print(f"failed: {name}")
         print(f"{self.passed} passed, {len(self.failed)} failed", flush=True)

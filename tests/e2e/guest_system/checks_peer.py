@@ -1,0 +1,81 @@
+"""ipp-usb: first it serves the printer alone, then it is installed beside us, then it goes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from desk import SERVICE, active, printer, served, tell, unit
+from programs import run, until
+from report import Failed, Group
+
+DEBS = Path("/root/debs")
+PEER = "ipp-usb.service"
+PEER_STATE = Path("/var/ipp-usb")
+STATE = Path("/var/lib/ippusbd/printers.json")
+ASIDE = Path("/var/lib/e2e-printers.json")
+PORT = 61111  # one that neither of us would take by itself
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    run("systemctl", "mask", "--now", SERVICE)
+    shutil.copy2(STATE, ASIDE)
+    STATE.unlink()
+    run("apt-get", "install", "-y", *DEBS.glob("ipp-usb_*.deb"), limit_s=120)
+    try:
+        with printer():
+            yield
+    finally:
+        run("systemctl", "stop", SERVICE, PEER)
+        run("apt-get", "purge", "-y", "ipp-usb", limit_s=120)
+        shutil.rmtree(PEER_STATE, ignore_errors=True)
+        shutil.rmtree("/var/log/ipp-usb", ignore_errors=True)
+        run("cp", "-p", ASIDE, STATE)
+        run("systemctl", "unmask", SERVICE)
+
+
+GROUP = Group("coming from ipp-usb", beside)
+
+
+@GROUP.check("ipp-usb serves the printer, and keeps a port for it")
+def peer_serves(_: None) -> str:
+    run("systemctl", "start", PEER)
+
+    def state() -> Path | None:
+        files = sorted((PEER_STATE / "dev").glob("*.state"))
+        return files[0] if files and "http-port" in files[0].read_text() else None
+
+    file = until(state, "its state file")
+    assert file is not None
+    run("systemctl", "stop", PEER)
+    text = file.read_text()
+    file.write_text(re.sub(r"(http-port\s*=\s*)\d+", rf"\g<1>{PORT}", text))
+    return f"{file.name}: {' '.join(file.read_text().split())}"
+
+
+@GROUP.check("with both installed a plug starts ours alone, with the port that ipp-usb kept")
+def taken_over(_: None) -> str:
+    run("systemctl", "unmask", SERVICE)
+    tell("unplug")
+    run("udevadm", "settle")
+    tell("plug")
+    until(active, "the service")
+    row = served()
+    if row["port"] != PORT:
+        raise Failed(f"port {row['port']} instead of {PORT}")
+    if unit(PEER, "ActiveState") == "active":
+        raise Failed("ipp-usb runs beside us")
+    return f"port {row['port']}, {row['name']}"
+
+
+@GROUP.check("the doctor names ipp-usb and says what to do")
+def doctor(_: None) -> str:
+    said = run("ippusbd", "doctor", check=False)
+    line = next((one for one in said.splitlines() if "ipp-usb" in one), "")
+    if not line:
+        raise Failed(said)
+    return line.strip()

@@ -1,0 +1,123 @@
+"""The guest as its administrator sees it: systemd's units, the daemon's status, a printer to plug.
+
+Nothing is started here but the virtual printer; the rest is systemd's and
+udev's to start, which is what the checks are about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from programs import Service, run, until
+from report import Failed
+
+E2E = Path("/e2e")
+LIB = Path("/usr/lib/ippusbd")
+PRINTER_SOCKET = Path("/run/virtual.sock")
+CONTROL = Path("/run/ippusbd/control.sock")
+SERVICE = "ippusbd.service"
+BROKER_SOCKET = "ippusbd-broker.socket"
+BROKER_SERVICE = "ippusbd-broker.service"
+VID_PID = "1209_0001"
+
+os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+sys.path[:0] = [str(LIB), str(LIB / "vendor")]  # the package's own client of the control socket
+
+
+def unit(name: str, what: str) -> str:
+    """A property of a unit, as systemctl shows it."""
+    return run("systemctl", "show", "-P", what, name).strip()
+
+
+def active(name: str = SERVICE) -> bool:
+    return unit(name, "ActiveState") == "active"
+
+
+def main_pid(name: str = SERVICE) -> int:
+    return int(unit(name, "MainPID"))
+
+
+def status() -> list[dict[str, Any]]:
+    """The printers in `ippusbd status --json`; none while no daemon runs."""
+    from ippusbd.daemon.ask import ask
+    from ippusbd.errors import IppUsbError
+
+    try:
+        answer = ask(CONTROL, "status", timeout_s=30)
+    except IppUsbError:
+        return []
+    assert isinstance(answer, dict)
+    return list(answer["printers"])
+
+
+def served() -> dict[str, Any]:
+    """The only printer, as soon as it is served and announced."""
+
+    def ready() -> dict[str, Any] | None:
+        rows = [one for one in status() if one["state"] == "ready"]
+        return rows[0] if rows and rows[0]["announced"] == "established" else None
+
+    return until(ready, "a printer served and announced", 120)
+
+
+def tell(command: str, **arguments: object) -> dict[str, Any]:
+    """One question to the virtual printer."""
+    from ippusbd.virtual.control import ask
+
+    return ask(PRINTER_SOCKET, command, timeout_s=60, **arguments)
+
+
+def documents() -> list[dict[str, Any]]:
+    return list(tell("documents")["documents"])
+
+
+def start_printer() -> Service:
+    """The virtual printer's process; its printer is on this kernel's bus when it returns."""
+    run("modprobe", "vhci_hcd")
+    PRINTER_SOCKET.unlink(missing_ok=True)
+    command = ("/usr/bin/ippusbd", "virtual", "--attach", "--control", PRINTER_SOCKET)
+    service = Service("virtual", command, E2E / "virtual.log")
+    until(lambda: service.must_run() and PRINTER_SOCKET.exists(), "the virtual printer")
+    return service
+
+
+@contextmanager
+def printer() -> Iterator[None]:
+    """A virtual printer that is plugged in, until the end of the block."""
+    service = start_printer()
+    try:
+        yield
+    finally:
+        service.stop()
+
+
+def label_of(pid: int) -> str:
+    """What AppArmor confines a process with."""
+    return Path(f"/proc/{pid}/attr/apparmor/current").read_text().strip("\0\n")
+
+
+def denials() -> list[str]:
+    """What the kernel forbade to our profile."""
+    log = run("journalctl", "-b", "-q", "_TRANSPORT=kernel", "+", "_TRANSPORT=audit", check=False)
+    return [
+        line for line in log.splitlines() if 'apparmor="DENIED"' in line and '"ippusbd"' in line
+    ]
+
+
+def words() -> str:
+    """What explains most failures."""
+    parts = []
+    for name in (SERVICE, BROKER_SERVICE):
+        said = run("journalctl", "-b", "-q", "-n", "15", "-o", "cat", "-u", name, check=False)
+        parts.append(f"--- {name}\n{said}")
+    with suppress(OSError, Failed):
+        parts.append("--- denied\n" + "\n".join(denials()[-10:]))
+    with suppress(OSError, AssertionError, ImportError):
+        parts.append("--- status\n" + json.dumps(status())[:1500])
+    return "\n".join(parts)

@@ -1,0 +1,124 @@
+"""`make e2e-system`: the Debian package in a guest whose first process is systemd.
+
+    system.py                 builds the package, boots, installs it, and makes all checks
+    system.py --only purge    the checks whose name contains "purge" (and what they stand on)
+    system.py --deb FILE      this package instead
+
+The last line is `N passed, N failed`. The disk is thrown away at the end; the
+guest restarts once in between. Knows this machine's side only; what happens
+inside is in guest_system/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kit import HERE, KitError, cache_dir, debian_kernel, run, write_initramfs
+from system_image import system_image
+from vm import KERNEL_ARGUMENTS, Machine, board, run_to_end, share
+
+PROJECT = HERE.parents[1]
+BOOT_MODULES = (
+    *("virtio_pci", "virtio_console", "virtio-rng", "virtio_blk"),
+    *("crc32c_generic", "ext4", "9pnet_virtio", "9p"),
+)
+START = """\
+cd /e2e/guest
+exec /usr/bin/python3 -B main.py --only "$(cat /e2e/only)"
+"""
+SYSTEMD = "apparmor=1 security=apparmor systemd.show_status=0 systemd.log_level=info rw"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status of the checks; 69 if this machine cannot run them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", metavar="TEXT", help="checks whose name has TEXT")
+    parser.add_argument("--deb", type=Path, metavar="FILE", help="this package")
+    parser.add_argument("--timeout", type=float, default=900.0, metavar="S", dest="timeout_s")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the guest's logs here")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the guest ends with us
+    started = time.monotonic()
+    try:
+        status = _run(options)
+    except KitError as exc:
+        print(f"e2e: {exc}", file=sys.stderr)
+        return 69
+    print(f"e2e: {time.monotonic() - started:.0f} s in all", file=sys.stderr)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    if os.geteuid() != 0:
+        raise KitError("only root can make a Debian system; run it as root")
+    cache = cache_dir()
+    release, kernel, modules = debian_kernel(cache)
+    initramfs = cache / f"initramfs-system-{release}"
+    write_initramfs(initramfs, modules, BOOT_MODULES, HERE / "guest_system/initramfs-init")
+    image = system_image(cache)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as scratch:
+        run_dir = options.logs.resolve() if options.logs else Path(scratch)
+        _fill(run_dir, options)
+        print(f"e2e: systemd on kernel {release}, its logs in {run_dir}", flush=True)
+        machine = Machine(timeout_s=options.timeout_s, memory_mb=2048)
+        disk = f"file={image},if=virtio,format=raw,snapshot=on,cache=unsafe"
+        return run_to_end(
+            [
+                *board(run_dir, machine),
+                *("-drive", disk),
+                *share("modules", modules, writable=False),
+                *share("run", run_dir, writable=True),
+                *("-kernel", str(kernel), "-initrd", str(initramfs)),
+                *("-append", f"{KERNEL_ARGUMENTS} {SYSTEMD}"),
+            ],
+            run_dir,
+            machine,
+        )
+
+
+def _fill(run_dir: Path, options: argparse.Namespace) -> None:
+    """The run directory: the package in two versions, and the checks."""
+    if run_dir.exists():
+        shutil.rmtree(run_dir)
+    guest = run_dir / "guest"
+    guest.mkdir(parents=True)
+    for path in (HERE / "guest/report.py", HERE / "guest/programs.py", *_checks()):
+        shutil.copy(path, guest)
+    (run_dir / "start").write_text(START)
+    (run_dir / "only").write_text(options.only)
+    deb = options.deb or _build(run_dir)
+    shutil.copy(deb, run_dir / "ippusbd.deb")
+    _next_version(deb, run_dir / "ippusbd-next.deb")
+
+
+def _checks() -> Iterator[Path]:
+    return (HERE / "guest_system").glob("*.py")
+
+
+def _build(folder: Path) -> Path:
+    print(run([str(PROJECT / "packaging/build-deb"), str(folder / "built")]), end="", flush=True)
+    (deb,) = (folder / "built").glob("*.deb")
+    return deb
+
+
+def _next_version(deb: Path, target: Path) -> None:
+    """The same package with a higher version, to upgrade to."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        run(["dpkg-deb", "-R", str(deb), str(tree)])
+        control = tree / "DEBIAN/control"
+        control.write_text(re.sub(r"(?m)^Version: (.*)$", r"Version: \1+next", control.read_text()))
+        run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(tree), str(target)])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
