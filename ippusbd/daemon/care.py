@@ -52,13 +52,17 @@ class Care:
         *,
         resets_max: int,
         resets_window_s: float,
+        warm_up_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self._key = key
         self._clock = clock
         self._resets_max, self._resets_window_s = resets_max, resets_window_s
+        self._warm_up_s = warm_up_s
         self._budget = self._fresh_budget()
+        self._since_s = clock()  # when it came, or was to be tried afresh
+        self._worked = False  # since then
         self._reset_at = -OWN_PLUG_S
         self._tried: list[Rung] = []  # since it last worked
         self.trials = Trials(self.learn)
@@ -101,6 +105,8 @@ class Care:
             return None
         self.trials.stop()
         rung = self._choose()
+        if rung is Rung.USB_RESET and self._budget.spent and self._may_warm_up:
+            rung = Rung.RECLAIM
         if rung is Rung.USB_RESET and not self._budget.allow():
             raise GivenUp(
                 f"left alone: {self._resets_max} resets in {self._resets_window_s:g} s did not"
@@ -110,6 +116,11 @@ class Care:
             self._reset_at = self._clock()
         self._tried.append(rung)
         return rung
+
+    @property
+    def _may_warm_up(self) -> bool:
+        """It never worked since it came, and that is not long ago: asking costs nothing."""
+        return not self._worked and self._clock() - self._since_s < self._warm_up_s
 
     def _choose(self) -> Rung:
         if self.winner is Rung.USB_RESET or Rung.RECLAIM in self._tried:
@@ -124,6 +135,7 @@ class Care:
 
     def working(self) -> None:
         """It answered all that a life begins with: the treatment is over."""
+        self._worked = True
         self._tried.clear()
         self.failures = 0
 
@@ -136,6 +148,7 @@ class Care:
         """An administrator, or a replug, grants a new start."""
         self._tried.clear()
         self.trials.afresh()
+        self._since_s, self._worked = self._clock(), False
         self.failures = 0
         self._budget = self._fresh_budget()
 

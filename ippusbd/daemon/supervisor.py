@@ -343,6 +343,7 @@ class Supervisor:
                 key,
                 resets_max=config.resets_max,
                 resets_window_s=config.resets_window_s,
+                warm_up_s=config.warm_up_s,
                 clock=self._clock,
             )
         return self._cares[key]

@@ -1,0 +1,157 @@
+"""Five minutes of a printer that is not ready yet, in no time: the clock jumps.
+
+Whatever it says meanwhile, in the end everything is announced, with no quirk and without one
+reset more than the loop breaker allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.daemon import QUICK, MemoryPublisher
+from support.fake_channel import FakeChannel
+from support.scripted_printer import ScriptedPrinter, answer
+from support.time_lapse import TimeLapse
+
+from ippusbd.config import Config
+from ippusbd.daemon.printer import Services
+from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.supervisor import Supervisor
+from ippusbd.model import BusAddress, Capability, DeviceFacts, InterfaceInfo, UsbId
+from ippusbd.quirks.load import load
+from ippusbd.usbio.ports import USUAL, Pacing
+from ippusbd.wire import ipp
+
+FIVE_MINUTES_S = 300.0
+FACTS = DeviceFacts(UsbId(0x1209, 1), BusAddress(1, 2, "1-1"), "Maker", "Model", "1")
+ABOUT = (
+    ipp.attribute("printer-make-and-model", ipp.text("Maker Model")),
+    ipp.attribute("document-format-supported", ipp.mime("application/pdf")),
+)
+PRINTER = answer(ipp.encode(ipp.Message(0, 1, (ipp.Group(ipp.Tag.PRINTER, ABOUT),))))
+SCANNER = answer(
+    b'<?xml version="1.0"?><scan:ScannerCapabilities'
+    b' xmlns:scan="http://schemas.hp.com/imaging/escl/2011/05/03"'
+    b' xmlns:pwg="http://www.pwg.org/schemas/2010/12/sm"><pwg:Version>2.63</pwg:Version>'
+    b"<pwg:MakeAndModel>Maker Model</pwg:MakeAndModel><scan:Platen/></scan:ScannerCapabilities>"
+)
+NOT_FOUND = answer(b"no", status="404 Not Found")
+STARTING = answer(b"starting", status="503 Service Unavailable")
+# What it answers while it warms up; b"" is silence, of which zero-length packets are a part.
+WARMING: dict[str, Callable[[str], bytes]] = {
+    "503": lambda path: STARTING,
+    "404": lambda path: NOT_FOUND,
+    "503 cut short": lambda path: STARTING[:-4],
+    "200 cut short": lambda path: PRINTER[:-20] if path == "/ipp/print" else SCANNER[:-20],
+    "zero-length packets": lambda path: b"",
+    "printer first": lambda path: PRINTER if path == "/ipp/print" else STARTING,
+    "scanner first": lambda path: SCANNER if path.startswith("/eSCL") else STARTING,
+}
+
+
+class SlowStarter:
+    """`UsbHost` and `UsbDevice` at once: a printer on a bus of its own."""
+
+    facts = FACTS
+    interfaces = tuple(
+        InterfaceInfo(
+            1, number, 1, 0x81 + number, 1 + number, 512, 512, Capability.PRINT | Capability.SCAN
+        )
+        for number in range(2)
+    )
+
+    def __init__(self, while_warming: Callable[[str], bytes], loop: TimeLapse) -> None:
+        self._while_warming = while_warming
+        self._loop = loop
+        self._ready_at = loop.time() + FIVE_MINUTES_S
+        self.resets = 0
+
+    def _channel(self, number: int) -> FakeChannel:
+        printer = ScriptedPrinter([])
+
+        def say(channel: FakeChannel) -> None:
+            path = printer.heard[-1].target
+            warm = {"/ipp/print": PRINTER, "/eSCL/ScannerCapabilities": SCANNER}
+            if self._loop.time() < self._ready_at:
+                said = self._while_warming(path)
+            else:
+                said = warm.get(path, NOT_FOUND)
+            if said:
+                channel.say(said)
+
+        printer._say = say  # type: ignore[method-assign]
+        (channel,) = printer.channels
+        channel.number = number
+        return channel
+
+    async def enumerate(self) -> list[DeviceFacts]:
+        return [FACTS]
+
+    async def open(self, facts: DeviceFacts) -> SlowStarter:
+        return self
+
+    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> FakeChannel:
+        return self._channel(info.number)
+
+    async def release(self, channel: FakeChannel) -> None:
+        pass
+
+    async def port_status(self) -> int:
+        return 0x18
+
+    async def soft_reset(self, info: InterfaceInfo, *, recipient_other: bool = False) -> None:
+        pass
+
+    async def reset(self) -> None:
+        self.resets += 1
+
+    async def close(self) -> None:
+        pass
+
+
+async def started(config: Config, device: SlowStarter, state_path: Path) -> tuple[float, set[str]]:
+    """Seconds until the printer was ready, and what was announced then."""
+    loop = asyncio.get_running_loop()
+    publisher = MemoryPublisher()
+    state = StateFile(state_path, range(config.port_min, config.port_max))
+    services = Services(config, device, publisher, load())  # type: ignore[arg-type]
+    supervisor = Supervisor(services, state, clock=loop.time)
+    running = asyncio.create_task(supervisor.run(hotplug=False))
+    begun = loop.time()
+    try:
+        while [row["state"] for row in supervisor.status()] != ["ready"]:
+            assert loop.time() - begun < 3 * FIVE_MINUTES_S, supervisor.status()
+            assert "refused" not in [row["state"] for row in supervisor.status()]
+            await asyncio.sleep(0.5)
+        return loop.time() - begun, publisher.types()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await supervisor.close()
+        await state.close()
+
+
+@pytest.mark.parametrize("warming", WARMING)
+def test_a_printer_that_warms_up_for_five_minutes_is_announced_whole(
+    warming: str, state_path: Path
+):
+    usual = Config()
+    config = replace(
+        QUICK,
+        retry_min_s=usual.retry_min_s,
+        retry_max_s=usual.retry_max_s,
+        poll_s=usual.poll_s,
+        grace_s=usual.grace_s,
+    )
+    with asyncio.Runner(loop_factory=TimeLapse) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, TimeLapse)
+        device = SlowStarter(WARMING[warming], loop)
+        took_s, announced = runner.run(started(config, device, state_path))
+    assert FIVE_MINUTES_S <= took_s < FIVE_MINUTES_S + usual.retry_max_s + 30
+    assert {"_ipp._tcp", "_uscan._tcp"} <= announced
+    assert device.resets <= (usual.resets_max if warming == "zero-length packets" else 0)
