@@ -14,7 +14,16 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ippusbd import __version__, cli_check, cli_doctor, cli_quirks, cli_retry, cli_run, cli_status
+from ippusbd import (
+    __version__,
+    cli_check,
+    cli_doctor,
+    cli_quirks,
+    cli_retry,
+    cli_run,
+    cli_status,
+    cli_trace,
+)
 from ippusbd.cli_common import Exit, add_command
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
@@ -32,6 +41,7 @@ examples:
   ippusbd check                    is the configuration right, can the USB devices be used?
   ippusbd quirks --device 03f0:1234
                                    what is done differently for one model, and why
+  ippusbd trace PRINTER -o FILE    record what goes over its cable, for Wireshark
   ippusbd retry                    try a printer again that was left alone
   ippusbd COMMAND --help           more on a command
 
@@ -67,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (cli_run, cli_status, cli_doctor, cli_check, cli_quirks, cli_retry):
+    for module in (cli_run, cli_status, cli_doctor, cli_check, cli_quirks, cli_retry, cli_trace):
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,25 @@ def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object
     return _result(line)
 
 
+def stream(path: Path, command: str, **arguments: object) -> Iterator[object]:
+    """The events of `command`, as they come, until the daemon ends or the caller stops asking.
+
+    Raises as `ask` does.
+    """
+    request = json.dumps({**arguments, "command": command}).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except PermissionError as exc:
+            raise IppUsbError(f"{path} may not be used by you: {exc.strerror}") from exc
+        except OSError as exc:
+            raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
+        client.sendall(request)
+        with client.makefile("rb") as lines:
+            while line := lines.readline(MAX_ANSWER_BYTES):
+                yield _result(line, "event")
+
+
 def _exchange(path: Path, request: bytes, end: float) -> bytes:
     answer = bytearray()
     with socket.socket(socket.AF_UNIX) as client:
@@ -57,11 +77,11 @@ def _left(end: float) -> float:
     return left
 
 
-def _result(line: bytes) -> object:
+def _result(line: bytes, name: str = "result") -> object:
     try:
         answer = json.loads(line)
         ok = answer["ok"]
-        return answer["result"] if ok else _refused(answer["error"])
+        return answer[name] if ok else _refused(answer["error"])
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise IppUsbError("what answers is not an ippusbd") from exc
 

@@ -4,7 +4,11 @@ r"""The control socket: JSON lines over a Unix socket, from the daemon's first m
     <- {"ok": true, "result": {...}}\n      or {"ok": false, "error": "why"}\n
 
 A client whose first line is an HTTP request (`curl --unix-socket ... http://localhost/metrics`)
-gets one of `pages`, and is sent away.
+gets one of `pages`, and is sent away. A command of `streams` answers with a line for each event,
+
+    <- {"ok": true, "event": {...}}\n
+
+until its client leaves, or says anything more.
 
 Who may ask is decided by the kernel's word on the peer: root, our own user,
 and members of one group if it is configured. Clients are bounded in number, requests
@@ -23,8 +27,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +39,7 @@ from ippusbd.errors import ConfigError, IppUsbError, StateError
 log = logging.getLogger("ippusbd.daemon")
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[object]]
+Stream = Callable[[Mapping[str, Any]], AsyncGenerator[object, None]]
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 LAST_ANSWERS_S: Final = 1.0
@@ -53,12 +58,14 @@ class ControlServer:
         *,
         group: str = "",
         pages: Pages | None = None,
+        streams: Mapping[str, Stream] | None = None,
         max_clients: int = 32,
         client_s: float = 5.0,
     ) -> None:
         self._path = path
         self._handlers = handlers
         self._pages = pages or {}
+        self._streams = streams or {}
         self._group = _group_id(group) if group else None
         self._max_clients = max_clients
         self._client_s = client_s
@@ -127,11 +134,46 @@ class ControlServer:
                 if line.startswith(_HTTP):
                     await self._browse(line, reader, writer)
                     break
+                request = _parsed(line)
+                stream = self._streams.get(str(request.get("command")))
+                if stream is not None:
+                    await self._tell(stream(request), reader, writer)
+                    break
                 await self._answer(line, writer)
         except (TimeoutError, ConnectionError):
             writer.transport.abort()  # what it did not take is not kept for it
         finally:
             writer.close()
+
+    async def _tell(
+        self,
+        events: AsyncGenerator[object, None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Every event, until there are no more or the client has seen enough."""
+        telling = asyncio.create_task(self._tell_all(events, writer), name="control-stream")
+        leaving = asyncio.create_task(reader.read(1), name="control-leaving")
+        try:
+            await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                telling.result()  # raises what ended it
+        finally:
+            leaving.cancel()
+            telling.cancel()
+            await asyncio.gather(telling, leaving, return_exceptions=True)
+
+    async def _tell_all(
+        self, events: AsyncGenerator[object, None], writer: asyncio.StreamWriter
+    ) -> None:
+        async with aclosing(events) as each:
+            try:
+                async for event in each:
+                    writer.write(_line({"ok": True, "event": event}))
+                    async with asyncio.timeout(self._client_s):
+                        await writer.drain()
+            except IppUsbError as exc:
+                writer.write(_line({"ok": False, "error": str(exc)}))
 
     async def _browse(
         self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -167,11 +209,10 @@ class ControlServer:
             self._answering.discard(task)
 
     async def _reply(self, line: bytes) -> dict[str, object]:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
+        request = _parsed(line)
+        if not request:
             return {"ok": False, "error": "not a line of JSON"}
-        name = request.get("command") if isinstance(request, dict) else None
+        name = request.get("command")
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if handler is None:
             known = ", ".join(sorted(self._handlers))
@@ -180,6 +221,15 @@ class ControlServer:
             return {"ok": True, "result": await handler(request)}
         except IppUsbError as exc:
             return {"ok": False, "error": str(exc)}
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The request in a line; empty if there is none."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return request if isinstance(request, dict) else {"command": None}
 
 
 def _line(answer: Mapping[str, object]) -> bytes:

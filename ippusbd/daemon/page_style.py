@@ -66,7 +66,8 @@ dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}
 .supplies{list-style:none;padding:0;margin:0;display:grid;gap:.5rem}
 .supplies li{display:grid;grid-template-columns:1fr auto;gap:.1rem .75rem}
 .supplies .level{white-space:nowrap;text-align:right;font-variant-numeric:tabular-nums}
-.bar{grid-column:1/-1;grid-row:2;display:block;height:.7rem;border:1px solid var(--faint);border-radius:.35rem;overflow:hidden}
+.bar{grid-column:1/-1;grid-row:2;display:block;height:.7rem;
+border:1px solid var(--faint);border-radius:.35rem;overflow:hidden}
 .bar svg{display:block;width:100%;height:100%}
 .bar rect{fill:var(--faint)}.bar.low rect{fill:var(--bad)}
 .log{list-style:none;padding:0;margin:0}

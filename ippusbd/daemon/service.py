@@ -14,8 +14,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
@@ -34,6 +34,7 @@ from ippusbd.usbio.ports import UsbHost
 if TYPE_CHECKING:
     from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.supervisor import Supervisor
+    from ippusbd.daemon.tracing import Traces
     from ippusbd.dnssd.ports import Publisher
 
 log = logging.getLogger("ippusbd.daemon")
@@ -54,6 +55,7 @@ class Daemon:
         self.publisher: Publisher | None = None
         self.looking = Looking(config, self.status)
         self.recent: Recent | None = None
+        self.traces: Traces | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named
 
     async def status(self, _: Mapping[str, Any]) -> Status:
@@ -93,6 +95,18 @@ class Daemon:
     async def forget(self, request: Mapping[str, Any]) -> list[str]:
         """What `ippusbd forget` asks for: the names of the printers that were forgotten."""
         return self._running().forget(str(request.get("printer", "")))
+
+    async def trace(self, request: Mapping[str, Any]) -> AsyncGenerator[object, None]:
+        """What `ippusbd trace` writes into files."""
+        from ippusbd.daemon.tracing import Traces
+
+        if self.traces is None:
+            self.traces = Traces()
+        printers = [printer for _, printer, _ in self._running().devices() if printer is not None]
+        selector, bodies = str(request.get("printer", "")), request.get("bodies") is True
+        async with aclosing(self.traces.events(printers, selector, bodies=bodies)) as events:
+            async for event in events:
+                yield event
 
     def _running(self) -> Supervisor:
         if self.supervisor is None:
@@ -138,6 +152,7 @@ async def run(
             daemon.commands(),
             group=config.control_group,
             pages=daemon.looking.pages,
+            streams={"trace": daemon.trace},
         )
         await control.start()
         stack.push_async_callback(control.close)

@@ -34,6 +34,7 @@ from ippusbd.errors import (
 )
 from ippusbd.usbio.inbox import Inbox
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
+from ippusbd.usbio.tap import Tap
 
 log = logging.getLogger("ippusbd.usb")
 
@@ -108,6 +109,11 @@ class AsyncChannel:
     @property
     def number(self) -> int:
         return self._number
+
+    def tap(self, tap: Tap | None) -> None:
+        """See `Tappable`."""
+        for transfer in self._in + self._out:
+            transfer.tap = tap
 
     async def read(self) -> bytes:
         self._want()

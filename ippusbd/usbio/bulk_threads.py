@@ -25,6 +25,7 @@ from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
 from ippusbd.usbio.inbox import Inbox
+from ippusbd.usbio.tap import BlockingTap, Tap
 
 FRAMING = 64  # bytes around the data of a chunk, at most
 STOP_S = 5.0  # a slice ends after a quarter second; whoever needs this long hangs in the kernel
@@ -71,6 +72,7 @@ class ThreadChannel:
         write_bytes: int | None = None,
         write_pause_s: float = 0.0,
         slice_s: float = 0.25,
+        endpoints: tuple[int, int] = (0x81, 0x02),
     ) -> None:
         self._number = number
         self._io = io
@@ -80,6 +82,8 @@ class ThreadChannel:
         self._write_pause_s = write_pause_s
         self._window = 2 * transfer_bytes
         self._slice_s = slice_s
+        self._endpoints = endpoints  # IN and OUT, for a tap
+        self._tap: BlockingTap | None = None
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox()
         self._turn = threading.Condition()  # guards everything below
@@ -102,6 +106,10 @@ class ThreadChannel:
         return self._number
 
     # --- called in the loop
+
+    def tap(self, tap: Tap | None) -> None:
+        """See `Tappable`."""
+        self._tap = None if tap is None else BlockingTap(tap, self._endpoints, self._post)
 
     async def read(self) -> bytes:
         if not self._wanted and self._inbox.failure is None:
@@ -224,15 +232,18 @@ class ThreadChannel:
         buffer = array("B", bytes(self._transfer_bytes))
         view = memoryview(buffer)
         while self._enter(lambda: self._wanted and self._waiting_bytes < self._window):
+            began, data, failure = time.time(), b"", None
             try:
-                count = self._io.read_into(buffer, self._slice_s)
+                data = bytes(view[: self._io.read_into(buffer, self._slice_s)])
+                if data:
+                    self._arrived(data)
             except UsbError as exc:
+                failure = exc
                 self._fail(exc)
-            else:
-                if count:
-                    self._arrived(bytes(view[:count]))
             finally:
                 self._leave()
+            if self._tap is not None:
+                self._tap.read(began, len(buffer), data, failure)
 
     def _write_thread(self) -> None:
         while self._enter(lambda: self._upload is not None):
@@ -261,7 +272,19 @@ class ThreadChannel:
             spare = FRAMING if self._write_bytes >= self._transfer_bytes else 0
             whole = len(rest) <= self._write_bytes + spare
             part = rest if whole else rest[: self._write_bytes]
-            rest = rest[self._io.write(part, self._slice_s) :]
+            rest = rest[self._write(part) :]
+
+    def _write(self, part: memoryview) -> int:
+        began, moved, failure = time.time(), 0, None
+        try:
+            moved = self._io.write(part, self._slice_s)
+        except UsbError as exc:
+            failure = exc
+            raise
+        finally:
+            if self._tap is not None:
+                self._tap.wrote(began, part, moved, failure)
+        return moved
 
     def _enter(self, ready: Callable[[], bool]) -> bool:
         """Wait for work; False at the end of the thread."""

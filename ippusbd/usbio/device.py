@@ -194,6 +194,7 @@ class OpenDevice:
             transfer_bytes=read_bytes,
             write_bytes=write_bytes,
             write_pause_s=pacing.write_pause_s,
+            endpoints=(info.bulk_in, info.bulk_out),
         )
 
     async def release(self, channel: Channel) -> None:

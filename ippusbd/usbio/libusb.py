@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import logging
 import select
 import threading
+import time
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_int, c_short, c_ubyte, c_uint, c_void_p
 from enum import IntEnum
 from typing import Any
 
 from ippusbd.errors import DeviceGone, TransferFailed, UsbError
+from ippusbd.usbio.tap import IN, IN_PROGRESS, Tap, UsbEvent
 
 log = logging.getLogger("ippusbd.usb")
 
@@ -41,6 +44,17 @@ class Status(IntEnum):
     STALL = 4
     NO_DEVICE = 5
     OVERFLOW = 6
+
+
+_AS_USBMON = {
+    Status.COMPLETED: 0,
+    Status.ERROR: -errno.EPROTO,
+    Status.TIMED_OUT: -errno.ETIMEDOUT,
+    Status.CANCELLED: -errno.ENOENT,
+    Status.STALL: -errno.EPIPE,
+    Status.NO_DEVICE: -errno.ENODEV,
+    Status.OVERFLOW: -errno.EOVERFLOW,
+}
 
 
 class _Timeval(ctypes.Structure):
@@ -160,6 +174,7 @@ class Transfer:
         self._callback = _Callback(self._finished)
         self._kept: object = None  # what the buffer points into
         self.pending = False
+        self.tap: Tap | None = None
         fields = self._pointer.contents
         fields.dev_handle = handle
         fields.endpoint = endpoint
@@ -189,6 +204,8 @@ class Transfer:
         if result:
             self.pending, self._kept = False, None
             raise _submit_error(result)
+        if self.tap is not None:
+            self._tell(self.tap, IN_PROGRESS, length, begins=True)
 
     def cancel(self) -> None:
         """Ask for its end; `done` is called when that has come."""
@@ -203,7 +220,17 @@ class Transfer:
     def _finished(self, _: Any) -> None:
         self._libusb.call(self._deliver)
 
+    def _tell(self, tap: Tap, status: int, length: int, *, begins: bool) -> None:
+        """The transfer's memory is still ours here."""
+        fields = self._pointer.contents
+        carries = tap.wants_data and begins == (not fields.endpoint & IN)
+        data = ctypes.string_at(fields.buffer, length) if carries and length else b""
+        number = ctypes.addressof(fields)
+        tap.told(UsbEvent(time.time(), begins, number, fields.endpoint, status, length, data))
+
     def _deliver(self) -> None:
+        if self.tap is not None:
+            self._tell(self.tap, _AS_USBMON[self.status], self.actual_length, begins=False)
         self.pending, self._kept = False, None
         self._done(self)
 

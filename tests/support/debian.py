@@ -37,6 +37,7 @@ PACKAGES = {
     "scanimage": "sane-utils",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
+    "tshark": "tshark",
     "unshare": "util-linux",
 }
 
