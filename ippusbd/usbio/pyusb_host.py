@@ -42,6 +42,7 @@ from ippusbd.usbio.libusb import Libusb
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
+SONAME = "libusb-1.0.so.0"
 _HUB = 9
 DEVICE_NODES = Path("/dev/bus/usb")
 _BY_ERRNO: dict[int, type[UsbError]] = {
@@ -296,7 +297,9 @@ class PyusbHost:
         if self._backend is None:
             import usb.backend.libusb1
 
-            self._backend = usb.backend.libusb1.get_backend()
+            # By its name first: pyusb's own search starts ldconfig, which a sandbox may forbid.
+            library = usb.backend.libusb1
+            self._backend = library.get_backend(lambda _: SONAME) or library.get_backend()
             if self._backend is None:
                 raise NoLibrary(
                     "libusb-1.0 is not installed; on Debian: apt-get install libusb-1.0-0"

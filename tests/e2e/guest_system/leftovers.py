@@ -15,7 +15,7 @@ OTHERS = re.compile(
     r"|lib/e2e|lib/private|tmp|lib/ucf|backups|lib/systemd/timesync|lib/systemd/rfkill)"
     r"|/run/(?!ippusb|systemd/(system|transient)/.*ippusb)"
     r"|/etc/(cups/|printcap|passwd-|group-|shadow-|gshadow-|subuid|subgid|\.pwd|ld\.so\.cache"
-    r"|apparmor\.d/local$|mtab|sane\.d)"
+    r"|apparmor\.d/(local|disable)$|mtab|sane\.d)"
     r"|/usr/.*__pycache__|/usr/lib/modules|/lib/modules"
 )
 
