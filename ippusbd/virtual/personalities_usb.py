@@ -311,6 +311,22 @@ class ChokesOnLargeTransfers(Personality):
         return face.number not in self._choked
 
 
+class Suspended(Personality):
+    """Every transfer fails, control requests too, for as long as this is on: the bus sleeps."""
+
+    name = "suspended"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if not device.configuration:
+            return None  # the kernel has just found it
+        raise TransferFailed("the bus is suspended")
+
+    def takes(self, face: VirtualInterface) -> bool:
+        raise TransferFailed("the bus is suspended")
+
+    gives = takes
+
+
 class BlocksUnread(Personality):
     """Takes nothing on any interface while an answer waits to be read (the trouble of 2015)."""
 
@@ -365,6 +381,7 @@ ALL: Final[tuple[type[Personality], ...]] = (
     NoZlp,
     OneBytePackets,
     ChokesOnLargeTransfers,
+    Suspended,
     BlocksUnread,
     Stale,
     StaleMuch,

@@ -73,7 +73,8 @@ class Case:
     why: str = ""  # a part of the reason, or of what helped
     model: str = DEFAULT_MODEL  # of a real printer: with the quirks that come with ippusbd
     usb_id: UsbId = DEFAULT_ID
-    paper_s: float | None = None  # somebody puts paper in after so long
+    paper_s: float | None = None  # somebody puts paper in so long after the first print began
+    awake_s: float | None = None  # it wakes up so long after the plug
     interfaces: int = 3
     tuned: Mapping[str, float] = field(default_factory=dict)  # attributes of the personality
 
@@ -106,13 +107,16 @@ class Script:
 
     async def run(self) -> Line:
         """Raises AssertionError with the step that went wrong."""
+        loop = asyncio.get_running_loop()
+        if self.case.awake_s is not None:
+            loop.call_later(self.case.awake_s, self._over)
         if not await self._announced():
             self._given_up()
             return self.line
         port, name = self.daemon.port(), self.daemon.row()["name"]
         self.line.steps.append("announced")
         if self.case.paper_s is not None:
-            asyncio.get_running_loop().call_later(self.case.paper_s, self._paper)
+            loop.call_later(self.case.paper_s, self._over)
         for number in range(PRINTS):
             await self._print(number)
         await self._attributes()
@@ -248,7 +252,7 @@ class Script:
         assert (await self._ask("GET", "/")).status == 503
         self.line.steps.append("unplugged")
 
-    def _paper(self) -> None:
+    def _over(self) -> None:
         self.printer.switch(self.line.name, on=False)
 
     # --- clients that come again
@@ -274,6 +278,7 @@ class Script:
         helped += [record.recovery] if record.recovery else []
         helped += ["warm-up"] if self.waited and not helped else []
         helped += ["paper"] if self.case.paper_s is not None else []
+        helped += ["waking up"] if self.case.awake_s is not None else []
         helped += [f"quirk of {self.case.model}"] if self.case.model != DEFAULT_MODEL else []
         if helped:
             self.line.outcome, self.line.why = AFTER, ", ".join(helped)
