@@ -20,7 +20,10 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`rss` and `heap` in MiB; the others are counts, `fds` without sockets that listen for known printers."""
+    """`rss` and `heap` in MiB; the others are counts.
+
+    `fds` are without the sockets that listen for printers that were seen once.
+    """
 
     rss: float
     heap: float
@@ -31,8 +34,8 @@ class Held:
 
     def __str__(self) -> str:
         return (
-            f"{self.rss:.1f} MiB, {self.heap:.1f} of them given out, {self.objects} objects, {self.fds} fds, "
-            f"{self.threads} threads, {self.tasks} tasks"
+            f"{self.rss:.1f} MiB, {self.heap:.1f} of them given out, {self.objects} objects, "
+            f"{self.fds} fds, {self.threads} threads, {self.tasks} tasks"
         )
 
 
