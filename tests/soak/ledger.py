@@ -63,16 +63,19 @@ class Ledger:
 
     def judge(self, kept: Collection[Kept]) -> list[str]:
         """What went wrong, in words; then begin a new page."""
-        page, self._sent = self._sent, []
-        self.fates.update(sent.fate for sent in page)
+        wrong = self.wrong(kept)
+        self.fates.update(sent.fate for sent in self._sent)
+        self._sent.clear()
+        return wrong
+
+    def wrong(self, kept: Collection[Kept]) -> list[str]:
+        """What is wrong up to now."""
         completed = Counter((one.printer, one.sha256) for one in kept if one.completed)
-        wrong = [fault for sent in page if (fault := _fault(sent, completed)) is not None]
-        whole = {(sent.printer, sent.sha256) for sent in page if sent.fate is not Fate.CUT}
-        strays = completed.keys() - whole
-        return wrong + [
+        whole = {(sent.printer, sent.sha256) for sent in self._sent if sent.fate is not Fate.CUT}
+        return [fault for sent in self._sent if (fault := _fault(sent, completed)) is not None] + [
             f"{one.printer} keeps {one.size} bytes as completed that nobody sent: {one.job}"
             for one in kept
-            if one.completed and (one.printer, one.sha256) in strays
+            if one.completed and (one.printer, one.sha256) not in whole
         ]
 
 

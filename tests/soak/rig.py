@@ -29,7 +29,7 @@ from ippusbd.virtual.jobs import JobStore, StoredDocument
 from ippusbd.virtual.printer import VirtualPrinter
 
 SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
-PRINT_S = 5.0  # a job that long can still be cancelled
+PRINT_S = 30.0  # so long a job can still be cancelled
 INTERFACES = (3, 2, 2, 1)
 
 
@@ -120,19 +120,26 @@ class Rig:
         ]
 
     def kept(self) -> list[Kept]:
-        """All documents at the printers, which forget them; nothing may be going on."""
-        found = []
+        """All documents at the printers since they last forgot."""
+        return [
+            Kept(
+                printer.device.model.serial,
+                one.sha256,
+                one.size,
+                one.completed,
+                _job(printer.jobs, one),
+            )
+            for printer in self.printers
+            for one in tuple(printer.documents)
+        ]
+
+    def forget(self) -> None:
+        """The printers lose all memory of jobs; nothing may be going on."""
         for printer in self.printers:
-            serial, store = printer.device.model.serial, printer.jobs
-            found += [
-                Kept(serial, one.sha256, one.size, one.completed, _job(store, one))
-                for one in store.documents
-            ]
-            store.documents.clear()
-            store._active.clear()
-            store._jobs.clear()
+            printer.jobs.documents.clear()
+            printer.jobs._active.clear()
+            printer.jobs._jobs.clear()
             printer.scanner.jobs.clear()
-        return found
 
 
 @asynccontextmanager
