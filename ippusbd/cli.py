@@ -18,6 +18,7 @@ from ippusbd import (
     __version__,
     cli_check,
     cli_doctor,
+    cli_log,
     cli_quirks,
     cli_retry,
     cli_run,
@@ -42,6 +43,7 @@ examples:
   ippusbd quirks --device 03f0:1234
                                    what is done differently for one model, and why
   ippusbd trace PRINTER -o FILE    record what goes over its cable, for Wireshark
+  ippusbd log debug usb            log more, while the daemon runs
   ippusbd retry                    try a printer again that was left alone
   ippusbd COMMAND --help           more on a command
 
@@ -77,7 +79,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (cli_run, cli_status, cli_doctor, cli_check, cli_quirks, cli_retry, cli_trace):
+    for module in (
+        cli_run,
+        cli_status,
+        cli_doctor,
+        cli_check,
+        cli_quirks,
+        cli_retry,
+        cli_trace,
+        cli_log,
+    ):
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(

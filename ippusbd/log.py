@@ -14,9 +14,12 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, TextIO
+
+from ippusbd.journal import SOCKET, Journal, opened
 
 ROOT: Final = "ippusbd"
 MAX_LINE_CHARS: Final = 2000  # a printer's name may have 10 KB
@@ -55,9 +58,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a line for each one of the traceback."""
         area = record.name.removeprefix(f"{ROOT}.")
-        who = getattr(record, "printer", "")
-        head = f"{area} {who}" if who else area
-        first = printable(f"{head}: {record.getMessage()}")
+        first = printable(f"{area}{_who(record)}: {record.getMessage()}")
         start = _priority(record.levelno) if self._journal else self._stamp(record)
         more = [printable(line) for line in self._traceback(record)]
         mark = start if self._journal else ""
@@ -74,26 +75,69 @@ class LineFormatter(logging.Formatter):
         return text.splitlines() + (record.stack_info or "").splitlines()
 
 
+def _who(record: logging.LogRecord) -> str:
+    """The printer, unless the message begins with its name; the request's number."""
+    printer, number = getattr(record, "printer", ""), getattr(record, "request", 0)
+    named = bool(printer) and not record.getMessage().startswith(printer)
+    return (f" {printer}" if named else "") + (f" #{number}" if number else "")
+
+
 def _priority(level: int) -> str:
     return next((mark for bound, mark in _JOURNAL if level >= bound), _DEBUG)
 
 
-class PrinterLog(logging.LoggerAdapter[logging.Logger]):
-    """The log of one printer: its name stands in every line."""
+# --- whom a line is about
 
-    def process(
-        self, msg: object, kwargs: MutableMapping[str, object]
-    ) -> tuple[object, MutableMapping[str, object]]:
-        """Put the printer beside what the caller gave."""
-        extra = kwargs.get("extra")
-        mine = dict(self.extra or {})
-        kwargs["extra"] = {**mine, **extra} if isinstance(extra, Mapping) else mine
-        return msg, kwargs
+_ABOUT: Final[ContextVar[tuple[str, int]]] = ContextVar("ippusbd.about", default=("", 0))
 
 
-def printer_log(area: str, printer: str) -> PrinterLog:
-    """The log of `printer` in `area`; read on a line as `area printer: message`."""
-    return PrinterLog(logging.getLogger(f"{ROOT}.{area}"), {"printer": printable(printer, 80)})
+def about(printer: str, request: int = 0) -> None:
+    """From here on, what this task and those it starts log is about these.
+
+    `printer` is a name fit for a line (`printable`); `request` counts from 1.
+    """
+    _ABOUT.set((printer, request))
+
+
+class About(logging.Filter):
+    """Puts what a line is about into its record, for handlers; hides nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "printer"):
+            record.printer, record.request = _ABOUT.get()
+        return True
+
+
+class JournalHandler(logging.Handler):
+    """Sends records to the journal with their fields: `journalctl PRINTER=... REQUEST=...`."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+        self.setFormatter(LineFormatter(journal=False, stamped=False))
+        self.addFilter(About())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        number = getattr(record, "request", 0)
+        fields = {
+            "MESSAGE": self.format(record),
+            "PRIORITY": _priority(record.levelno)[1],
+            "SYSLOG_IDENTIFIER": ROOT,
+            "AREA": record.name.removeprefix(f"{ROOT}."),
+            "PRINTER": getattr(record, "printer", ""),
+            "REQUEST": str(number) if number else "",
+            "CODE_FILE": record.pathname,
+            "CODE_LINE": str(record.lineno),
+            "CODE_FUNC": record.funcName or "",
+        }
+        self._journal.send(fields)
+
+    def close(self) -> None:
+        self._journal.close()
+        super().close()
+
+
+# --- where lines go, and which
 
 
 def setup(
@@ -102,12 +146,23 @@ def setup(
     *,
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
+    journal: str = SOCKET,
 ) -> logging.Handler:
-    """Send all logs to `stream` (standard error); what is not ours only from warning up."""
+    """Send all logs to `stream` (standard error); what is not ours only from warning up.
+
+    Where `stream` leads to systemd's journal, records go there by its own protocol, with fields.
+    """
     stream = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(LineFormatter(journal=is_journal(stream, environ)))
+    to_journal = is_journal(stream, environ)
+    native = opened(journal) if to_journal else None
+    handler: logging.Handler
+    if native is not None:
+        handler = JournalHandler(native)
+    else:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(LineFormatter(journal=to_journal))
+        handler.addFilter(About())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -130,15 +185,25 @@ def to_syslog(program: str, address: str = "/dev/log") -> None:
     handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
     handler.ident = f"{program}[{os.getpid()}]: "
     handler.setFormatter(LineFormatter(journal=False, stamped=False))
+    handler.addFilter(About())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
 
 
-def set_level(area: str, level: str) -> None:
-    """Change the level of `area`, or of all for the empty one."""
+def set_level(area: str, level: str, *, areas: Iterable[str] = ()) -> None:
+    """Change the level of `area`; for the empty one that of all, and of `areas` that differ."""
     logging.getLogger(f"{ROOT}.{area}" if area else ROOT).setLevel(level.upper())
+    for each in areas:
+        logging.getLogger(f"{ROOT}.{each}").setLevel(logging.NOTSET)
+
+
+def levels(areas: Iterable[str]) -> dict[str, str]:
+    """The level in force for each of `areas`."""
+    loggers = {area: logging.getLogger(f"{ROOT}.{area}") for area in areas}
+    names = {area: logging.getLevelName(each.getEffectiveLevel()) for area, each in loggers.items()}
+    return {area: name.lower() for area, name in names.items()}
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

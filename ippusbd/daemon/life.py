@@ -38,8 +38,9 @@ from ippusbd.errors import (
     NoInterface,
     PrinterSilent,
     ProbeFailed,
-    UsbError,
+    StartsAfresh,
 )
+from ippusbd.log import about, printable
 from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.server import Wiring
 from ippusbd.quirks.model import Effective
@@ -50,6 +51,7 @@ from ippusbd.wire import ipp, links, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
+LABEL_CHARS = 80  # of a printer's name in log lines
 FIRST_PROBE_S = 6.0
 FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not to be usable
 NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
@@ -92,6 +94,8 @@ class Life:
 
         Always ends in an exception: what went wrong, DeviceGone, or a cancellation.
         """
+        self._printer.site.label = label = printable(self._printer.label, LABEL_CHARS)
+        about(label)
         stack = AsyncExitStack()
         stack.push_async_callback(device.close)
         try:

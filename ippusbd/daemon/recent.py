@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ippusbd.daemon.remedies import cause
-from ippusbd.log import ROOT, printable
+from ippusbd.log import ROOT, About, printable
 
 KEPT: Final = 20
 TEXT_CHARS: Final = 300
@@ -34,6 +34,7 @@ class Recent(logging.Handler):
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(logging.WARNING)
+        self.addFilter(About())
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str], _Trouble] = OrderedDict()
 

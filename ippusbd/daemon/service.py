@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
-from ippusbd.config import Config, runtime_dir, state_dir
+from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
 from ippusbd.daemon.leaving import Unplugged
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
@@ -29,6 +29,7 @@ from ippusbd.daemon.recent import Recent, listening
 from ippusbd.daemon.state import StateFile, only_instance
 from ippusbd.daemon.turn import our_turn
 from ippusbd.errors import IppUsbError
+from ippusbd.log import levels, set_level
 from ippusbd.usbio.ports import UsbHost
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Daemon:
             "retry": self.retry,
             "learned": self.learned,
             "forget": self.forget,
+            "log": self.log_levels,
         }
 
     async def retry(self, request: Mapping[str, Any]) -> list[str]:
@@ -107,6 +109,16 @@ class Daemon:
         async with aclosing(self.traces.events(printers, selector, bodies=bodies)) as events:
             async for event in events:
                 yield event
+
+    async def log_levels(self, request: Mapping[str, Any]) -> dict[str, str]:
+        """What `ippusbd log` asks for: set a level, of one area or of all, and tell them all."""
+        level, area = str(request.get("level", "")), str(request.get("area", ""))
+        if level and (level not in LEVELS or (area and area not in AREAS)):
+            raise IppUsbError(f"levels are {', '.join(LEVELS)}; areas are {', '.join(AREAS)}")
+        if level:
+            set_level(area, level, areas=() if area else AREAS)
+            log.info("level of %s: %s", area or "everything", level)
+        return levels(AREAS)
 
     def _running(self) -> Supervisor:
         if self.supervisor is None:

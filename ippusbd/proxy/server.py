@@ -14,8 +14,10 @@ import asyncio
 import logging
 import socket
 import time
+from itertools import count
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
+from ippusbd.log import about
 from ippusbd.proxy.arrivals import Arrival, refusal
 from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.forward import Forwarder
@@ -36,6 +38,7 @@ with no_certificates():
 log = logging.getLogger("ippusbd.http")
 
 READ_BUFFER = 256 * 1024
+_numbers = count(1)  # of requests, of all printers
 
 
 class _Server(web.Server):
@@ -70,6 +73,7 @@ class PrinterSite:
         self._server: _Server | None = None
         self._runner: web.ServerRunner | None = None
         self.port = 0
+        self.label = ""  # the printer's, fit for a log line
         self.traffic = Traffic()
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -160,6 +164,18 @@ class PrinterSite:
     # --- one request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Whatever is logged of it bears its number."""
+        about(self.label, next(_numbers))
+        if not log.isEnabledFor(logging.DEBUG):
+            return await self._respond(request)
+        began = time.monotonic()
+        response = await self._respond(request)
+        took_ms = (time.monotonic() - began) * 1000
+        path = request.rel_url.path
+        log.debug("%s %s: %d in %.1f ms", request.method, path, response.status, took_ms)
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         visit = self._server.visits.get(request.protocol) if self._server is not None else None
         if visit is None:
             raise asyncio.CancelledError  # its connection is closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
@@ -110,14 +111,27 @@ def test_setting_up_twice_does_not_say_everything_twice():
     assert stream.getvalue().count("once") == 1
 
 
-def test_a_printers_log_names_the_printer_in_every_line():
+async def test_what_a_task_logs_names_its_printer_and_its_request():
     stream = io.StringIO()
     log.setup("info", stream=stream, environ={})
-    printer = log.printer_log("usb", "Evil\nPrinter")
-    printer.info("claimed")
-    printer.info("claimed again", extra={"request": 7})
-    said = stream.getvalue().splitlines()
-    assert [line.split(" ", 1)[1].strip() for line in said] == [
-        r"info    usb Evil\nPrinter: claimed",
-        r"info    usb Evil\nPrinter: claimed again",
+    usb = logging.getLogger("ippusbd.usb")
+
+    async def serve(printer: str, request: int) -> None:
+        log.about(log.printable(printer), request)
+        await asyncio.sleep(0)
+        usb.info("claimed")
+        await asyncio.create_task(later(printer))
+
+    async def later(printer: str) -> None:
+        usb.info("%s: ready", log.printable(printer))
+
+    await asyncio.gather(serve("Evil\nPrinter", 7), serve("Other", 0))
+    usb.info("nobody's")
+    said = [line.split(" ", 1)[1].strip() for line in stream.getvalue().splitlines()]
+    assert sorted(said) == [
+        r"info    usb #7: Evil\nPrinter: ready",
+        r"info    usb Evil\nPrinter #7: claimed",
+        "info    usb Other: claimed",
+        "info    usb: Other: ready",
+        "info    usb: nobody's",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from ippusbd.daemon.control import ControlServer
 from ippusbd.daemon.looking import Looking
 from ippusbd.daemon.recent import KEPT, listening
 from ippusbd.daemon.web import MAX_CLIENTS
-from ippusbd.log import printer_log
+from ippusbd.log import about
 from ippusbd.proxy.sockets import bind
 
 # The text format's grammar, as far as we use it.
@@ -220,8 +221,9 @@ async def test_a_real_printers_metrics_are_its_own(make_printer, state_path):
 # --- what went wrong lately
 
 
-def test_the_last_troubles_are_kept_with_remedies_and_never_more_than_a_few():
-    log = printer_log("daemon", "Desk")
+async def test_the_last_troubles_are_kept_with_remedies_and_never_more_than_a_few():
+    log = logging.getLogger("ippusbd.daemon")
+    about("Desk")
     with listening() as recent:
         log.info("plugged in")
         for _ in range(3):

@@ -29,6 +29,7 @@ PACKAGES = {
     "ippeveprinter": "cups-ipp-utils",
     "ippfind": "cups-ipp-utils",
     "ipptool": "cups-ipp-utils",
+    "journalctl": "systemd",
     "lp": "cups-client",
     "lpadmin": "cups-client",
     "lpinfo": "cups-client",
