@@ -50,7 +50,7 @@ def refused_host(host: str | None, local_address: str, names: frozenset[str]) ->
         return None
     return Refusal(
         421,
-        f"this printer does not go by the name {name!r}; names of your own can be allowed with"
+        f"this printer does not go by the name {name[:80]!r}; names of your own can be allowed with"
         " `hosts` in the section [http] of the configuration",
     )
 

@@ -60,7 +60,8 @@ class ClientRequest:
         return wrong_host or refused_site(self.web.method, headers)
 
     def __str__(self) -> str:
-        return f"{self.web.method} {self.web.rel_url.path}"
+        path = self.web._message.path.partition("?")[0]  # as it was sent: no escapes undone
+        return f"{self.web.method[:20]} {path[:200]}"
 
     def is_at(self, doing: Doing) -> None:
         """For who decides which connection gives way."""

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.browser import chromium
 from support.daemon import run_daemon
-from support.debian import require
 
 from ippusbd.virtual.printer import VirtualPrinter
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
-CHROMIUM = (
-    "chromium",
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-
-
-async def chromium(*arguments: str, profile: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *CHROMIUM,
-        f"--user-data-dir={profile}",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
-
 
 @pytest.mark.parametrize("width", [1280, 400])
 async def test_a_browser_shows_the_printers_web_console(tmp_path: Path, width: int):
-    require("chromium")
     printer = VirtualPrinter()
     async with run_daemon(printer, state_path=tmp_path / "state") as daemon:
         url = f"http://localhost:{daemon.port()}/"

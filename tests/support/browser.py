@@ -19,6 +19,7 @@ CHROMIUM = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+QUIET_MS = 4000  # of the page's own time, which runs faster than ours while it waits
 
 
 async def chromium(*arguments: str, profile: Path) -> str:
@@ -34,3 +35,10 @@ async def chromium(*arguments: str, profile: Path) -> str:
     out, _ = await process.communicate()
     assert process.returncode == 0
     return out.decode()
+
+
+async def shown(url: str, *arguments: str, profile: Path) -> str:
+    """The document that `url` shows when its scripts and forms have done their work."""
+    return await chromium(
+        "--dump-dom", f"--virtual-time-budget={QUIET_MS}", *arguments, url, profile=profile
+    )
