@@ -116,6 +116,8 @@ class Config:
     idle_release_s: float = setting(2.0, "printers.idle_release_s", seconds())  # 0: never
     # how often a printer that is in use is asked how it is; 0: never
     supplies_s: float = setting(15.0, "printers.supplies_s", seconds())
+    # nothing is sent to any printer before the first client asks for something
+    passive: bool = setting(False, "printers.passive", boolean)
     ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
 
     poll_s: float = setting(2.0, "usb.poll_s", seconds(0.1))  # where there is no udev

@@ -71,6 +71,10 @@ class TransferTimeout(UsbError):
     """A control transfer, or a bulk transfer with a deadline, was not finished in time."""
 
 
+class StartsAfresh(UsbError):
+    """An administrator wants it tried from the beginning."""
+
+
 class NoInterface(UsbError):
     """No interface became free in time, or all of them are broken."""
 

@@ -4,7 +4,7 @@ Firmware exists that hangs as soon as two interfaces are in use. So they are
 asked one after the other first, then all at once: when one more question makes
 all of them silent, the device is to be used through one interface only.
 
-Knows channels and a question; nothing of what follows from the findings.
+Knows channels, the pool and a question; nothing of what follows from the findings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ippusbd.errors import DeviceGone, IppUsbError, PrinterSilent
+from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, UsbError
+from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import Channel
 
 log = logging.getLogger("ippusbd.daemon")
@@ -42,6 +43,25 @@ async def examined(channels: Sequence[Channel], examine: Examine) -> list[Channe
     if len(good) > 1 and not any(await _all_at_once(good, examine)):
         raise OneAtMost("using two interfaces at once makes it silent on all")
     return good
+
+
+async def others_answer(pool: InterfacePool, ask: Callable[[], Awaitable[object]]) -> bool | None:
+    """Whether the printer answers on an interface that is free; None: none is."""
+    now = pool.status()
+    if now.in_use + now.draining + now.broken >= now.total:
+        return None
+    try:
+        await ask()
+    except DeviceGone:
+        raise
+    except NoInterface:
+        return None
+    except (PrinterSilent, UsbError) as exc:
+        log.info("no answer on other interfaces either: %s", exc)
+        return False
+    except IppUsbError as exc:
+        log.debug("an answer, though not a good one: %s", exc)
+    return True
 
 
 async def _first_that_answers(channels: Sequence[Channel], examine: Examine) -> Channel:

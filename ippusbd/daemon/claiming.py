@@ -42,6 +42,8 @@ class Claimer:
         self._quirks = quirks
         self._label = label
         self.gentler(quirks)
+        self.lost: list[int] = []  # interfaces that nothing helped
+        self.held: dict[int, str] = {}  # interfaces somebody else had at the start, and who
         self._held_by = "somebody else"
         self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
@@ -74,6 +76,10 @@ class Claimer:
                 raise failure
             if isinstance(failure, DEAF) and not self._care.exhausted:
                 raise failure
+        for info, result in zip(self._wanted, results, strict=True):
+            if isinstance(result, DeviceBusy):
+                self.held[info.number] = str(result)
+        for failure in failures:
             log.warning("%s: serving without one interface: %s", self._label, failure)
         return channels
 
@@ -100,6 +106,7 @@ class Claimer:
         for channel in deaf:
             log.warning("%s: serving without interface %d", self._label, channel.number)
             await self._device.release(channel)
+            self.lost.append(channel.number)
         return good
 
     async def _first_claim(self, info: InterfaceInfo) -> Channel:

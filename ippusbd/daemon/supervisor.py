@@ -24,6 +24,7 @@ from ippusbd.daemon.life import Life
 from ippusbd.daemon.printer import Printer, Services
 from ippusbd.daemon.recovery import Rung
 from ippusbd.daemon.roster import Roster
+from ippusbd.daemon.selector import meant, names_of
 from ippusbd.daemon.state import StateFile
 from ippusbd.daemon.states import Event, State
 from ippusbd.errors import (
@@ -56,6 +57,7 @@ class _Plugged:
     printer: Printer | None = None
     key: str = ""  # of its printer, as soon as its serial number was read
     reason: str = BEING_OPENED
+    life: Life | None = None  # that serves it now
     was_reset: bool = False
     since_s: float = 0.0  # when it came, or an administrator wanted it tried afresh
     retry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -142,11 +144,13 @@ class Supervisor:
         tried = []
         for plugged in self._plugged.values():
             printer = plugged.printer
-            names = [str(plugged.facts.usb_id), *(_names(printer) if printer else ())]
-            if not _meant(selector, names):
+            names = [str(plugged.facts.usb_id), *(names_of(printer) if printer else ())]
+            if not meant(selector, names):
                 continue
             if printer is not None:
                 self._care(printer.key).afresh()
+            if plugged.life is not None:
+                plugged.life.retry()
             plugged.retry.set()
             tried.append(names[-1])
         return tried
@@ -163,7 +167,7 @@ class Supervisor:
         """Unlearn what was found out, from the next plug or retry on. Returns names, as `retry`."""
         forgotten = []
         for key, found in self.learned().items():
-            if _meant(selector, [key, found["name"]]):
+            if meant(selector, [key, found["name"]]):
                 self._state.forget(key)
                 self._care(key).afresh()
                 forgotten.append(found["name"] or key)
@@ -276,7 +280,7 @@ class Supervisor:
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
             self._on_change()
             try:
-                await self._one_life(device, printer, backoff)
+                await self._one_life(plugged, device, printer, backoff)
             except asyncio.CancelledError:
                 self._gone(printer)
                 raise
@@ -306,11 +310,14 @@ class Supervisor:
             product=quirks.product or device.facts.product,
         )
 
-    async def _one_life(self, device: UsbDevice, printer: Printer, backoff: Backoff) -> None:
+    async def _one_life(
+        self, plugged: _Plugged, device: UsbDevice, printer: Printer, backoff: Backoff
+    ) -> None:
         care = self._care(printer.key)
         learned = {**self._state.learned(printer.key), **care.trials.current}
         quirks = self._services.quirks.effective(device.facts, learned)
-        life = Life(
+        plugged.retry.clear()  # said of an earlier life
+        life = plugged.life = Life(
             self._services,
             printer,
             quirks,
@@ -334,6 +341,8 @@ class Supervisor:
             if rung is Rung.USB_RESET:
                 await self._reset(device.facts)
             raise
+        finally:
+            plugged.life = None
 
     def _care(self, key: str) -> Care:
         config = self._services.config
@@ -381,12 +390,3 @@ class Supervisor:
         plugged.key = self._roster.key_for(facts, others)
         await self._roster.inherit(plugged.key, facts)
         return await self._roster.printer(plugged.key)
-
-
-def _meant(selector: str, names: list[str]) -> bool:
-    return not selector or any(selector.lower() in name.lower() for name in names)
-
-
-def _names(printer: Printer) -> tuple[str, ...]:
-    """What an administrator may call it."""
-    return (printer.facts.serial if printer.facts else "", printer.name, printer.label)

@@ -114,6 +114,59 @@ async def test_a_passive_printer_hears_nothing_before_the_first_client(
         await daemon.until_state("ready")
 
 
+async def test_the_configuration_makes_every_printer_passive(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(
+        printer, state_path=state_path, passive=True, wait=("probing",), **SOON
+    ) as daemon:
+        await daemon.until(lambda: "passive" in daemon.row().get("reason", ""))
+        assert printer.stats["requests"] == 0
+        assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
+        assert (await ask(daemon.port())).status == 200
+        await daemon.until_state("ready")
+
+
+async def test_an_interface_that_another_program_has_from_the_start_is_taken_when_it_is_free(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=2)
+    async with run_daemon(state_path=state_path, idle_release_s=0.0) as daemon:
+        port = daemon.backend.plug(printer.device)
+        other = port.open()
+        port.detach(other, 1)
+        port.claim(other, 1)
+        daemon.supervisor.wake()
+        await daemon.until_state("ready")
+        assert daemon.interfaces()["asleep"] == 1
+        assert "interface 1 is held by" in daemon.row()["trouble"]
+        assert (await ask(daemon.port())).status == 200
+        port.close(other)
+        for _ in range(100):  # it is tried again when more is wanted than one interface gives
+            replies = await asyncio.gather(*(ask(daemon.port()) for _ in range(8)))
+            assert {reply.status for reply in replies} == {200}
+            if not daemon.interfaces()["asleep"]:
+                break
+        assert daemon.interfaces()["asleep"] == 0
+        assert daemon.row()["trouble"] == ""
+
+
+async def test_a_device_that_another_program_has_whole_is_waited_for_and_named(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=1)
+    async with run_daemon(state_path=state_path) as daemon:
+        port = daemon.backend.plug(printer.device)
+        other = port.open()
+        port.detach(other, 0)
+        port.claim(other, 0)
+        daemon.supervisor.wake()
+        await daemon.until_state("waiting")
+        assert "interface 0 is held by" in daemon.row()["reason"]
+        assert "interface 0 is held by" in (await ask(daemon.port())).body.decode()
+        port.close(other)
+        await daemon.until_state("ready")
+
+
 async def test_an_unplug_while_asleep_is_noticed_and_a_replug_served(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path, **SOON) as daemon:

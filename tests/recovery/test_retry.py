@@ -84,3 +84,44 @@ async def test_a_daemon_that_still_starts_says_so():
 
     with pytest.raises(IppUsbError, match="starting"):
         await Daemon(Config()).commands()["retry"]({})
+
+
+async def test_a_part_that_did_not_answer_is_asked_again_at_once_on_request(
+    make_printer, state_path
+):
+    printer = make_printer("printer-before-scanner")
+    slow = {"retry_min_s": 300.0, "retry_max_s": 300.0}
+    async with run_daemon(printer, state_path=state_path, wait=("partial",), **slow) as daemon:
+        printer.switch("printer-before-scanner", on=False)
+        assert daemon.supervisor.retry() == ["Example VirtualJet 900"]
+        await daemon.until_state("ready")
+        assert daemon.row()["reason"] == ""
+
+
+async def test_interfaces_that_were_given_up_are_taken_again_on_request(make_printer, state_path):
+    printer = make_printer(interfaces=2)
+    settings = {**HASTY, "resets_max": 0, "supplies_s": 0.0}
+    async with run_daemon(printer, state_path=state_path, **settings) as daemon:
+        printer.switch("deaf-until-replug", on=True)
+        for _ in range(2):
+            assert (await ask(daemon.port())).status == 200
+        with pytest.raises(TimeoutError):
+            await ask(daemon.port(), timeout_s=0.5)
+        await daemon.until(lambda: daemon.interfaces()["total"] == 1, 40)
+        await daemon.until_state("ready")
+        printer.switch("deaf-until-replug", on=False)
+        await daemon.until_idle()
+        daemon.supervisor.retry()
+        await daemon.until(lambda: daemon.interfaces()["total"] == 2)
+        await daemon.until_state("ready")
+        assert (await ask(daemon.port())).status == 200
+
+
+async def test_a_request_to_try_again_changes_nothing_where_all_is_well(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        before = list(daemon.publisher.events)
+        assert daemon.supervisor.retry() == ["Example VirtualJet 900"]
+        for _ in range(3):
+            assert (await ask(daemon.port())).status == 200
+        assert daemon.publisher.events == before
