@@ -26,10 +26,10 @@ ATTACK = """<!doctype html><title>begun</title>
 <img src="PRINTER/big?bytes=1&attack=img">
 <iframe src="PRINTER/big?bytes=1&attack=frame"></iframe>
 <script src="PRINTER/big?bytes=1&attack=script"></script>
-<iframe name="hidden"></iframe>
-<form id="form" method="post" action="PRINTER/sink?attack=form" target="hidden">
+<iframe name="one"></iframe><iframe name="two"></iframe>
+<form id="form" method="post" action="PRINTER/sink?attack=form" target="one">
 <input name="x" value="y"></form>
-<form id="text" method="post" action="PRINTER/ipp/print?attack=form" target="hidden"
+<form id="text" method="post" action="PRINTER/ipp/print?attack=form" target="two"
  enctype="text/plain"><input name="x" value="y"></form>
 <script>
 document.getElementById("form").submit();
