@@ -258,14 +258,10 @@ class Exchange:
         while data is not None:
             if request.job is not None:
                 request.job.sent(data)
-            # The next bytes come from the client while the printer takes these.
-            writing = asyncio.ensure_future(self._write(chunk(data)))
-            try:
-                data = await self._pull(request.stream)
-            except asyncio.CancelledError:
-                writing.cancel()
-                raise
-            await writing
+            # What the client sends meanwhile is collected by its connection: the slower the
+            # printer, the larger, and so the fewer, the writes.
+            await self._write(chunk(data))
+            data = await self._pull(request.stream)
         await self._write(LAST_CHUNK)
 
     async def _pull(self, stream: AsyncIterator[bytes]) -> bytes | None:
