@@ -22,6 +22,7 @@ from ippusbd import __version__
 from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
 from ippusbd.daemon.leaving import Unplugged
+from ippusbd.daemon.files import allow_many_files
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.looking import Looking
 from ippusbd.daemon.memory import keep_buffers
@@ -153,6 +154,7 @@ async def run(
     StateError when the daemon cannot start.
     """
     keep_buffers()
+    allow_many_files()
     daemon = Daemon(config)
     state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
     control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
