@@ -28,6 +28,9 @@ clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
 e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
 
+e2e-system: $(VENV)/.made packages ## the Debian package in a guest with systemd and AppArmor: install, plug, upgrade, purge (root)
+	@$(BIN)/python tests/e2e/system.py
+
 packages: ## the Debian packages the client stories need (asks for root when some are missing)
 	@.ci/install-packages
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checks_install import SNAPSHOT
 from checks_plug import QUEUE, kept, prints
-from desk import E2E, PRINTER_SOCKET, SERVICE, active, denials, main_pid, unit
+from desk import E2E, PRINTER_SOCKET, SERVICE, active, denials, main_pid, unit, use_package
 from leftovers import compare
 from programs import run, until
 from report import Failed, Group
@@ -21,6 +21,7 @@ CONFIG = Path("/etc/ippusbd/ippusbd.conf")
 
 @contextmanager
 def booted() -> Iterator[None]:
+    use_package()
     until(PRINTER_SOCKET.exists, "the virtual printer")
     yield
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from desk import BROKER_SERVICE, E2E, SERVICE, unit
+from desk import BROKER_SERVICE, E2E, SERVICE, unit, use_package
 from leftovers import remember
 from programs import run
 from report import Failed, Group
@@ -33,6 +33,7 @@ def install(_: None) -> str:
     said = run("apt-get", "install", "-y", E2E / "ippusbd.deb", limit_s=240)
     if "1 newly installed" not in said:
         raise Failed(said)
+    use_package()
     return run("ippusbd", "--version").strip()
 
 

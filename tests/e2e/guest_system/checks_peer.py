@@ -23,7 +23,7 @@ PORT = 61111  # one that neither of us would take by itself
 @contextmanager
 def beside() -> Iterator[None]:
     run("systemctl", "mask", "--now", SERVICE)
-    shutil.copy2(STATE, ASIDE)
+    run("cp", "-p", STATE, ASIDE)
     STATE.unlink()
     run("apt-get", "install", "-y", *DEBS.glob("ipp-usb_*.deb"), limit_s=120)
     try:
