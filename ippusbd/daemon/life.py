@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 
 from ippusbd.daemon.backoff import Backoff
 from ippusbd.daemon.care import Care
+from ippusbd.daemon.checkup import others_answer
 from ippusbd.daemon.choking import Choking
 from ippusbd.daemon.claiming import Claimer
 from ippusbd.daemon.printer import Printer, Services
@@ -33,12 +35,11 @@ from ippusbd.daemon.supplies import ask_condition, keep_informed
 from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.errors import (
     BadIpp,
-    DeviceGone,
     IppUsbError,
     NoInterface,
     PrinterSilent,
     ProbeFailed,
-    UsbError,
+    StartsAfresh,
 )
 from ippusbd.log import about, printable
 from ippusbd.proxy.exchange import Traffic
@@ -85,6 +86,7 @@ class Life:
         self._on_change = on_change or (lambda: None)
         self._choking = Choking(quirks.write_bytes, care.learn)
         self._claimer: Claimer | None = None
+        self._again = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
         self._waits = False  # for the first client
         self._grace_s = services.config.grace_s
@@ -120,20 +122,22 @@ class Life:
         """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
         claimer = self._claimer = Claimer(device, self._quirks, self._care, printer.label)
-        self._waits = self._quirks.passive and not self._care.under_treatment
+        passive = self._quirks.passive or self._config.passive
+        self._waits = passive and not self._care.under_treatment
         channels = [] if self._waits else await claimer.claim_all()
         if self._care.under_treatment:
             channels = await claimer.examined(channels, self._examiner.examine)
         printer.pool = pool = InterfacePool(
             channels,
             claims=claimer,
-            asleep=claimer.numbers if self._waits else (),
+            asleep=claimer.numbers if self._waits else list(claimer.held),
             idle_release_s=self._config.idle_release_s if self._quirks.idle_release else 0.0,
             drain_s=self._config.drain_s,
             pause_s=self._quirks.request_pause_s,
             recover=lambda channel, reason: ladder.recover(channel, reason),
             on_broken=lambda channel, failure: self._broken(pool, failure),
         )
+        pool.trouble = "; ".join(claimer.held.values())
         ladder = self._ladder(device, pool)
         stack.push_async_callback(self._stop_mending)
         stack.push_async_callback(pool.close)
@@ -174,26 +178,8 @@ class Life:
         )
 
     async def _others_answer(self, pool: InterfacePool) -> bool | None:
-        """Whether the printer answers on an interface that is free; None: none is."""
-        if not self._pool_has_room(pool):
-            return None
-        try:
-            await self._asker(pool).state(answer_s=self._config.check_s)
-        except DeviceGone:
-            raise
-        except NoInterface:
-            return None
-        except (PrinterSilent, UsbError) as exc:
-            log.info("%s: not on the other interfaces either: %s", self._printer.label, exc)
-            return False
-        except IppUsbError as exc:
-            log.debug("an answer, though not a good one: %s", exc)
-        return True
-
-    @staticmethod
-    def _pool_has_room(pool: InterfacePool) -> bool:
-        now = pool.status()
-        return now.in_use + now.draining + now.broken < now.total
+        asker = self._asker(pool)
+        return await others_answer(pool, lambda: asker.state(answer_s=self._config.check_s))
 
     def _choked(self) -> None:
         """Smaller transfers are used as soon as an interface is claimed again."""
@@ -236,10 +222,24 @@ class Life:
         """
         pauses = Backoff(self._config.retry_min_s, self._config.retry_max_s)
         while pool.status().broken:
-            await asyncio.sleep(pauses.next())
+            await self._pause(pauses.next())
             await pool.mend()
             if pool.status().broken and pool.idle and not self._care.exhausted:
                 pool.abandon(NoInterface("an interface stays deaf"))
+
+    def retry(self) -> None:
+        """An administrator's word: what does not work is tried again now."""
+        self._again.set()
+        pool, claimer = self._printer.pool, self._claimer
+        if pool is not None and claimer is not None and claimer.lost and pool.idle:
+            pool.abandon(StartsAfresh("it is tried again with all its interfaces"))
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, unless somebody says `retry`."""
+        self._again.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s if pause_s < math.inf else None):
+                await self._again.wait()
 
     async def _stop_mending(self) -> None:
         if self._mending is not None:
@@ -269,8 +269,8 @@ class Life:
             self._on_ready()
             if probed.halved and asked_s > self._config.warm_up_s:
                 log.warning("%s: it is not asked for that again", self._printer.label)
-                return
-            await asyncio.sleep(pause_s)
+                pause_s = math.inf
+            await self._pause(pause_s)
             asked_s += pause_s
             pause_s = min(2 * pause_s, self._config.retry_max_s)
 
