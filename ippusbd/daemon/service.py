@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ippusbd import __version__
 from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
 from ippusbd.daemon.control import ControlServer, Handler
-from ippusbd.daemon.leaving import Unplugged
 from ippusbd.daemon.files import allow_many_files
+from ippusbd.daemon.leaving import Unplugged
 from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.looking import Looking
 from ippusbd.daemon.memory import keep_buffers
