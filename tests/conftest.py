@@ -59,17 +59,21 @@ def _no_thread_or_file_left() -> Iterator[None]:
     threads = set(threading.enumerate())
     files = _open_files()
     yield
-    gc.collect()
 
     def left() -> list[str]:
         # asyncio's executor and aiohttp's resolver are told by name; nothing of ours is.
         names = [t.name for t in set(threading.enumerate()) - threads]
         return [name for name in names if not name.startswith("asyncio_")]
 
+    def opened() -> dict[str, str]:
+        extra = {n: t for n, t in _open_files().items() if files.get(n) != t}
+        return {n: t for n, t in extra.items() if not t.startswith(("/dev/urandom", "/proc/"))}
+
+    if left() or opened():
+        gc.collect()  # takes as long as many a test, so only where something may be left
     _wait_until(lambda: not left(), SETTLE_S)
     assert not left(), f"threads left behind: {left()}"
-    extra = {n: t for n, t in _open_files().items() if files.get(n) != t}
-    ours = {n: t for n, t in extra.items() if not t.startswith(("/dev/urandom", "/proc/"))}
+    ours = opened()
     assert not ours, f"file descriptors left behind: {ours}"
 
 
