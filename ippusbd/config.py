@@ -99,6 +99,12 @@ class Config:
     hosts: tuple[str, ...] = setting((), "http.hosts", list_of(host_name))
     retry_after_s: int = setting(5, "http.retry_after_s", integer(1, 3600))
 
+    # who may do what: users, and "@group"s; empty: everybody of this machine
+    access_print: tuple[str | int, ...] = setting((), "access.print", list_of(account))
+    access_scan: tuple[str | int, ...] = setting((), "access.scan", list_of(account))
+    access_fax: tuple[str | int, ...] = setting((), "access.fax", list_of(account))
+    access_config: tuple[str | int, ...] = setting((), "access.config", list_of(account))
+
     probe_s: float = setting(20.0, "printers.probe_s", seconds(0.1))
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
     # without progress for so long, another interface asks whether the printer lives

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator
 from ippusbd.config import Config
 from ippusbd.daemon import heritage
 from ippusbd.daemon.listening import bind_all, is_free
+from ippusbd.daemon.permissions import access_of
 from ippusbd.daemon.printer import Printer
 from ippusbd.daemon.state import StateFile
 from ippusbd.errors import StateError
@@ -28,11 +29,15 @@ log = logging.getLogger("ippusbd.daemon")
 
 
 class Roster:
-    """All printers since the daemon's start, plugged in or not."""
+    """All printers since the daemon's start, plugged in or not.
+
+    Raises ConfigError for users and groups in [access] that are not known here.
+    """
 
     def __init__(self, config: Config, state: StateFile) -> None:
         self._config = config
         self._state = state
+        self._settings = _settings(config)
         self._printers: dict[str, Printer] = {}
         self._making = asyncio.Lock()
 
@@ -61,7 +66,7 @@ class Roster:
         async with self._making:  # its device may have been pulled and put back meanwhile
             printer = self._printers.get(key)
             if printer is None:
-                printer = Printer(key, _settings(self._config))
+                printer = Printer(key, self._settings)
                 printer.name = self._state.name_for(key)
                 sockets = self._sockets(key)
                 try:
@@ -99,6 +104,7 @@ def _settings(config: Config) -> SiteSettings:
         head_timeout_s=config.head_timeout_s,
         max_clients=config.max_clients,
         hosts=frozenset(config.hosts),
+        access=access_of(config),
         retry_after_s=config.retry_after_s,
         grace_s=config.grace_s,
         max_header_bytes=config.max_header_bytes,

@@ -10,7 +10,7 @@ Knows aiohttp's requests; nothing of printers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from ippusbd.errors import ClientGone
 from ippusbd.proxy.guests import Doing, Guest, Guests
@@ -45,6 +45,10 @@ class ClientRequest:
         """Look at the head. Raises BadRequest for what is no request to a printer."""
         self.target = origin_form(self.web.method, self.web._message.path)
         refuse_ambiguous(self.web.version, self.web.raw_headers)
+
+    async def identify(self, *, by_group: bool) -> None:
+        """Have `who` tell the user, and his groups if they matter."""
+        self.who = await self.who.known(by_group=by_group)
 
     def refusal(self, names: frozenset[str]) -> Refusal | None:
         """Whether a web page is behind it that has no business here; `names` are ours.
@@ -91,6 +95,25 @@ class ClientRequest:
             if len(start) > limit:
                 return bytes(start), stream
         return bytes(start), None
+
+    async def read_until(
+        self, enough: Callable[[bytes], bool], start: bytes, rest: AsyncIterator[bytes] | None
+    ) -> tuple[bytes, AsyncIterator[bytes] | None]:
+        """`start` longer by what `enough` wants of `rest`; less only at the body's end."""
+        if rest is None:
+            return start, None
+        data = bytearray(start)
+        while not enough(bytes(data)):
+            more = await anext(rest, None)
+            if more is None:
+                return bytes(data), None
+            data += more
+        return bytes(data), rest
+
+    @property
+    def content_types(self) -> list[str]:
+        """All that it says its body is."""
+        return list(self.web.headers.getall("Content-Type", ()))
 
     async def _stream(self) -> AsyncIterator[bytes]:
         content = self.web.content.iter_any().__aiter__()

@@ -18,6 +18,7 @@ from itertools import count
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
 from ippusbd.log import about
+from ippusbd.proxy import permits
 from ippusbd.proxy.arrivals import Arrival, refusal
 from ippusbd.proxy.exchange import Traffic
 from ippusbd.proxy.forward import Forwarder
@@ -200,6 +201,13 @@ class PrinterSite:
         finally:
             client.is_at(Doing.NOTHING)
 
+    def _remember(self, client: ClientRequest) -> None:
+        """Who a connection's client is need not be found out again."""
+        visits = self._server.visits if self._server is not None else {}
+        visit = visits.get(client.web.protocol)
+        if visit is not None:
+            visits[client.web.protocol] = visit[0], client.who
+
     def _unavailable(self, reason: str) -> web.Response:
         return web.Response(
             status=503,
@@ -223,5 +231,11 @@ class PrinterSite:
             return self._unavailable(f"the printer is not ready: {self._reason}")
         client.ask_for_body()
         start, rest = await client.read_small(self._settings.small_body)
+        if not self._settings.access.unrestricted:
+            start, rest = await permits.with_head(client, start, rest)
+            refusal = await permits.refusal(client, self._settings.access, start)
+            self._remember(client)
+            if refusal is not None:
+                return refusal
         forwarder = Forwarder(self._settings, self.traffic, wiring, self.port)
         return await forwarder.forward(client, start, rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ippusbd.proxy.access import UNRESTRICTED, Access
 from ippusbd.proxy.debts import Debts
 from ippusbd.usbio.pool import InterfacePool
 
@@ -21,6 +22,7 @@ class SiteSettings:
     head_timeout_s: float = 0.0
     max_clients: int = 512
     hosts: frozenset[str] = frozenset()
+    access: Access = UNRESTRICTED
     retry_after_s: int = 5
     grace_s: float = 10.0
     max_header_bytes: int = 64 * 1024

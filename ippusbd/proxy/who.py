@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ippusbd import accounts
 from ippusbd.peers import groups_of, peer_of
 from ippusbd.proxy.socket_table import Endpoint, Untold, owner, owner_in_tables
 
@@ -33,12 +34,18 @@ class Who:
     ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
     unix: bool = False
 
-    async def settled(self) -> Who:
-        """With the user, should only the slow way tell; in a thread."""
-        if self.uid is not None or self.ends is None:
-            return self
-        uid = await asyncio.to_thread(owner_in_tables, *self.ends)
-        return self if uid is None else _user(uid, self.ends)
+    async def known(self, *, by_group: bool) -> Who:
+        """With the user, and with his groups if they matter, should only slow ways tell.
+
+        They run in a thread.
+        """
+        who = self
+        if who.uid is None and who.ends is not None:
+            uid = await asyncio.to_thread(owner_in_tables, *who.ends)
+            who = who if uid is None else _user(uid, who.ends)
+        if by_group and who.gids is None and who.uid is not None:
+            who = replace(who, gids=await asyncio.to_thread(accounts.groups_of, who.uid))
+        return who
 
 
 NOBODY = Who("nobody", "somebody who has left")
