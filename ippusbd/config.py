@@ -42,6 +42,7 @@ AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
 LEVELS: Final = ("debug", "info", "warning", "error")
 SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
 MAX_FILE_BYTES: Final = 1 << 20
+BROKER_FOLDER: Final = "ippusb"  # clients know it by this name
 
 
 def _loopback(kind: type[IPv4Address] | type[IPv6Address]) -> Check:
@@ -259,8 +260,9 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     """Where sockets are, for as long as the daemon runs."""
     if config.runtime_dir is not None:
         return config.runtime_dir
-    if by_systemd := environ.get("RUNTIME_DIRECTORY"):
-        return Path(by_systemd.split(":")[0])
+    if by_systemd := _runtime_directories(environ):
+        # systemd sorts them: which is whose, only names tell
+        return next((path for path in by_systemd if path.name != BROKER_FOLDER), by_systemd[0])
     if uid == 0:
         return Path("/run/ippusbd")
     if environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
@@ -277,13 +279,18 @@ def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     """Where the broker's and the printers' sockets are; clients know /run/ippusb."""
     if config.broker_dir is not None:
         return config.broker_dir
-    by_systemd = [Path(path) for path in environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
-    named = next((path for path in by_systemd if path.name == "ippusb"), None)
+    by_systemd = _runtime_directories(environ)
+    named = next((path for path in by_systemd if path.name == BROKER_FOLDER), None)
     if named is not None and config.runtime_dir is None:
         return named
     if uid == 0 and config.runtime_dir is None and not by_systemd:
         return Path("/run/ippusb")
     return runtime_dir(config, environ, uid)
+
+
+def _runtime_directories(environ: Mapping[str, str]) -> list[Path]:
+    """What systemd made for us, in whatever order."""
+    return [Path(path) for path in environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:

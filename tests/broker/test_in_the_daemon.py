@@ -193,6 +193,7 @@ async def test_a_stray_message_is_no_question(folder: Path, twins: list[VirtualP
     [
         (Config(), {}, 0, "/run/ippusb"),
         (Config(), {"RUNTIME_DIRECTORY": "/run/ippusbd:/run/ippusb"}, 7, "/run/ippusb"),
+        (Config(), {"RUNTIME_DIRECTORY": "/run/ippusb:/run/ippusbd"}, 7, "/run/ippusb"),
         (Config(), {"RUNTIME_DIRECTORY": "/run/ippusbd"}, 7, "/run/ippusbd"),
         (Config(), {"XDG_RUNTIME_DIR": "/run/user/7"}, 7, "/run/user/7/ippusbd"),
         (Config(runtime_dir=Path("/r")), {"RUNTIME_DIRECTORY": "/run/ippusb"}, 0, "/r"),

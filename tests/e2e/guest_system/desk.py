@@ -7,8 +7,8 @@ udev's to start, which is what the checks are about.
 from __future__ import annotations
 
 import importlib
-import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +70,7 @@ def served() -> dict[str, Any]:
         rows = [one for one in status() if one["state"] == "ready"]
         return rows[0] if rows and rows[0]["announced"] == "established" else None
 
-    return until(ready, "a printer served and announced", 120)
+    return until(ready, "a printer served and announced", 60)
 
 
 def tell(command: str, **arguments: object) -> dict[str, Any]:
@@ -119,6 +119,16 @@ def denials() -> list[str]:
     ]
 
 
+def told(*command: object) -> str:
+    """All that `ippusbd COMMAND` says."""
+    words = ["/usr/bin/ippusbd", *map(str, command)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    return done.stdout + done.stderr
+
+
 def words() -> str:
     """What explains most failures."""
     parts = []
@@ -127,6 +137,5 @@ def words() -> str:
         parts.append(f"--- {name}\n{said}")
     with suppress(OSError, Failed):
         parts.append("--- denied\n" + "\n".join(denials()[-10:]))
-    with suppress(OSError, AssertionError, ImportError):
-        parts.append("--- status\n" + json.dumps(status())[:1500])
+    parts.append("--- status\n" + told("status"))
     return "\n".join(parts)
