@@ -227,6 +227,7 @@ class Supervisor:
                 printer.pool.abandon(DeviceGone("the printer was unplugged"))
         if printer is not None and printer.state in PAUSING:  # no life is there to say so
             self._gone(printer)
+            self._on_change()
         task.cancel()
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

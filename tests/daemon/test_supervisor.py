@@ -158,7 +158,7 @@ async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    from ippusbd.daemon import printer as life
+    from ippusbd.daemon import life
 
     def broken(*_: object, **__: object) -> object:
         raise ZeroDivisionError("a bug")
