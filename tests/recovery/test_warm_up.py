@@ -7,7 +7,8 @@ reset more than the loop breaker allows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class SlowStarter:
         self._loop = loop
         self._ready_at = loop.time() + FIVE_MINUTES_S
         self.resets = 0
+        self.claimed: set[int] = set()
 
     def _channel(self, number: int) -> FakeChannel:
         printer = ScriptedPrinter([])
@@ -95,10 +97,11 @@ class SlowStarter:
         return self
 
     async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> FakeChannel:
+        self.claimed.add(info.number)
         return self._channel(info.number)
 
     async def release(self, channel: FakeChannel) -> None:
-        pass
+        self.claimed.discard(channel.number)
 
     async def port_status(self) -> int:
         return 0x18
@@ -110,24 +113,21 @@ class SlowStarter:
         self.resets += 1
 
     async def close(self) -> None:
-        pass
+        self.claimed.clear()
 
 
-async def started(config: Config, device: SlowStarter, state_path: Path) -> tuple[float, set[str]]:
-    """Seconds until the printer was ready, and what was announced then."""
-    loop = asyncio.get_running_loop()
+@asynccontextmanager
+async def supervised(
+    config: Config, device: SlowStarter, state_path: Path
+) -> AsyncIterator[tuple[Supervisor, MemoryPublisher]]:
+    """The supervisor at work in this loop's time."""
     publisher = MemoryPublisher()
     state = StateFile(state_path, range(config.port_min, config.port_max))
     services = Services(config, device, publisher, load())  # type: ignore[arg-type]
-    supervisor = Supervisor(services, state, clock=loop.time)
+    supervisor = Supervisor(services, state, clock=asyncio.get_running_loop().time)
     running = asyncio.create_task(supervisor.run(hotplug=False))
-    begun = loop.time()
     try:
-        while [row["state"] for row in supervisor.status()] != ["ready"]:
-            assert loop.time() - begun < 3 * FIVE_MINUTES_S, supervisor.status()
-            assert "refused" not in [row["state"] for row in supervisor.status()]
-            await asyncio.sleep(0.5)
-        return loop.time() - begun, publisher.types()
+        yield supervisor, publisher
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -135,23 +135,57 @@ async def started(config: Config, device: SlowStarter, state_path: Path) -> tupl
         await state.close()
 
 
+async def started(config: Config, device: SlowStarter, state_path: Path) -> tuple[float, set[str]]:
+    """Seconds until the printer was ready, and what was announced then."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with supervised(config, device, state_path) as (supervisor, publisher):
+        while [row["state"] for row in supervisor.status()] != ["ready"]:
+            assert loop.time() - begun < 3 * FIVE_MINUTES_S, supervisor.status()
+            assert "refused" not in [row["state"] for row in supervisor.status()]
+            await asyncio.sleep(0.5)
+        return loop.time() - begun, publisher.types()
+
+
+async def released(config: Config, device: SlowStarter, state_path: Path) -> tuple[float, str]:
+    """Seconds until the kernel's driver has all interfaces, and the reason that status gives."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with supervised(config, device, state_path) as (supervisor, _):
+        while [row["state"] for row in supervisor.status()] != ["waiting"]:
+            assert loop.time() - begun < FIVE_MINUTES_S, supervisor.status()
+            await asyncio.sleep(0.1)
+        assert not device.claimed
+        return loop.time() - begun, str(supervisor.status()[0]["reason"])
+
+
+def usual() -> Config:
+    """The defaults, but for ports and the publisher."""
+    return replace(Config(), port_min=QUICK.port_min, dnssd="off")
+
+
 @pytest.mark.parametrize("warming", WARMING)
 def test_a_printer_that_warms_up_for_five_minutes_is_announced_whole(
     warming: str, state_path: Path
 ):
-    usual = Config()
-    config = replace(
-        QUICK,
-        retry_min_s=usual.retry_min_s,
-        retry_max_s=usual.retry_max_s,
-        poll_s=usual.poll_s,
-        grace_s=usual.grace_s,
-    )
     with asyncio.Runner(loop_factory=TimeLapse) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, TimeLapse)
         device = SlowStarter(WARMING[warming], loop)
-        took_s, announced = runner.run(started(config, device, state_path))
-    assert FIVE_MINUTES_S <= took_s < FIVE_MINUTES_S + usual.retry_max_s + 30
+        took_s, announced = runner.run(started(usual(), device, state_path))
+    assert FIVE_MINUTES_S <= took_s < FIVE_MINUTES_S + usual().retry_max_s + 30
     assert {"_ipp._tcp", "_uscan._tcp"} <= announced
-    assert device.resets <= (usual.resets_max if warming == "zero-length packets" else 0)
+    assert device.resets <= (usual().resets_max if warming == "zero-length packets" else 0)
+
+
+@pytest.mark.parametrize("warming", ["503", "404", "200 cut short", "zero-length packets"])
+def test_what_cannot_be_served_is_its_own_drivers_within_ten_seconds(
+    warming: str, state_path: Path
+):
+    with asyncio.Runner(loop_factory=TimeLapse) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, TimeLapse)
+        device = SlowStarter(WARMING[warming], loop)
+        took_s, reason = runner.run(released(usual(), device, state_path))
+    assert took_s < 10
+    assert "/ipp/print" in reason
