@@ -156,4 +156,3 @@ def test_levels_of_one_area_or_all_are_changed_and_told():
     assert log.levels(("usb", "http")) == {"usb": "debug", "http": "info"}
     log.set_level("", "error", areas=("usb", "http"))
     assert log.levels(("usb", "http")) == {"usb": "error", "http": "error"}
-
