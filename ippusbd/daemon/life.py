@@ -158,7 +158,7 @@ class Life:
         paying = asyncio.create_task(self._printer.debts.pay(ask), name="cancel cut jobs")
         tasks = [announcing, watching, paying]
         try:
-            raise await self._until_gone(pool, announcing)
+            raise await self._until_gone(pool, announcing, watching)
         finally:
             for task in tasks:
                 task.cancel()
@@ -360,13 +360,16 @@ class Life:
 
     # --- ending
 
-    async def _until_gone(self, pool: InterfacePool, announcing: asyncio.Task[None]) -> IppUsbError:
-        """Why this life is over."""
+    async def _until_gone(self, pool: InterfacePool, *helpers: asyncio.Task[None]) -> IppUsbError:
+        """Why this life is over; raises what any of `helpers` raised."""
         gone = asyncio.create_task(pool.gone(), name="pool-gone")
         try:
-            await asyncio.wait([gone, announcing], return_when=asyncio.FIRST_COMPLETED)
-            if announcing.done() and not gone.done():
-                announcing.result()  # raises what the probe or the publisher raised
+            at_work = set(helpers)
+            while not gone.done():
+                await asyncio.wait([gone, *at_work], return_when=asyncio.FIRST_COMPLETED)
+                for one in [one for one in at_work if one.done() and not gone.done()]:
+                    at_work.remove(one)
+                    one.result()
             return await gone
         finally:
             gone.cancel()

@@ -271,3 +271,17 @@ async def test_a_patient_client_is_told_when_the_printer_went_deaf_and_the_next_
         assert sorted({reply.status for reply in replies}) in ([200], [200, 503])
         await daemon.until_idle()
         assert (await ask(daemon.port())).status == 200
+
+
+async def test_an_error_of_our_own_in_the_watch_is_loud(
+    make_printer, state_path, monkeypatch, caplog
+):
+    async def broken(self: Watch) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async with run_daemon(make_printer(), state_path=state_path, busy_check_s=0.2) as daemon:
+        monkeypatch.setattr(Watch, "step", broken)
+        await daemon.until(lambda: "a bug" in caplog.text)
+        monkeypatch.undo()
+        await daemon.until_state("ready")
+    assert any(record.exc_info for record in caplog.records)
