@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from ippusbd.daemon.probe import Asker
 from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, UsbError
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import Channel
@@ -45,13 +46,13 @@ async def examined(channels: Sequence[Channel], examine: Examine) -> list[Channe
     return good
 
 
-async def others_answer(pool: InterfacePool, ask: Callable[[], Awaitable[object]]) -> bool | None:
+async def others_answer(pool: InterfacePool, asker: Asker, answer_s: float) -> bool | None:
     """Whether the printer answers on an interface that is free; None: none is."""
     now = pool.status()
     if now.in_use + now.draining + now.broken >= now.total:
         return None
     try:
-        await ask()
+        await asker.state(answer_s=answer_s)
     except DeviceGone:
         raise
     except NoInterface:

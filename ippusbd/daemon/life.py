@@ -24,17 +24,18 @@ from ippusbd.daemon.checkup import others_answer
 from ippusbd.daemon.choking import Choking
 from ippusbd.daemon.claiming import Claimer
 from ippusbd.daemon.printer import Printer, Services
-from ippusbd.daemon.probe import Asker, Probed, Questions, gather
+from ippusbd.daemon.probe import PRINT_PATH, Asker, Probed, Questions, gather, whole_attributes
 from ippusbd.daemon.recovery import (
     Deadlines,
     Examiner,
     Ladder,
 )
+from ippusbd.daemon.rewriting import sanitized
 from ippusbd.daemon.states import Event
 from ippusbd.daemon.supplies import ask_condition, keep_informed
 from ippusbd.daemon.watch import Watch, keep_watch, needs_attention
 from ippusbd.errors import (
-    BadIpp,
+    HalfAnswered,
     IppUsbError,
     NoInterface,
     PrinterSilent,
@@ -48,7 +49,7 @@ from ippusbd.quirks.model import Effective
 from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import UsbDevice
-from ippusbd.wire import ipp, links, txt
+from ippusbd.wire import links, txt
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -174,12 +175,8 @@ class Life:
             soft_reset=self._quirks.soft_reset,
             deadlines=Deadlines(),
             device_may=self._device_may,
-            others_answer=partial(self._others_answer, pool),
+            others_answer=lambda: others_answer(pool, self._asker(pool), self._config.check_s),
         )
-
-    async def _others_answer(self, pool: InterfacePool) -> bool | None:
-        asker = self._asker(pool)
-        return await others_answer(pool, lambda: asker.state(answer_s=self._config.check_s))
 
     def _choked(self) -> None:
         """Smaller transfers are used as soon as an interface is claimed again."""
@@ -204,7 +201,7 @@ class Life:
                 connection=quirks.connection,
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
-                rewrite=_sanitized if quirks.sanitize_ipp else links.rewritten,
+                rewrite=sanitized if quirks.sanitize_ipp else links.rewritten,
                 debts=self._printer.debts,
             )
         )
@@ -256,7 +253,7 @@ class Life:
         pause_s, asked_s = self._config.retry_min_s, 0.0
         while True:
             probed = await self._probe_or_deaf(device, pool)
-            self._find_out(probed, pool)
+            await self._find_out(probed, pool)
             self._printer.answers = True
             self._on_change()
             await self._publish(probed)
@@ -274,11 +271,11 @@ class Life:
             asked_s += pause_s
             pause_s = min(2 * pause_s, self._config.retry_max_s)
 
-    def _find_out(self, probed: Probed, pool: InterfacePool) -> None:
+    async def _find_out(self, probed: Probed, pool: InterfacePool) -> None:
         """Learn from the answers; raises HalfAnswered when another setting may bring them whole."""
         care = self._care
         if probed.halved is None:
-            care.trials.worked()
+            await self._judge_trial(pool)
         elif not self._printer.name and care.trials.may_go_on(self._quirks):
             raise probed.halved
         for setting, value in probed.found_out:
@@ -287,6 +284,22 @@ class Life:
                 care.learn(setting, value)
                 self._quirks = replace(self._quirks, **{setting: value})  # type: ignore[arg-type]
                 self._connect(pool)
+
+    async def _judge_trial(self, pool: InterfacePool) -> None:
+        """It may have woken up in the middle of the trial: does it answer without, too?"""
+        trials, printer = self._care.trials, self._printer
+        if trials.current and printer.facts is not None:
+            tried, usual = self._quirks, self._services.quirks.effective(printer.facts)
+            self._quirks = replace(tried, connection=usual.connection)
+            uri = f"ipp://localhost:{printer.site.port}{PRINT_PATH}"
+            try:
+                await whole_attributes(self._asker(pool), uri, answer_s=self._config.check_s)
+                trials.stop()
+                self._connect(pool)
+            except HalfAnswered as exc:
+                log.info("%s: not without it: %s", printer.label, exc)
+                self._quirks = tried
+        trials.worked()
 
     async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
@@ -384,13 +397,3 @@ class Life:
         if not pool.is_gone:
             await pool.join(self._grace_s)
         self._printer.pool = None
-
-
-def _sanitized(content_type: str, base: str, body: bytes) -> bytes:
-    """An IPP answer in the encoding that the printer meant (Pantum), links and all."""
-    if content_type == "application/ipp":
-        try:
-            body = ipp.sanitize(body)
-        except BadIpp as exc:
-            log.info("an IPP answer cannot be repaired: %s", exc)
-    return links.rewritten(content_type, base, body)

@@ -234,7 +234,7 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
         later = any(isinstance(one, LATER) for one in (printer, scanner))
         raise ProbeFailed(words) if later else NotAPrinter(words)
     if halved is not None and facts is not None:
-        await _whole_attributes(asker, uri, questions)
+        await whole_attributes(asker, uri + PRINT_PATH, answer_s=questions.answer_s)
     result = ProbeResult(device, facts, pictures, fax=fax is True)
     return Probed(result, missing, halved, tuple(found_out.items()))
 
@@ -271,10 +271,10 @@ async def _printer(
     return facts
 
 
-async def _whole_attributes(asker: Asker, uri: str, questions: Questions) -> None:
+async def whole_attributes(asker: Asker, uri: str, *, answer_s: float) -> None:
     """What CUPS asks for is longer than what we do. Raises HalfAnswered where that is cut too."""
-    message = get_printer_attributes(uri + PRINT_PATH, ("all",))
-    await asker.ipp_bytes(PRINT_PATH, message, answer_s=questions.answer_s)
+    message = get_printer_attributes(uri, ("all",))
+    await asker.ipp_bytes(PRINT_PATH, message, answer_s=answer_s)
 
 
 def _is_badly_encoded(body: bytes) -> bool:

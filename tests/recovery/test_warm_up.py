@@ -65,10 +65,16 @@ class SlowStarter:
         for number in range(2)
     )
 
-    def __init__(self, while_warming: Callable[[str], bytes], loop: TimeLapse) -> None:
+    def __init__(
+        self,
+        while_warming: Callable[[str], bytes],
+        loop: TimeLapse,
+        *,
+        ready_s: float = FIVE_MINUTES_S,
+    ) -> None:
         self._while_warming = while_warming
         self._loop = loop
-        self._ready_at = loop.time() + FIVE_MINUTES_S
+        self._ready_at = loop.time() + ready_s
         self.resets = 0
         self.claimed: set[int] = set()
 
@@ -189,3 +195,16 @@ def test_what_cannot_be_served_is_its_own_drivers_within_ten_seconds(
         took_s, reason = runner.run(released(usual(), device, state_path))
     assert took_s < 10
     assert "/ipp/print" in reason
+
+
+@pytest.mark.parametrize("ready_s", [3, 7, 10, 12, 15, 18, 22, 26, 30, 40])
+def test_a_printer_that_wakes_up_while_something_is_tried_teaches_nothing(
+    ready_s: int, state_path: Path
+):
+    with asyncio.Runner(loop_factory=TimeLapse) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, TimeLapse)
+        device = SlowStarter(WARMING["zero-length packets"], loop, ready_s=ready_s)
+        runner.run(started(usual(), device, state_path))
+    (learned,) = (record.learned for record in StateFile(state_path).printers().values())
+    assert learned == {}
