@@ -43,7 +43,7 @@ class Held:
 class Slack:
     """By how much a flat line may rise."""
 
-    rss: float = 48.0
+    rss: float = 96.0
     heap: float = 6.0
     objects: int = 6000
     fds: int = 4
