@@ -54,9 +54,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Look at one thing after the other, printing what is found."""
+    from ippusbd.daemon.permissions import access_of
     from ippusbd.quirks.load import load
 
     config = load_config(args)
+    access_of(config)  # raises for users and groups that are not known here
     quirks = load(config.quirks_dirs)
     findings = [*_files(config_file(args), quirks), *_directories(config)]
     running = _running(config)
