@@ -91,7 +91,7 @@ class Line:
 
     def __str__(self) -> str:
         colon = ": " if self.why else ""
-        return f"{self.name:28} {self.outcome}{colon}{self.why}"
+        return f"{self.name:42} {self.outcome}{colon}{self.why}"
 
 
 class Script:
@@ -253,7 +253,7 @@ class Script:
         self.line.steps.append("unplugged")
 
     def _over(self) -> None:
-        self.printer.switch(self.line.name, on=False)
+        self.printer.switch(self.line.name.partition(",")[0], on=False)
 
     # --- clients that come again
 
@@ -285,13 +285,13 @@ class Script:
 
 
 async def conform(name: str, case: Case, folder: Path) -> Line:
-    """Run the script against a printer with this personality."""
-    first = next(PORTS)
+    """Run the script against a printer with the personality that `name` begins with."""
+    first, personality_name = next(PORTS), name.partition(",")[0]
     printer = VirtualPrinter(
         case.model,
         usb_id=case.usb_id,
         interfaces=case.interfaces,
-        personalities=(name,),
+        personalities=(personality_name,),
         print_s=0.0,
     )
     (personality,) = printer.character
