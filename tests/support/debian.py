@@ -13,6 +13,7 @@ import pytest
 
 PACKAGES = {
     "airscan-discover": "sane-airscan",
+    "apparmor_parser": "apparmor",
     "avahi-browse": "avahi-utils",
     "avahi-daemon": "avahi-daemon",
     "avahi-publish": "avahi-utils",

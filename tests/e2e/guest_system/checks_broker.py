@@ -85,7 +85,7 @@ def backend(_: None) -> str:
         raise Failed(f"lpinfo -v: {said}")
     uri = said.split()[1]
     run("lpadmin", "-p", "demand", "-E", "-v", uri, "-m", f"ippusb:{VID_PID}", limit_s=180)
-    return f"{uri}: {prints('demand')}"
+    return f"{uri}: {prints('demand', '-o', 'raw')}"
 
 
 @GROUP.check("when nobody wants it any more it ends, and the socket stays")

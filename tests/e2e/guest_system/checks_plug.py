@@ -84,10 +84,10 @@ def print_queue(_: None) -> str:
     return prints(QUEUE)
 
 
-def prints(queue: str) -> str:
+def prints(queue: str, *options: str) -> str:
     """A photo sent to a queue arrives byte by byte."""
     before = len(documents())
-    run("lp", "-d", queue, jpeg())
+    run("lp", "-d", queue, *options, jpeg())
     return must_be(arrived(documents, before), jpeg())
 
 
