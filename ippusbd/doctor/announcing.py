@@ -6,16 +6,21 @@ and given back at once. What stands in Avahi's configuration only explains a ref
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
 from ippusbd.errors import PublishError
 
+if TYPE_CHECKING:
+    from ippusbd.dnssd.avahi_publisher import AvahiPublisher
+
 TRIAL_S: Final = 5.0
+POLL_S: Final = 0.2
 _SWITCHES: Final = (
     ("server", "enable-dbus", "no", "programs may not talk to Avahi"),
     ("server", "use-ipv4", "no", "printers are announced at 127.0.0.1"),
@@ -103,8 +108,6 @@ def _list(parser: configparser.ConfigParser, key: str) -> list[str]:
 
 
 def _trial(machine: Machine) -> Finding:
-    import asyncio
-
     try:
         asyncio.run(_register())
     except PublishError as exc:
@@ -130,8 +133,7 @@ async def _register() -> None:
     publisher = AvahiPublisher(patience_s=TRIAL_S)
     await publisher.start()
     try:
-        if publisher.trouble:
-            raise PublishError(publisher.trouble)
+        await _settled(publisher)
         publication = await publisher.publish(ServiceSet(name, (record,)))
         state = publication.state
         await publication.withdraw()
@@ -139,3 +141,13 @@ async def _register() -> None:
             raise PublishError(state)
     finally:
         await publisher.close()
+
+
+async def _settled(publisher: AvahiPublisher) -> None:
+    """Avahi that has just started registers its host name first. Raises PublishError."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + TRIAL_S
+    while publisher.trouble:
+        if not publisher.server.is_there or loop.time() > end:
+            raise PublishError(publisher.trouble)
+        await asyncio.sleep(POLL_S)

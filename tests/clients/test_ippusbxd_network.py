@@ -31,6 +31,8 @@ def started(desktop: Desktop) -> Iterator[list[subprocess.Popen[str]]]:
     yield processes
     for process in processes:
         desktop.stop(process)
+    # A goodbye leaves a record one second to live.
+    desktop.wait(lambda: "VirtualJet" not in browse(desktop), "the last one's withdrawal")
 
 
 def start(desktop: Desktop, started: list[subprocess.Popen[str]], *options: str) -> int:
