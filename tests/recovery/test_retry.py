@@ -53,12 +53,19 @@ async def test_what_was_found_out_is_shown_and_forgotten(make_printer, state_pat
 
 
 def test_quirks_prints_lines_that_a_quirk_file_takes(monkeypatch, capsys):
-    found = {"04f9:2098:X1": {"name": "Brother QL-810W", "settings": {"max_interfaces": 1}}}
+    learned = {
+        "max_interfaces": 1,
+        "connection": "keep-alive",
+        "sanitize_ipp": True,
+        "soft_reset": "interface",
+        "write_bytes": 16384,
+    }
+    found = {"04f9:2098:X1": {"name": "Brother QL-810W", "settings": learned}}
     monkeypatch.setattr(cli_quirks, "ask_daemon", lambda *_: found)
     assert cli.main(["quirks"]) == 0
     printed = capsys.readouterr().out
     (entry,) = parse(printed[printed.index("[[quirk]]") :].encode(), "pasted.toml")
-    assert entry.values == {"max_interfaces": 1}
+    assert entry.values == learned
     assert entry.patterns[0].text == "04f9:2098"
 
 
