@@ -61,11 +61,11 @@ _CAUSES: Final = tuple(
             ),
         ),
         (
-            r"answered 50[0-9]|warm",
+            r"answered 50[0-9]|warm|gives it .* to start",
             Cause("warming-up", "wait: it is asked again, and clients wait by themselves", True),
         ),
         (
-            r"no answer to|silent|deaf|stays deaf|answers on no interface",
+            r"no answer to|not taken|silent|deaf|answers on no interface|stopped in the middle",
             Cause("silent", "wait for the recovery; if it stays so, switch the printer off and on"),
         ),
         (
