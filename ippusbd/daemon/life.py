@@ -25,11 +25,7 @@ from ippusbd.daemon.choking import Choking
 from ippusbd.daemon.claiming import Claimer
 from ippusbd.daemon.printer import Printer, Services
 from ippusbd.daemon.probe import PRINT_PATH, Asker, Probed, Questions, gather, whole_attributes
-from ippusbd.daemon.recovery import (
-    Deadlines,
-    Examiner,
-    Ladder,
-)
+from ippusbd.daemon.recovery import Deadlines, Examiner, Ladder
 from ippusbd.daemon.rewriting import sanitized
 from ippusbd.daemon.states import Event
 from ippusbd.daemon.supplies import ask_condition, keep_informed
@@ -38,9 +34,11 @@ from ippusbd.errors import (
     HalfAnswered,
     IppUsbError,
     NoInterface,
+    PrinterError,
     PrinterSilent,
     ProbeFailed,
     StartsAfresh,
+    UsbError,
 )
 from ippusbd.log import about, printable
 from ippusbd.proxy.exchange import Traffic
@@ -105,7 +103,7 @@ class Life:
             await self._let_it_start()
             pool = await self._take(device, stack)
             await self._serve(device, pool)
-        except IppUsbError:
+        except (UsbError, PrinterError):  # of the printer's; others leave it as able as it was
             self._grace_s = min(self._grace_s, FAILED_GRACE_S)
             raise
         finally:
