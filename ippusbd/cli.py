@@ -19,6 +19,7 @@ from ippusbd import (
     cli_check,
     cli_doctor,
     cli_log,
+    cli_password,
     cli_quirks,
     cli_retry,
     cli_run,
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         cli_retry,
         cli_trace,
         cli_log,
+        cli_password,
     ):
         module.add_parser(commands)
     _add_virtual(commands)

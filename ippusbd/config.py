@@ -13,7 +13,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +27,10 @@ from ippusbd.tables import (
     directory,
     host_name,
     integer,
+    interfaces,
     known_keys,
     list_of,
+    network,
     one_of,
     seconds,
     setting,
@@ -81,6 +83,17 @@ class Config:
     listen_ipv6: str = setting("::1", "listen.ipv6", _loopback(IPv6Address))
     port_min: int = setting(60000, "listen.port_min", integer(1024, 65535))
     port_max: int = setting(65535, "listen.port_max", integer(1024, 65535))
+    # of the network, where printers are shared over TLS; (): none; ("*",): all
+    share_interfaces: tuple[str, ...] = setting((), "listen.interface", interfaces)
+
+    # whose addresses may use shared printers; (): those in the interfaces' own networks
+    share_allow: tuple[IPv4Network | IPv6Network, ...] = setting(
+        (), "share.allow", list_of(network)
+    )
+    share_users_file: Path | None = setting(None, "share.users_file", directory)
+    share_certificate: Path | None = setting(None, "share.certificate", directory)
+    share_key: Path | None = setting(None, "share.key", directory)
+    share_console: bool = setting(False, "share.console", boolean)  # more than /ipp and /eSCL
 
     # bytes of a request's body that are read whole before an interface is leased for it
     small_body: int = setting(32768, "http.small_body", integer(0, 1 << 20))
@@ -220,6 +233,10 @@ def _keys_of(section: str) -> list[str]:
 def _in_agreement(config: Config, origin: str) -> Config:
     """Refuse settings that contradict each other."""
     wrong = [
+        (
+            (config.share_certificate is None) != (config.share_key is None),
+            "[share] certificate and key: one is of no use without the other",
+        ),
         (config.port_min > config.port_max, "[listen] port_min is above port_max"),
         (not config.listen_ipv4 and not config.listen_ipv6, "[listen] both families are off"),
         (config.retry_min_s > config.retry_max_s, "[printers] retry_min_s is above retry_max_s"),

@@ -14,6 +14,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -26,6 +27,7 @@ Check = Callable[[object], object]
 _KEY: Final = "key"
 _CHECK: Final = "check"
 DAY_S: Final = 86400.0
+_INTERFACE: Final = re.compile(r"[^\s/:]{1,15}")
 _HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?")
 
 
@@ -148,6 +150,25 @@ def host_name(value: object) -> str:
     if name != "*" and not _HOST_NAME.fullmatch(name):
         raise ValueError('must be host names like "printer.home", without port, or "*"')
     return name
+
+
+def interfaces(value: object) -> tuple[str, ...]:
+    """ "loopback" is none of the network's, "all" is `*`; else a list of names."""
+    if value in ("loopback", "all"):
+        return ("*",) if value == "all" else ()
+    names = value if isinstance(value, list) else [None]
+    if not all(isinstance(name, str) and _INTERFACE.fullmatch(name) for name in names):
+        raise ValueError('must be "loopback", "all" or a list of names like ["eth0"]')
+    return tuple(dict.fromkeys(names))
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """Addresses like "192.168.1.0/24", or one of them."""
+    try:
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError as exc:
+        why = " (it has bits of a host set)" if "host bits" in str(exc) else ""
+        raise ValueError(f'must be networks like "192.168.1.0/24"{why}') from None
 
 
 def list_of(check: Check) -> Check:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ippusbd.config import Config
 from ippusbd.daemon.states import Event, State, step
@@ -23,6 +23,9 @@ from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.ports import UsbHost
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.sharing import Sharing
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -37,6 +40,7 @@ class Services:
     host: UsbHost
     publisher: Publisher
     quirks: QuirkTable
+    sharing: Sharing | None = None  # None: printers are this machine's alone
 
 
 class Printer:

@@ -13,6 +13,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ippusbd.config import Config
 from ippusbd.daemon import heritage
@@ -23,7 +25,11 @@ from ippusbd.daemon.state import StateFile
 from ippusbd.errors import StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import SiteSettings
+from ippusbd.proxy.strangers import Network
 from ippusbd.usbio.finishing import finished
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.sharing import Sharing
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -34,10 +40,12 @@ class Roster:
     Raises ConfigError for users and groups in [access] that are not known here.
     """
 
-    def __init__(self, config: Config, state: StateFile) -> None:
+    def __init__(self, config: Config, state: StateFile, sharing: Sharing | None = None) -> None:
         self._config = config
         self._state = state
-        self._settings = _settings(config)
+        self._sharing = sharing
+        network = sharing.network if sharing else Network()
+        self._settings = replace(_settings(config), network=network)
         self._printers: dict[str, Printer] = {}
         self._making = asyncio.Lock()
 
@@ -77,6 +85,8 @@ class Roster:
                         one.close()
                     raise
                 self._printers[key] = printer
+                if self._sharing is not None:
+                    self._sharing.share(printer.site)
             return printer
 
     async def close(self) -> None:

@@ -35,6 +35,7 @@ from ippusbd.usbio.ports import UsbHost
 
 if TYPE_CHECKING:
     from ippusbd.daemon.brokering import Brokering
+    from ippusbd.daemon.sharing import Sharing
     from ippusbd.daemon.supervisor import Supervisor
     from ippusbd.daemon.tracing import Traces
     from ippusbd.dnssd.ports import Publisher
@@ -57,6 +58,7 @@ class Daemon:
         self.publisher: Publisher | None = None
         self.looking = Looking(config, self.status)
         self.recent: Recent | None = None
+        self.sharing: Sharing | None = None
         self.traces: Traces | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named
 
@@ -74,6 +76,7 @@ class Daemon:
             "broker": self.brokering.status() if self.brokering else {},
             "printers": self.supervisor.status() if self.supervisor else [],
             "page": self.looking.status(),
+            "sharing": self.sharing.status() if self.sharing else {},
             "recent": self.recent.status() if self.recent else [],
         }
 
@@ -211,9 +214,12 @@ async def _serve(
 
     config = daemon.config
     quirks = load(config.quirks_dirs)
-    publisher = daemon.publisher = make_publisher(
+    publisher: Publisher = make_publisher(
         config.dnssd, static_dir=config.static_dir, static_template=config.static_template
     )
+    if config.share_interfaces:
+        publisher = await _share(daemon, publisher, stack)
+    daemon.publisher = publisher
     stack.push_async_callback(publisher.close)
     await publisher.start()
 
@@ -226,7 +232,8 @@ async def _serve(
         if new and on_ready is not None:
             on_ready(new)
 
-    supervisor = Supervisor(Services(config, host, publisher, quirks), state, on_change=changed)
+    services = Services(config, host, publisher, quirks, daemon.sharing)
+    supervisor = Supervisor(services, state, on_change=changed)
     daemon.supervisor = supervisor
     stack.push_async_callback(supervisor.close)
     task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
@@ -234,6 +241,23 @@ async def _serve(
     stack.push_async_callback(brokering.close)
     await brokering.start(supervisor, _systemds_sockets())
     await supervisor.looked()
+
+
+async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Publisher:
+    """Sharing to the network, and a publisher that announces there too."""
+    from ippusbd.daemon.sharing import SharingPublisher, make_sharing
+    from ippusbd.dnssd.select import make_publisher
+
+    config = daemon.config
+    # Avahi would publish a static file on every interface, as it is, whatever is allowed.
+    kind = "off" if config.dnssd == "static" else config.dnssd
+    folder = state_dir(config, os.environ, os.getuid())
+    sharing = daemon.sharing = await make_sharing(
+        config, folder, lambda reach: make_publisher(kind, reach=reach)
+    )
+    stack.push_async_callback(sharing.close)
+    await sharing.start()
+    return SharingPublisher(local, sharing)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

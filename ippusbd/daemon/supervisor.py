@@ -79,7 +79,7 @@ class Supervisor:
         self._state = state
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
-        self._roster = Roster(services.config, state)
+        self._roster = Roster(services.config, state, services.sharing)
         self._cares: dict[str, Care] = {}  # by the printer's key
         self._leaving: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()

@@ -17,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Protocol
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.checks import check
-from ippusbd.dnssd.ports import REGISTERING, WITHDRAWN, Publication
+from ippusbd.dnssd.ports import REGISTERING, WITHDRAWN, Publication, Publisher
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.model import ServiceSet
 
@@ -29,10 +30,25 @@ log = logging.getLogger(__name__)
 LOOKING = "looking for Avahi"
 
 
+class Owner(Protocol):
+    """Who says which announcer a publication is to be at."""
+
+    changed: asyncio.Event  # replaced when `current` is
+    publications: set[AutoPublication]
+
+    @property
+    def current(self) -> Publisher | None:
+        """The announcer of now."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be announced now."""
+
+
 class AutoPublication:
     """One set of services, at one announcer after the other."""
 
-    def __init__(self, owner: AutoPublisher, services: ServiceSet) -> None:
+    def __init__(self, owner: Owner, services: ServiceSet) -> None:
         self._owner = owner
         self._services = services
         self._inner: Publication | None = None

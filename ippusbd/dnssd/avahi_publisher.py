@@ -6,9 +6,9 @@ by the project's own sequence of names, which status and state file know; Avahi'
 Records with a name of their own (`ServiceSet.fixed`) stand in a second group: their collision
 must not rename the printer.
 
-Records are registered on one interface. On lo they carry a host name of their own, whose only
-address is the loopback's: Avahi's own host name may resolve to another interface's address, at
-which nobody listens. Avahi refuses plain "localhost".
+Records are registered on the interfaces of their reach. On lo they carry a host name of their
+own, whose only address is the loopback's: Avahi's own host name may resolve to another interface's
+address, at which nobody listens. Avahi refuses plain "localhost".
 
 Knows how Avahi's entry groups are filled; D-Bus and Avahi's comings and goings are avahi_server's.
 """
@@ -21,7 +21,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
 from ippusbd.dnssd.bus import CallRefused
@@ -29,6 +28,7 @@ from ippusbd.dnssd.checks import check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.dnssd.reach import LOOPBACK, Reach
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -39,30 +39,31 @@ NO_REVERSE = 16  # AVAHI_PUBLISH_NO_REVERSE: 127.0.0.1 keeps its own PTR record
 COLLISION = "org.freedesktop.Avahi.CollisionError"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """On which interface, and under which host name, records are registered.
+class _Where:
+    """Registers records where a reach says."""
 
-    An empty `host` is Avahi's own host name; else `host` is registered with `addresses`.
-    """
-
-    interface: str = "lo"
-    host: str = "localhost.local"
-    addresses: tuple[str, ...] = ("127.0.0.1",)
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        # Avahi's own is said by none; out there Avahi knows it and its addresses better.
+        self._host = "" if reach.is_machines_own else reach.host
 
     async def fill(self, group: Group, records: tuple[ServiceRecord, ...]) -> None:
         """Put the records into `group`. NameTaken, or PublishError naming the record."""
-        try:
-            index = socket.if_nametoindex(self.interface)
-        except OSError as exc:
-            raise PublishError(f"no network interface {self.interface!r}") from exc
-        for address in self.addresses if self.host else ():
+        for interface in self._reach.interfaces:
+            try:
+                index = socket.if_nametoindex(interface)
+            except OSError as exc:
+                raise PublishError(f"no network interface {interface!r}") from exc
+            await self._fill(group, index, records)
+
+    async def _fill(self, group: Group, index: int, records: tuple[ServiceRecord, ...]) -> None:
+        for address in self._reach.addresses if self._host else ():
             try:
                 await group.call(
-                    "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self.host, address)
+                    "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self._host, address)
                 )
             except CallRefused as exc:
-                raise PublishError(f"host name {self.host!r}: Avahi refuses it: {exc}") from exc
+                raise PublishError(f"host name {self._host!r}: Avahi refuses it: {exc}") from exc
         for record in records:
             try:
                 await self._add(group, index, record)
@@ -73,7 +74,7 @@ class Where:
     async def _add(self, group: Group, index: int, record: ServiceRecord) -> None:
         key = (index, ANY_PROTOCOL, 0, record.name, record.type, "")
         await group.call(
-            "AddService", "iiussssqaay", (*key, self.host, record.port, txt_items(record))
+            "AddService", "iiussssqaay", (*key, self._host, record.port, txt_items(record))
         )
         for subtype in record.subtypes:
             await group.call(
@@ -161,7 +162,7 @@ class AvahiPublisher:
     def __init__(
         self,
         *,
-        where: Where | None = None,
+        reach: Reach = LOOPBACK,
         bus_address: str | None = None,
         names: Names = own_names,
         patience_s: float = 5.0,
@@ -171,7 +172,7 @@ class AvahiPublisher:
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: for D-Bus; `refused_s`: after Avahi
         refused a set; `call_s`: how long a call to Avahi may take."""
-        self.where = where or Where()
+        self.where = _Where(reach)
         self.book = NameBook(names)
         self.refused_s = refused_s
         self.server = AvahiServer(

@@ -13,6 +13,7 @@ from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.naming import Names, own_names
 from ippusbd.dnssd.off import OffPublisher
 from ippusbd.dnssd.ports import Publisher
+from ippusbd.dnssd.reach import LOOPBACK, Reach
 from ippusbd.dnssd.static_publisher import TEMPLATE, StaticPublisher, read_template
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.errors import ConfigError
@@ -21,6 +22,7 @@ from ippusbd.errors import ConfigError
 def make_publisher(
     kind: str,
     *,
+    reach: Reach = LOOPBACK,
     static_dir: Path | None = None,
     static_template: Path | None = None,
     bus_address: str | None = None,
@@ -31,17 +33,20 @@ def make_publisher(
 ) -> Publisher:
     """The publisher called `kind`: auto, avahi, zeroconf, static (needs `static_dir`) or off.
 
+    `reach` says where its records are seen; `static` knows nothing but loopback.
+
     `patience_s`: how long `publish` waits; `retry_s`: between attempts to reach D-Bus;
     `grace_s`: how long Avahi may be away before `auto` announces by itself. ConfigError.
     """
     avahi = partial(
         AvahiPublisher,
+        reach=reach,
         bus_address=bus_address,
         names=names,
         patience_s=patience_s,
         retry_s=retry_s,
     )
-    zeroconf = partial(ZeroconfPublisher, names=names, patience_s=patience_s)
+    zeroconf = partial(ZeroconfPublisher, reach=reach, names=names, patience_s=patience_s)
     match kind:
         case "auto":
             return AutoPublisher(avahi(), zeroconf(), grace_s=grace_s, patience_s=patience_s)

@@ -1,7 +1,8 @@
 """Services announced by ourselves, with python-zeroconf, where no Avahi runs.
 
-The announcer speaks multicast DNS on the loopback address alone, under the host name that the
-Avahi publisher uses too, so that a printer keeps its records when the announcer changes.
+The announcer speaks multicast DNS on the addresses of its reach alone, of the loopback as a rule,
+under the host name that the Avahi publisher uses too, so that a printer keeps its records when the
+announcer changes.
 
 Four of the library's limits shape this module. Its probes do not find a taken name (see
 `_is_taken`). A registry holds each instance name once, so a record's first subtype stands in a
@@ -27,6 +28,7 @@ from ippusbd.dnssd.checks import LABEL_BYTES, check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.ports import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.dnssd.reach import LOOPBACK, Reach
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SERVER = "localhost.local."
 PROBE_MS = 750  # three questions 250 ms apart, as RFC 6762, 8.1
 TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing
 GOODBYE_S = 3.0  # goodbyes take 0.25 s
@@ -95,14 +96,14 @@ class ZeroconfPublication(KeptPublication):
 
 
 class ZeroconfPublisher:
-    """Announces by itself on `address`; needs nothing but the network."""
+    """Announces by itself; needs nothing but the network."""
 
     kind = "zeroconf"
 
     def __init__(
         self,
         *,
-        address: str = "127.0.0.1",
+        reach: Reach = LOOPBACK,
         names: Names = own_names,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
@@ -111,7 +112,7 @@ class ZeroconfPublisher:
         self.book = NameBook(names)
         self.retry_s = retry_s
         self.trouble = ""
-        self._address = address
+        self._reach = reach
         self._patience_s = patience_s
         self._users = 0
         self._responders: list[AsyncZeroconf] = []  # [0]: services; [n]: their nth subtypes
@@ -167,7 +168,7 @@ class ZeroconfPublisher:
         types = (record.type, *(f"{sub}._sub.{record.type}" for sub in record.subtypes))
         try:
             for layer, type_ in enumerate(types):
-                responder, info = self._responder(layer), _info(record, type_)
+                responder, info = self._responder(layer), _info(record, type_, self._reach)
                 if layer == 0 and await _is_taken(responder, info):
                     raise NameTaken(f"{describe(record)}: the name is taken")
                 announced = await responder.async_register_service(
@@ -183,10 +184,10 @@ class ZeroconfPublisher:
         from zeroconf import IPVersion
         from zeroconf.asyncio import AsyncZeroconf
 
+        version = IPVersion.V4Only if self._reach.ipv4 else IPVersion.V6Only
+        spoken = list(self._reach.ipv4 or self._reach.addresses)
         while len(self._responders) <= layer:
-            self._responders.append(
-                AsyncZeroconf(interfaces=[self._address], ip_version=IPVersion.V4Only)
-            )
+            self._responders.append(AsyncZeroconf(interfaces=spoken, ip_version=version))
         return self._responders[layer]
 
 
@@ -224,7 +225,7 @@ async def _unregister(done: list[_Registration]) -> None:
         await asyncio.wait(goodbyes | {each.announced for each in done}, timeout=GOODBYE_S)
 
 
-def _info(record: ServiceRecord, type_: str) -> ServiceInfo:
+def _info(record: ServiceRecord, type_: str, reach: Reach) -> ServiceInfo:
     from zeroconf import ServiceInfo
 
     items = txt_items(record) or [b""]
@@ -233,10 +234,10 @@ def _info(record: ServiceRecord, type_: str) -> ServiceInfo:
         f"{wire_name(record.name)}.{record.type}.local.",
         port=record.port,
         properties=b"".join(bytes([len(item)]) + item for item in items),
-        server=SERVER,
+        server=f"{reach.host}.",
         host_ttl=TTL_S,
         other_ttl=TTL_S,
-        parsed_addresses=["127.0.0.1"],
+        parsed_addresses=list(reach.addresses),
     )
 
 

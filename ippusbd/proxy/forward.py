@@ -112,6 +112,8 @@ class Forwarder:
         """What the printer gets of the client's request."""
         request, wiring = client.web, self._wiring
         raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
+        if client.secure and self._settings.network.gate is not None:  # the password was for us
+            raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
         headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
         job = None
         if stream is not None and request.content_type == IPP:

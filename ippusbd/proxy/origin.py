@@ -55,14 +55,14 @@ def refused_host(host: str | None, local_address: str, names: frozenset[str]) ->
     )
 
 
-def refused_site(method: str, headers: Mapping[str, str]) -> Refusal | None:
+def refused_site(method: str, headers: Mapping[str, str], scheme: str = "http") -> Refusal | None:
     """Whether another site's page is behind a request; None: none is, or it only leads here."""
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site is not None:
         # An Origin of a page's own site is "null" when its referrer policy says so.
-        foreign = site not in _OWN_SITE or origin not in (None, "null", _own(headers))
+        foreign = site not in _OWN_SITE or origin not in (None, "null", _own(scheme, headers))
     else:
-        foreign = origin not in (None, _own(headers))
+        foreign = origin not in (None, _own(scheme, headers))
     if not foreign or _leads_here(method, headers):
         return None
     return Refusal(403, "pages of other sites may not use this printer")
@@ -74,8 +74,8 @@ def _leads_here(method: str, headers: Mapping[str, str]) -> bool:
     return method in HARMLESS and mode == "navigate" and target == "document"
 
 
-def _own(headers: Mapping[str, str]) -> str:
-    return f"http://{headers.get('Host', '').lower()}"
+def _own(scheme: str, headers: Mapping[str, str]) -> str:
+    return f"{scheme}://{headers.get('Host', '').lower()}"
 
 
 def _name(host: str) -> str:

@@ -61,7 +61,7 @@ class ClientRequest:
             raise ClientGone("left before it was looked at")
         headers, here = self.web.headers, self.who.ends[1][0]
         wrong_host = refused_host(headers.get("Host"), here, names)
-        return wrong_host or refused_site(self.web.method, headers)
+        return wrong_host or refused_site(self.web.method, headers, self.web.scheme)
 
     def __str__(self) -> str:
         path = self.web._message.path.partition("?")[0]  # as it was sent: no escapes undone
@@ -134,13 +134,18 @@ class ClientRequest:
             raise ClientGone(f"left in the middle of its request: {exc}") from exc
 
     @property
+    def secure(self) -> bool:
+        """It came over TLS, so from the network."""
+        return self.web.secure
+
+    @property
     def is_local(self) -> bool:
         """A Unix socket's client: what it called its host is nothing a browser could open."""
         return self.who.unix
 
     def base(self, port: int) -> str:
         """How this client reached us; links to the printer start with it."""
-        return f"http://{self.web.headers.get('Host') or f'localhost:{port}'}"
+        return f"{self.web.scheme}://{self.web.headers.get('Host') or f'localhost:{port}'}"
 
     def abort(self) -> None:
         """Let the client go, whatever it was doing."""

@@ -1,4 +1,4 @@
-"""One printer's HTTP server: on loopback TCP, and on Unix sockets.
+"""One printer's HTTP server: on loopback TCP, on Unix sockets, and for who comes over TLS.
 
 Lets clients in, as many as there are places, checks what they ask for, and has
 it forwarded. While there is no printer the answer is 503 with Retry-After: CUPS
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from itertools import count
 
@@ -30,6 +31,7 @@ from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
 from ippusbd.proxy.sockets import bind as bind
+from ippusbd.proxy.strangers import CHALLENGE
 from ippusbd.proxy.who import Who, who_is
 
 with no_certificates():
@@ -39,6 +41,8 @@ with no_certificates():
 log = logging.getLogger("ippusbd.http")
 
 READ_BUFFER = 256 * 1024
+HANDSHAKE_S = 15.0  # for a client's part of a TLS handshake
+GOODBYE_S = 2.0  # for its answer when TLS ends
 _numbers = count(1)  # of requests, of all printers
 
 
@@ -108,14 +112,23 @@ class PrinterSite:
         server = await loop.create_server(self._arrival, sock=listening, backlog=128)
         self._listening.append(server)
 
-    async def adopt(self, connection: socket.socket) -> None:
-        """Serve a client that was accepted elsewhere; takes `connection` over."""
+    async def adopt(self, connection: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve a client that was accepted elsewhere; takes `connection` over.
+
+        With `tls` it is a client of the network.
+        """
         if self._server is None:  # the daemon is leaving
             connection.close()
             return
         try:
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(self._arrival, connection)
+            await loop.connect_accepted_socket(
+                self._arrival,
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+                ssl_shutdown_timeout=GOODBYE_S if tls else None,
+            )
         except OSError as exc:
             log.info("a client left at once: %s", exc)
             connection.close()
@@ -218,12 +231,23 @@ class PrinterSite:
     def _refused(self, client: ClientRequest, refusal: Refusal) -> web.Response:
         log.warning("%s of %s: refused: %s", client, client.who.text, refusal.reason)
         response = web.Response(status=refusal.status, text=f"ippusbd: {refusal.reason}\n")
+        if refusal.status == 401:
+            response.headers["WWW-Authenticate"] = CHALLENGE
         response.force_close()
         return response
 
+    async def _refusal(self, client: ClientRequest) -> Refusal | None:
+        """Why a request is not let through before anybody looks at its body; None: it is."""
+        network = self._settings.network
+        if not client.secure:
+            return client.refusal(self._settings.hosts)
+        return client.refusal(self._settings.hosts | network.names) or await network.refusal(
+            client.target, client.web.headers.get("Authorization")
+        )
+
     async def _answered(self, client: ClientRequest) -> web.StreamResponse:
         client.check()
-        refused = client.refusal(self._settings.hosts)
+        refused = await self._refusal(client)
         if refused is not None:
             return self._refused(client, refused)
         wiring = self._wiring

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ippusbd.proxy.access import UNRESTRICTED, Access
 from ippusbd.proxy.debts import Debts
+from ippusbd.proxy.strangers import Network
 from ippusbd.usbio.pool import InterfacePool
 
 
@@ -23,6 +24,7 @@ class SiteSettings:
     max_clients: int = 512
     hosts: frozenset[str] = frozenset()
     access: Access = UNRESTRICTED
+    network: Network = field(default_factory=Network)
     retry_after_s: int = 5
     grace_s: float = 10.0
     max_header_bytes: int = 64 * 1024

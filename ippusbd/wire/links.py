@@ -22,10 +22,14 @@ _IPP_HOST: Final = re.compile(rb"ipps?://(\[[0-9A-Fa-f:.%]+\]|[^/:\s\x00-\x20]+)
 _XML_LINK: Final = re.compile(rb"(<(?:\w+:)?(?:AdminURI|IconURI)>\s*)https?://[^/<\s]+")
 _LOCAL: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 _SCHEMES: Final = {"ipp": "ipp", "ipps": "ipp", "http": "http", "https": "http"}
+_SECURE: Final = {"ipp": "ipps", "http": "https"}
 
 
 def rewritten(content_type: str, base: str, body: bytes) -> bytes:
-    """`body` with the printer's own URLs on `base` (`http://HOST[:PORT]`), else as it is."""
+    """`body` with the printer's own URLs on `base` (`http://HOST[:PORT]`), else as it is.
+
+    With a base of https the client is on another machine: localhost is foreign to it, too.
+    """
     if content_type == "application/ipp":
         return _ipp(body, base)
     if content_type in ("text/xml", "application/xml"):
@@ -34,29 +38,31 @@ def rewritten(content_type: str, base: str, body: bytes) -> bytes:
 
 
 def _ipp(body: bytes, base: str) -> bytes:
-    authority = urlsplit(base).netloc
-    here = _LOCAL | {authority.rpartition(":")[0].encode(), authority.encode()}
+    scheme, authority, *_ = urlsplit(base)
+    secure = scheme == "https"
+    own = frozenset({authority.rpartition(":")[0].encode(), authority.encode()})
+    here: frozenset[bytes] = frozenset() if secure else _LOCAL | own
     foreign = {host for host in _IPP_HOST.findall(body) if host.lower() not in here}
     if not foreign:
         return body
     try:
         message, document_at = ipp.decode(body, tolerant=True)
         hosts = {host.decode("latin-1").lower() for host in foreign}
-        groups = tuple(_group(group, hosts, authority) for group in message.groups)
+        groups = tuple(_group(group, hosts, authority, secure=secure) for group in message.groups)
         return ipp.encode(replace(message, groups=groups)) + body[document_at:]
     except BadIpp:
         return body  # whoever asked for it will say what is wrong
 
 
-def _group(group: ipp.Group, hosts: set[str], authority: str) -> ipp.Group:
+def _group(group: ipp.Group, hosts: set[str], authority: str, *, secure: bool) -> ipp.Group:
     attributes = tuple(
-        replace(a, values=tuple(_value(v, hosts, authority) for v in a.values))
+        replace(a, values=tuple(_value(v, hosts, authority, secure=secure) for v in a.values))
         for a in group.attributes
     )
     return replace(group, attributes=attributes)
 
 
-def _value(value: ipp.Value, hosts: set[str], authority: str) -> ipp.Value:
+def _value(value: ipp.Value, hosts: set[str], authority: str, *, secure: bool) -> ipp.Value:
     if value.tag != ipp.Tag.URI or value.text is None:
         return value
     try:
@@ -67,4 +73,5 @@ def _value(value: ipp.Value, hosts: set[str], authority: str) -> ipp.Value:
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     if scheme is None or (name or "").lower() not in hosts:
         return value
+    scheme = _SECURE[scheme] if secure else scheme
     return ipp.uri(parts._replace(scheme=scheme, netloc=authority).geturl())

@@ -24,6 +24,9 @@ EXAMPLES = {
     "log.levels",
     "daemon.state_dir",
     "daemon.runtime_dir",
+    "share.users_file",
+    "share.certificate",
+    "share.key",
 }
 
 
@@ -91,7 +94,7 @@ def test_defaults_pass_their_own_checks():
     ("text", "said"),
     [
         ("[listen]\n\nport_mni = 1", "f.conf:3: unknown key in [listen]: port_mni (did you mean"),
-        ("[listen]\nfoobar = 1", "(known: ipv4, ipv6, port_max, port_min)"),
+        ("[listen]\nfoobar = 1", "(known: interface, ipv4, ipv6, port_max, port_min)"),
         ("\n[listn]", "f.conf:2: unknown section listn (did you mean listen?)"),
         ("listen = 3", "listen must be a section"),
         ("[listen]\nport_min = true", "f.conf:2: [listen] port_min must be a whole number"),
