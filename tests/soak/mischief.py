@@ -18,6 +18,7 @@ from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 
 LONGEST_S = 5.0
+AT_PLUG_IN = ("empty-strings-until-reset", "malformed-language-list")  # who it is, is read then
 
 
 class Gremlin:
@@ -54,7 +55,7 @@ class Gremlin:
     async def _character(self) -> None:
         """One or two personalities for a while."""
         names = self._chance.sample(sorted(REGISTRY), self._chance.choice((1, 1, 2)))
-        again = any(REGISTRY[name].replug for name in names)
+        again = any(REGISTRY[name].replug or name in AT_PLUG_IN for name in names)
         for name in names:
             self._printer.switch(name, on=True)
             self._did(name)
