@@ -19,6 +19,7 @@ from ippusbd.cli_common import (
     run_until_done,
     show,
 )
+from ippusbd.doctor.names import queue_name
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -261,8 +262,3 @@ def _commands(name: str, port: int, *, found: bool) -> Iterator[tuple[str, str]]
         pattern = shlex.quote(f"^airscan:e[0-9]*:{literal}$")
         device = f"\"$(scanimage -f '%d%n' | grep -m1 {pattern})\""
         yield "scan", f"scanimage -d {device} --format=png -o page.png"
-
-
-def queue_name(name: str) -> str:
-    """The queue that CUPS makes for a DNS-SD name: letters, digits and single underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")

@@ -12,6 +12,7 @@ from typing import Any
 
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
+from ippusbd.doctor.names import queue_name
 
 LIST_S = 10.0  # lpstat -e waits for announcements
 
@@ -63,8 +64,3 @@ def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]
         f" lpadmin -p {queue or 'printer'} -E -v ipp://localhost:{port}/ipp/print -m everywhere",
         name,
     )
-
-
-def queue_name(name: str) -> str:
-    """The queue that CUPS makes for a DNS-SD name: letters, digits and single underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")

@@ -24,10 +24,11 @@ from support.rigs import SPEC
 
 from ippusbd import cli
 from ippusbd.config import Config
-from ippusbd.doctor import devices, printers, queues, rivals, service
+from ippusbd.doctor import devices, printers, rivals, service
 from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, Level, lines
 from ippusbd.doctor.machine import Credentials, Machine
+from ippusbd.doctor.names import queue_name
 from ippusbd.virtual.descriptors import configuration_descriptor, device_descriptor
 
 NOBODY = 65534
@@ -357,7 +358,7 @@ async def test_an_unplugged_printer_is_told_as_such(make_printer, state_path):
 
 
 def test_queues_have_the_names_that_cups_gives_them():
-    assert queues.queue_name("HP LaserJet (USB) #2") == "HP_LaserJet_USB_2"
+    assert queue_name("HP LaserJet (USB) #2") == "HP_LaserJet_USB_2"
 
 
 # --- the command

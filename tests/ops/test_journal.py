@@ -12,7 +12,8 @@ import pytest
 from support.daemon import run_daemon
 from support.http_client import ask
 
-from ippusbd import log
+from ippusbd import cli, log
+from ippusbd.config import AREAS, LEVELS
 from ippusbd.journal import MAX_BYTES, Journal, encode, opened
 
 
@@ -156,3 +157,10 @@ def test_levels_of_one_area_or_all_are_changed_and_told():
     assert log.levels(("usb", "http")) == {"usb": "debug", "http": "info"}
     log.set_level("", "error", areas=("usb", "http"))
     assert log.levels(("usb", "http")) == {"usb": "error", "http": "error"}
+
+
+def test_the_help_knows_every_level_and_area(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        cli.main(["log", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").replace(".", " ").split()
+    assert {*AREAS, *LEVELS} <= set(words)
