@@ -12,7 +12,7 @@ from ippusbd.wire import ipp_codes
 from ippusbd.wire.ipp import Operation, Status
 from ippusbd.wire.ipp_requests import IDEMPOTENT, cancel_job, get_printer_attributes
 
-HASTY = {"drain_s": 0.3, "check_s": 0.5}
+HASTY = {"drain_s": 0.3, "check_s": 0.5, "supplies_s": 0.0}
 IPP = (("Content-Type", "application/ipp"),)
 PRINTER = "ipp://localhost/ipp/print"
 

@@ -264,7 +264,7 @@ async def test_a_patient_client_is_told_when_the_printer_went_deaf_and_the_next_
 ):
     printer = make_printer(interfaces=2)
     async with run_daemon(
-        printer, state_path=state_path, busy_check_s=0.3, drain_s=0.3, check_s=0.5
+        printer, state_path=state_path, busy_check_s=0.3, drain_s=0.3, check_s=0.5, supplies_s=0.0
     ) as daemon:
         printer.switch("deaf-until-set-interface", on=True)
         replies = [await ask(daemon.port()) for _ in range(4)]
