@@ -154,7 +154,7 @@ def test_a_job_that_waits_for_the_plug_prints_when_it_is_in(office: Office, tmp_
     try:
         office.wait(lambda: office.printer["state"] == "away", "unplugged")
         office.run("lp", "-d", "patient", str(path))
-        office.wait(lambda: "503" in office.log(), "CUPS told to come again")
+        office.wait(lambda: "service-unavailable" in office.log(), "CUPS told to come again")
     finally:
         office.ask_virtual("plug")
 
