@@ -38,7 +38,6 @@ log = logging.getLogger("ippusbd.daemon")
 
 SETTLE_S: Final = 0.2  # an interface that comes up changes several times
 AGAIN_S: Final = 10.0  # for addresses whose port somebody else has
-RENAMED: Final = 9  # Avahi calls the second "desk" of a network "desk-2", and so on
 
 Look = Callable[[tuple[str, ...]], tuple[Address, ...]]
 _Key = tuple[PrinterSite, Address]
@@ -69,7 +68,8 @@ class Sharing:
         self._look = look
         users = config.share_users_file
         gate = Gate(Users(users)) if users is not None else None
-        self.network = Network(_names(machine), config.share_console, gate)
+        self._names = {machine, f"{machine}.local"}
+        self.network = Network(self._names, config.share_console, gate)
         self._addresses: tuple[Address, ...] = ()
         self._allowed: tuple[IPv4Network | IPv6Network, ...] = config.share_allow
         self._sites: list[PrinterSite] = []
@@ -140,7 +140,7 @@ class Sharing:
             if not self._config.share_allow:
                 self._allowed = tuple(address.value.network for address in self._addresses)
             complete = await self._fit_doors()
-            await self._publisher.move(_reach(self._machine, self._addresses))
+            await self._publisher.move(self._reach())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if complete and self._changes else AGAIN_S):
                     await self._wake.wait()
@@ -171,6 +171,19 @@ class Sharing:
         log.info("shared on %s port %d (%s)", address.text, site.port, address.interface)
         greet = partial(_greet, site, self._tls)
         self._doors[site, address] = Door(listening, self._admits, greet)
+
+    def _reach(self) -> Reach | None:
+        """Where to announce."""
+        addresses = self._addresses
+        everywhere = tuple(address.text for address in addresses if not address.is_of_link)
+        reach = Reach(
+            _interfaces(addresses),
+            f"{self._machine}.local",
+            everywhere or tuple(address.text for address in addresses),
+            is_machines_own=True,
+            on_called=lambda name: self._names.add(name.lower()),
+        )
+        return reach if addresses else None
 
     def _admits(self, text: str) -> bool:
         address = ip_address(text.partition("%")[0])
@@ -254,21 +267,3 @@ async def _greet(site: PrinterSite, tls: ssl.SSLContext, connection: socket.sock
 
 def _interfaces(addresses: Iterable[Address]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address.interface for address in addresses))
-
-
-def _reach(machine: str, addresses: tuple[Address, ...]) -> Reach | None:
-    if not addresses:
-        return None
-    everywhere = tuple(address.text for address in addresses if not address.is_of_link)
-    return Reach(
-        _interfaces(addresses),
-        f"{machine}.local",
-        everywhere or tuple(address.text for address in addresses),
-        is_machines_own=True,
-    )
-
-
-def _names(machine: str) -> frozenset[str]:
-    """What clients of the network may call this machine."""
-    renamed = (f"{machine}-{number}.local" for number in range(2, RENAMED + 1))
-    return frozenset({machine, f"{machine}.local", *renamed})

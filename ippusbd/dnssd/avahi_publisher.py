@@ -21,6 +21,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
 from ippusbd.dnssd.bus import CallRefused
@@ -43,13 +44,13 @@ class _Where:
     """Registers records where a reach says."""
 
     def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+        self.reach = reach
         # Avahi's own is said by none; out there Avahi knows it and its addresses better.
         self._host = "" if reach.is_machines_own else reach.host
 
     async def fill(self, group: Group, records: tuple[ServiceRecord, ...]) -> None:
         """Put the records into `group`. NameTaken, or PublishError naming the record."""
-        for interface in self._reach.interfaces:
+        for interface in self.reach.interfaces:
             try:
                 index = socket.if_nametoindex(interface)
             except OSError as exc:
@@ -57,7 +58,7 @@ class _Where:
             await self._fill(group, index, records)
 
     async def _fill(self, group: Group, index: int, records: tuple[ServiceRecord, ...]) -> None:
-        for address in self._reach.addresses if self._host else ():
+        for address in self.reach.addresses if self._host else ():
             try:
                 await group.call(
                     "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self._host, address)
@@ -131,6 +132,8 @@ class AvahiPublication(KeptPublication):
     async def _announce_as(self, session: Session, name: str) -> None:
         self.name = name
         records = self.services.renamed(name).records
+        if self._owner.where.reach.is_machines_own:
+            records = await self._as_called(session, records)
         async with self._registered(session, records) as group:
             await group.left(GroupState.UNCOMMITTED, GroupState.REGISTERING)
             if group.state is GroupState.ESTABLISHED:
@@ -140,6 +143,19 @@ class AvahiPublication(KeptPublication):
                 raise NameTaken(f"{name!r} is taken by somebody else on this network")
             if group.state is not GroupState.LOST:
                 raise PublishError(f"{name!r}: Avahi gave it up: {group.reason}")
+
+    async def _as_called(
+        self, session: Session, records: tuple[ServiceRecord, ...]
+    ) -> tuple[ServiceRecord, ...]:
+        """With Avahi's name for this machine in their links."""
+        reach = self._owner.where.reach
+        called = await session.host_name()
+        reach.on_called(called)
+        ours, theirs = f"https://{reach.host}:", f"https://{called}:"
+        return tuple(
+            replace(each, txt=tuple((key, v.replace(ours, theirs)) for key, v in each.txt))
+            for each in records
+        )
 
     @asynccontextmanager
     async def _registered(

@@ -114,6 +114,11 @@ class Session:
             group.changed_to(GroupState.LOST)
         return group
 
+    async def host_name(self) -> str:
+        """What Avahi calls this machine, like "desk.local"; the same for the whole session."""
+        (name,) = await self.call("/", f"{SERVER}.GetHostNameFqdn")
+        return str(name)
+
     async def call(
         self, path: str, member: str, signature: str = "", body: tuple[object, ...] = ()
     ) -> tuple[object, ...]:

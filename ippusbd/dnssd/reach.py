@@ -1,11 +1,13 @@
 """Where records are seen, and under which host name: on this machine alone, as a rule.
 
-Values only.
+Values, but for one word back: what Avahi calls this machine, which may be another name than it has
+("desk-2" for the second "desk" of a network), and is the one that clients learn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -13,13 +15,15 @@ from typing import Final
 class Reach:
     """Interfaces, and what a host is called and has for addresses there.
 
-    `is_machines_own`: `host` is what Avahi calls this machine, too.
+    `is_machines_own`: this machine's own name and addresses, so that Avahi's name for it holds;
+    `on_called` is then told that.
     """
 
     interfaces: tuple[str, ...]
     host: str  # like "desk.local"
     addresses: tuple[str, ...]
     is_machines_own: bool = False
+    on_called: Callable[[str], None] = field(default=lambda name: None, compare=False)
 
     @property
     def ipv4(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import base64
 import hmac
 import logging
 import os
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
@@ -86,7 +87,7 @@ class Gate:
 class Network:
     """How a site treats clients of the network."""
 
-    names: frozenset[str] = frozenset()  # that this machine has there
+    names: Set[str] = frozenset()  # that this machine has there
     console: bool = False  # they may open more than what prints and scans
     gate: Gate | None = field(default=None)  # None: nobody needs a password
 

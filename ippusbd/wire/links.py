@@ -59,7 +59,14 @@ def _group(group: ipp.Group, hosts: set[str], authority: str, *, secure: bool) -
         replace(a, values=tuple(_value(v, hosts, authority, secure=secure) for v in a.values))
         for a in group.attributes
     )
-    return replace(group, attributes=attributes)
+    return replace(group, attributes=tuple(map(_over_tls, attributes)) if secure else attributes)
+
+
+def _over_tls(attribute: ipp.Attribute) -> ipp.Attribute:
+    """How the addresses that a client of the network is told are protected."""
+    if attribute.name != "uri-security-supported":
+        return attribute
+    return replace(attribute, values=tuple(ipp.keyword("tls") for _ in attribute.values))
 
 
 def _value(value: ipp.Value, hosts: set[str], authority: str, *, secure: bool) -> ipp.Value:

@@ -71,3 +71,24 @@ def test_any_bytes_come_back_whole_or_rewritten(noise: bytes):
     body = noise + b"ipp://printer.local/"
     assert rewritten("application/ipp", BASE, body)
     assert rewritten("image/jpeg", BASE, body) is body
+
+
+def test_a_client_of_the_network_is_told_addresses_that_work_there_and_are_secure():
+    security = ipp.attribute("uri-security-supported", ipp.keyword("none"))
+    where = ipp.attribute("printer-uri-supported", ipp.uri("ipp://localhost:60000/ipp/print"))
+    shop = ipp.attribute("printer-more-info", ipp.uri("http://localhost:60000/"))
+    group = ipp.Group(ipp.Tag.PRINTER, (where, security, shop))
+    body = ipp.encode(ipp.Message(0, 1, (group,)))
+
+    message, _ = ipp.decode(rewritten("application/ipp", "https://desk.local:60000", body))
+
+    said = {
+        name: tuple(found.texts)
+        for name in ("printer-uri-supported", "uri-security-supported", "printer-more-info")
+        if (found := message.get(ipp.Tag.PRINTER, name)) is not None
+    }
+    assert said == {
+        "printer-uri-supported": ("ipps://desk.local:60000/ipp/print",),
+        "uri-security-supported": ("tls",),
+        "printer-more-info": ("https://desk.local:60000/",),
+    }
