@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from time import localtime, strftime
 from typing import Any
 
 from ippusbd.cli_common import (
@@ -63,6 +64,25 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     for printer in printers:
         yield ""
         yield from _printer(printer)
+    yield from _lately(status.get("recent") or [])
+    page = (status.get("page") or {}).get("url")
+    if page:
+        yield ""
+        yield f"all this in a browser: {page}"
+
+
+def _lately(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The last things that went wrong; the log has the others."""
+    if troubles:
+        yield ""
+        yield "went wrong lately:"
+    for each in troubles[:RECENT]:
+        who, times = each.get("printer"), each.get("times", 1)
+        often = f" ({times} times)" if times > 1 else ""
+        when = strftime("%Y-%m-%d %H:%M", localtime(float(each.get("at", 0))))
+        yield f"  {when} {f'{who}: ' if who else ''}{each.get('text')}{often}"
+        if each.get("remedy"):
+            yield f"{'':19}{each['remedy']}"
 
 
 def _printer(printer: Mapping[str, Any]) -> Iterator[str]:
@@ -107,6 +127,7 @@ def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 OLD_S = 90
+RECENT = 3
 ASKS = {"error": "NEEDS YOU", "warning": "needs soon", "report": "says"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.page_status import HOSTILE, STATUS
 
+from ippusbd import cli_status
 from ippusbd.daemon import page
 from ippusbd.daemon.page_style import CSS, PAIRS, PALETTE
 
@@ -103,6 +104,17 @@ def test_it_needs_no_script_and_nothing_from_elsewhere():
     assert "url(" not in CSS
     policy = dict(reply.headers)["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
+
+
+def test_the_command_says_the_same_as_the_page():
+    told = list(cli_status.lines({**STATUS, "page": {"url": "http://localhost:8631/"}}))
+    at = told.index("went wrong lately:")
+    assert told[at + 1].endswith(
+        "Canon iR2625: print: /ipp/print answered 404 Not Found (12 times)"
+    )
+    assert told[at + 2].strip() == "look for an update; else use the maker's driver"
+    assert told[-1] == "all this in a browser: http://localhost:8631/"
+    assert "  NEEDS YOU   paper out: load paper" in told
 
 
 # --- that everybody can read it
