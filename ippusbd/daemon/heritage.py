@@ -1,7 +1,7 @@
 """What ipp-usb knew of a printer: a print queue that was made in its time goes on working.
 
-A file per device, VVVV-SERIAL-PRODUCT.state (later versions: VVVV-PPPP-...), in which every letter
-but ASCII's letters, digits, `-` and `_` is a `-`:
+A file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions: VVVV-SERIAL-PRODUCT.state), in which
+every letter but ASCII's letters, digits, `-` and `_` is a `-`; MODEL is maker and product:
 
     [device]
     http-port = 60000
@@ -50,8 +50,12 @@ def find(folder: Path, facts: DeviceFacts) -> Kept | None:
 def file_names(facts: DeviceFacts) -> list[str]:
     """Of the device's file, as versions of ipp-usb have called it."""
     vendor, product = f"{facts.usb_id.vendor:04x}", f"{facts.usb_id.product:04x}"
-    rest = f"{facts.serial}-{facts.product}"
-    return [_plain(f"{ids}-{rest}") for ids in (vendor, f"{vendor}-{product}")]
+    names = [
+        f"{ids}-{facts.serial}-{model}"
+        for ids in (f"{vendor}-{product}", vendor)
+        for model in (facts.model, facts.product)
+    ]
+    return list(dict.fromkeys(map(_plain, names)))
 
 
 def _plain(text: str) -> str:

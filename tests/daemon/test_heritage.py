@@ -14,17 +14,15 @@ from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.virtual.printer import VirtualPrinter
 
 FILE = '[device]\nhttp-port       = 61234\ndns-sd-name     = "Desk Printer"\n'
-FACTS = DeviceFacts(
-    UsbId(0x1209, 0x0001), BusAddress(1, 2), "Example", "Example Jet 9 (x)", "A/1 2"
-)
+FACTS = DeviceFacts(UsbId(0x1209, 0x0001), BusAddress(1, 2), "Example", "Jet 9 (x)", "A/1 2")
 
 
-def test_the_file_is_found_by_both_names_it_ever_had(tmp_path: Path) -> None:
+def test_the_file_is_found_by_all_names_it_ever_had_the_latest_first(tmp_path: Path) -> None:
     assert find(tmp_path, FACTS) is None
+    (tmp_path / "1209-A-1-2-Jet-9--x-.state").write_text("[device]\nhttp-port = 61000\n")
+    assert find(tmp_path, FACTS) == Kept(61000, "")
     (tmp_path / "1209-0001-A-1-2-Example-Jet-9--x-.state").write_text(FILE)
     assert find(tmp_path, FACTS) == Kept(61234, "Desk Printer")
-    (tmp_path / "1209-A-1-2-Example-Jet-9--x-.state").write_text("[device]\nhttp-port = 61000\n")
-    assert find(tmp_path, FACTS) == Kept(61000, "")
 
 
 def test_after_a_collision_the_name_is_that_which_was_announced() -> None:
@@ -59,7 +57,8 @@ async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Pa
     folder.mkdir()
     printer = VirtualPrinter(serial="V1")
     spec = printer.device.spec
-    file = folder / f"{spec.usb_id.vendor:04x}-V1-{spec.product}.state".replace(" ", "-")
+    ids = f"{spec.usb_id.vendor:04x}-{spec.usb_id.product:04x}"
+    file = folder / f"{ids}-V1-Example-VirtualJet-900.state"  # as ipp-usb 0.9.23 calls it
     name = "Example VirtualJet 900 (USB 3)"  # as it was announced among others of its kind
     file.write_text(FILE.replace("Desk Printer", name))
     try:
