@@ -1,7 +1,7 @@
 """What ipp-usb knew of a printer: a print queue that was made in its time goes on working.
 
-A file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions: VVVV-SERIAL-PRODUCT.state), in which
-every letter but ASCII's letters, digits, `-` and `_` is a `-`; MODEL is maker and product:
+A file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions: VVVV-SERIAL-PRODUCT.state), in
+which every letter but ASCII's letters, digits, `-` and `_` is a `-`; MODEL is maker and product:
 
     [device]
     http-port = 60000
