@@ -11,8 +11,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol, cast
 
 LINGER_S = 0.5  # for reading why, before the connection is closed
+
+
+# Bytes taken of a connection at once. What a client sends before it is served is kept, times the
+# number of clients; what it sends then goes through.
+READ_AT_FIRST = 32 * 1024
+READ_SERVED = 256 * 1024
+
+
+class _Reads(Protocol):
+    """asyncio's transports of sockets."""
+
+    max_size: int
+
+
+def may_read(transport: asyncio.BaseTransport | None, size: int) -> None:
+    """How many bytes `transport` takes at once."""
+    if transport is not None:
+        cast(_Reads, transport).max_size = size
 
 
 class Arrival(asyncio.Protocol):
@@ -27,6 +46,7 @@ class Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        may_read(transport, READ_AT_FIRST)
         admitted = self._admit(transport)
         if admitted is not None:
             transport.set_protocol(admitted)

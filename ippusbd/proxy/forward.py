@@ -24,7 +24,7 @@ from ippusbd.proxy.guests import Doing
 from ippusbd.proxy.heads import answer_fields, media_type
 from ippusbd.proxy.lean import no_certificates
 from ippusbd.proxy.pace import Pace, Trickle
-from ippusbd.proxy.requests import ClientRequest, prefixed
+from ippusbd.proxy.requests import ClientRequest, prefixed, releasing
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
@@ -80,8 +80,13 @@ class Forwarder:
         """One exchange. Raises _Unanswered when it may be tried again on another interface."""
         client.is_at(Doing.WAITING)
         who, wait_s = client.who.client, self._settings.lease_wait_s
-        async with self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=who) as lease:
+        client.hold(streams=to_printer.stream is not None)
+        async with (
+            releasing(client),
+            self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=who) as lease,
+        ):
             client.is_at(Doing.SERVED)
+            client.go_on()
             exchange = lease.owed = self._exchange(lease, to_printer)
             try:
                 with self._trickle(client, exchange, lease):

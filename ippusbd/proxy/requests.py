@@ -10,9 +10,12 @@ Knows aiohttp's requests; nothing of printers.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from ippusbd.errors import ClientGone
+from ippusbd.proxy.arrivals import READ_SERVED, may_read
 from ippusbd.proxy.guests import Doing, Guest, Guests
 from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
 from ippusbd.proxy.lean import no_certificates
@@ -39,6 +42,7 @@ class ClientRequest:
         self._guests = guests
         self.target = ""  # as it was sent, as a path; see `check`
         self.received = 0  # bytes of the body
+        self._held = False
         self.owes = False  # it is the client's turn: to send more of the body
 
     def check(self) -> None:
@@ -115,6 +119,28 @@ class ClientRequest:
         """All that it says its body is."""
         return list(self.web.headers.getall("Content-Type", ()))
 
+    # --- what waits for an interface waits in the client's own buffers, not in ours
+
+    def hold(self, *, streams: bool) -> None:
+        """Read nothing more of a body that streams, until `go_on` or `release`."""
+        if streams:
+            self._held = True
+            self.web.protocol.pause_reading()
+
+    def go_on(self) -> None:
+        """It is served now. Raises ClientGone when its client left in the meantime, unread."""
+        if self._held and (_has_left(self.web.transport) or self.who.has_closed):
+            raise ClientGone("left while it waited")
+        self.release()
+
+    def release(self) -> None:
+        """Read on. Idempotent."""
+        if self._held:
+            self._held = False
+            may_read(self.web.transport, READ_SERVED)
+            if self.web.transport is not None:
+                self.web.protocol.resume_reading()
+
     async def _stream(self) -> AsyncIterator[bytes]:
         content = self.web.content.iter_any().__aiter__()
         seen = 0
@@ -162,6 +188,24 @@ class ClientRequest:
     def fetches_picture(self) -> bool:
         """It takes as long as a scanner needs for a page."""
         return self.web.method == "GET" and self.web.rel_url.path.endswith("/NextDocument")
+
+
+@asynccontextmanager
+async def releasing(client: ClientRequest) -> AsyncIterator[None]:
+    """At the end of the block `client` is read again, however it ends."""
+    try:
+        yield
+    finally:
+        client.release()
+
+
+def _has_left(transport: asyncio.BaseTransport | None) -> bool:
+    """The other end is closed, whatever is still to be read of what it said."""
+    if transport is None:
+        return True
+    look = select.poll()
+    look.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(look.poll(0))
 
 
 async def prefixed(start: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -34,6 +34,16 @@ class Who:
     ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
     unix: bool = False
 
+    @property
+    def has_closed(self) -> bool:
+        """The program at the other end closed it, even if that is still behind unread bytes."""
+        if self.uid is None or self.ends is None:
+            return False
+        try:
+            return owner(*self.ends) is None
+        except Untold:
+            return False
+
     async def known(self, *, by_group: bool) -> Who:
         """With the user, and with his groups if they matter, should only slow ways tell.
 

@@ -1,0 +1,102 @@
+"""Documents that wait for an interface wait with their clients, not in our memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+
+from support.crowd import allow_many_files, rss_mib
+from support.http_client import ask, connected, head
+from support.scripted_printer import SETTINGS, Served, answer, serve
+
+log = logging.getLogger(__name__)
+
+CROWD = 200
+UPLOADS = """
+import socket, sys
+clients = []
+for _ in range(int(sys.argv[2])):
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    client.sendall(sys.argv[3].encode())
+    client.setblocking(False)
+    clients.append(client)
+for _ in range(40):
+    for client in clients:
+        try:
+            client.send(bytes(200_000))
+        except BlockingIOError:
+            pass
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+async def until_waiting(served: Served, count: int) -> None:
+    async with asyncio.timeout(20):
+        while served.pool.status().waiting != count:  # noqa: ASYNC110 -- the loop's own progress
+            await asyncio.sleep(0.01)
+
+
+async def test_two_hundred_waiting_documents_stay_with_their_clients():
+    allow_many_files()
+    start = head("POST", "/sink", [("Content-Length", "5000000")])
+    async with serve() as served:
+        before = rss_mib()
+        crowd = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", UPLOADS, str(served.port), str(CROWD), start.decode()),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert crowd.stdout is not None
+        assert crowd.stdin is not None
+        await crowd.stdout.readline()
+        await until_waiting(served, CROWD - 1)
+        grown = rss_mib() - before
+        crowd.stdin.close()
+        await crowd.wait()
+    log.info("%d waiting documents: %.1f MiB more", CROWD, grown)
+    assert grown < 96, "a gigabyte is on offer"
+
+
+async def test_who_leaves_while_his_document_waits_has_printed_nothing():
+    """Though nothing more of what he sends was read, not even that he left."""
+    async with serve(b"", answer(b"next")) as served, connected(served.port) as first:
+        await first.send(head("GET", "/first"))
+        while not served.printer.heard:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        async with connected(served.port) as client:
+            await client.send(head("POST", "/left", [("Content-Length", "5000000")]))
+            sending = asyncio.create_task(client.send(bytes(4_000_000)))
+            await until_waiting(served, 1)
+            sending.cancel()
+            await asyncio.wait([sending])
+        served.printer.channels[0].say(answer(b"first"))
+        assert (await first.reply()).body == b"first"
+        assert (await ask(served.port, target="/next")).body == b"next"
+        assert [one.target for one in served.printer.heard] == ["/first", "/next"]
+
+
+async def test_a_document_that_waited_arrives_whole():
+    document = bytes(range(256)) * 20_000
+    async with serve(b"", answer(b"done")) as served, connected(served.port) as first:
+        await first.send(head("GET", "/first"))
+        while not served.printer.heard:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        asking = asyncio.create_task(ask(served.port, "POST", "/second", document))
+        await until_waiting(served, 1)
+        served.printer.channels[0].say(answer(b"first"))
+        assert (await asking).body == b"done"
+        assert served.printer.heard[1].body == document
+
+
+async def test_a_document_that_waited_in_vain_is_answered_all_the_same():
+    short = replace(SETTINGS, lease_wait_s=0.3)
+    async with serve(settings=short) as served, connected(served.port) as first:
+        await first.send(head("GET", "/first"))
+        while not served.printer.heard:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        reply = await ask(served.port, "POST", "/second", bytes(5_000_000))
+        assert (reply.status, reply.headers["retry-after"]) == (503, "7")
