@@ -12,13 +12,19 @@ import checks_crash
 import checks_cycles
 import checks_many
 import checks_plug
+import checks_recovery
 from lab import Desktop, logs
 from report import Report
 
 # Two guests at once take about the same time for their parts.
 PARTS = {
     "1": (checks_plug.GROUP, checks_clients.GROUP, *checks_many.GROUPS),
-    "2": (checks_cycles.GROUP, checks_crash.GROUP, checks_channel.GROUP),
+    "2": (
+        checks_cycles.GROUP,
+        checks_crash.GROUP,
+        checks_channel.GROUP,
+        checks_recovery.GROUP,
+    ),
 }
 
 
