@@ -11,11 +11,13 @@ Knows logging; which exceptions are the client's is its maker's to say.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Final
 
 from ippusbd.wire.sanitize import printable
 
 MESSAGE_LIMIT: Final = 120
+_QUOTED: Final = re.compile(r"\n\n|\bb['\"]|bytearray\(")
 
 
 class ServerLog(logging.Logger):
@@ -44,5 +46,5 @@ class ServerLog(logging.Logger):
 
 
 def _without_quotes(exc: Exception) -> str:
-    """The server quotes what it could not read after an empty line."""
-    return printable(str(exc).split("\n\n")[0], MESSAGE_LIMIT)
+    """The server quotes what it could not read after an empty line, or as Python shows bytes."""
+    return printable(_QUOTED.split(str(exc))[0], MESSAGE_LIMIT)

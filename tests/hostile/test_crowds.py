@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.crowd import allow_many_files, crowd, files, is_closed, one_printer, rss_mib
+from support.crowd import allow_many_files, crowd, files, has_ended, one_printer, rss_mib
 from support.daemon import run_daemon
 from support.http_client import Connection, ask, ask_ipp, connected, head, message
 from support.scripted_printer import SETTINGS, answer, serve
@@ -54,13 +54,12 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
         async with crowd(daemon.port(), 1000) as clients:
             site = next(iter(daemon.supervisor._roster)).site
             await daemon.until(lambda: len(site._guests) == 512)
-            await asyncio.sleep(IDLE_S)
+            await asyncio.sleep(IDLE_S)  # who has just come is not idle yet
             for _ in range(5):
                 assert (await ask(daemon.port())).status == 200
             assert len(site._guests) <= 512
             grown = rss_mib() - rss
-            refused = [client for client in clients[-400:] if await is_closed(client)]
-            assert len(refused) == 400, "who came when all places were taken was told so"
+            await daemon.until(lambda: sum(has_ended(client) for client in clients) >= 488)
         await daemon.until(lambda: files() <= before + 2)
         log.info("1,000 idle connections: %.1f MiB more", grown)
         assert grown < 64, "client ends, which are here too, included"
@@ -116,7 +115,8 @@ with socket.socket(socket.AF_UNIX) as client:
 async def test_one_process_with_fifty_connections_does_not_delay_another_with_one(tmp_path: Path):
     """Over a Unix socket every process is a client of its own."""
     path = tmp_path / "printer.sock"
-    async with serve(answer(b"first"), *[answer(b"ok") for _ in range(50)]) as served:
+    answers = [answer(b"ok") for _ in range(51)]
+    async with serve(*answers, settings=replace(SETTINGS, lease_wait_s=60.0)) as served:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen(64)

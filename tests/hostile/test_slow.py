@@ -103,15 +103,15 @@ async def test_a_slow_document_may_take_its_time_while_nobody_waits(folder: Path
 
 async def test_a_slow_but_steady_document_is_not_cut_although_others_wait(folder: Path):
     async with (
-        one_printer(folder, upload_stall_s=1.0) as (printer, daemon),
+        one_printer(folder, upload_stall_s=2.0) as (printer, daemon),
         connected(daemon.port()) as client,
     ):
         await client.send(print_job_head(60_000))
         await daemon.until(lambda: daemon.interfaces()["in_use"] == 1)
         waiting = asyncio.create_task(ask(daemon.port()))
-        for _ in range(12):
+        for _ in range(12):  # longer than a stall may be, in all
             await client.send(bytes(5000))
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.2)
         assert (await client.reply("POST")).status == 200
         assert (await waiting).status == 200
         assert [document.completed for document in printer.documents] == [True]

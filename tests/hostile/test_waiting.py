@@ -43,7 +43,7 @@ async def until_waiting(served: Served, count: int) -> None:
 async def test_two_hundred_waiting_documents_stay_with_their_clients():
     allow_many_files()
     start = head("POST", "/sink", [("Content-Length", "5000000")])
-    async with serve() as served:
+    async with serve(settings=replace(SETTINGS, lease_wait_s=60.0)) as served:
         before = rss_mib()
         crowd = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", UPLOADS, str(served.port), str(CROWD), start.decode()),

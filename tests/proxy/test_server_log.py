@@ -15,6 +15,8 @@ MALFORMED = (
     b"POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
     b"Transfer-Encoding: chunked\r\n\r\nsecret document\r\n",
     b"\x16\x03\x01secret",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic secret" + b"x" * 100_000,
+    b"GET /secret" + b"x" * 100_000,
 )
 
 
