@@ -20,6 +20,11 @@ from lab import BIN, LOGS, RUN, Daemon, Printers, forget_state, stopping
 from programs import run, until
 from report import Failed, Group
 
+from ippusbd.doctor import devices
+from ippusbd.doctor.findings import Finding, Level
+from ippusbd.doctor.machine import Machine
+from ippusbd.doctor.service import Answer
+
 CONFIG = Path("/run/doctor.conf")
 DEBUG = Path("/sys/kernel/debug")
 USBMON = DEBUG / "usb/usbmon/0u"
@@ -56,6 +61,14 @@ def context() -> Iterator[Served]:
 GROUP = Group("what an administrator is told", context)
 
 
+def devices_told(served: Served) -> dict[str, Finding]:
+    """What it says of USB devices; in this process, for a whole diagnosis takes long here."""
+    status = served.daemon.status()
+    machine, answer = Machine(), Answer(status)
+    who = machine.credentials(answer.pid)
+    return {each.check: each for each in devices.check(machine, who, answer.serves, answer.pid)}
+
+
 def told() -> dict[str, dict[str, str]]:
     """What the doctor says, by check; the worst of several."""
     out = run(BIN / "ippusbd", "doctor", "--json", "--config", CONFIG, check=False)
@@ -79,13 +92,13 @@ def forbidden(served: Served) -> str:
     os.chown(node, 0, 0)
     node.chmod(0o600)
     try:
-        found = told()["node"]
+        found = devices_told(served)["node"]
     finally:
         os.chown(node, before.st_uid, before.st_gid)
         node.chmod(before.st_mode & 0o777)
-    if found["level"] != "problem" or told()["node"]["level"] != "ok":
-        raise Failed(f"{found}, and afterwards {told()['node']}")
-    return found["text"]
+    if found.level is not Level.PROBLEM or devices_told(served)["node"].level is not Level.OK:
+        raise Failed(f"{found}, and afterwards {devices_told(served)['node']}")
+    return found.text
 
 
 @GROUP.check("the doctor names the process that holds a printer")
@@ -94,17 +107,17 @@ def held(served: Served) -> str:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        found = told().get("held")
+        found = devices_told(served).get("held")
         holder.kill()
-    if found is None or f"process {holder.pid} " not in found["text"]:
+    if found is None or f"process {holder.pid} " not in found.text:
         raise Failed(f"not said of process {holder.pid}: {found}")
-    return found["text"]
+    return found.text
 
 
 @GROUP.check("the doctor says that usblp has the interfaces while nobody prints")
 def usblp(served: Served) -> None:
     until(lambda: served.daemon.printers()[0]["interfaces"]["asleep"], "the interfaces given back")
-    until(lambda: told().get("driver"), "usblp being told")
+    until(lambda: devices_told(served).get("driver"), "usblp being told")
 
 
 @GROUP.check("a trace has every transfer that the kernel's usbmon saw, with its bytes")
