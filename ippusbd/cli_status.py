@@ -58,6 +58,7 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         f"{status.get('phase') or 'running'} for {duration(status.get('uptime_s', 0))}"
     )
     yield f"announcing by {publisher.get('kind') or '?'}: {publisher.get('state') or '?'}"
+    yield from _sharing(status.get("sharing") or {})
     printers = status.get("printers") or []
     if not printers:
         yield "no printer that speaks IPP over USB is connected (ippusbd check says more)"
@@ -69,6 +70,18 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     if page:
         yield ""
         yield f"all this in a browser: {page}"
+
+
+def _sharing(sharing: Mapping[str, Any]) -> Iterator[str]:
+    """With whom, and what a person compares before he trusts the certificate."""
+    if not sharing:
+        return
+    where = ", ".join(sharing.get("interfaces") or ()) or "no interface that has an address now"
+    needs = "with a password" if sharing.get("passwords") else "without a password"
+    console = ", web consoles too" if sharing.get("console") else ""
+    trouble = sharing.get("trouble")
+    yield f"shared on {where}, {needs}{console}{f'; {trouble}' if trouble else ''}"
+    yield f"certificate {sharing.get('fingerprint') or '?'} (SHA-256)"
 
 
 def _lately(troubles: list[Mapping[str, Any]]) -> Iterator[str]:

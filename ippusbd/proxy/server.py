@@ -229,7 +229,8 @@ class PrinterSite:
         )
 
     def _refused(self, client: ClientRequest, refusal: Refusal) -> web.Response:
-        log.warning("%s of %s: refused: %s", client, client.who.text, refusal.reason)
+        level = logging.INFO if refusal.status == 401 else logging.WARNING  # browsers ask first
+        log.log(level, "%s of %s: refused: %s", client, client.who.text, refusal.reason)
         response = web.Response(status=refusal.status, text=f"ippusbd: {refusal.reason}\n")
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = CHALLENGE

@@ -42,6 +42,7 @@ class Gate:
         self._key = os.urandom(32)
         self._right: dict[bytes, None] = {}  # oldest first
         self._version = users.version
+        self._told = False  # that the file cannot be used
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -75,8 +76,11 @@ class Gate:
         try:
             self._users.refresh()
         except ConfigError as exc:
-            log.error("nobody can be let in: %s", exc)
+            if not self._told:
+                log.error("nobody can be let in: %s", exc)
+            self._told = True
             return False
+        self._told = False
         if self._users.version != self._version:
             self._version = self._users.version
             self._right.clear()
