@@ -120,6 +120,13 @@ def test_defaults_pass_their_own_checks():
         ('[listen]\nipv4 = ""\nipv6 = ""', "both families are off"),
         ("[printers]\nretry_min_s = 90", "retry_min_s is above retry_max_s"),
         ('[dnssd]\npublisher = "static"', "needs static_dir"),
+        ('[listen]\ninterface = "eth0"', 'must be "loopback", "all" or a list of names'),
+        ('[listen]\ninterface = ["a/b"]', 'must be "loopback", "all" or a list of names'),
+        ('[listen]\ninterface = ["a", 1]', 'must be "loopback", "all" or a list of names'),
+        ('[share]\nallow = ["10.0.0.1/8"]', "(it has bits of a host set)"),
+        ('[share]\nallow = ["home"]', 'must be networks like "192.168.1.0/24"'),
+        ("[share]\nallow = [4]", 'must be networks like "192.168.1.0/24"'),
+        ('[share]\nkey = "/k"', "certificate and key: one is of no use without the other"),
         ("[listen", "not a TOML file"),
     ],
 )
@@ -127,6 +134,15 @@ def test_what_is_wrong_is_refused_by_file_line_and_key(text: str, said: str):
     message = refused(text)
     assert message.startswith("f.conf")
     assert said in message
+
+
+def test_interfaces_are_none_all_or_those_that_are_named():
+    def interfaces(value: str) -> tuple[str, ...]:
+        return parse(f"[listen]\ninterface = {value}".encode(), "f").share_interfaces
+
+    assert interfaces('"loopback"') == ()
+    assert interfaces('"all"') == ("*",)
+    assert interfaces('["eth0", "wlan0", "eth0"]') == ("eth0", "wlan0")
 
 
 def test_a_long_wrong_value_is_shown_short():
