@@ -161,7 +161,7 @@ class Life:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)  # looked at: one is told above
 
     # --- recovery
 
