@@ -62,7 +62,7 @@ class Trickle:
     """`with Trickle(...):` around an upload.
 
     `let_go` is called, once, when within `stall_s` fewer than LEAST bytes were `received()` and
-    the client is not `blameless()`.
+    the client was not `blameless()` at both ends of that time.
     """
 
     LEAST = 1024
@@ -78,7 +78,9 @@ class Trickle:
         self._blameless = blameless
         self._stall_s = stall_s
         self._let_go = let_go
+        self._loop = asyncio.get_running_loop()
         self._before = 0
+        self._blamed = True
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Trickle:
@@ -91,10 +93,11 @@ class Trickle:
 
     def _look_later(self) -> None:
         self._before = self._received()
-        self._timer = asyncio.get_running_loop().call_later(self._stall_s, self._look)
+        self._timer = self._loop.call_later(self._stall_s, self._look)
 
     def _look(self) -> None:
-        if self._blameless() or self._received() - self._before >= self.LEAST:
+        blamed, self._blamed = self._blamed, not self._blameless()
+        if not (blamed and self._blamed) or self._received() - self._before >= self.LEAST:
             self._look_later()
         else:
             self._let_go()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ippusbd.proxy.pace import Pace
+from ippusbd.proxy.pace import Pace, Trickle
 
 
 class Clock:
@@ -93,3 +93,58 @@ async def test_no_timer_outlives_the_answer(clock: Clock):
     with pace:
         assert clock.timers
     assert not clock.timers
+
+
+# --- uploads
+
+
+class Upload:
+    """A client that sends, and a Trickle that watches it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.received = 0
+        self.blameless = False
+        self.let_go: list[float] = []
+        self.trickle = Trickle(
+            lambda: self.received,
+            lambda: self.blameless,
+            10.0,
+            lambda: self.let_go.append(clock.now),
+        )
+        self.trickle._loop = clock  # type: ignore[assignment]
+
+
+async def test_who_sends_next_to_nothing_is_let_go_once(clock: Clock):
+    upload = Upload(clock)
+    with upload.trickle:
+        for second in range(1, 60):
+            upload.received += 100  # a trickle: less than a kilobyte in ten seconds
+            clock.pass_to(float(second))
+    assert upload.let_go == [10.0]
+
+
+async def test_who_sends_a_kilobyte_in_time_is_not_timed(clock: Clock):
+    upload = Upload(clock)
+    with upload.trickle:
+        for second in range(0, 100, 9):
+            clock.pass_to(float(second))
+            upload.received += Trickle.LEAST
+    assert upload.let_go == []
+
+
+async def test_who_is_not_to_blame_for_the_pause_has_a_whole_time_after_it(clock: Clock):
+    upload = Upload(clock)
+    with upload.trickle:
+        upload.blameless = True
+        clock.pass_to(35.0)
+        upload.blameless = False
+        clock.pass_to(59.0)
+    assert upload.let_go == [50.0]
+
+
+async def test_after_its_end_an_upload_is_not_watched(clock: Clock):
+    upload = Upload(clock)
+    with upload.trickle:
+        clock.pass_to(5.0)
+    clock.pass_to(100.0)
+    assert upload.let_go == []
