@@ -47,8 +47,7 @@ class InterfacePool:
     not be recovered; it stays in the pool, unused.
 
     With `claims`, interfaces are given back when nothing was asked for `idle_release_s` (0: never)
-    and claimed again for the next request; those in `asleep` are not claimed yet. `pause_s` is
-    left between an answer and the next request on the same interface.
+    and claimed for the next request; those in `asleep` are not yet. `pause_s`: after an answer.
     """
 
     def __init__(
