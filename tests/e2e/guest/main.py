@@ -11,6 +11,7 @@ import checks_clients
 import checks_crash
 import checks_cycles
 import checks_many
+import checks_ops
 import checks_plug
 import checks_recovery
 from lab import Desktop, logs
@@ -18,7 +19,7 @@ from report import Report
 
 # Two guests at once take about the same time for their parts.
 PARTS = {
-    "1": (checks_plug.GROUP, checks_clients.GROUP, *checks_many.GROUPS),
+    "1": (checks_plug.GROUP, checks_clients.GROUP, checks_ops.GROUP, *checks_many.GROUPS),
     "2": (
         checks_cycles.GROUP,
         checks_crash.GROUP,
