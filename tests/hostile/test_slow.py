@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +55,8 @@ async def test_a_head_that_does_not_come_to_its_end_is_given_up(folder: Path):
         asyncio.timeout(20),
     ):
         dripped = asyncio.create_task(drip(client, HEAD, 0.01))
-        assert await client.reader.read() == b"", "closed long before its 2,000 bytes were said"
+        with suppress(ConnectionResetError):  # it is still talking
+            assert await client.reader.read() == b"", "closed long before its 2,000 bytes were said"
         dripped.cancel()
         await asyncio.wait([dripped])
 
