@@ -123,7 +123,7 @@ class ClientRequest:
 
     def hold(self, *, streams: bool) -> None:
         """Read nothing more of a body that streams, until `go_on` or `release`."""
-        if streams:
+        if streams and not self.web.content.is_eof():  # a parser without a body cannot be paused
             self._held = True
             self.web.protocol.pause_reading()
 

@@ -625,3 +625,11 @@ async def test_a_client_of_a_unix_socket_may_name_any_host():
         assert (await connection.reply()).body == b"unix"
         connection.leave()
         await connection.writer.wait_closed()
+
+
+@pytest.mark.parametrize("size", [33_000, 40_000, 60_000])
+async def test_a_streamed_body_that_came_all_at_once_is_forwarded(size: int):
+    async with serve(answer()) as served:
+        reply = await ask(served.port, "POST", "/ipp/print", bytes(size))
+        assert reply.status == 200
+        assert served.heard.body == bytes(size)
