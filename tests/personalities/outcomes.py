@@ -25,7 +25,7 @@ SPECIAL: Final[dict[str, Case]] = {
     "needs-keep-alive": Case(outcome=AFTER, why="learned connection = keep-alive"),
     "needs-close": Case(outcome=AFTER, why="learned connection = close"),
     "bad-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
-    "chokes-on-large-transfers": Case(outcome=AFTER, why="learned write_bytes = 16384"),
+    "chokes-on-large-transfers": Case(outcome=AFTER, why="learned write_bytes = "),
     "hangs-with-two-interfaces": Case(outcome=AFTER, why="learned max_interfaces = 1"),
     # Brought back.
     "halts-once": Case(outcome=AFTER, tuned=IN_A_PRINT),
