@@ -1,0 +1,165 @@
+"""Clients that come over TLS: what the printer sees of them, and they of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.http_client import Connection, Reply
+from support.scripted_printer import SETTINGS, Answer, Served, answer, serve
+
+from ippusbd.daemon import certificate
+from ippusbd.passwords import Users, line
+from ippusbd.proxy.door import Door
+from ippusbd.proxy.server import SiteSettings, bind
+from ippusbd.proxy.strangers import Gate, Network
+
+LARGE = bytes(range(256)) * 8192  # 2 MB
+SECRET = "Basic " + b64encode(b"anna:geheim").decode()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return certificate.own(tmp_path_factory.mktemp("tls"), "desk", [])
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> SiteSettings:
+    users = tmp_path / "users"
+    users.write_text(line("anna", "geheim"))
+    return replace(SETTINGS, network=Network(gate=Gate(Users(users))))
+
+
+@asynccontextmanager
+async def shared(
+    tls: ssl.SSLContext, *answers: Answer, settings: SiteSettings = SETTINGS
+) -> AsyncIterator[tuple[Served, int]]:
+    """A site with a door, and the door's port."""
+    async with serve(*answers, settings=settings) as served:
+        listening = bind("127.0.0.1", 0)
+
+        async def greet(connection: socket.socket) -> None:
+            await served.site.adopt(connection, tls)
+
+        door = Door(listening, lambda address: True, greet)
+        try:
+            yield served, listening.getsockname()[1]
+        finally:
+            await door.close()
+
+
+async def ask(port: int, data: bytes, method: str = "GET") -> Reply:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        connection = Connection(reader, writer)
+        sending = asyncio.create_task(connection.send(data))
+        reply = await connection.reply(method)
+        sending.cancel()
+        await asyncio.wait([sending])
+        return reply
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def get(path: str, *fields: str) -> bytes:
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *fields, "", "")).encode()
+
+
+async def test_our_password_is_not_the_printers_business(
+    tls: ssl.SSLContext, guarded: SiteSettings
+):
+    async with shared(tls, answer(b"yes"), settings=guarded) as (served, port):
+        reply = await ask(port, get("/eSCL/x", f"Authorization: {SECRET}", "Accept: */*"))
+        assert reply.body == b"yes"
+        assert served.heard.names == ["Host", "Accept"]
+
+
+async def test_the_printers_own_password_reaches_it_where_we_ask_for_none(tls: ssl.SSLContext):
+    settings = replace(SETTINGS, network=Network(console=True))
+    async with shared(tls, answer(), settings=settings) as (served, port):
+        await ask(port, get("/admin", f"Authorization: {SECRET}"))
+        assert served.heard.values("authorization") == [SECRET]
+
+
+async def test_who_shows_no_password_is_challenged_before_a_byte_of_his_document_is_wanted(
+    tls: ssl.SSLContext, guarded: SiteSettings
+):
+    fields = "Host: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n"
+    async with shared(tls, settings=guarded) as (served, port):
+        reply = await ask(port, f"POST /ipp/print HTTP/1.1\r\n{fields}".encode(), "POST")
+        assert reply.status == 401
+        assert reply.headers["www-authenticate"].startswith("Basic realm=")
+        assert reply.headers["connection"] == "close"
+        assert served.printer.heard == []
+
+
+async def test_on_loopback_nobody_is_asked_and_everything_is_open(
+    tls: ssl.SSLContext, guarded: SiteSettings
+):
+    async with shared(tls, answer(b"console"), settings=guarded) as (served, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        await Connection(reader, writer).send(get("/"))
+        assert (await Connection(reader, writer).reply()).body == b"console"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_documents_and_pictures_come_through_whole(tls: ssl.SSLContext):
+    async with shared(tls, answer(LARGE, chunked=True)) as (served, port):
+        head = f"POST /ipp/print HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(LARGE)}"
+        reply = await ask(port, head.encode() + b"\r\n\r\n" + LARGE, "POST")
+        assert reply.complete
+        assert reply.body == LARGE
+        assert served.heard.body == LARGE
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://127.0.0.1", 200), ("http://127.0.0.1", 403)]
+)
+async def test_only_pages_that_came_over_tls_themselves_are_of_our_own_site(
+    tls: ssl.SSLContext, origin: str, status: int
+):
+    async with shared(tls, answer()) as (_, port):
+        assert (await ask(port, get("/eSCL/x", f"Origin: {origin}"))).status == status
+
+
+async def test_links_of_the_scanner_lead_back_over_tls(tls: ssl.SSLContext):
+    body = b"<s:AdminURI>http://localhost:80/admin</s:AdminURI>"
+    xml = [("Content-Type", "text/xml")]
+    async with serve_rewriting(tls, answer(body, headers=xml)) as port:
+        reply = await ask(port, get("/eSCL/ScannerCapabilities"))
+        assert reply.body == b"<s:AdminURI>https://127.0.0.1/admin</s:AdminURI>"
+
+
+@asynccontextmanager
+async def serve_rewriting(tls: ssl.SSLContext, said: Answer) -> AsyncIterator[int]:
+    from ippusbd.wire import links
+
+    async with shared(tls, said) as (served, port):
+        wiring = served.site._wiring
+        assert wiring is not None
+        served.site.connect(replace(wiring, rewrite=links.rewritten))
+        yield port
+
+
+async def test_what_is_no_tls_is_closed_and_the_next_client_served(tls: ssl.SSLContext):
+    async with shared(tls, answer(b"yes")) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get("/eSCL/x"))
+        with suppress(ConnectionError):
+            assert not (await reader.read()).startswith(b"HTTP")
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        assert (await ask(port, get("/eSCL/x"))).body == b"yes"
