@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args)
     access_of(config)  # raises for users and groups that are not known here
     quirks = load(config.quirks_dirs)
-    findings = [*_files(config_file(args), quirks), *_directories(config)]
+    findings = [*_files(config_file(args), quirks), *_directories(config), *_sharing(config)]
     running = _running(config)
     findings.append(running)
     findings += run_until_done(_devices(config, quirks, served=running[0] == OK))
@@ -84,6 +84,27 @@ def _directories(config: Config) -> Iterator[Finding]:
             yield OK, f"{name}: {path}"
         else:
             yield FAIL, f"{name}: {path}: {there} may not be written by you"
+
+
+def _sharing(config: Config) -> Iterator[Finding]:
+    """With whom printers are shared. Raises ConfigError for files that cannot be used."""
+    if not config.share_interfaces:
+        return
+    from ippusbd.daemon.certificate import configured
+    from ippusbd.daemon.interfaces import look
+    from ippusbd.passwords import Users
+
+    if config.share_certificate is not None and config.share_key is not None:
+        configured(config.share_certificate, config.share_key)
+    if config.share_users_file is not None:
+        Users(config.share_users_file)
+    where = [f"{address.text} ({address.interface})" for address in look(config.share_interfaces)]
+    if not where:
+        names = ", ".join(config.share_interfaces).replace("*", "any interface")
+        yield NOTE, f"sharing: {names}: no address now"
+        return
+    how = "with a password" if config.share_users_file else "without a password"
+    yield OK, f"sharing: on {', '.join(where)}, {how}"
 
 
 def _running(config: Config) -> Finding:

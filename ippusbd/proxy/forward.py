@@ -29,6 +29,7 @@ from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
+from ippusbd.wire.links import asking_for_passwords
 
 with no_certificates():
     from aiohttp import web
@@ -102,6 +103,9 @@ class Forwarder:
                 if exchange.complete:
                     lease.owed = None
 
+    def _asks_for_password(self, client: ClientRequest) -> bool:
+        return client.secure and self._settings.network.gate is not None
+
     def _exchange(self, lease: Lease, to_printer: Request) -> Exchange:
         return Exchange(
             lease.channel,
@@ -117,7 +121,7 @@ class Forwarder:
         """What the printer gets of the client's request."""
         request, wiring = client.web, self._wiring
         raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
-        if client.secure and self._settings.network.gate is not None:  # the password was for us
+        if self._asks_for_password(client):  # it was for us
             raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
         headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
         job = None
@@ -152,6 +156,8 @@ class Forwarder:
                 await exchange.sent()
             body_base = f"http://localhost:{self._port}" if client.is_local else base
             body = _rewritten(head, self._wiring, body_base, bytes(start))
+            if self._asks_for_password(client):
+                body = asking_for_passwords(media_type(head), body)
             return _whole(client.web, head, headers, body)
         response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
         if head.framing is BodyFraming.LENGTH:

@@ -22,7 +22,29 @@ _IPP_HOST: Final = re.compile(rb"ipps?://(\[[0-9A-Fa-f:.%]+\]|[^/:\s\x00-\x20]+)
 _XML_LINK: Final = re.compile(rb"(<(?:\w+:)?(?:AdminURI|IconURI)>\s*)https?://[^/<\s]+")
 _LOCAL: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 _SCHEMES: Final = {"ipp": "ipp", "ipps": "ipp", "http": "http", "https": "http"}
+_AUTHENTICATION: Final = "uri-authentication-supported"
 _SECURE: Final = {"ipp": "ipps", "http": "https"}
+
+
+def asking_for_passwords(content_type: str, body: bytes) -> bytes:
+    """An IPP answer that says of each of its addresses that HTTP Basic is asked for there."""
+    if content_type != "application/ipp" or _AUTHENTICATION.encode() not in body:
+        return body
+    try:
+        message, document_at = ipp.decode(body, tolerant=True)
+    except BadIpp:
+        return body
+    groups = tuple(
+        replace(group, attributes=tuple(_basic(each) for each in group.attributes))
+        for group in message.groups
+    )
+    return ipp.encode(replace(message, groups=groups)) + body[document_at:]
+
+
+def _basic(attribute: ipp.Attribute) -> ipp.Attribute:
+    if attribute.name != _AUTHENTICATION:
+        return attribute
+    return replace(attribute, values=tuple(ipp.keyword("basic") for _ in attribute.values))
 
 
 def rewritten(content_type: str, base: str, body: bytes) -> bytes:

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from ippusbd import __version__, cli, cli_check, cli_common, cli_status
 from ippusbd.cli_run import queue_name, ready_lines
+from ippusbd.daemon.interfaces import Address
 from ippusbd.errors import AccessDenied, DeviceBusy, NotRunning, UsbError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 
@@ -462,3 +464,51 @@ def test_queue_names_are_those_that_cups_makes(name: str, queue: str):
 def test_common_lines_are_printed_without_escapes(capsys: pytest.CaptureFixture[str]):
     cli_common.show(["a\x1bb"])
     assert capsys.readouterr().out == "a\\x1bb\n"
+
+
+# --- sharing
+
+
+def test_check_says_with_whom_printers_are_shared(
+    ippusbd: Ippusbd,
+    config: Path,
+    plugged: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    plugged()
+    address = Address("eth0", 2, ip_interface("192.0.2.10/24"))
+    monkeypatch.setattr("ippusbd.daemon.interfaces.look", lambda names: (address,))
+    config.write_text(config.read_text() + '\n[listen]\ninterface = ["eth0"]\n')
+    _, out, _ = ippusbd("check", "--config", config)
+    assert "ok    sharing: on 192.0.2.10 (eth0), without a password\n" in out
+    monkeypatch.setattr("ippusbd.daemon.interfaces.look", lambda names: ())
+    _, out, _ = ippusbd("check", "--config", config)
+    assert "note  sharing: eth0: no address now\n" in out
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ('users_file = "/nowhere"', "[share] users_file: /nowhere: No such file"),
+        ('certificate = "/nowhere"\nkey = "/nowhere"', "[share] certificate: /nowhere: No such"),
+    ],
+)
+def test_check_names_what_cannot_be_shared_with(
+    ippusbd: Ippusbd, config: Path, plugged: Callable[..., None], share: str, said: str
+):
+    plugged()
+    more = f'\n[listen]\ninterface = "all"\n[share]\n{share}\n'
+    config.write_text(config.read_text() + more)
+    code, _, err = ippusbd("check", "--config", config)
+    assert code == 2
+    assert said in err
+
+
+def test_status_says_with_whom_printers_are_shared(ippusbd: Ippusbd, answer: Answer):
+    shared = {"interfaces": ["eth0"], "passwords": True, "console": True, "fingerprint": "AB:CD"}
+    answer({"printers": [], "sharing": shared})
+    _, out, _ = ippusbd("status")
+    assert "shared on eth0, with a password, web consoles too\ncertificate AB:CD (SHA-256)\n" in out
+    answer({"printers": [], "sharing": {"interfaces": [], "trouble": "no network"}})
+    _, out, _ = ippusbd("status")
+    assert "shared on no interface that has an address now, without a password; no network\n" in out

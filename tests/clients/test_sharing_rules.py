@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.cups import IPPUSBD, print_desk
 from support.debian import require
-from support.neighbour import DESK, NEIGHBOUR, PORT, STRANGER, SharingDesk
+from support.neighbour import DESK, DESK6, NEIGHBOUR, PORT, STRANGER, SharingDesk
 from support.office import pdf
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
@@ -54,20 +54,26 @@ def test_nothing_is_shared_unless_the_configuration_says_so(desk: SharingDesk):
     assert not (desk.desk.root / "run/ippusbd/state/share.pem").exists()
 
 
-def test_only_the_networks_that_are_allowed_come_in(desk: SharingDesk):
-    desk.start(f'allow = ["{STRANGER}/32"]')
-    assert desk.fetch(CAPABILITIES, "--interface", NEIGHBOUR) == "000"
-    assert desk.fetch(CAPABILITIES, "--interface", STRANGER) == "200"
+def test_an_administrators_own_certificate_networks_and_console_are_taken(desk: SharingDesk):
+    certificate, key = self_signed(desk.folder, "mine")
+    files = f'certificate = "{certificate}"\nkey = "{key}"'
+    desk.start(f'{files}\nallow = ["{STRANGER}/32"]\nconsole = true')
 
+    def fetch(source: str, path: str) -> str:
+        options = ("--interface", source, "-o", "/dev/null", "-w", "%{http_code}")
+        url = f"https://{DESK}:{PORT}{path}"
+        return desk.neighbour("curl", "-s", "--cacert", str(certificate), *options, url).stdout
 
-def test_the_console_is_open_when_the_configuration_opens_it(desk: SharingDesk):
-    desk.start("console = true")
-    assert desk.fetch("/") == "200"
+    assert fetch(NEIGHBOUR, CAPABILITIES) == "000"
+    assert fetch(STRANGER, CAPABILITIES) == "200"
+    assert fetch(STRANGER, "/") == "200"
     desk.desktop.wait(lambda: desk.browsed("_ipps._tcp"), "the announcement")
     assert desk.browsed("_ipps._tcp")[0]["txt"]["adminurl"] == f"https://desk.local:{PORT}/"
 
 
-def test_passwords_are_asked_for_and_cups_and_curl_give_them(desk: SharingDesk):
+def test_passwords_are_asked_for_and_cups_holds_a_job_without_and_prints_it_with_one(
+    desk: SharingDesk,
+):
     users = desk.folder / "users"
     users.write_text("# who may print\n" + hashed("anna", PASSWORD))
     desk.start(f'users_file = "{users}"')
@@ -79,12 +85,24 @@ def test_passwords_are_asked_for_and_cups_and_curl_give_them(desk: SharingDesk):
     desk.desktop.wait(lambda: desk.browsed("_ipps._tcp"), "the announcement")
     assert desk.browsed("_ipps._tcp")[0]["txt"]["air"] == "username,password"
 
+    page = desk.folder / "page.pdf"
+    page.write_bytes(pdf("For anna"))
+    without = f"ipps://{DESK}:{PORT}/ipp/print"
+    desk.desk.run("lpadmin", "-p", "kept", "-E", "-v", without, "-m", "raw")
+    desk.desk.run("lp", "-d", "kept", str(page))
+    desk.desk.wait(
+        lambda: "held-for-authentication" in desk.desk.run("lpstat", "-l", "-o", "kept").stdout,
+        "a job without a password held",
+    )
+    desk.desk.run("cancel", "-a", "-x")
+    desk.desk.run("lpadmin", "-x", "kept")
+    assert desk.desk.printed() == []
+
     secret = "open%20sesame%3A%20yes"
     there = f"ipps://anna:{secret}@{DESK}:{PORT}/ipp/print"
     asked = desk.neighbour("ipptool", "-tv", there, "get-printer-attributes.test")
     assert asked.returncode == 0, asked.stdout + asked.stderr
-    page = desk.folder / "page.pdf"
-    page.write_bytes(pdf("For anna"))
+    assert "uri-authentication-supported (keyword) = basic" in asked.stdout
     desk.desk.run("lpadmin", "-p", "far", "-E", "-v", there, "-m", "raw")
     desk.desk.run("lp", "-d", "far", str(page))
     desk.desk.wait(lambda: len(desk.desk.printed()) == 1, "the page printed")
@@ -96,55 +114,26 @@ def test_passwords_are_asked_for_and_cups_and_curl_give_them(desk: SharingDesk):
     assert desk.fetch(CAPABILITIES, "-u", f"anna:{PASSWORD}") == "401"
 
 
-def test_a_job_waits_for_the_password_that_its_queue_does_not_have(desk: SharingDesk):
-    users = desk.folder / "users"
-    users.write_text(hashed("anna", PASSWORD))
-    desk.start(f'users_file = "{users}"')
-    page = desk.folder / "page.pdf"
-    page.write_bytes(pdf("For nobody"))
-    desk.desk.run(
-        "lpadmin", "-p", "kept", "-E", "-v", f"ipps://{DESK}:{PORT}/ipp/print", "-m", "raw"
-    )
-    desk.desk.run("lp", "-d", "kept", str(page))
-    held = "held-for-authentication"
-    desk.desk.wait(
-        lambda: held in desk.desk.run("lpstat", "-l", "-o", "kept").stdout, "the job held"
-    )
-    desk.desk.run("cancel", "-a", "-x")
-    desk.desk.run("lpadmin", "-x", "kept")
-    assert desk.desk.printed() == []
-
-
-def test_our_own_certificate_is_kept_over_restarts_and_its_key_is_nobody_elses(desk: SharingDesk):
+def test_our_own_certificate_is_kept_over_restarts_and_announcers_and_its_key_is_nobody_elses(
+    desk: SharingDesk,
+):
     desk.start()
     kept = desk.desk.root / "run/ippusbd/state/share.pem"
     first = kept.read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o600
     desk.stop()
-    desk.start()
+    desk.start(publisher="zeroconf")
     assert kept.read_bytes() == first
     told = desk.desktop.run(
         ["openssl", "x509", "-in", str(desk.certificate), "-noout", "-ext", "subjectAltName"]
     ).stdout
     assert ".local" in told
     assert f"IP Address:{DESK}" in told
-
-
-def test_a_certificate_of_ones_own_is_used(desk: SharingDesk):
-    certificate, key = self_signed(desk.folder, "mine")
-    desk.start(f'certificate = "{certificate}"\nkey = "{key}"')
-    status = desk.neighbour(
-        *("curl", "-s", "--cacert", str(certificate), "-o", "/dev/null", "-w", "%{http_code}"),
-        f"https://{DESK}:{PORT}{CAPABILITIES}",
-    )
-    assert status.stdout == "200"
-
-
-def test_without_avahi_it_announces_by_itself_on_the_shared_interface(desk: SharingDesk):
-    desk.start(publisher="zeroconf")
+    # Without Avahi it announces by itself, on the shared interface only.
     desk.desktop.wait(lambda: desk.browsed("_ipps._tcp"), "the announcement")
-    assert {row["interface"] for row in desk.browsed("_ipps._tcp")} == {"share0"}
-    assert {row["address"] for row in desk.browsed("_ipps._tcp")} <= {DESK, "2001:db8::10"}
+    rows = desk.browsed("_ipps._tcp")
+    assert {row["interface"] for row in rows} == {"share0"}
+    assert {row["address"] for row in rows} <= {DESK, DESK6}
 
 
 def self_signed(folder: Path, name: str) -> tuple[Path, Path]:
