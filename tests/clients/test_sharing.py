@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.cups import print_desk
 from support.debian import require
-from support.neighbour import DESK, DESK6, NEIGHBOUR, PORT, STRANGER, SharingDesk
+from support.neighbour import DESK, DESK6, LINK, NEIGHBOUR, PORT, STRANGER, SharingDesk
 from support.office import pdf
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
@@ -56,9 +56,10 @@ def test_the_network_sees_the_printer_and_the_scanner_and_loopback_what_it_alway
     assert "adminurl" not in txt
     assert "URF" in txt
     assert "localhost" not in str(txt)
-    assert {row["interface"] for row in shared.browsed("_uscans._tcp")} == {"share0"}
-    assert {row["interface"] for row in shared.browsed("_ipp._tcp")} == {"lo"}
-    assert {row["interface"] for row in shared.browsed("_uscan._tcp")} == {"lo"}
+    everything = {(row["kind"], row["interface"]) for row in shared.browsed()}
+    there = {"_ipps._tcp", "_uscans._tcp", "_printer._tcp"}
+    here = {"_ipp._tcp", "_uscan._tcp", "_http._tcp", "_ipp-usb._tcp"}
+    assert everything == {(kind, "share0") for kind in there} | {(kind, "lo") for kind in here}
     found = shared.desktop.run(["avahi-browse", "-pt", "_universal._sub._ipps._tcp"]).stdout
     assert "share0" in found
 
@@ -89,7 +90,7 @@ def test_lp_prints_through_a_queue_of_cups(shared: SharingDesk):
     shared.desk.run("lpadmin", "-x", "far")
 
 
-@pytest.mark.parametrize("host", [DESK, f"[{DESK6}]"])
+@pytest.mark.parametrize("host", [DESK, f"[{DESK6}]", f"[{LINK}%25far0]"])
 def test_the_scanner_answers_over_https_with_the_certificate_that_is_kept(
     shared: SharingDesk, host: str
 ):
@@ -153,6 +154,7 @@ def test_only_the_named_interface_is_listened_on(shared: SharingDesk):
     listening = shared.listens(f":{PORT}")
     assert sorted(listening) == sorted(
         [f"127.0.0.1:{PORT}", f"[::1]:{PORT}", f"{DESK}:{PORT}", f"[{DESK6}]:{PORT}"]
+        + [f"[{LINK}]%share0:{PORT}"]
     )
 
 

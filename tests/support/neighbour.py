@@ -20,6 +20,7 @@ DESK = "192.0.2.10"
 DESK6 = "2001:db8::10"
 NEIGHBOUR = "192.0.2.20"
 STRANGER = "198.51.100.20"
+LINK = "fe80::10"  # of the desk, on the cable alone
 PORT = 61000
 CONFIG = """
 [daemon]
@@ -43,11 +44,13 @@ ip link add other0 type veth peer name other1
 for name in share0 other0 other1; do ip link set $name addrgenmode none; done
 ip address add 192.0.2.10/24 dev share0
 ip address add 2001:db8::10/64 dev share0 nodad
+ip address add fe80::10/64 dev share0 nodad
 ip address add 203.0.113.10/24 dev other0
 ip link set share0 up; ip link set other0 up; ip link set other1 up
 ip -n house address add 192.0.2.20/24 dev far0
 ip -n house address add 198.51.100.20/32 dev far0
 ip -n house address add 2001:db8::20/64 dev far0 nodad
+ip -n house address add fe80::20/64 dev far0 nodad
 ip -n house link set far0 up; ip -n house link set lo up
 ip route add 198.51.100.20/32 dev share0
 """
@@ -139,13 +142,20 @@ class SharingDesk:
         """What `fetch` brought."""
         return (self.folder / "body").read_text()
 
-    def browsed(self, kind: str) -> list[dict[str, Any]]:
-        """What avahi-browse sees on the desk, resolved."""
-        out = self.desktop.run(["avahi-browse", "-rpt", kind]).stdout
+    def browsed(self, kind: str = "-a") -> list[dict[str, Any]]:
+        """What avahi-browse sees on the desk, resolved; of all kinds, if none is said."""
+        out = self.desktop.run(["avahi-browse", "-krpt", kind]).stdout
         out = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1])), out)
         rows = [line.split(";") for line in out.splitlines() if line.startswith("=")]
         return [
-            {"interface": r[1], "name": r[3], "host": r[6], "address": r[7], "port": r[8]}
+            {
+                "interface": r[1],
+                "name": r[3],
+                "kind": r[4],
+                "host": r[6],
+                "address": r[7],
+                "port": r[8],
+            }
             | {"txt": dict(re.findall(r'"([^"=]+)=([^"]*)"', r[9]))}
             for r in rows
         ]
