@@ -163,3 +163,26 @@ async def test_what_is_no_tls_is_closed_and_the_next_client_served(tls: ssl.SSLC
         with suppress(OSError):
             await writer.wait_closed()
         assert (await ask(port, get("/eSCL/x"))).body == b"yes"
+
+
+async def test_who_vanishes_in_the_middle_of_a_picture_delays_nobody(tls: ssl.SSLContext):
+    async with shared(tls, answer(LARGE), answer(b"yes")) as (served, port):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(get("/eSCL/ScanJobs/1/NextDocument"))
+        await reader.readline()
+        writer.transport.abort()
+        assert (await ask(port, get("/eSCL/x"))).body == b"yes"
+        with suppress(OSError):
+            await writer.wait_closed()
+        assert len(served.printer.heard) == 2
+
+
+async def test_many_clients_are_served_one_after_the_other(tls: ssl.SSLContext):
+    bodies = [b"%d" % number for number in range(30)]
+    async with shared(tls, *(answer(body) for body in bodies)) as (served, port):
+        replies = await asyncio.gather(*(ask(port, get(f"/eSCL/{n}")) for n in range(30)))
+        heard = [int(request.target.rpartition("/")[2]) for request in served.printer.heard]
+        # Whoever was heard as the nth got the nth answer.
+        assert [replies[who].body for who in heard] == bodies
