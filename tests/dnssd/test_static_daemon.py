@@ -86,7 +86,7 @@ async def test_it_is_announced_by_files_gone_at_the_end_and_after_a_crash_at_the
     await until(lambda: not stray.exists() and ours(), "a new set of files")
     await until(lambda: NAME in browse.names, "announced again")
 
-    again.stop()
-    assert ours() == []
+    again.stop()  # nsenter ends at once, the daemon in good order
+    await until(lambda: ours() == [], "its files removed")
     await until(lambda: NAME not in browse.names, "withdrawn")
     assert foreign.exists()
