@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from support.avahi_browse import until
 from support.fake_avahi import FakeAvahi
 from support.services import make_services
 
-from ippusbd.dnssd.avahi_publisher import AvahiPublisher, Where
+from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState
 from ippusbd.dnssd.bus import Bus
 from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
+from ippusbd.dnssd.reach import LOOPBACK
 from ippusbd.model import ServiceSet
 
 SERVICES = make_services("Printer")
@@ -298,7 +300,7 @@ async def test_an_avahi_silent_from_the_start_is_used_when_it_speaks(
 
 async def test_another_interface_that_does_not_exist_is_named(avahi: FakeAvahi) -> None:
     avahi.start()
-    publisher = AvahiPublisher(where=Where(interface="nonesuch0"))
+    publisher = AvahiPublisher(reach=replace(LOOPBACK, interfaces=("nonesuch0",)))
     await publisher.start()
     try:
         publication = await publisher.publish(SERVICES)
@@ -321,7 +323,7 @@ async def test_on_lo_records_carry_a_host_name_of_their_own(
 
 async def test_elsewhere_they_can_carry_avahis_own(avahi: FakeAvahi) -> None:
     avahi.start()
-    publisher = AvahiPublisher(where=Where(host=""))
+    publisher = AvahiPublisher(reach=replace(LOOPBACK, host=""))
     await publisher.start()
     try:
         await publisher.publish(SERVICES)

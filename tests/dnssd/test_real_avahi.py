@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from support.services import fresh_mark, fresh_name, make_services
 from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
-from ippusbd.dnssd.avahi_publisher import AvahiPublisher, Where
+from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.reach import LOOPBACK
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -125,7 +127,7 @@ async def test_after_a_change_of_the_host_name_the_printer_still_resolves(
     desktop, name = bare_desktop, fresh_name()
     await asyncio.to_thread(desktop.start_bus)
     await asyncio.to_thread(desktop.start_avahi)
-    publisher = AvahiPublisher(bus_address=desktop.bus_address, where=Where(host=host))
+    publisher = AvahiPublisher(bus_address=desktop.bus_address, reach=replace(LOOPBACK, host=host))
     await publisher.start()
     try:
         publication = await publisher.publish(make_services(name))
@@ -224,8 +226,8 @@ async def test_avahis_own_refusals_are_told_with_record_and_reason(
 
 
 async def test_avahi_refuses_plain_localhost_as_host(desktop: Desktop) -> None:
-    where = Where(host="localhost")
-    publisher = AvahiPublisher(bus_address=desktop.bus_address, where=where)
+    reach = replace(LOOPBACK, host="localhost")
+    publisher = AvahiPublisher(bus_address=desktop.bus_address, reach=reach)
     await publisher.start()
     try:
         publication = await publisher.publish(make_services(fresh_name(), mark=fresh_mark()))
