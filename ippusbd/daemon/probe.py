@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from ippusbd.errors import (
@@ -215,9 +216,11 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
     uri = f"ipp://localhost:{port}"
     found_out: dict[str, object] = {}
     printer, scanner, fax = await asyncio.gather(
-        _answered(questions.prints, "print", _printer(asker, uri, questions, found_out)),
-        _answered(questions.scans, "scan", _scanner(asker, questions), questions.parts_come_late),
-        _answered(questions.faxes, "fax", _fax(asker, uri, questions)),
+        _answered(questions.prints, "print", partial(_printer, asker, uri, questions, found_out)),
+        _answered(
+            questions.scans, "scan", partial(_scanner, asker, questions), questions.parts_come_late
+        ),
+        _answered(questions.faxes, "fax", partial(_fax, asker, uri, questions)),
     )
     missing = tuple(
         f"{what}: {answer}"
@@ -240,14 +243,13 @@ async def gather(asker: Asker, device: DeviceFacts, questions: Questions, *, por
 
 
 async def _answered(
-    wanted: bool, what: str, question: Coroutine[None, None, T], comes_late: bool = False
+    wanted: bool, what: str, question: Callable[[], Awaitable[T]], comes_late: bool = False
 ) -> T | IppUsbError | None:
     """The answer; None when it was not asked or the device plainly has no such thing."""
     if not wanted:
-        question.close()
         return None
     try:
-        return await question
+        return await question()
     except LATER as exc:
         log.info("probe, %s: %s", what, exc)
         return exc

@@ -38,7 +38,7 @@ async def test_identical_printers_get_ports_and_names_of_their_own(
 ):
     """Without a serial number, and with the same one (which some makers print into firmware)."""
     twins = [make_printer(serial=serial) for _ in range(2)]
-    async with run_daemon(*twins, state_path=state_path) as daemon:
+    async with run_daemon(*twins, state_path=state_path, supplies_s=0.0) as daemon:
         rows = daemon.supervisor.status()
         assert len({row["port"] for row in rows}) == 2
         assert len({row["name"] for row in rows}) == 2
