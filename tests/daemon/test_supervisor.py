@@ -75,6 +75,7 @@ async def test_the_status_tells_what_a_printer_does(make_printer: MakePrinter, s
     async with run_daemon(make_printer(serial="A1"), state_path=state_path) as daemon:
         before = daemon.row()
         await ask(daemon.port(), "POST", "/sink", b"x" * 1000)
+        await daemon.until_idle()  # it may be asked just now how it is
         row = daemon.row()
         assert row["id"] == "1209:0001"
         assert (row["serial"], row["model"]) == ("A1", "Example VirtualJet 900")
