@@ -153,8 +153,8 @@ def test_a_name_that_is_not_ours_is_refused_and_ours_is_not(shared: SharingDesk)
 def test_only_the_named_interface_is_listened_on(shared: SharingDesk):
     listening = shared.listens(f":{PORT}")
     assert sorted(listening) == sorted(
-        [f"127.0.0.1:{PORT}", f"[::1]:{PORT}", f"{DESK}:{PORT}", f"[{DESK6}]:{PORT}"]
-        + [f"[{LINK}]%share0:{PORT}"]
+        f"{address}:{PORT}"
+        for address in ("127.0.0.1", "[::1]", DESK, f"[{DESK6}]", f"[{LINK}]%share0")
     )
 
 
