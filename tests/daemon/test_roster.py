@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.ports import FIRST_PORT
 
 from ippusbd.config import Config
 from ippusbd.daemon.roster import Roster
@@ -16,7 +17,8 @@ from ippusbd.errors import StateError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.proxy.sockets import bind
 
-CONFIG = Config(port_min=61500, port_max=61999)
+CONFIG = Config(port_min=FIRST_PORT + 500, port_max=FIRST_PORT + 999)
+LAST_TWO = range(FIRST_PORT + 998, FIRST_PORT + 1000)
 FACTS = DeviceFacts(UsbId(0x03F0, 0x1234), BusAddress(1, 5, "1-1"), "HP", "Jet", "SN1")
 TWIN = replace(FACTS, address=BusAddress(1, 6, "1-2"))
 
@@ -70,15 +72,15 @@ async def test_its_name_comes_from_the_state_file(roster: Roster, state: StateFi
 
 
 async def test_no_free_port_is_said_and_nothing_is_left_behind(state: StateFile):
-    holders = [bind("127.0.0.1", port) for port in (61998, 61999)]
-    state._ports = range(61998, 62000)
+    holders = [bind("127.0.0.1", port) for port in LAST_TWO]
+    state._ports = LAST_TWO
     roster = Roster(CONFIG, state)
     with pytest.raises(StateError):
         await roster.printer(FACTS.key)
     assert list(roster) == []
     for holder in holders:
         holder.close()
-    assert (await roster.printer(FACTS.key)).site.port in (61998, 61999)
+    assert (await roster.printer(FACTS.key)).site.port in LAST_TWO
     await roster.close()
     await state.close()
 

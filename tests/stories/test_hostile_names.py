@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from support.http_client import Connection, ask_ipp, message
+from support.ports import FIRST_PORT
 
 from ippusbd import cli, log
 from ippusbd.config import Config
@@ -125,7 +126,7 @@ async def daemon_with_a_liar(
     printer.switch("liar", on=True)
     (folder / "services").mkdir()
     path = folder / "ippusbd.conf"
-    path.write_text(CONFIG.format(folder=folder))
+    path.write_text(CONFIG.format(folder=folder, port=FIRST_PORT + 500))
     lines = io.StringIO()
     log.setup("debug", stream=lines, environ={})
     backend = VirtualBackend([printer.device])
@@ -152,7 +153,7 @@ runtime_dir = "{folder}/run"
 grace_s = 1.0
 quirks_dirs = []
 [listen]
-port_min = 61500
+port_min = {port}
 [printers]
 fax_probe_s = 1.0
 [dnssd]

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from support.ports import FIRST_PORT
+
 from ippusbd.config import Config
 from ippusbd.daemon.printer import Services
 from ippusbd.daemon.state import StateFile
@@ -26,7 +28,7 @@ from ippusbd.virtual.printer import VirtualPrinter
 
 # Quick, and above the ports that the kernel gives to clients.
 QUICK = Config(
-    port_min=61000, poll_s=0.2, retry_min_s=0.1, retry_max_s=0.5, grace_s=2.0, dnssd="off"
+    port_min=FIRST_PORT, poll_s=0.2, retry_min_s=0.1, retry_max_s=0.5, grace_s=2.0, dnssd="off"
 )
 WAIT_S = 20.0
 
