@@ -23,7 +23,7 @@ check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
 	$(MAKE) --no-print-directory wheel
 
 clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
-	@.ci/pytest -m "clients and not guest" -n 3 --dist loadfile
+	@.ci/pytest -m "clients and not guest" -n 3 --dist loadfile --no-loadscope-reorder
 
 e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
