@@ -26,7 +26,7 @@ from ippusbd.proxy.debts import Debts
 from ippusbd.proxy.ending import ended, looked_at
 from ippusbd.proxy.repeatable import is_repeatable
 from ippusbd.usbio.ports import Channel
-from ippusbd.wire.http1 import LAST_CHUNK, Framing, chunk, encode_request
+from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
 
 log = logging.getLogger("ippusbd.http")
@@ -240,7 +240,7 @@ class Exchange:
         """The writer task: the head with the first bytes of the body, then the rest."""
         request = self._request
         framing = Framing.CHUNKED if request.stream is not None else Framing.LENGTH
-        if request.stream is None and not request.body and request.method in _BODILESS:
+        if request.stream is None and not request.body and request.method in BODILESS:
             framing = Framing.NONE
         head = encode_request(
             request.method,
@@ -386,10 +386,10 @@ class Exchange:
             await exchange._while_moving(reader, quiet_s)
         finally:
             await ended(reader)
+        if exchange._refused:  # with all of HTTP: it warms up, or is busy
+            self._owe()
+            return
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
-
-
-_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 async def _discard_answer(exchange: Exchange) -> None:

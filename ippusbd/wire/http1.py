@@ -22,6 +22,7 @@ from ippusbd.errors import BadRequest
 Header = tuple[str, str]
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
+BODILESS: Final = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))  # methods
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2: methods and names
 
 _HOP_BY_HOP: Final = frozenset(

@@ -9,6 +9,7 @@ import pytest
 from support.fake_channel import FakeChannel
 
 from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
+from ippusbd.proxy.debts import Debts
 from ippusbd.proxy.exchange import CutJob, Exchange, Request
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
@@ -177,6 +178,27 @@ async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answe
     message, _ = ipp.decode(body)
     assert message.code == ipp.Operation.CANCEL_JOB
     assert message.first_integer(ipp.Tag.OPERATION, "job-id") == 42
+
+
+async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
+    channel, debts = FakeChannel(), Debts()
+
+    def printer(c: FakeChannel, data: bytes) -> None:
+        if data.endswith(b"0\r\n\r\n"):
+            c.say(job_answer(42))
+        elif b"Content-Length" in data:  # the Cancel-Job
+            c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    channel._hear = printer
+    stream = pieces(print_job(), b"half", failure=ClientGone("left"))
+    job = CutJob("/ipp/print", HOST)
+    exchange = Exchange(
+        channel, Request("POST", "/ipp/print", HOST, stream=stream, job=job, debts=debts)
+    )
+    async with asyncio.timeout(5):
+        await exchange.answer()
+        await exchange.settle(1)
+    assert len(debts) == 1
 
 
 async def test_an_answer_that_stands_still_is_given_up():
