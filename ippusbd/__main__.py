@@ -2,6 +2,6 @@
 
 import sys
 
-from ippusbd.cli import main
+from ippusbd.cli.main import main
 
 sys.exit(main())

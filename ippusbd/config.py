@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import ConfigError
-from ippusbd.tables import (
+from ippusbd.toml_lines import key_lines, line_of
+from ippusbd.toml_schema import (
     Check,
     Known,
     account,
@@ -38,7 +39,6 @@ from ippusbd.tables import (
     text,
     unknown,
 )
-from ippusbd.toml_lines import key_lines, line_of
 
 AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
 LEVELS: Final = ("debug", "info", "warning", "error")

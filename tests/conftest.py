@@ -1,4 +1,4 @@
-"""No test leaves a task, a thread or a file descriptor behind, and none blocks the loop."""
+"""Leak fixtures: no test leaves a task, a thread or a file descriptor. Shared fixtures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ippusbd.virtual.printer import VirtualPrinter
 
 BLOCKED_S = 2.0  # two slow cores may deschedule us; a call that really blocks lasts longer
 SETTLE_S = 3.0
@@ -104,3 +108,26 @@ async def _no_task_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"tasks left behind: {left}")
+
+
+@pytest.fixture
+def make_printer() -> Iterator[Callable[..., VirtualPrinter]]:
+    """`make_printer(*personalities, **options)`: a virtual printer, not plugged in yet."""
+    from ippusbd.virtual.printer import VirtualPrinter
+
+    made: list[VirtualPrinter] = []
+
+    def make(*personalities: str, **options: object) -> VirtualPrinter:
+        printer = VirtualPrinter(personalities=personalities, **options)  # type: ignore[arg-type]
+        made.append(printer)
+        return printer
+
+    yield make
+    for printer in made:
+        printer.close()
+
+
+@pytest.fixture
+def state_path(tmp_path: Path) -> Path:
+    """Of a state file in a folder that is not there yet."""
+    return tmp_path / "state" / "printers.json"

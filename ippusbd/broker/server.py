@@ -22,12 +22,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from ippusbd.broker.doors import Doors
+from ippusbd.broker.framing import Talk, talking
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.peers import Peer
-from ippusbd.broker.ports import Directory, Served
-from ippusbd.broker.talk import Talk, talking
+from ippusbd.broker.listeners import Doors
+from ippusbd.broker.protocols import Directory, Served
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, StateError
+from ippusbd.users.broker_peers import Peer
 from ippusbd.wire.broker import (
     KEEP_ALIVE,
     KEEP_ALIVE_ANSWER,

@@ -21,19 +21,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.broker.doors import Doors, DoorSettings
 from ippusbd.broker.idle import IdleClock, Sample
-from ippusbd.broker.peers import Limits
-from ippusbd.broker.ports import Served
+from ippusbd.broker.listeners import Doors, DoorSettings
+from ippusbd.broker.protocols import Served
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
-from ippusbd.daemon.states import State
+from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
 from ippusbd.errors import ConfigError, StateError
+from ippusbd.users.broker_peers import Limits
 from ippusbd.wire.broker import Question
 
 if TYPE_CHECKING:
-    from ippusbd.daemon.printer import Printer
+    from ippusbd.daemon.printer.printer import Printer
     from ippusbd.model import DeviceFacts
 
 log = logging.getLogger("ippusbd.broker")

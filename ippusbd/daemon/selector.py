@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ippusbd.daemon.printer import Printer
+from ippusbd.daemon.printer.printer import Printer
 
 
 def meant(selector: str, names: list[str]) -> bool:

@@ -20,25 +20,25 @@ from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
 from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
-from ippusbd.daemon.control import ControlServer, Handler
-from ippusbd.daemon.files import allow_many_files
-from ippusbd.daemon.leaving import Unplugged
-from ippusbd.daemon.lifecycle import Notifier, stop_on_signals, take_listen_sockets
-from ippusbd.daemon.looking import Looking
-from ippusbd.daemon.memory import keep_buffers
-from ippusbd.daemon.recent import Recent, listening
-from ippusbd.daemon.state import StateFile, only_instance
-from ippusbd.daemon.turn import our_turn
+from ippusbd.daemon.observe.control import ControlServer, Handler
+from ippusbd.daemon.observe.endpoints import Looking
+from ippusbd.daemon.observe.recent_errors import Recent, listening
+from ippusbd.daemon.process.files import allow_many_files
+from ippusbd.daemon.process.instance import our_turn
+from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
+from ippusbd.daemon.process.tuning import keep_buffers
+from ippusbd.daemon.state.state_file import StateFile, only_instance
+from ippusbd.daemon.unplugged_exit import Unplugged
 from ippusbd.errors import IppUsbError
 from ippusbd.log import levels, set_level
-from ippusbd.usbio.ports import UsbHost
+from ippusbd.usbio.protocols import UsbHost
 
 if TYPE_CHECKING:
     from ippusbd.daemon.brokering import Brokering
-    from ippusbd.daemon.sharing import Sharing
+    from ippusbd.daemon.observe.trace import Traces
+    from ippusbd.daemon.share.sharing import Sharing
     from ippusbd.daemon.supervisor import Supervisor
-    from ippusbd.daemon.tracing import Traces
-    from ippusbd.dnssd.ports import Publisher
+    from ippusbd.dnssd.protocols import Publisher
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -104,7 +104,7 @@ class Daemon:
 
     async def trace(self, request: Mapping[str, Any]) -> AsyncGenerator[object, None]:
         """What `ippusbd trace` writes into files."""
-        from ippusbd.daemon.tracing import Traces
+        from ippusbd.daemon.observe.trace import Traces
 
         if self.traces is None:
             self.traces = Traces()
@@ -207,7 +207,7 @@ async def _serve(
 ) -> None:
     """Publisher and supervisor, on the stack in the order of their ends."""
     from ippusbd.daemon.brokering import Brokering
-    from ippusbd.daemon.printer import Services
+    from ippusbd.daemon.printer.printer import Services
     from ippusbd.daemon.supervisor import Supervisor
     from ippusbd.dnssd.select import make_publisher
     from ippusbd.quirks.load import load
@@ -245,7 +245,7 @@ async def _serve(
 
 async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Publisher:
     """Sharing to the network, and a publisher that announces there too."""
-    from ippusbd.daemon.sharing import SharingPublisher, make_sharing
+    from ippusbd.daemon.share.sharing import SharingPublisher, make_sharing
     from ippusbd.dnssd.select import make_publisher
 
     config = daemon.config

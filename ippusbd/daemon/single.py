@@ -18,21 +18,21 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ippusbd.broker.doors import Doors, DoorSettings
 from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.listeners import Doors, DoorSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config
 from ippusbd.daemon.brokering import PrinterDirectory
-from ippusbd.daemon.lifecycle import stop_on_signals
-from ippusbd.daemon.printer import Printer, Services
-from ippusbd.daemon.state import StateFile
-from ippusbd.daemon.states import State
+from ippusbd.daemon.printer.printer import Printer, Services
+from ippusbd.daemon.printer.states import State
+from ippusbd.daemon.process.systemd import stop_on_signals
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.errors import NotUsable, StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.quirks.load import load
-from ippusbd.usbio.ports import UsbDevice, UsbHost
+from ippusbd.usbio.protocols import UsbDevice, UsbHost
 
 log = logging.getLogger("ippusbd.daemon")
 

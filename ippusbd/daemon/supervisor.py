@@ -18,15 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ippusbd.daemon.backoff import Backoff
-from ippusbd.daemon.care import Care
-from ippusbd.daemon.life import Life
-from ippusbd.daemon.printer import Printer, Services
-from ippusbd.daemon.recovery import Rung
-from ippusbd.daemon.roster import Roster
+from ippusbd.daemon.printer.printer import Printer, Services
+from ippusbd.daemon.printer.session import Life
+from ippusbd.daemon.printer.states import Event, State
+from ippusbd.daemon.recovery.backoff import Backoff
+from ippusbd.daemon.recovery.history import Care
+from ippusbd.daemon.recovery.ladder import Rung
+from ippusbd.daemon.registry import Roster
 from ippusbd.daemon.selector import meant, names_of
-from ippusbd.daemon.state import StateFile
-from ippusbd.daemon.states import Event, State
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
     CutAnswer,
     DeviceGone,
@@ -38,7 +38,7 @@ from ippusbd.errors import (
 )
 from ippusbd.model import BusAddress, DeviceFacts
 from ippusbd.usbio.hotplug import Hotplug
-from ippusbd.usbio.ports import UsbDevice
+from ippusbd.usbio.protocols import UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
 

@@ -24,12 +24,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
-from ippusbd.dnssd.bus import CallRefused
-from ippusbd.dnssd.checks import check, describe, txt_items
+from ippusbd.dnssd.dbus import CallRefused
+from ippusbd.dnssd.limits import check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
-from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
+from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.publication import KeptPublication
-from ippusbd.dnssd.reach import LOOPBACK, Reach
+from ippusbd.dnssd.scope import LOOPBACK, Reach
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 

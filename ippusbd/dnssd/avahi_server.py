@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable
 from enum import IntEnum
 
-from ippusbd.dnssd.bus import BUS, BUS_PATH, Bus, CallRefused, Signal
+from ippusbd.dnssd.dbus import BUS, BUS_PATH, Bus, CallRefused, Signal
 from ippusbd.errors import PublishError
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING, WITHDRAWN
+from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING, WITHDRAWN
 from ippusbd.model import ServiceSet
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ippusbd.dnssd.auto import AutoPublisher
+from ippusbd.dnssd.auto_publisher import AutoPublisher
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.naming import Names, own_names
-from ippusbd.dnssd.off import OffPublisher
-from ippusbd.dnssd.ports import Publisher
-from ippusbd.dnssd.reach import LOOPBACK, Reach
+from ippusbd.dnssd.null_publisher import OffPublisher
+from ippusbd.dnssd.protocols import Publisher
+from ippusbd.dnssd.scope import LOOPBACK, Reach
 from ippusbd.dnssd.static_publisher import TEMPLATE, StaticPublisher, read_template
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.errors import ConfigError

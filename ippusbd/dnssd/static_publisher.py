@@ -26,9 +26,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from ippusbd.dnssd.checks import check
+from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.naming import NameBook, Names, own_names
-from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.protocols import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet

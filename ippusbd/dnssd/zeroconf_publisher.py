@@ -24,11 +24,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ippusbd.dnssd.checks import LABEL_BYTES, check, describe, txt_items
+from ippusbd.dnssd.limits import LABEL_BYTES, check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
-from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.protocols import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
-from ippusbd.dnssd.reach import LOOPBACK, Reach
+from ippusbd.dnssd.scope import LOOPBACK, Reach
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 

@@ -125,7 +125,7 @@ def _trial(machine: Machine) -> Finding:
 async def _register() -> None:
     """Register something nobody looks for, and give it back. Raises PublishError."""
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
-    from ippusbd.dnssd.ports import ESTABLISHED
+    from ippusbd.dnssd.protocols import ESTABLISHED
     from ippusbd.model import ServiceRecord, ServiceSet
 
     name = f"ippusbd doctor {os.getpid()}"

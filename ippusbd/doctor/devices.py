@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ippusbd.daemon.holders import holders
+from ippusbd.daemon.process.device_users import holders
 from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Credentials, Machine
 from ippusbd.errors import BadDescriptor
 from ippusbd.model import BusAddress, UsbId
 from ippusbd.wire.descriptors import usable_interfaces
-from ippusbd.wire.sanitize import printable
+from ippusbd.wire.text import printable
 
 RULE: Final = (
     "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, say"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from ippusbd.wire.sanitize import printable
+from ippusbd.wire.text import printable
 
 LINE_CHARS = 400
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ippusbd.wire.sanitize import printable
+from ippusbd.wire.text import printable
 
 RUN_S: Final = 15.0
 SBIN: Final = ":/usr/sbin:/sbin"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ippusbd.daemon.remedies import cause
+from ippusbd.daemon.observe.remedies import cause
 from ippusbd.doctor.findings import Finding, note, ok, problem
 
 SERVED = ("ready", "partial")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ippusbd.config import Config
-from ippusbd.daemon.listening import is_free
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
+from ippusbd.proxy.admission.listening import is_free
 
 SYSTEMD: Final = Path("/run/systemd/system")
 

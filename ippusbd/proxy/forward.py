@@ -18,14 +18,14 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
-from ippusbd.proxy.cut_jobs import CutJob
-from ippusbd.proxy.exchange import Exchange, Request, Traffic
-from ippusbd.proxy.guests import Doing
+from ippusbd.exchange.exchange import Exchange, Request, Traffic
+from ippusbd.exchange.interrupted_job import CutJob
+from ippusbd.proxy.admission.connection_limit import Doing
+from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.heads import answer_fields, media_type
-from ippusbd.proxy.lean import no_certificates
-from ippusbd.proxy.pace import Pace, Trickle
 from ippusbd.proxy.requests import ClientRequest, prefixed, releasing
 from ippusbd.proxy.settings import SiteSettings, Wiring
+from ippusbd.proxy.stall_timers import Pace, Trickle
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import ClientGone
-from ippusbd.proxy.arrivals import READ_SERVED, may_read
-from ippusbd.proxy.guests import Doing, Guest, Guests
+from ippusbd.proxy.access.origin import Refusal, refused_host, refused_site
+from ippusbd.proxy.admission.connection_limit import Doing, Guest, Guests
+from ippusbd.proxy.admission.handover import READ_SERVED, may_read
+from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
-from ippusbd.proxy.lean import no_certificates
-from ippusbd.proxy.origin import Refusal, refused_host, refused_site
-from ippusbd.proxy.who import Who
+from ippusbd.users.client_identity import Who
 
 with no_certificates():
     from aiohttp import web

@@ -18,21 +18,21 @@ import time
 from itertools import count
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
+from ippusbd.exchange.exchange import Traffic
 from ippusbd.log import about
-from ippusbd.proxy import permits
-from ippusbd.proxy.arrivals import Arrival, refusal
-from ippusbd.proxy.exchange import Traffic
+from ippusbd.proxy import authorize
+from ippusbd.proxy.access.network import CHALLENGE
+from ippusbd.proxy.access.origin import Refusal
+from ippusbd.proxy.admission.connection_limit import Doing, Guest, Guests
+from ippusbd.proxy.admission.handover import Arrival, refusal
+from ippusbd.proxy.admission.listeners import bind as bind
+from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.forward import Forwarder
-from ippusbd.proxy.guests import Doing, Guest, Guests
-from ippusbd.proxy.lean import no_certificates
-from ippusbd.proxy.origin import Refusal
 from ippusbd.proxy.requests import ClientRequest, bare_request
 from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
-from ippusbd.proxy.sockets import bind as bind
-from ippusbd.proxy.strangers import CHALLENGE
-from ippusbd.proxy.who import Who, who_is
+from ippusbd.users.client_identity import Who, who_is
 
 with no_certificates():
     from aiohttp import web
@@ -257,8 +257,8 @@ class PrinterSite:
         client.ask_for_body()
         start, rest = await client.read_small(self._settings.small_body)
         if not self._settings.access.unrestricted:
-            start, rest = await permits.with_head(client, start, rest)
-            refusal = await permits.refusal(client, self._settings.access, start)
+            start, rest = await authorize.with_head(client, start, rest)
+            refusal = await authorize.refusal(client, self._settings.access, start)
             self._remember(client)
             if refusal is not None:
                 return refusal

@@ -14,7 +14,7 @@ import logging
 import re
 from typing import Any, Final
 
-from ippusbd.wire.sanitize import printable
+from ippusbd.wire.text import printable
 
 MESSAGE_LIMIT: Final = 120
 _QUOTED: Final = re.compile(r"\n\n|\bb['\"]|bytearray\(")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ippusbd.proxy.access import UNRESTRICTED, Access
-from ippusbd.proxy.debts import Debts
-from ippusbd.proxy.strangers import Network
+from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.proxy.access.network import Network
+from ippusbd.proxy.access.rules import UNRESTRICTED, Access
 from ippusbd.usbio.pool import InterfacePool
 
 

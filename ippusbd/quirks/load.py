@@ -30,8 +30,8 @@ from ippusbd.model import DeviceFacts
 from ippusbd.quirks import peer
 from ippusbd.quirks.match import Device, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
-from ippusbd.tables import checked, text, unknown
 from ippusbd.toml_lines import KeyPath, key_lines, line_of
+from ippusbd.toml_schema import checked, text, unknown
 
 __all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "load", "parse"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ippusbd.tables import (
+from ippusbd.toml_schema import (
     Check,
     Known,
     boolean,

@@ -32,8 +32,8 @@ from ippusbd.errors import (
     TransferTimeout,
     UsbError,
 )
-from ippusbd.usbio.inbox import Inbox
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
+from ippusbd.usbio.read_buffer import Inbox
 from ippusbd.usbio.tap import Tap
 
 log = logging.getLogger("ippusbd.usb")

@@ -24,7 +24,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
-from ippusbd.usbio.inbox import Inbox
+from ippusbd.usbio.read_buffer import Inbox
 from ippusbd.usbio.tap import BlockingTap, Tap
 
 FRAMING = 64  # bytes around the data of a chunk, at most

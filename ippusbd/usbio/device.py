@@ -22,16 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ippusbd.aio import run_to_end
 from ippusbd.errors import DeviceGone, NotUsable, TransferFailed, UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
-from ippusbd.usbio.finishing import finished
 from ippusbd.usbio.libusb import Libusb
-from ippusbd.usbio.ports import USUAL, Channel, Pacing
+from ippusbd.usbio.protocols import USUAL, Channel, Pacing
 from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
-from ippusbd.wire.sanitize import printable
+from ippusbd.wire.text import printable
 
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
@@ -223,7 +223,7 @@ class OpenDevice:
         if self._closed:
             return
         self._closed = True
-        await finished(self._let_go())
+        await run_to_end(self._let_go())
 
     async def _let_go(self) -> None:
         for channel in list(self._channels.values()):

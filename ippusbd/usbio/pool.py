@@ -27,9 +27,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
-from ippusbd.usbio.places import Claims, Lane, Lease, Owed, Place, PoolStatus, State, Waiter
-from ippusbd.usbio.ports import Channel
-from ippusbd.usbio.turns import Turns
+from ippusbd.usbio.fair_queue import Turns
+from ippusbd.usbio.pool_types import Claims, Lane, Lease, Owed, Place, PoolStatus, State, Waiter
+from ippusbd.usbio.protocols import Channel
 
 __all__ = ["Claims", "InterfacePool", "Lane", "Lease", "Owed", "PoolStatus", "State"]
 

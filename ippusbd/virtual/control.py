@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import StateError
-from ippusbd.virtual.personalities import help_table
+from ippusbd.virtual.personalities.registry import help_table
 from ippusbd.virtual.printer import VirtualPrinter
 
 Question = dict[str, object]

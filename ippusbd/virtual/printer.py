@@ -17,20 +17,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ippusbd.model import Capability, UsbId
-from ippusbd.virtual import descriptors as d
-from ippusbd.virtual import storage
-from ippusbd.virtual.console import Console
-from ippusbd.virtual.device import PAPER_EMPTY, PAPER_OK, VirtualDevice
-from ippusbd.virtual.escl_scanner import EsclScanner
-from ippusbd.virtual.exchange import Router
-from ippusbd.virtual.firmware import Firmware
-from ippusbd.virtual.hooks import Character
-from ippusbd.virtual.ipp_attributes import PrinterModel
-from ippusbd.virtual.ipp_printer import FAX_PATH, PRINT_PATH, IppPrinter
-from ippusbd.virtual.jobs import JobStore, StoredDocument
-from ippusbd.virtual.personalities import REGISTRY
-from ippusbd.virtual.raw import RawJobs
+from ippusbd.virtual.http.firmware import Firmware
+from ippusbd.virtual.http.messages import Router
+from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.personalities.registry import REGISTRY
+from ippusbd.virtual.services import storage
+from ippusbd.virtual.services.console import Console
+from ippusbd.virtual.services.escl_scanner import EsclScanner
+from ippusbd.virtual.services.ipp_attributes import PrinterModel
+from ippusbd.virtual.services.ipp_printer import FAX_PATH, PRINT_PATH, IppPrinter
+from ippusbd.virtual.services.jobs import JobStore, StoredDocument
+from ippusbd.virtual.services.raw import RawJobs
 from ippusbd.virtual.stats import Stats
+from ippusbd.virtual.usb import descriptors as d
+from ippusbd.virtual.usb.device import PAPER_EMPTY, PAPER_OK, VirtualDevice
 
 DEFAULT_MODEL = "Example VirtualJet 900"
 DEFAULT_ID = UsbId(0x1209, 0x0001)  # pid.codes' number for private tests

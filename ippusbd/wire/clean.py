@@ -10,7 +10,7 @@ import re
 from typing import Final
 from uuid import UUID
 
-from ippusbd.wire import sanitize
+from ippusbd.wire import text as sanitize
 
 TEXT_BYTES: Final = 1023  # the longest text of IPP (RFC 8011, 5.1.2)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from ippusbd.errors import BadDescriptor
 from ippusbd.model import Capability, InterfaceInfo, UsbId
-from ippusbd.wire.sanitize import decoded, printable
+from ippusbd.wire.text import decoded, printable
 
 DEVICE_ID_LIMIT: Final = 4096  # characters
 

@@ -26,8 +26,8 @@ from messages import (
 )
 from worker import Numbers, serve
 
-from ippusbd.virtual.backend import VirtualBackend
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 TRANSFER = 256 * 1024
 TIMEOUT_MS = 10_000

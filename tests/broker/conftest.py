@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.fake_directory import FakeDirectory, FakeTime, nothing_going_on
 
-from ippusbd.broker.doors import Doors, DoorSettings
 from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.listeners import Doors, DoorSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 
 

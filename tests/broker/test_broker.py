@@ -18,8 +18,8 @@ from support.fake_directory import (
     say,
 )
 
-from ippusbd.broker.doors import Doors, DoorSettings
 from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.listeners import Doors, DoorSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.errors import UsbError
 from ippusbd.model import UsbId

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.fake_directory import FakeDirectory, FakePrinter, ask, nothing_going_on
 
-from ippusbd.broker.doors import Doors, DoorSettings
 from ippusbd.broker.idle import IdleClock
+from ippusbd.broker.listeners import Doors, DoorSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.errors import StateError
 from ippusbd.model import UsbId

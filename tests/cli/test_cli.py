@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ippusbd import __version__, cli, cli_check, cli_common, cli_status
-from ippusbd.cli_run import queue_name, ready_lines
-from ippusbd.daemon.interfaces import Address
+from ippusbd import __version__
+from ippusbd.cli import check as cli_check
+from ippusbd.cli import common, status
+from ippusbd.cli import main as cli
+from ippusbd.cli.run import queue_name, ready_lines
+from ippusbd.daemon.share.interfaces import Address
 from ippusbd.errors import AccessDenied, DeviceBusy, NotRunning, UsbError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 
@@ -55,7 +58,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
                 raise value
             return value
 
-        monkeypatch.setattr(cli_status, "ask_daemon", ask)
+        monkeypatch.setattr(status, "ask_daemon", ask)
         monkeypatch.setattr(cli_check, "ask_daemon", ask)
 
     return set_answer
@@ -140,7 +143,7 @@ def test_ctrl_c_is_130_and_no_traceback(ippusbd: Ippusbd, monkeypatch: pytest.Mo
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_status, "run", interrupted)
+    monkeypatch.setattr(status, "run", interrupted)
     code, _, err = ippusbd("status")
     assert (code, err) == (130, "")
 
@@ -154,7 +157,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
 @pytest.mark.parametrize("argv", [["--help"], ["version"], ["status"], ["status", "--json"]])
 def test_nothing_heavy_is_imported_for_a_short_answer(argv: list[str], config: Path):
     code = (
-        "import sys\nfrom ippusbd import cli\n"
+        "import sys\nfrom ippusbd.cli import main as cli\n"
         "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "print(*(name for name in sys.modules if '.' not in name), file=sys.stderr)\n"
     )
@@ -258,7 +261,7 @@ def test_a_name_full_of_escapes_reaches_no_terminal(ippusbd: Ippusbd, answer: An
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90000, "1 d 1 h")],
 )
 def test_durations_are_read_by_people(seconds: float, text: str):
-    assert cli_status.duration(seconds) == text
+    assert status.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -266,7 +269,7 @@ def test_durations_are_read_by_people(seconds: float, text: str):
     [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (5e6, "5.0 MB"), (7e12, "7000.0 GB")],
 )
 def test_sizes_are_read_by_people(count: float, text: str):
-    assert cli_status.size(count) == text
+    assert status.size(count) == text
 
 
 # --- quirks
@@ -462,7 +465,7 @@ def test_queue_names_are_those_that_cups_makes(name: str, queue: str):
 
 
 def test_common_lines_are_printed_without_escapes(capsys: pytest.CaptureFixture[str]):
-    cli_common.show(["a\x1bb"])
+    common.show(["a\x1bb"])
     assert capsys.readouterr().out == "a\\x1bb\n"
 
 
@@ -477,11 +480,11 @@ def test_check_says_with_whom_printers_are_shared(
 ):
     plugged()
     address = Address("eth0", 2, ip_interface("192.0.2.10/24"))
-    monkeypatch.setattr("ippusbd.daemon.interfaces.look", lambda names: (address,))
+    monkeypatch.setattr("ippusbd.daemon.share.interfaces.look", lambda names: (address,))
     config.write_text(config.read_text() + '\n[listen]\ninterface = ["eth0"]\n')
     _, out, _ = ippusbd("check", "--config", config)
     assert "ok    sharing: on 192.0.2.10 (eth0), without a password\n" in out
-    monkeypatch.setattr("ippusbd.daemon.interfaces.look", lambda names: ())
+    monkeypatch.setattr("ippusbd.daemon.share.interfaces.look", lambda names: ())
     _, out, _ = ippusbd("check", "--config", config)
     assert "note  sharing: eth0: no address now\n" in out
 

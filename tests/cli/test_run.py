@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ippusbd import cli_run
+from ippusbd.cli import run as cli_run
 from ippusbd.config import Config
 from ippusbd.errors import NotUsable
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.usbip_client import UsbIpClient
 
-from ippusbd import cli
+from ippusbd.cli import main as cli
 
 Start = Callable[..., tuple[subprocess.Popen[str], tuple[str, int], list[str]]]
 COMMAND = [sys.executable, "-m", "ippusbd", "virtual"]

@@ -15,9 +15,9 @@ from support.daemon import run_daemon
 from support.page_status import STATUS
 
 from ippusbd.config import Config
-from ippusbd.daemon.looking import Looking
-from ippusbd.daemon.page_style import PALETTE
-from ippusbd.proxy.sockets import bind
+from ippusbd.daemon.observe.endpoints import Looking
+from ippusbd.daemon.observe.page_style import PALETTE
+from ippusbd.proxy.admission.listeners import bind
 from ippusbd.virtual.printer import VirtualPrinter
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.office import NAME, Office, pdf
 
-from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.virtual.services.console import pseudo_random_sha256
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
 

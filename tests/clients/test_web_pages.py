@@ -16,8 +16,8 @@ from support.browser import shown
 from support.crowd import one_printer
 from support.tap import Cable, tapped
 
-from ippusbd.virtual.console import Console
-from ippusbd.virtual.exchange import Request, Response
+from ippusbd.virtual.http.messages import Request, Response
+from ippusbd.virtual.services.console import Console
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,11 @@ from support.http_client import ask
 
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceSet, UsbId
-from ippusbd.virtual.backend import VirtualBackend
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 MakePrinter = Callable[..., VirtualPrinter]
 HASTY = {"probe_s": 0.5, "fax_probe_s": 0.2, "drain_s": 0.3, "check_s": 0.3}
-
-
-@pytest.fixture
-def make_printer() -> Iterator[MakePrinter]:
-    made: list[VirtualPrinter] = []
-
-    def make(*personalities: str, **options: Any) -> VirtualPrinter:
-        made.append(VirtualPrinter(personalities=personalities, **options))
-        return made[-1]
-
-    yield make
-    for printer in made:
-        printer.close()
-
-
-@pytest.fixture
-def state_path(tmp_path: Path) -> Path:
-    return tmp_path / "printers.json"
 
 
 async def test_with_nothing_on_the_bus_there_is_nothing_to_say(state_path: Path):
@@ -159,14 +141,14 @@ async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    from ippusbd.daemon import life
+    from ippusbd.daemon.printer import session
 
     def broken(*_: object, **__: object) -> object:
         raise ZeroDivisionError("a bug")
 
     good = make_printer(serial="G")
     async with run_daemon(good, state_path=state_path, poll_s=60.0) as daemon:
-        monkeypatch.setattr(life.txt, "services", broken)
+        monkeypatch.setattr(session.txt, "services", broken)
         daemon.plug(make_printer(serial="B"))
         await daemon.until(lambda: "a bug" in daemon.row("B").get("reason", ""))
         assert daemon.row("G")["state"] == "ready"

@@ -12,11 +12,11 @@ from support.desktop import Desktop
 from support.fake_avahi import FakeAvahi
 from support.services import fresh_mark, fresh_name, make_services
 
-from ippusbd.dnssd.auto import AutoPublisher
+from ippusbd.dnssd.auto_publisher import AutoPublisher
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState
-from ippusbd.dnssd.bus import Bus
-from ippusbd.dnssd.ports import ESTABLISHED, WITHDRAWN, Publisher
+from ippusbd.dnssd.dbus import Bus
+from ippusbd.dnssd.protocols import ESTABLISHED, WITHDRAWN, Publisher
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.errors import ConfigError, PublishError

@@ -14,9 +14,9 @@ from support.services import make_services
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState
-from ippusbd.dnssd.bus import Bus
-from ippusbd.dnssd.ports import ESTABLISHED, REGISTERING
-from ippusbd.dnssd.reach import LOOPBACK
+from ippusbd.dnssd.dbus import Bus
+from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
+from ippusbd.dnssd.scope import LOOPBACK
 from ippusbd.model import ServiceSet
 
 SERVICES = make_services("Printer")

@@ -20,7 +20,7 @@ from support.dnssd_stages import (
 )
 from support.services import TXT, fresh_mark, fresh_name, make_services
 
-from ippusbd.dnssd.ports import ESTABLISHED, WITHDRAWN
+from ippusbd.dnssd.protocols import ESTABLISHED, WITHDRAWN
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 

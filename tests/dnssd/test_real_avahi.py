@@ -23,8 +23,8 @@ from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
-from ippusbd.dnssd.ports import ESTABLISHED
-from ippusbd.dnssd.reach import LOOPBACK
+from ippusbd.dnssd.protocols import ESTABLISHED
+from ippusbd.dnssd.scope import LOOPBACK
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 

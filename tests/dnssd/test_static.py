@@ -13,8 +13,8 @@ from support.avahi_browse import Browse, until
 from support.desktop import Desktop
 from support.services import fresh_name, make_services
 
-from ippusbd.dnssd.checks import check
-from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.limits import check
+from ippusbd.dnssd.protocols import ESTABLISHED
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.dnssd.static_publisher import (
     TEMPLATE,

@@ -13,7 +13,7 @@ from support.services import fresh_mark, fresh_name, make_services
 from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
-from ippusbd.dnssd.ports import ESTABLISHED
+from ippusbd.dnssd.protocols import ESTABLISHED
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 
 

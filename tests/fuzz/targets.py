@@ -25,10 +25,10 @@ from support.http1_streams import cut_at, outcome, single_bytes
 from ippusbd.errors import BadDescriptor, BadIpp, BadXml
 from ippusbd.model import BusAddress, DeviceFacts, ProbeResult, ServiceSet, UsbId
 from ippusbd.usbio.strings import decode_languages, decode_string
-from ippusbd.wire import condition, device_id, escl, ipp, ipp_facts, ipp_requests, links, txt
+from ippusbd.wire import device_id, escl, ipp, ipp_facts, ipp_requests, links, printer_status, txt
 from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
-from ippusbd.wire.reasons import state_name, wishes
-from ippusbd.wire.sanitize import file_part
+from ippusbd.wire.state_reasons import state_name, wishes
+from ippusbd.wire.text import file_part
 
 METHODS: Final = ("GET", "POST", "HEAD")
 CUTS_BYTES: Final = 3  # of the input; they decide where it is cut
@@ -70,7 +70,7 @@ def ipp_answer(data: bytes) -> None:
         written = ipp.encode(message)
         assert tolerant or written == data[:end]
         assert ipp.decode(written) == (message, len(written))
-        state = condition.read(message)
+        state = printer_status.read(message)
         _clean_strings(state)
         told = [wish.text for wish in wishes(state.reasons)] + [state_name(state.state)]
         assert all(text.isprintable() for text in told)

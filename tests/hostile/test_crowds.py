@@ -19,9 +19,9 @@ from support.daemon import run_daemon
 from support.http_client import Connection, ask, ask_ipp, connected, head, message
 from support.scripted_printer import SETTINGS, answer, serve
 
-from ippusbd.proxy import who
-from ippusbd.proxy.guests import IDLE_S
-from ippusbd.proxy.socket_table import Untold
+from ippusbd.proxy.admission.connection_limit import IDLE_S
+from ippusbd.users import client_identity
+from ippusbd.users.tcp_owner import Untold
 from ippusbd.virtual.printer import VirtualPrinter
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     def untold(*_: object) -> None:
         raise Untold("not here")
 
-    monkeypatch.setattr(who, "owner", untold)
+    monkeypatch.setattr(client_identity, "owner", untold)
 
 
 async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):

@@ -26,9 +26,9 @@ from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_reque
 
 from ippusbd.errors import IppUsbError
 from ippusbd.model import UsbId
-from ippusbd.virtual.console import pseudo_random
-from ippusbd.virtual.pictures import picture
 from ippusbd.virtual.printer import DEFAULT_ID, DEFAULT_MODEL, VirtualPrinter
+from ippusbd.virtual.services.console import pseudo_random
+from ippusbd.virtual.services.pictures import picture
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
 

@@ -15,11 +15,11 @@ import pytest
 from support.http_client import Connection, Reply
 from support.scripted_printer import SETTINGS, Answer, Served, answer, serve
 
-from ippusbd.daemon import certificate
-from ippusbd.passwords import Users, line
-from ippusbd.proxy.door import Door
+from ippusbd.daemon.share import certificate
+from ippusbd.proxy.access.network import Gate, Network
+from ippusbd.proxy.admission.tls_listener import Door
 from ippusbd.proxy.server import SiteSettings, bind
-from ippusbd.proxy.strangers import Gate, Network
+from ippusbd.users.passwords import Users, line
 
 LARGE = bytes(range(256)) * 8192  # 2 MB
 SECRET = "Basic " + b64encode(b"anna:geheim").decode()

@@ -236,7 +236,7 @@ async def test_a_large_answer_keeps_its_framing():
 
 
 async def test_an_answer_without_framing_ends_with_silence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ippusbd.proxy.exchange.EOF_QUIET_S", 0.05)
+    monkeypatch.setattr("ippusbd.exchange.exchange.EOF_QUIET_S", 0.05)
     async with serve(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nbody") as served:
         reply = await ask(served.port)
         assert (reply.body, reply.complete) == (b"body", True)

@@ -11,7 +11,7 @@ import pytest
 from support.daemon import run_daemon
 from support.http_client import ask
 
-from ippusbd.daemon.holders import holders
+from ippusbd.daemon.process.device_users import holders
 from ippusbd.model import BusAddress
 
 SOON = {"idle_release_s": 0.2}

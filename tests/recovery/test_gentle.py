@@ -15,8 +15,8 @@ from support.fake_channel import FakeChannel
 from support.http_client import ask, ask_ipp
 
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.virtual.services.console import pseudo_random_sha256
+from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.wire.ipp import Operation
 
 DOCUMENT = bytes(range(251)) * 300  # 75 KB

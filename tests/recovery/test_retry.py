@@ -6,7 +6,9 @@ import pytest
 from support.daemon import run_daemon
 from support.http_client import ask
 
-from ippusbd import cli, cli_quirks, cli_retry
+from ippusbd.cli import main as cli
+from ippusbd.cli import quirks
+from ippusbd.cli import retry as cli_retry
 from ippusbd.errors import IppUsbError
 from ippusbd.quirks.load import parse
 
@@ -61,7 +63,7 @@ def test_quirks_prints_lines_that_a_quirk_file_takes(monkeypatch, capsys):
         "write_bytes": 16384,
     }
     found = {"04f9:2098:X1": {"name": "Brother QL-810W", "settings": learned}}
-    monkeypatch.setattr(cli_quirks, "ask_daemon", lambda *_: found)
+    monkeypatch.setattr(quirks, "ask_daemon", lambda *_: found)
     assert cli.main(["quirks"]) == 0
     printed = capsys.readouterr().out
     (entry,) = parse(printed[printed.index("[[quirk]]") :].encode(), "pasted.toml")

@@ -8,9 +8,9 @@ import pytest
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask, connected, head
 
-from ippusbd.virtual.device import VirtualDevice, VirtualInterface
-from ippusbd.virtual.hooks import Event
+from ippusbd.virtual.personalities.base import Event
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 
 HASTY = {"drain_s": 0.3, "check_s": 0.5, "probe_s": 1.0, "retry_max_s": 0.2}
 

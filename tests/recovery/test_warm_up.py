@@ -19,12 +19,12 @@ from support.scripted_printer import ScriptedPrinter, answer
 from support.time_lapse import TimeLapse
 
 from ippusbd.config import Config
-from ippusbd.daemon.printer import Services
-from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.printer.printer import Services
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import Supervisor
 from ippusbd.model import BusAddress, Capability, DeviceFacts, InterfaceInfo, UsbId
 from ippusbd.quirks.load import load
-from ippusbd.usbio.ports import USUAL, Pacing
+from ippusbd.usbio.protocols import USUAL, Pacing
 from ippusbd.wire import ipp
 
 FIVE_MINUTES_S = 300.0

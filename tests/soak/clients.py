@@ -28,7 +28,7 @@ from soak.talk import (
     upload_head,
 )
 
-from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.virtual.services.console import pseudo_random_sha256
 from ippusbd.wire import ipp
 from ippusbd.wire.broker import encode
 from ippusbd.wire.ipp import Operation

@@ -21,12 +21,12 @@ from soak.ledger import Kept
 
 from ippusbd.config import Config
 from ippusbd.daemon import service
-from ippusbd.daemon.ask import ask
+from ippusbd.daemon.observe.control_client import ask
 from ippusbd.model import UsbId
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.jobs import JobStore, StoredDocument
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.services.jobs import JobStore, StoredDocument
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
 PRINT_S = 30.0  # so long a job can still be cancelled

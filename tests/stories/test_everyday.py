@@ -9,7 +9,7 @@ import pytest
 from support.daemon import run_daemon
 from support.http_client import IPP_TYPE, Reply, ask, ask_ipp, connected, head, ipp_request
 
-from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.virtual.services.console import pseudo_random_sha256
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation, Status
 

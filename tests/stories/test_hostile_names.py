@@ -26,17 +26,18 @@ import pytest
 from support.http_client import Connection, ask_ipp, message
 from support.ports import FIRST_PORT
 
-from ippusbd import cli, log
+from ippusbd import log
+from ippusbd.cli import main as cli
 from ippusbd.config import Config
 from ippusbd.config import load as load_config
 from ippusbd.daemon import service
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual import descriptors as d
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.device import Setup, VirtualDevice
-from ippusbd.virtual.hooks import Personality
-from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb import descriptors as d
+from ippusbd.virtual.usb.backend import VirtualBackend
+from ippusbd.virtual.usb.device import Setup, VirtualDevice
 from ippusbd.wire.ipp import Attribute, Message, Operation, Tag, Value
 
 EVIL: Final = {
@@ -110,7 +111,7 @@ class Served:
         return next(iter(self.printers()), {})
 
     def printers(self) -> list[dict[str, object]]:
-        from ippusbd.daemon.ask import ask
+        from ippusbd.daemon.observe.control_client import ask
 
         told = ask(self.folder / "run" / "control.sock", "status")
         assert isinstance(told, dict)

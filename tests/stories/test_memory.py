@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.http_client import IPP_TYPE, ask_ipp, connected, head, ipp_request, message
 
-from ippusbd.virtual.console import pseudo_random, pseudo_random_sha256
 from ippusbd.virtual.control import ask as ask_virtual
+from ippusbd.virtual.services.console import pseudo_random, pseudo_random_sha256
 from ippusbd.wire.ipp import Operation
 
 SIZE = 500 << 20

@@ -15,8 +15,8 @@ from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import IPP_TYPE, ask, ask_ipp, ipp_request
 
 from ippusbd.model import UsbId
-from ippusbd.virtual.console import pseudo_random_sha256
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.services.console import pseudo_random_sha256
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
 

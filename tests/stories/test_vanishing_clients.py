@@ -25,11 +25,11 @@ from support.http_client import (
     message,
 )
 
-from ippusbd.virtual.console import pseudo_random
-from ippusbd.virtual.exchange import Request, Response
-from ippusbd.virtual.hooks import Personality
-from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.http.messages import Request, Response
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.services.console import pseudo_random
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
 

@@ -13,8 +13,8 @@ import socket
 import threading
 
 from ippusbd.errors import EndpointHalted, IppUsbError, TransferTimeout
-from ippusbd.virtual.device import Setup, VirtualInterface
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.device import Setup, VirtualInterface
 
 SLICE_S = 0.02
 

@@ -17,14 +17,14 @@ from typing import Any
 from support.ports import FIRST_PORT
 
 from ippusbd.config import Config
-from ippusbd.daemon.printer import Services
-from ippusbd.daemon.state import StateFile
+from ippusbd.daemon.printer.printer import Services
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import Supervisor
 from ippusbd.model import ServiceSet
 from ippusbd.quirks.load import load
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.backend import VirtualBackend
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 # Quick, and above the ports that the kernel gives to clients.
 QUICK = Config(

@@ -23,8 +23,8 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import GroupState
-from ippusbd.dnssd.bus import Bus
-from ippusbd.dnssd.ports import Publisher
+from ippusbd.dnssd.dbus import Bus
+from ippusbd.dnssd.protocols import Publisher
 from ippusbd.dnssd.static_publisher import StaticPublisher
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher, wire_name
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ippusbd.dnssd.avahi_server import AVAHI, GROUP, SERVER, GroupState, ServerState
-from ippusbd.dnssd.bus import BUS, CallRefused, Signal
+from ippusbd.dnssd.dbus import BUS, CallRefused, Signal
 from ippusbd.errors import PublishError
 
 COLLISION = "org.freedesktop.Avahi.CollisionError"

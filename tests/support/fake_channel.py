@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from ippusbd.errors import TransferFailed, UsbError
-from ippusbd.usbio.inbox import Inbox
+from ippusbd.usbio.read_buffer import Inbox
 
 
 class FakeChannel:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ippusbd.broker.idle import Sample
-from ippusbd.broker.ports import Served
+from ippusbd.broker.protocols import Served
 from ippusbd.wire.broker import Question, encode
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

@@ -17,13 +17,13 @@ from support.fake_channel import FakeChannel
 
 from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
-from ippusbd.usbio.ports import Channel, UsbDevice, UsbHost
+from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.descriptors import DeviceSpec, ipp_interface
-from ippusbd.virtual.device import VirtualDevice
-from ippusbd.virtual.hooks import Character
-from ippusbd.virtual.pipes import SessionEnded
+from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.usb.backend import VirtualBackend
+from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
+from ippusbd.virtual.usb.device import VirtualDevice
+from ippusbd.virtual.usb.pipes import SessionEnded
 
 SPEC = DeviceSpec(
     usb_id=UsbId(0x1209, 0x0001),
@@ -168,8 +168,8 @@ async def thread_rig() -> AsyncIterator[Rig]:
 @asynccontextmanager
 async def _kernel_rig(channel: str) -> AsyncIterator[Rig]:
     """libusb on this kernel's virtual host controller; only in the guest."""
-    from ippusbd.virtual.usbip import UsbIpServer
-    from ippusbd.virtual.vhci import Attacher
+    from ippusbd.virtual.usb.usbip import UsbIpServer
+    from ippusbd.virtual.usb.vhci import Attacher
 
     device = VirtualDevice(SPEC, Character({}))
     device.plug()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import h11
 import pytest
 
-from ippusbd.virtual.http_server import Link
+from ippusbd.virtual.http.server import Link
 
 
 @dataclass

@@ -6,7 +6,7 @@ import socket
 import struct
 from types import TracebackType
 
-from ippusbd.virtual import usbip_messages as m
+from ippusbd.virtual.usb import usbip_messages as m
 
 PATIENCE_S = 10.0
 

@@ -12,13 +12,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ippusbd import ippusbxd
+from ippusbd.cli import ippusbxd
 from ippusbd.config import Config
-from ippusbd.usbio.ports import UsbHost
+from ippusbd.usbio.protocols import UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.backend import VirtualBackend
 from ippusbd.virtual.control import ControlServer
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 COUNT = int(sys.argv[1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +29,11 @@ from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
 from ippusbd.usbio import device as device_module
 from ippusbd.usbio.device import OpenDevice
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual import descriptors as d
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.device import Setup, VirtualDevice
-from ippusbd.virtual.hooks import Personality
+from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb import descriptors as d
+from ippusbd.virtual.usb.backend import VirtualBackend
+from ippusbd.virtual.usb.device import Setup, VirtualDevice
 
 SET_CONFIGURATION = (0x00, 9)
 
@@ -62,19 +62,6 @@ class Heard(Personality):
 
 
 MakePrinter = Callable[..., VirtualPrinter]
-
-
-@pytest.fixture
-def make_printer() -> Iterator[MakePrinter]:
-    made: list[VirtualPrinter] = []
-
-    def make(*personalities: str, **options: Any) -> VirtualPrinter:
-        made.append(VirtualPrinter(personalities=personalities, **options))
-        return made[-1]
-
-    yield make
-    for printer in made:
-        printer.close()
 
 
 def listen_to(printer: VirtualPrinter) -> Heard:
@@ -237,7 +224,7 @@ async def test_a_missing_class_descriptor_is_told_apart_from_an_empty_one(
 
 
 def _without_ipp() -> VirtualDevice:
-    from ippusbd.virtual.hooks import Character
+    from ippusbd.virtual.personalities.base import Character
 
     legacy = d.InterfaceSpec(0, (d.AlternateSpec(d.PRINTER_LEGACY, (0x81, 0x01)),))
     spec = d.DeviceSpec(UsbId(1, 2), "Old", "Laser", "1", "", (legacy,))
@@ -255,7 +242,7 @@ async def test_a_printer_without_ipp_over_usb_is_named_with_the_reason():
 
 
 async def test_devices_that_are_no_printers_are_passed_over():
-    from ippusbd.virtual.hooks import Character
+    from ippusbd.virtual.personalities.base import Character
 
     spec = d.DeviceSpec(UsbId(1, 2), "A", "Stick", "1", "", (d.storage_interface(0, 0),))
     host = PyusbHost(VirtualBackend([VirtualDevice(spec, Character({}))]))

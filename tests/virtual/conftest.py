@@ -1,4 +1,4 @@
-"""Virtual printers that are closed whatever happens, and clients on them."""
+"""Clients on virtual printers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,8 @@ import usb.core
 import usb.util
 from support.usb_client import UsbClient
 
-from ippusbd.virtual.backend import VirtualBackend
 from ippusbd.virtual.printer import VirtualPrinter
-
-
-@pytest.fixture
-def make_printer() -> Iterator[Callable[..., VirtualPrinter]]:
-    """`make_printer(*personalities, **options)`."""
-    made: list[VirtualPrinter] = []
-
-    def make(*personalities: str, **options: object) -> VirtualPrinter:
-        printer = VirtualPrinter(personalities=personalities, **options)  # type: ignore[arg-type]
-        made.append(printer)
-        return printer
-
-    yield make
-    for printer in made:
-        printer.close()
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from support.usb_client import UsbClient
 
 from ippusbd.errors import StateError
 from ippusbd.virtual.control import ControlServer, ask
-from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 
 

@@ -13,9 +13,9 @@ import usb.core
 import usb.util
 from support.usb_client import UsbClient
 
-from ippusbd.virtual.backend import VirtualBackend
-from ippusbd.virtual.personalities import REGISTRY
+from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.backend import VirtualBackend
 
 Maker = Callable[..., VirtualPrinter]
 TROUBLE = (usb.core.USBError, ValueError, TimeoutError, h11.ProtocolError)

@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.daemon.interfaces import _asked
+from ippusbd.daemon.share.interfaces import _asked
 from ippusbd.wire.rtnetlink import LocalAddress, addresses
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ippusbd.dnssd.checks import check
+from ippusbd.dnssd.limits import check
 from ippusbd.model import ServiceRecord, ServiceSet
 from ippusbd.wire.txt_shared import shared
 

@@ -123,7 +123,7 @@ def big_answers(lab: Plugged) -> str:
 
 
 def _pseudo_random_sha256(size: int) -> str:
-    from ippusbd.virtual.console import pseudo_random_sha256
+    from ippusbd.virtual.services.console import pseudo_random_sha256
 
     return pseudo_random_sha256(size)
 

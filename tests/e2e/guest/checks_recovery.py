@@ -24,8 +24,8 @@ from lab import RUN, Daemon, Printers, forget_state, stopping
 from programs import run, until
 from report import Failed, Group
 
-from ippusbd.daemon.ask import ask as ask_daemon
-from ippusbd.virtual.console import pseudo_random_sha256
+from ippusbd.daemon.observe.control_client import ask as ask_daemon
+from ippusbd.virtual.services.console import pseudo_random_sha256
 
 INTERFACES = 2
 CARD_READER = INTERFACES

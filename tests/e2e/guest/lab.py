@@ -20,7 +20,7 @@ from typing import Any
 from programs import Service, run, until
 from report import Failed
 
-from ippusbd.daemon.ask import ask as ask_daemon
+from ippusbd.daemon.observe.control_client import ask as ask_daemon
 from ippusbd.errors import IppUsbError
 from ippusbd.virtual.control import ask as ask_printer
 

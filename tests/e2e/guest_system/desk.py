@@ -52,7 +52,7 @@ def main_pid(name: str = SERVICE) -> int:
 
 def status() -> list[dict[str, Any]]:
     """The printers in `ippusbd status --json`; none while no daemon runs."""
-    from ippusbd.daemon.ask import ask
+    from ippusbd.daemon.observe.control_client import ask
     from ippusbd.errors import IppUsbError
 
     try:

@@ -1,0 +1,207 @@
+"""All the Unix sockets of one run directory, opened and shut together.
+
+A door accepts, asks the kernel who came, turns away who is not admitted and
+hands everybody else on. Doors are shut for good only in a moment in which
+nobody is coming in: `shut_if_quiet` shuts all of them, and if it then finds
+a client in any queue, opens all again and serves it. So an idle exit loses
+nobody: a client was accepted, or found no socket and may start a daemon.
+
+A socket that systemd handed over stays systemd's: its name is never touched,
+and who waits in its queue is served by the next instance.
+
+Knows the event loop and `unix`; never what is spoken inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ippusbd.broker.unix import Bound, Claimed, bind, claim
+from ippusbd.errors import StateError
+from ippusbd.users.broker_peers import ANYBODY, Limits, Peer, peer_of
+
+log = logging.getLogger("ippusbd.broker")
+
+Welcome = Callable[[socket.socket, Peer], None]
+"""Takes a client's connection over; must not wait."""
+
+ACCEPTS_PER_TURN: Final = 64
+OUT_OF_FILES_S: Final = 1.0
+CLAIM_TRIES, CLAIM_PAUSE_S = 200, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Where the sockets are, and who may use them."""
+
+    folder: Path
+    mode: int = 0o660
+    gid: int | None = None
+    limits: Limits = ANYBODY
+
+
+@dataclass(slots=True, eq=False)
+class _Door:
+    name: str
+    welcome: Welcome
+    listening: socket.socket
+    bound: Bound | None  # None: inherited from systemd
+    known: set[tuple[int, int]] = field(default_factory=set)  # who came before, for the log
+
+
+class Doors:
+    """Opens sockets by name; see the module."""
+
+    def __init__(self, settings: DoorSettings) -> None:
+        self._settings = settings
+        self._doors: dict[str, _Door] = {}
+        self._pauses: set[asyncio.TimerHandle] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._doors
+
+    async def open(self, name: str, welcome: Welcome, *, alias: str = "") -> None:
+        """Accept clients at `name` (and `alias`) in the folder, which is made if it is not there.
+
+        Raises StateError; also when a live instance listens there.
+        """
+        self._make_folder()
+        for _ in range(CLAIM_TRIES):
+            with suppress(Claimed):
+                with claim(self._settings.folder):
+                    self._open(name, welcome, alias)
+                return
+            await asyncio.sleep(CLAIM_PAUSE_S)
+        raise StateError(f"{self._settings.folder}: another instance holds the lock")
+
+    def inherit(self, name: str, welcome: Welcome, listening: socket.socket) -> None:
+        """Accept clients at a socket that systemd listens on for us."""
+        listening.setblocking(False)
+        self._watch(_Door(name, welcome, listening, None))
+
+    def shut_if_quiet(self) -> bool:
+        """Shut all doors; or False, and all are open again, because somebody came just then."""
+        try:
+            with claim(self._settings.folder):
+                doors = list(self._doors.values())
+                late = self._leave()
+                if not late:
+                    _let_go(doors)
+                    return True
+                self._reopen(doors)
+        except Claimed:
+            return False
+        except OSError as exc:  # somebody removed the folder under us
+            log.warning("%s: %s", self._settings.folder, exc.strerror)
+            self.shut()
+            return True
+        for door, connections in late:
+            log.info("%s: a client came during the idle exit: staying", door.name)
+            for connection in connections:
+                self._greet(door, connection)
+        return False
+
+    def shut(self) -> None:
+        """Shut all doors now; who is still in a queue is refused. Idempotent."""
+        doors = list(self._doors.values())
+        for _, connections in self._leave():
+            for connection in connections:
+                connection.close()
+        _let_go(doors)
+
+    # --- opening and leaving
+
+    def _make_folder(self) -> None:
+        folder = self._settings.folder
+        try:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StateError(f"{folder}: {exc.strerror}") from exc
+
+    def _open(self, name: str, welcome: Welcome, alias: str) -> None:
+        settings = self._settings
+        bound = bind(settings.folder / name, mode=settings.mode, gid=settings.gid, alias=alias)
+        self._watch(_Door(name, welcome, bound.listening, bound))
+
+    def _watch(self, door: _Door) -> None:
+        self._doors[door.name] = door
+        asyncio.get_running_loop().add_reader(door.listening, self._accept, door)
+
+    def _leave(self) -> list[tuple[_Door, list[socket.socket]]]:
+        """Shut every door; those with somebody waiting, and who waits."""
+        for pause in self._pauses:
+            pause.cancel()
+        self._pauses.clear()
+        doors, self._doors = self._doors, {}
+        late = []
+        for door in doors.values():
+            asyncio.get_running_loop().remove_reader(door.listening)
+            connections = door.bound.leave() if door.bound else []
+            if connections:
+                late.append((door, connections))
+        return late
+
+    def _reopen(self, doors: list[_Door]) -> None:
+        for door in doors:
+            if door.bound is None:
+                self._watch(door)
+                continue
+            try:
+                self._open(door.name, door.welcome, door.bound.alias)
+            except StateError as exc:  # who waits is served all the same
+                log.error("cannot open again: %s", exc)
+
+    # --- accepting
+
+    def _accept(self, door: _Door) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                connection, _ = door.listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                self._pause(door, exc)
+                return
+            self._greet(door, connection)
+
+    def _pause(self, door: _Door, exc: OSError) -> None:
+        """Out of file descriptors: the queue keeps its clients until some are free again."""
+        log.error("%s: cannot accept: %s", door.name, exc.strerror)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(door.listening)
+        self._pauses.add(loop.call_later(OUT_OF_FILES_S, self._resume, door))
+
+    def _resume(self, door: _Door) -> None:
+        if self._doors.get(door.name) is door:
+            asyncio.get_running_loop().add_reader(door.listening, self._accept, door)
+
+    def _greet(self, door: _Door, connection: socket.socket) -> None:
+        """Hand a client on, or turn it away."""
+        connection.setblocking(False)
+        try:
+            peer = peer_of(connection)
+        except OSError:
+            connection.close()
+            return
+        if not self._settings.limits.admit(connection, peer):
+            log.warning("%s: turned %s away", door.name, peer)
+            connection.close()
+            return
+        first = (peer.uid, peer.gid) not in door.known
+        door.known.add((peer.uid, peer.gid))
+        log.log(logging.INFO if first else logging.DEBUG, "%s: client %s", door.name, peer)
+        door.welcome(connection, peer)
+
+
+def _let_go(doors: list[_Door]) -> None:
+    """Close our copies of systemd's sockets; the others are closed already."""
+    for door in doors:
+        if door.bound is None:
+            door.listening.close()

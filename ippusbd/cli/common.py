@@ -1,0 +1,100 @@
+"""What the commands share: exit codes, options, and how they find the configuration.
+
+Imported by every command, so what is heavy is imported inside functions:
+`ippusbd --help` and `ippusbd status` must answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ippusbd.config import Config
+
+T = TypeVar("T")
+Command = Callable[[argparse.Namespace], int]
+
+
+class Exit(IntEnum):
+    """Exit codes; `ippusbd --help` explains them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2  # argparse's own, too
+    NOT_RUNNING = 3
+    INTERRUPTED = 130  # as shells say it
+
+
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Command,
+    *,
+    summary: str,
+    description: str,
+    examples: Sequence[str],
+) -> argparse.ArgumentParser:
+    """A subcommand with its help, examples at the end."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """`--config FILE`."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration file; without it ~/.config/ippusbd/ippusbd.conf (not for root), "
+        "else /etc/ippusbd/ippusbd.conf, else the defaults",
+    )
+
+
+def config_file(args: argparse.Namespace) -> Path | None:
+    """The file that `load_config` reads; None: there is none, defaults hold."""
+    from ippusbd.config import default_file
+
+    named: Path | None = args.config
+    return named or default_file(os.environ, os.getuid())
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The configuration that was named, or the one that is in its usual place."""
+    from ippusbd.config import load
+
+    return load(config_file(args))
+
+
+def ask_daemon(config: Config, command: str, **arguments: str) -> object:
+    """What the running daemon answers; raises NotRunning."""
+    from ippusbd.config import control_socket
+    from ippusbd.daemon.observe.control_client import ask
+
+    return ask(control_socket(config, os.environ, os.getuid()), command, timeout_s=5.0, **arguments)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines, without what a device could do to a terminal."""
+    from ippusbd.log import printable
+
+    for line in lines:
+        print(printable(line), flush=True)
+
+
+def run_until_done(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, imported by those who need it."""
+    import asyncio
+
+    return asyncio.run(work)

@@ -1,0 +1,35 @@
+"""`ippusbd log`: how much the running daemon logs, changed without a restart."""
+
+from __future__ import annotations
+
+import argparse
+
+from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config, show
+from ippusbd.errors import IppUsbError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    parser = add_command(
+        commands,
+        "log",
+        run,
+        summary="change how much the running daemon logs",
+        description="Show the running daemon's levels, or change one, until it is restarted.\n"
+        "Levels: debug, info, warning, error. Areas: usb, http, dnssd, daemon, broker, virtual;\n"
+        "without one, all.\n\n"
+        "Under systemd lines have fields: journalctl -u ippusbd PRINTER='HP LaserJet' REQUEST=12",
+        examples=["ippusbd log", "ippusbd log debug usb", "ippusbd log info"],
+    )
+    parser.add_argument("level", nargs="?", default="", metavar="LEVEL")
+    parser.add_argument("area", nargs="?", default="", metavar="AREA")
+    add_config_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the daemon, and show what holds now."""
+    levels = ask_daemon(load_config(args), "log", level=args.level, area=args.area)
+    if not isinstance(levels, dict):
+        raise IppUsbError("what answers is not an ippusbd")
+    show(f"{area:<8} {level}" for area, level in levels.items())
+    return Exit.OK

@@ -1,0 +1,123 @@
+"""The `ippusbd` command: which subcommands there are, and what their errors look like.
+
+A command is one function in a module of its own; it prints results on
+standard output and returns an exit code. Errors become messages here, once.
+Nothing heavy is imported before a command is known to need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from ippusbd import __version__
+from ippusbd.cli import check, doctor, log, password, quirks, retry, status, trace
+from ippusbd.cli import run as cli_run
+from ippusbd.cli.common import Exit, add_command
+from ippusbd.errors import ConfigError, IppUsbError, NotRunning
+
+DESCRIPTION: Final = """\
+Makes USB printers and scanners that speak IPP over USB usable like network
+printers, on this machine alone: CUPS, SANE and browsers find them by DNS-SD and
+reach them at http://localhost:PORT/. No driver is needed."""
+
+EPILOG: Final = """\
+examples:
+  ippusbd run                      serve the USB printers until Ctrl-C
+  ippusbd run --virtual            the same with a printer made of software: try it without one
+  ippusbd status                   what is served, under which name and port
+  ippusbd doctor                   what is wrong, and what to do about it
+  ippusbd check                    is the configuration right, can the USB devices be used?
+  ippusbd quirks --device 03f0:1234
+                                   what is done differently for one model, and why
+  ippusbd trace PRINTER -o FILE    record what goes over its cable, for Wireshark
+  ippusbd log debug usb            log more, while the daemon runs
+  ippusbd retry                    try a printer again that was left alone
+  ippusbd COMMAND --help           more on a command
+
+exit status: 0 success, 1 it failed (the reason is on standard error), 2 wrong usage or
+configuration, 3 no daemon is running, 130 interrupted.
+
+Configuration: /etc/ippusbd/ippusbd.conf or ~/.config/ippusbd/ippusbd.conf.
+Own quirks: /etc/ippusbd/quirks/*.toml."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` (the process's own); its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except IppUsbError as exc:
+        return _failed(exc)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader left (`ippusbd status | head -1`). Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="ippusbd",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for module in (
+        cli_run,
+        status,
+        doctor,
+        check,
+        quirks,
+        retry,
+        trace,
+        log,
+        password,
+    ):
+        module.add_parser(commands)
+    _add_virtual(commands)
+    add_command(
+        commands,
+        "version",
+        _version,
+        summary="print the version",
+        description="Print the version.",
+        examples=["ippusbd version"],
+    )
+    return parser
+
+
+def _add_virtual(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The virtual printer's own command, where it is installed."""
+    try:
+        module = importlib.import_module("ippusbd.cli.virtual")
+    except ModuleNotFoundError as exc:
+        if exc.name != "ippusbd.cli.virtual":
+            raise
+        return
+    module.add_parser(commands)
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"ippusbd {__version__}")
+    return Exit.OK
+
+
+def _failed(exc: IppUsbError) -> Exit:
+    from ippusbd.log import printable
+
+    print(f"ippusbd: {printable(str(exc))}", file=sys.stderr)
+    if isinstance(exc, ConfigError):
+        return Exit.USAGE
+    if isinstance(exc, NotRunning):
+        print("ippusbd: start it with: ippusbd run", file=sys.stderr)
+        return Exit.NOT_RUNNING
+    return Exit.FAILED

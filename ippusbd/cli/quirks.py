@@ -1,0 +1,108 @@
+"""`ippusbd quirks`: what is done differently for a model, where that is written, and why."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config, show
+
+if TYPE_CHECKING:
+    from ippusbd.quirks.load import Effective, QuirkTable
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    parser = add_command(
+        commands,
+        "quirks",
+        run,
+        summary="show what is done differently for a model, and why",
+        description="Show the effective settings of a model, each with file, line and reason;\n"
+        "without --device all entries. Own entries go to /etc/ippusbd/quirks/NAME.toml:\n\n"
+        "  [[quirk]]\n"
+        '  model = "HP LaserJet 9*"      # or: usb = "03f0:1234"\n'
+        '  reason = "hangs when two interfaces are used"\n'
+        "  max_interfaces = 1\n\n"
+        "The most specific entry wins: a USB id, then a model by its literal characters,\n"
+        'then usb = "VID:*", then model = "*"; of two equal ones the later.',
+        examples=[
+            'ippusbd quirks --device "HP LaserJet MFP M28-M31"',
+            "ippusbd quirks --device 0924:42e8 --all",
+        ],
+    )
+    parser.add_argument("--device", metavar="MODEL|VID:PID", help="a model's name or its USB id")
+    parser.add_argument("--all", action="store_true", help="defaults too, with --device")
+    add_config_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the quirks and print what was asked for."""
+    from ippusbd.quirks.load import load
+    from ippusbd.quirks.match import Device
+
+    table = load(load_config(args).quirks_dirs)
+    if args.device is None:
+        show(_entries(table))
+        show(_learned(_found_out(args)))
+        return Exit.OK
+    device = Device.asked_for(args.device)
+    show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
+    return Exit.OK
+
+
+def _effective(found: Effective, asked: str, *, with_defaults: bool) -> Iterator[str]:
+    from ippusbd.quirks.model import KNOWN
+
+    special = list(found.origins)
+    yield f"{asked}: {len(special)} setting{'s' * (len(special) != 1)} by quirks"
+    for key, origin in found.origins.items():
+        yield ""
+        yield f"{key} = {toml(origin.value)}"
+        yield f"  from   {origin} (for {origin.pattern})"
+        yield f"  reason {origin.reason}"
+    if with_defaults:
+        yield ""
+        for key in (key for key in KNOWN if key not in special):
+            yield f"{key} = {toml(getattr(found, key))}  (default)"
+
+
+def _entries(table: QuirkTable) -> Iterator[str]:
+    for entry in table.entries:
+        names = ", ".join(pattern.text for pattern in entry.patterns)
+        for key, origin in entry.origins.items():
+            yield f"{origin}: {names}: {key} = {toml(origin.value)} ({origin.reason})"
+
+
+def _found_out(args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """What a running daemon learned, by key; empty when none runs."""
+    from ippusbd.errors import IppUsbError
+
+    with suppress(IppUsbError):  # none runs, or not for us
+        found = ask_daemon(load_config(args), "learned")
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _learned(found: dict[str, dict[str, object]]) -> Iterator[str]:
+    """As entries that can be copied into a file below /etc/ippusbd/quirks."""
+    for key, about in found.items():
+        settings = about.get("settings")
+        if not isinstance(settings, dict) or not settings:
+            continue
+        yield ""
+        yield f"# learned about {about.get('name') or key}; `ippusbd forget` forgets it"
+        yield "[[quirk]]"
+        yield f"usb = {toml(key[:9])}"
+        yield 'reason = "found out while using the device"'
+        yield from (f"{name} = {toml(value)}" for name, value in settings.items())
+
+
+def toml(value: object) -> str:
+    """A value as a quirk file says it; None as `unset`."""
+    import json
+
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)

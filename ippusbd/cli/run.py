@@ -1,0 +1,264 @@
+"""`ippusbd run`: the daemon in the foreground, with real or with virtual printers."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ippusbd.cli.common import (
+    Exit,
+    add_command,
+    add_config_option,
+    load_config,
+    run_until_done,
+    show,
+)
+from ippusbd.doctor.names import queue_name
+from ippusbd.errors import ConfigError, IppUsbError
+
+if TYPE_CHECKING:
+    from ippusbd.config import Config
+    from ippusbd.usbio.protocols import UsbHost
+    from ippusbd.virtual.printer import VirtualPrinter
+
+MAX_VIRTUAL = 16
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    parser = add_command(
+        commands,
+        "run",
+        run,
+        summary="serve printers until told to stop",
+        description="Serve the USB printers that are, and will be, plugged in, until SIGTERM or\n"
+        "Ctrl-C. Prints what is served as soon as it is; logs go to standard error.\n\n"
+        "With --virtual the printers are made of software: multifunction printers that\n"
+        "print into memory (or --store) and scan a test picture. A personality makes one\n"
+        "misbehave as some real model does.",
+        examples=[
+            "ippusbd run",
+            "ippusbd run --virtual",
+            "ippusbd run --virtual 2 --interfaces 1 --store /tmp/printed",
+            "ippusbd run --virtual --personality stops-after-3k",
+        ],
+    )
+    add_config_option(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
+    parser.add_argument(
+        "--page",
+        nargs="?",
+        type=_port,
+        const=0,
+        metavar="PORT",
+        help="show a status page to browsers on this machine (page.enabled, page.port)",
+    )
+    parser.add_argument(
+        "--idle-exit",
+        type=_duration_s,
+        metavar="TIME",
+        help="end when nobody wanted anything for so long: 10s, 5m (daemon.idle_exit_s)",
+    )
+    parser.add_argument(
+        "--unplugged-exit",
+        type=_duration_s,
+        metavar="TIME",
+        help="end when no printer was plugged in for so long (daemon.unplugged_exit_s)",
+    )
+    virtual = parser.add_argument_group("virtual printers, instead of USB")
+    which = virtual.add_mutually_exclusive_group()
+    which.add_argument(
+        "--virtual", nargs="?", type=_count, const=1, default=0, metavar="N", help="N of them (1)"
+    )
+    which.add_argument(
+        "--virtual-if-none", action="store_true", help="one, if no USB printer is usable now"
+    )
+    virtual.add_argument(
+        "--personality",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="misbehave; `help` lists",
+    )
+    virtual.add_argument(
+        "--interfaces", type=_interfaces, default=3, metavar="N", help="USB interfaces of each (3)"
+    )
+    virtual.add_argument("--store", type=Path, metavar="DIR", help="keep printed documents there")
+    virtual.add_argument(
+        "--virtual-control", type=Path, metavar="SOCKET", help="for tests: unplug, switch, ask"
+    )
+
+
+def _count(text: str) -> int:
+    return _in_range(text, 1, MAX_VIRTUAL)
+
+
+def _port(text: str) -> int:
+    return _in_range(text, 1, 65535)
+
+
+def _duration_s(text: str) -> float:
+    """Seconds from `10s`, `1.5m`, `250ms`, or a bare number of seconds."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("must be a time like 10s or 5m")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _interfaces(text: str) -> int:
+    return _in_range(text, 1, 4)
+
+
+def _in_range(text: str, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"must be a number from {low} to {high}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    from ippusbd import log
+
+    if "help" in args.personality:
+        from ippusbd.virtual.personalities.registry import help_table
+
+        show(f"{name:<28} {text}" for name, text in help_table())
+        return Exit.OK
+
+    config = load_config(args)
+    if args.idle_exit is not None:
+        config = replace(config, idle_exit_s=args.idle_exit)
+    if args.unplugged_exit is not None:
+        config = replace(config, unplugged_exit_s=args.unplugged_exit)
+    if args.page is not None:
+        config = replace(config, page=True, page_port=args.page or config.page_port)
+    log.setup("debug" if args.verbose else config.log_level, config.log_levels)
+    return run_until_done(_serve(args, config))
+
+
+async def _serve(args: argparse.Namespace, config: Config) -> int:
+    from ippusbd.daemon import service
+
+    async with AsyncExitStack() as stack:
+        virtual = args.virtual or (args.virtual_if_none and await _no_printer(config))
+        if config.page:
+            show([f"status page  http://localhost:{config.page_port}/"])
+        host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
+        return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
+
+
+def _usb_host(config: Config) -> UsbHost:
+    from ippusbd.usbio.pyusb_host import PyusbHost
+
+    return PyusbHost(transfer_bytes=config.transfer_bytes, channel=config.channel)
+
+
+async def _no_printer(config: Config) -> bool:
+    """Is no usable USB printer there? Then say that a virtual one takes its place."""
+    host = _usb_host(config)
+    try:
+        if await host.enumerate():
+            return False
+        reason = "no USB printer that speaks IPP over USB is there"
+    except IppUsbError as exc:
+        reason = str(exc)
+    finally:
+        await host.close()
+    show([f"{reason}; here is a virtual one"])
+    return True
+
+
+# --- virtual printers
+
+
+def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStack) -> UsbHost:
+    """A host whose bus is in this process; the printers end with `stack`."""
+    try:
+        from ippusbd.virtual.control import ControlServer
+        from ippusbd.virtual.usb.backend import VirtualBackend
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"virtual printers need the package {exc.name}: pip install 'ippusbd[virtual]'"
+        ) from exc
+    from ippusbd.usbio.pyusb_host import PyusbHost
+
+    printers = _virtual_printers(args, stack)
+    if args.virtual_control:
+        stack.callback(ControlServer(args.virtual_control, printers).close)
+    backend = VirtualBackend(printer.device for printer in printers)
+    return PyusbHost(backend, transfer_bytes=config.transfer_bytes, channel=config.channel)
+
+
+def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[VirtualPrinter]:
+    from ippusbd.toml_schema import unknown
+    from ippusbd.virtual.personalities.registry import REGISTRY
+    from ippusbd.virtual.printer import VirtualPrinter
+
+    for name in args.personality:
+        if name not in REGISTRY:
+            raise unknown("--personality", "name", name, REGISTRY)
+    printers = []
+    for number in range(1, max(1, args.virtual) + 1):
+        printer = VirtualPrinter(
+            serial=f"VIRTUAL{number}",
+            interfaces=args.interfaces,
+            personalities=args.personality,
+            store_dir=_store(args.store, number),
+        )
+        stack.callback(printer.close)
+        printers.append(printer)
+    return printers
+
+
+def _store(folder: Path | None, number: int) -> Path | None:
+    """A directory for each printer's documents."""
+    if folder is None:
+        return None
+    path = folder / f"VIRTUAL{number}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
+    return path
+
+
+# --- what is served
+
+
+def _announce(printers: Sequence[Mapping[str, Any]]) -> None:
+    show(line for printer in printers for line in ready_lines(printer))
+
+
+def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
+    """A printer that became ready, with commands to paste."""
+    from ippusbd.log import printable
+
+    name = printable(str(printer.get("name") or ""))
+    found = printer.get("announced") == "established"
+    yield ""
+    yield f"{name or 'printer'}  http://localhost:{printer['port']}/"
+    for title, command in _commands(name, printer["port"], found=found):
+        yield f"  {title:<6} {command}"
+
+
+def _commands(name: str, port: int, *, found: bool) -> Iterator[tuple[str, str]]:
+    """What finds the printer by DNS-SD is shown only if it is announced."""
+    uri, queue = f"ipp://localhost:{port}/ipp/print", queue_name(name) or "printer"
+    yield "look", f"curl http://localhost:{port}/"
+    yield "ask", f"ipptool -tv {uri} get-printer-attributes.test"
+    if not found:
+        yield "queue", f"lpadmin -p {queue} -E -v {uri} -m everywhere"
+    yield "print", f"lp -d {queue} FILE.pdf"
+    if found:
+        # sane-airscan numbers scanners as it finds them: e0, e1, ...
+        literal = re.sub(r"([][.*^$\\])", r"\\\1", name)
+        pattern = shlex.quote(f"^airscan:e[0-9]*:{literal}$")
+        device = f"\"$(scanimage -f '%d%n' | grep -m1 {pattern})\""
+        yield "scan", f"scanimage -d {device} --format=png -o page.png"

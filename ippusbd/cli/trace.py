@@ -1,0 +1,178 @@
+"""`ippusbd trace`: what goes over a printer's cable, into files that Wireshark and browsers open.
+
+The daemon tells, this command writes: files belong to who asked, are readable by nobody else,
+and never grow beyond what was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ippusbd.cli.common import Exit, add_command, add_config_option, load_config, show
+from ippusbd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ippusbd.config import Config
+
+DEFAULT_MB = 64
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    parser = add_command(
+        commands,
+        "trace",
+        run,
+        summary="record what goes over a printer's cable",
+        description="Record a printer's USB transfers (FILE.pcapng, for Wireshark) and HTTP\n"
+        "exchanges (FILE.har, for a browser's developer tools) while the daemon serves it, until\n"
+        "Ctrl-C. Without --bodies neither documents nor what may be a secret is recorded:\n"
+        "no bytes of transfers, no bodies, no credentials, no values of queries.",
+        examples=[
+            'ippusbd trace "LaserJet" -o fault',
+            "ippusbd trace 03f0:1234 --bodies --seconds 30 -o fault",
+        ],
+    )
+    parser.add_argument(
+        "printer", metavar="PRINTER", help="part of its name, its serial number, VID:PID or port"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="FILE.pcapng and FILE.har"
+    )
+    parser.add_argument(
+        "--bodies", action="store_true", help="documents, pictures and secrets too: keep them safe"
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    parser.add_argument(
+        "--max-size",
+        type=int,
+        default=DEFAULT_MB,
+        metavar="MB",
+        help=f"end when the files are that large together ({DEFAULT_MB})",
+    )
+    add_config_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what the daemon tells, until enough was seen."""
+    config = load_config(args)
+    base = args.output.with_suffix("") if args.output.suffix in (".pcapng", ".har") else args.output
+    left = args.max_size * 1_000_000
+    with _files(base) as files, _ended_by_signals(), suppress(KeyboardInterrupt):
+        for event in _events(config, args):
+            left -= files.write(event)
+            if left <= 0:
+                show([f"the files have {args.max_size} MB: enough"])
+                break
+    show(files.summary())
+    return Exit.OK
+
+
+def _events(config: Config, args: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
+    from ippusbd.config import control_socket
+    from ippusbd.daemon.observe.control_client import stream
+
+    path = control_socket(config, os.environ, os.getuid())
+    if args.seconds is not None:
+        signal.signal(signal.SIGALRM, _enough)
+        signal.setitimer(signal.ITIMER_REAL, max(args.seconds, 0.001))
+    for event in stream(path, "trace", printer=args.printer, bodies=args.bodies):
+        if isinstance(event, dict):
+            yield event
+
+
+def _enough(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends a trace as Ctrl-C does; afterwards nothing is alarmed."""
+    before = signal.signal(signal.SIGTERM, _enough)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGTERM, before)
+
+
+class Files:
+    """Both files, complete whenever `close` was called."""
+
+    def __init__(self, base: Path, capture: IO[bytes], har: IO[bytes]) -> None:
+        from ippusbd import __version__
+        from ippusbd.wire import pcapng
+
+        self._base = base
+        self._capture, self._har = capture, har
+        self._transfers = self._exchanges = self._dropped = 0
+        capture.write(pcapng.header(f"ippusbd {__version__}"))
+        creator = json.dumps({"name": "ippusbd", "version": __version__})
+        har.write(b'{"log": {"version": "1.2", "creator": %b, "entries": [' % creator.encode())
+
+    def write(self, event: Mapping[str, Any]) -> int:
+        """How many bytes it took."""
+        self._dropped += event.get("dropped", 0)
+        if "printer" in event:
+            show([f"recording {event['printer'].get('name') or 'the printer'}; Ctrl-C ends it"])
+        if "usb" in event:
+            return self._transfer(event["usb"])
+        return self._exchange(event["http"]) if "http" in event else 0
+
+    def _transfer(self, told: Mapping[str, Any]) -> int:
+        from ippusbd.wire.pcapng import Urb, packet
+
+        urb = Urb(
+            at=told["at"],
+            begins=told["begins"],
+            number=told["transfer"],
+            endpoint=told["endpoint"],
+            bus=told["bus"],
+            address=told["address"],
+            status=told["status"],
+            length=told["length"],
+            data=base64.b64decode(told["data"]),
+        )
+        self._transfers += not urb.begins
+        return self._capture.write(packet(urb))
+
+    def _exchange(self, entry: Mapping[str, Any]) -> int:
+        comma = b",\n" if self._exchanges else b"\n"
+        self._exchanges += 1
+        return self._har.write(comma + json.dumps(entry).encode())
+
+    def close(self) -> None:
+        self._har.write(b"\n]}}\n")
+
+    def summary(self) -> Iterator[str]:
+        yield f"{self._transfers} USB transfers: {self._base}.pcapng"
+        yield f"{self._exchanges} HTTP exchanges: {self._base}.har"
+        if self._dropped:
+            yield f"{self._dropped} more were dropped: this machine could not write so fast"
+
+
+@contextmanager
+def _files(base: Path) -> Iterator[Files]:
+    with _created(f"{base}.pcapng") as capture, _created(f"{base}.har") as har:
+        files = Files(base, capture, har)
+        try:
+            yield files
+        finally:
+            files.close()
+
+
+def _created(name: str) -> IO[bytes]:
+    """A new file that nobody else may read."""
+    try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise ConfigError(f"{name}: {exc.strerror}") from exc
+    return os.fdopen(handle, "wb", buffering=0)  # whoever looks meanwhile sees what there is

@@ -1,0 +1,206 @@
+"""`ippusbd virtual`: a printer without a printer, on this kernel's USB bus or another one's.
+
+Runs virtual printers behind a USB/IP server until it is stopped, and speaks
+to those already running (`--tell`). Everything a test needs of a printer made
+of software, without this project's daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ippusbd.cli.common import Exit, add_command
+from ippusbd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ippusbd.virtual.printer import VirtualPrinter
+    from ippusbd.virtual.usb.usbip import UsbIpServer
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:3240"
+MOST_PRINTERS: Final = 120  # of the 127 addresses a USB bus has
+CONTROL_HELP: Final = "control socket (root: /run/ippusbd-virtual.sock, else in $XDG_RUNTIME_DIR)"
+STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+EXAMPLES: Final = [
+    "ippusbd virtual --attach                      (root) plug a printer into this machine",
+    "ippusbd virtual --usbip 127.0.0.1:3240        offer it: usbip attach -r 127.0.0.1 -b 1-1",
+    "ippusbd virtual --personality no-zlp slow     a printer that misbehaves",
+    "ippusbd virtual --tell unplug                 pull the plug of the one that runs",
+    "ippusbd virtual --tell documents              what was printed on it, with sha256",
+    "ippusbd virtual --tell personality name=paper-out on=false",
+    "ippusbd virtual --personality help            what misbehaviours there are",
+]
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    parser = add_command(
+        commands,
+        "virtual",
+        run,
+        summary="virtual printers behind a real USB stack, by USB/IP",
+        description="Run virtual multifunction printers behind a USB/IP server until stopped; any\n"
+        "Linux kernel with vhci_hcd can plug them in, and --attach does that here.",
+        examples=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--usbip", metavar="ADDR:PORT", help=f"where to listen (default: {DEFAULT_ADDRESS})")
+    add("--attach", action="store_true", help="plug the printers into this machine's kernel, too")
+    add("--printers", type=int, default=1, metavar="N", help="so many printers (default: 1)")
+    add("--interfaces", type=int, default=3, metavar="N", help="IPP-USB interfaces, 1-4 (3)")
+    add("--personality", nargs="+", default=[], metavar="NAME", help="misbehave; `help` lists")
+    add("--model", default="", metavar="NAME", help="maker and model")
+    add("--no-serial", action="store_true", help="identical printers without serial numbers")
+    add("--vendor-interface", action="store_true", help="add a card reader to each printer")
+    add("--store", type=Path, metavar="DIR", help="keep what is printed here")
+    add("--control", type=Path, metavar="SOCKET", help=CONTROL_HELP)
+    add(
+        "--tell",
+        nargs="+",
+        metavar=("COMMAND", "KEY=VALUE"),
+        help="ask running printers through their control socket instead",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell running printers something, list personalities, or be printers until a signal."""
+    if args.tell:
+        return _tell(args.control or _default_control(), args.tell)
+    if args.personality == ["help"]:
+        return _list_personalities()
+    _check(args)
+    with ExitStack() as stack, _stop_signals():
+        for line in _start(args, stack):
+            print(line, flush=True)
+        print("Running until Ctrl-C.", flush=True)
+        signal.sigwait(STOP)
+    return Exit.OK
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 1 <= args.interfaces <= 4:
+        raise ConfigError("--interfaces: 1 to 4")
+    if not 1 <= args.printers <= MOST_PRINTERS:
+        raise ConfigError(f"--printers: 1 to {MOST_PRINTERS}")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Block them before any thread starts, so that all threads inherit it and sigwait has them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
+    """Start everything, saying what; `stack` undoes it."""
+    from ippusbd.virtual.control import ControlServer
+    from ippusbd.virtual.usb.usbip import UsbIpServer
+
+    printers = _printers(args)
+    for printer in printers:
+        stack.callback(printer.close)
+        printer.plug()
+    server = UsbIpServer([one.device for one in printers])
+    stack.callback(server.close)
+    if args.usbip or not args.attach:
+        yield f"USB/IP server on {_listen(server, args.usbip or DEFAULT_ADDRESS)}"
+    if args.attach:
+        from ippusbd.virtual.usb.vhci import Attacher
+
+        attacher = Attacher(server)
+        for printer in printers:
+            attacher.keep_attached(printer.device)
+    path = args.control or _default_control()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stack.callback(ControlServer(path, printers).close)
+    for printer in printers:
+        where = "attached" if args.attach else "offered"
+        yield f"{server.busid(printer.device)}: {_described(printer)}, {where}"
+    yield f"control socket {path}"
+
+
+def _described(printer: VirtualPrinter) -> str:
+    spec = printer.device.spec
+    return f"{spec.usb_id} {spec.product} ({spec.serial or 'no serial number'})"
+
+
+def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
+    from ippusbd.virtual.printer import DEFAULT_MODEL, VirtualPrinter
+
+    try:
+        return [
+            VirtualPrinter(
+                args.model or DEFAULT_MODEL,
+                "" if args.no_serial else f"VIRTUAL{number}",
+                interfaces=args.interfaces,
+                personalities=args.personality,
+                store_dir=args.store,
+                vendor_interface=args.vendor_interface,
+            )
+            for number in range(1, args.printers + 1)
+        ]
+    except KeyError as exc:
+        raise ConfigError(f"--personality: {exc.args[0]}") from exc
+
+
+def _listen(server: UsbIpServer, address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"--usbip: {address!r} is not ADDR:PORT")
+    try:
+        bound = server.listen(host.strip("[]"), int(port))
+    except OSError as exc:
+        raise ConfigError(f"--usbip: {address}: {exc.strerror}") from exc
+    return f"{bound[0]}:{bound[1]}"
+
+
+def _default_control() -> Path:
+    """Root's is in /run, a user's in the directory of the session."""
+    if os.getuid() == 0:
+        return Path("/run/ippusbd-virtual.sock")
+    return (
+        Path(os.environ.get("XDG_RUNTIME_DIR") or Path.home() / ".cache") / "ippusbd-virtual.sock"
+    )
+
+
+def _tell(path: Path, words: Sequence[str]) -> int:
+    from ippusbd.virtual.control import ask
+
+    command, *settings = words
+    arguments: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--tell: {setting!r} is not KEY=VALUE")
+        arguments[key] = _value(value)
+    answer = ask(path, command, **arguments)
+    json.dump(answer, sys.stdout, indent=2)
+    print()
+    return Exit.OK
+
+
+def _value(text: str) -> object:
+    """Numbers, true and false are JSON; the rest is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _list_personalities() -> int:
+    from ippusbd.virtual.personalities.registry import help_table
+
+    for name, text in help_table():
+        print(f"{name:28} {text}")
+    return Exit.OK

@@ -1,0 +1,1 @@
+"""What the daemon tells: status, endpoints, metrics, page, trace."""

@@ -1,0 +1,178 @@
+"""Watching one printer while it is served, for somebody who looks for a fault.
+
+A trace follows its printer over replugs, sees every transfer and every exchange from its
+beginning on, and ends when its reader leaves. It never slows the printer: what the reader does
+not take in time is dropped, and counted. While nobody watches, nothing of this is there.
+
+    reader <- {"usb": {...}} | {"http": {...}} | {"dropped": n}
+
+Knows printers, pools and taps; files are made by who asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+from ippusbd.daemon.observe.trace_http import Entry, WatchedChannel
+from ippusbd.daemon.printer.printer import Printer
+from ippusbd.errors import IppUsbError
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.protocols import Channel
+from ippusbd.usbio.tap import Tap, Tappable, UsbEvent
+
+QUEUE_BYTES: Final = 8 << 20  # what may wait for a slow reader
+FOLLOW_S: Final = 0.1  # a new life has got its pool by then
+MAX_TRACES: Final = 4
+
+Event = dict[str, Any]
+
+
+class NoSuchPrinter(IppUsbError):
+    """None is called so, or several are."""
+
+
+class Trace:
+    """One reader's view of `printer`."""
+
+    def __init__(self, printer: Printer, *, bodies: bool) -> None:
+        self._printer = printer
+        self._bodies = bodies
+        self._tap = Tap(self._usb, wants_data=bodies)
+        self._tapped: set[Tappable] = set()
+        self._pool: InterfacePool | None = None
+        self._queue: deque[tuple[Event, int]] = deque()
+        self._queued_bytes = 0
+        self._dropped = 0
+        self._more = asyncio.Event()
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens, until the caller has seen enough."""
+        try:
+            self._follow()
+            yield {"printer": self._printer.status()}
+            while True:
+                self._follow()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FOLLOW_S):
+                        await self._more.wait()
+                self._more.clear()
+                for event in self._take():
+                    yield event
+        finally:
+            self._stop()
+
+    def _take(self) -> list[Event]:
+        events = [event for event, _ in self._queue]
+        self._queue.clear()
+        self._queued_bytes = 0
+        if self._dropped:
+            events.append({"dropped": self._dropped})
+            self._dropped = 0
+        return events
+
+    # --- attached to whatever pool the printer has now
+
+    def _follow(self) -> None:
+        pool = self._printer.pool
+        if pool is not self._pool:
+            self._leave()
+            self._pool = pool
+            if pool is not None:
+                pool.witness = self._watched
+
+    def _watched(self, channel: Channel) -> Channel:
+        if isinstance(channel, Tappable) and channel not in self._tapped:
+            channel.tap(self._tap)
+            self._tapped.add(channel)
+        return WatchedChannel(channel, self._http, bodies=self._bodies)
+
+    def _leave(self) -> None:
+        if self._pool is not None and self._pool.witness == self._watched:
+            self._pool.witness = None
+        for channel in self._tapped:
+            channel.tap(None)
+        self._tapped.clear()
+
+    def _stop(self) -> None:
+        self._leave()
+        self._pool = None
+
+    # --- what is seen
+
+    def _usb(self, event: UsbEvent) -> None:
+        facts = self._printer.facts
+        told = {
+            "at": event.at,
+            "begins": event.begins,
+            "transfer": event.transfer,
+            "endpoint": event.endpoint,
+            "status": event.status,
+            "length": event.length,
+            "bus": facts.address.bus if facts else 0,
+            "address": facts.address.address if facts else 0,
+            "data": base64.b64encode(event.data).decode(),
+        }
+        self._put({"usb": told}, 250 + len(event.data) * 4 // 3)
+
+    def _http(self, entry: Entry) -> None:
+        self._put({"http": entry}, len(json.dumps(entry)))
+
+    def _put(self, event: Event, size: int) -> None:
+        if self._queued_bytes + size > QUEUE_BYTES:
+            self._dropped += 1
+        else:
+            self._queue.append((event, size))
+            self._queued_bytes += size
+        self._more.set()
+
+
+class Traces:
+    """All that run now; one for each printer at most."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Trace] = {}
+
+    async def events(
+        self, printers: Iterable[Printer], selector: str, *, bodies: bool
+    ) -> AsyncGenerator[Event, None]:
+        """The events of the printer that `selector` names. Raises NoSuchPrinter."""
+        printer = chosen(printers, selector)
+        if printer.key in self._running or len(self._running) >= MAX_TRACES:
+            twice = printer.key in self._running
+            raise IppUsbError(
+                "it is being traced already" if twice else "enough traces are running"
+            )
+        trace = self._running[printer.key] = Trace(printer, bodies=bodies)
+        try:
+            async with aclosing(trace.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            del self._running[printer.key]
+
+
+def chosen(printers: Iterable[Printer], selector: str) -> Printer:
+    """The only printer that is meant: by part of its name, serial number, VID:PID or port."""
+    known = list(printers)
+    wanted = selector.lower()
+    found = [each for each in known if any(wanted in name.lower() for name in _names(each))]
+    exact = [each for each in found if wanted in map(str.lower, _names(each))]
+    if len(exact) == 1:
+        return exact[0]
+    if len(found) != 1:
+        names = ", ".join(sorted(f"{each.name or each.label} ({each.key})" for each in known))
+        what = "several printers are" if found else "no printer is"
+        raise NoSuchPrinter(f"{what} called {selector!r}; there are: {names or 'none'}")
+    return found[0]
+
+
+def _names(printer: Printer) -> list[str]:
+    serial = printer.facts.serial if printer.facts else ""
+    names = [printer.name, printer.label, printer.key, printer.key[:9], serial]
+    return [*filter(None, names), str(printer.site.port)]

@@ -1,0 +1,1 @@
+"""One printer: its sessions, what it says about itself, how it is announced."""

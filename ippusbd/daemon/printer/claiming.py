@@ -1,0 +1,145 @@
+"""Taking a device's interfaces, at the start of a life and again after they were given back.
+
+At the start an interface is brought into order: reset if a quirk wants it so,
+emptied of what nobody fetched, and examined when a cure is to be judged. Taken
+again it needs nothing of that, and is there at once.
+
+Knows the device, its quirks and its care; leases are the pool's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ippusbd.aio import run_to_end
+from ippusbd.daemon.process.device_users import holders
+from ippusbd.daemon.recovery.history import DEAF, Care
+from ippusbd.daemon.recovery.interface_check import Examine, OneAtMost, examined
+from ippusbd.daemon.recovery.ladder import QUIET_S, STALE_LIMIT, reset_softly
+from ippusbd.errors import (
+    DeviceBusy,
+    EndpointHalted,
+    IppUsbError,
+    PrinterSilent,
+    TransferTimeout,
+)
+from ippusbd.model import InterfaceInfo
+from ippusbd.quirks.model import Effective
+from ippusbd.usbio.protocols import Channel, Pacing, UsbDevice
+
+log = logging.getLogger("ippusbd.daemon")
+
+LOOK_S = 2.0
+
+
+class Claimer:
+    """A `Claims` for the pool. `label` names the printer in the log."""
+
+    def __init__(self, device: UsbDevice, quirks: Effective, care: Care, label: str) -> None:
+        self._device = device
+        self._care = care
+        self._quirks = quirks
+        self._label = label
+        self.gentler(quirks)
+        self.lost: list[int] = []  # interfaces that nothing helped
+        self.held: dict[int, str] = {}  # interfaces somebody else had at the start, and who
+        self._held_by = "somebody else"
+        self._look_again_at = 0.0
+        self._wanted = device.interfaces[: quirks.max_interfaces or None]
+
+    def gentler(self, quirks: Effective) -> None:
+        """Handle what is claimed from now on as `quirks` say."""
+        self._pacing = Pacing(
+            read_bytes=quirks.read_bytes,
+            write_bytes=quirks.write_bytes,
+            write_pause_s=quirks.write_pause_s,
+        )
+
+    @property
+    def numbers(self) -> list[int]:
+        """The interfaces that may be used."""
+        return [info.number for info in self._wanted]
+
+    async def claim_all(self) -> list[Channel]:
+        """The interfaces that can be had, quiet; raises if there is none.
+
+        Raises too for one that a cure of the device may bring back.
+        """
+        results = await asyncio.gather(
+            *(self._first_claim(info) for info in self._wanted), return_exceptions=True
+        )
+        channels = [r for r in results if not isinstance(r, BaseException)]
+        failures = [r for r in results if isinstance(r, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, IppUsbError) or not channels:
+                raise failure
+            if isinstance(failure, DEAF) and not self._care.exhausted:
+                raise failure
+        for info, result in zip(self._wanted, results, strict=True):
+            if isinstance(result, DeviceBusy):
+                self.held[info.number] = str(result)
+        for failure in failures:
+            log.warning("%s: serving without one interface: %s", self._label, failure)
+        return channels
+
+    async def claim(self, number: int) -> Channel:
+        info = next(i for i in self._wanted if i.number == number)
+        return await run_to_end(self._claim(info))  # a half-claimed one would lose its driver
+
+    async def release(self, channel: Channel) -> None:
+        await run_to_end(self._device.release(channel))
+
+    async def examined(self, channels: list[Channel], examine: Examine) -> list[Channel]:
+        """Whether the last cure helped; raises unless it did, or it is all that can be had."""
+        try:
+            good = await examined(channels, examine)
+        except OneAtMost as exc:
+            log.warning("%s: %s; from now on one is used", self._label, exc)
+            self._care.learn("max_interfaces", 1)
+            raise
+        deaf = [channel for channel in channels if channel not in good]
+        if not deaf:
+            self._care.healthy()
+        elif not self._care.exhausted:
+            raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
+        for channel in deaf:
+            log.warning("%s: serving without interface %d", self._label, channel.number)
+            await self._device.release(channel)
+            self.lost.append(channel.number)
+        return good
+
+    async def _first_claim(self, info: InterfaceInfo) -> Channel:
+        channel = await self._claim(info)
+        if self._quirks.soft_reset_at_start:
+            await self._reset_at_start(info)
+        stale = await channel.drain(QUIET_S, STALE_LIMIT)
+        if stale:
+            log.info("interface %d: threw away %d stale bytes", info.number, stale)
+        return channel
+
+    async def _reset_at_start(self, info: InterfaceInfo) -> None:
+        try:
+            await reset_softly(self._device, info, self._quirks.soft_reset)
+        except EndpointHalted as exc:
+            log.debug("it knows no soft reset: %s", exc)
+        except TransferTimeout:
+            log.warning("%s: soft reset makes it worse; never again", self._label)
+            self._care.learn("soft_reset", "never")
+            raise
+
+    async def _claim(self, info: InterfaceInfo) -> Channel:
+        try:
+            return await self._device.claim(info, self._pacing)
+        except DeviceBusy as exc:
+            by = await self._holder()
+            raise DeviceBusy(f"interface {info.number} is held by {by}") from exc
+
+    async def _holder(self) -> str:
+        """Who has the device; all processes are looked through only now and then."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_again_at:
+            self._look_again_at = now + LOOK_S
+            who = await asyncio.to_thread(holders, self._device.facts.address)
+            self._held_by = ", ".join(who) or "somebody else"
+        return self._held_by

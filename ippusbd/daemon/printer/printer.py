@@ -1,0 +1,101 @@
+"""A printer as the daemon knows it, plugged in or not, and what every printer's life needs.
+
+A `Printer` lasts as long as the daemon: its port keeps listening while it is
+unplugged, and answers 503. What happens to it is written by its lives (`life`).
+
+Knows the layers below only as types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ippusbd.config import Config
+from ippusbd.daemon.printer.states import Event, State, step
+from ippusbd.daemon.printer.status_poll import Informed
+from ippusbd.dnssd.protocols import Publication, Publisher
+from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.model import DeviceFacts
+from ippusbd.proxy.server import PrinterSite, SiteSettings
+from ippusbd.quirks.load import QuirkTable
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.protocols import UsbHost
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.share.sharing import Sharing
+
+log = logging.getLogger("ippusbd.daemon")
+
+ANSWERING = (State.READY, State.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every printer's life needs from the daemon."""
+
+    config: Config
+    host: UsbHost
+    publisher: Publisher
+    quirks: QuirkTable
+    sharing: Sharing | None = None  # None: printers are this machine's alone
+
+
+class Printer:
+    """A printer by its key (`DeviceFacts.key`), plugged in or not."""
+
+    def __init__(self, key: str, settings: SiteSettings) -> None:
+        self.key = key
+        self.site = PrinterSite(settings)
+        self.facts: DeviceFacts | None = None
+        self.name = ""  # of its services, kept over replugs
+        self.state = State.AWAY
+        self.reason = ""
+        self.pool: InterfacePool | None = None
+        self.publication: Publication | None = None
+        self.informed = Informed()
+        self.answers = False  # it was probed; announcing may still take a moment
+        self.debts = Debts()  # kept until the printer can be asked again
+        self.lock = asyncio.Lock()  # a replug waits until the last life has let go
+
+    def to(self, event: Event, reason: str = "") -> None:
+        """Step the state table, and say so."""
+        self.state = step(self.state, event)
+        self.reason = reason
+        self.answers = self.state in ANSWERING
+        log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
+
+    @property
+    def label(self) -> str:
+        return (self.facts.model if self.facts else "") or self.key
+
+    def status(self) -> dict[str, Any]:
+        """This printer in `ippusbd status --json`."""
+        facts, pool = self.facts, self.pool
+        counts = pool.status() if pool else None
+        return {
+            "id": str(facts.usb_id) if facts else self.key[:9],
+            "serial": facts.serial if facts else "",
+            "address": str(facts.address) if facts and self.state is not State.AWAY else "",
+            "model": facts.model if facts else "",
+            "state": self.state.value,
+            "reason": self.reason,
+            "port": self.site.port,
+            "name": self.publication.name if self.publication else self.name,
+            "announced": self.publication.state if self.publication else "no",
+            "url": f"http://localhost:{self.site.port}/" if self.site.port else "",
+            "interfaces": {
+                "total": counts.total if counts else 0,
+                "in_use": counts.in_use + counts.draining if counts else 0,
+                "broken": counts.broken if counts else 0,
+                "waiting": counts.waiting if counts else 0,
+                "asleep": counts.asleep if counts else 0,
+            },
+            "trouble": pool.trouble if pool else "",
+            "condition": self.informed.status(),
+            "requests": self.site.traffic.requests,
+            "bytes_in": self.site.traffic.bytes_in,
+            "bytes_out": self.site.traffic.bytes_out,
+        }

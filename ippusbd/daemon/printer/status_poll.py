@@ -1,0 +1,153 @@
+"""Keeps what a printer says of itself up to date without ever disturbing it.
+
+It is asked when its life begins, and after that only around what clients do:
+while they keep it busy, and until it has printed what they sent. An interface must be free
+and claimed: one that was given back to the kernel may belong to a vendor's driver
+by now, a printer that nobody uses may sleep, and neither is worth a level of toner.
+
+Knows the pool and a question; time is injected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from ippusbd.daemon.printer.probe import PRINT_PATH, Asker
+from ippusbd.errors import DeviceGone, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
+from ippusbd.model import Condition, Supply
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire import printer_status
+from ippusbd.wire.ipp import PrinterState
+from ippusbd.wire.state_reasons import Wish, state_name, wishes
+
+log = logging.getLogger("ippusbd.daemon")
+
+STEP_S: Final = 1.0  # between looks while clients are at it
+ANSWER_S: Final = 5.0
+WHILE_PRINTING_S: Final = 1.0  # its pages come out after the last byte went in
+PRINTING_S: Final = 600.0  # so long after the last client, who prints prints for somebody else
+
+
+class Informed:
+    """What is known of one printer's condition, and since when."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told_at = 0.0
+        self.condition: Condition | None = None
+
+    def tell(self, printer_status: Condition) -> None:
+        self.condition = printer_status
+        self._told_at = self._clock()
+
+    def status(self) -> dict[str, Any] | None:
+        """For `ippusbd status`; None: the printer was not asked yet, or has no IPP."""
+        now = self.condition
+        if now is None:
+            return None
+        return {
+            "state": state_name(now.state),
+            "message": now.message,
+            "asks": [_wish(each) for each in wishes(now.reasons)],
+            "supplies": [_supply(each) for each in now.supplies],
+            "pages": now.pages,
+            "sheets": now.sheets,
+            "age_s": round(self._clock() - self._told_at, 1),
+        }
+
+
+def _wish(one: Wish) -> dict[str, str]:
+    return {
+        "reason": one.reason,
+        "text": one.text,
+        "severity": one.severity.value,
+        "remedy": one.remedy,
+    }
+
+
+def _supply(one: Supply) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "color": one.color,
+        "level": one.level,
+        "low": one.is_low,
+        "fills": one.fills,
+    }
+
+
+Ask = Callable[[], Awaitable[Condition]]
+
+
+async def ask_condition(asker: Asker, port: int) -> Condition:
+    """How the printer is. Raises what the exchange raises, PrinterError when it has no IPP."""
+    message = printer_status.question(f"ipp://localhost:{port}{PRINT_PATH}")
+    return printer_status.read(await asker.ipp(PRINT_PATH, message, answer_s=ANSWER_S))
+
+
+async def keep_informed(
+    informed: Informed,
+    pool: InterfacePool,
+    ask: Ask,
+    *,
+    every_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Ask now, and around clients' requests, until cancelled or the printer cannot tell."""
+    asked_at, used_at, seen = -math.inf, clock(), pool.uses
+
+    def prints() -> bool:
+        """It has not yet printed what clients sent it."""
+        now = informed.condition
+        is_at_it = now is not None and now.state == PrinterState.PROCESSING
+        return is_at_it and clock() - used_at < PRINTING_S
+
+    while not pool.is_gone:
+        uses = pool.uses
+        if uses != seen:
+            used_at = clock()
+        is_quiet = uses == seen and not _busy(pool) and not prints()
+        pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if prints() else every_s
+        if clock() - asked_at >= pause_s and _may_ask(pool):
+            if not await _asked(informed, ask):
+                return
+            asked_at = clock()
+            uses += 1  # our own
+        if is_quiet and not prints():
+            await pool.used(beyond=uses)
+        seen = uses
+        await sleep(STEP_S)
+
+
+async def _asked(informed: Informed, ask: Ask) -> bool:
+    """False: asking again is of no use in this life."""
+    try:
+        informed.tell(await ask())
+    except DeviceGone:
+        return False
+    except (PrinterSilent, ProbeFailed) as exc:
+        log.debug("not told how the printer is: %s", exc)
+    except PrinterError as exc:
+        log.debug("the printer does not tell how it is: %s", exc)
+        return False
+    except IppUsbError as exc:
+        log.debug("not told how the printer is: %s", exc)
+    return True
+
+
+def _busy(pool: InterfacePool) -> bool:
+    now = pool.status()
+    return bool(now.in_use or now.draining or now.waiting)
+
+
+def _may_ask(pool: InterfacePool) -> bool:
+    """An interface is free and claimed, and nobody waits for it."""
+    now = pool.status()
+    taken = now.in_use + now.draining + now.broken + now.asleep
+    return not now.waiting and taken < now.total

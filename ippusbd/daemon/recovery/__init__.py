@@ -1,0 +1,1 @@
+"""How an unresponsive printer is detected, judged and recovered."""

@@ -1,0 +1,156 @@
+"""What is known about a printer's health over its lives: which cure comes next, and when to stop.
+
+A life that ended because the printer was deaf is followed by a rung of the
+device: claim again, then USB resets, the last winner first. The next life
+examines every interface before it serves, so each rung gets its verdict.
+Resets are counted over lives, and over the new address that a reset itself may
+bring; a real replug, or the word of an administrator, starts afresh.
+
+Knows the ladder and the state file; time is injected.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from ippusbd.daemon.recovery.backoff import ResetBudget
+from ippusbd.daemon.recovery.ladder import Rung
+from ippusbd.daemon.recovery.learning import Trials
+from ippusbd.daemon.state.state_file import StateFile
+from ippusbd.errors import (
+    CutAnswer,
+    EndpointHalted,
+    IppUsbError,
+    NoInterface,
+    PrinterSilent,
+    TransferFailed,
+    TransferTimeout,
+    UsbError,
+)
+
+log = logging.getLogger("ippusbd.daemon")
+
+OWN_PLUG_S = 15.0  # a device that comes back so soon after our reset was not replugged by anybody
+DEAF = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, TransferTimeout)
+
+
+class GivenUp(UsbError):
+    """Resets did not help; the printer is left alone until somebody says or does something."""
+
+    retry = False
+
+
+class Care:
+    """One printer's; a `Memory` for its ladder."""
+
+    def __init__(
+        self,
+        state: StateFile,
+        key: str,
+        *,
+        resets_max: int,
+        resets_window_s: float,
+        warm_up_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._key = key
+        self._clock = clock
+        self._resets_max, self._resets_window_s = resets_max, resets_window_s
+        self._warm_up_s = warm_up_s
+        self._budget = self._fresh_budget()
+        self._since_s = clock()  # when it came, or was to be tried afresh
+        self._worked = False  # since then
+        self._reset_at = -OWN_PLUG_S
+        self._tried: list[Rung] = []  # since it last worked
+        self.trials = Trials(self.learn)
+        self.failures = 0  # lives that ended since it last worked
+
+    # --- Memory
+
+    @property
+    def winner(self) -> Rung | None:
+        try:
+            return Rung(self._state.recovery(self._key))
+        except ValueError:  # none yet, or of another version
+            return None
+
+    def won(self, rung: Rung) -> None:
+        if rung is not self.winner:
+            self._state.set_recovery(self._key, rung.value)
+
+    def learn(self, setting: str, value: object) -> None:
+        self._state.learn(self._key, setting, value)
+
+    # --- rungs of the device
+
+    @property
+    def under_treatment(self) -> bool:
+        """A rung was taken, and whether it helped is not known yet."""
+        return bool(self._tried)
+
+    @property
+    def exhausted(self) -> bool:
+        """No rung of the device is left."""
+        return self._choose() is Rung.USB_RESET and self._budget.spent
+
+    def next_rung(self, failure: IppUsbError) -> Rung | None:
+        """What to do to the device after a life that ended so; None: nothing, it was not deaf.
+
+        Raises GivenUp when there were enough resets.
+        """
+        if not isinstance(failure, DEAF) or isinstance(failure, CutAnswer):
+            return None
+        self.trials.stop()
+        rung = self._choose()
+        if rung is Rung.USB_RESET and self._budget.spent and self._may_warm_up:
+            rung = Rung.RECLAIM
+        if rung is Rung.USB_RESET and not self._budget.allow():
+            raise GivenUp(
+                f"left alone: {self._resets_max} resets in {self._resets_window_s:g} s did not"
+                f" help ({failure}); `ippusbd retry` or a replug starts afresh"
+            ) from failure
+        if rung is Rung.USB_RESET:
+            self._reset_at = self._clock()
+        self._tried.append(rung)
+        return rung
+
+    @property
+    def _may_warm_up(self) -> bool:
+        """It never worked since it came, and that is not long ago: asking costs nothing."""
+        return not self._worked and self._clock() - self._since_s < self._warm_up_s
+
+    def _choose(self) -> Rung:
+        if self.winner is Rung.USB_RESET or Rung.RECLAIM in self._tried:
+            return Rung.USB_RESET
+        return Rung.RECLAIM
+
+    def healthy(self) -> None:
+        """Every interface answered at the start of a life."""
+        if self._tried:
+            log.info("%s: answers again after: %s", self._key, self._tried[-1].value)
+            self.won(self._tried[-1])
+
+    def working(self) -> None:
+        """It answered all that a life begins with: the treatment is over."""
+        self._worked = True
+        self._tried.clear()
+        self.failures = 0
+
+    def plugged(self) -> None:
+        """A device came; unless our own reset brought it, whatever was tried is forgotten."""
+        if self._clock() - self._reset_at > OWN_PLUG_S:
+            self.afresh()
+
+    def afresh(self) -> None:
+        """An administrator, or a replug, grants a new start."""
+        self._tried.clear()
+        self.trials.afresh()
+        self._since_s, self._worked = self._clock(), False
+        self.failures = 0
+        self._budget = self._fresh_budget()
+
+    def _fresh_budget(self) -> ResetBudget:
+        return ResetBudget(self._resets_max, self._resets_window_s, clock=self._clock)

@@ -1,0 +1,121 @@
+"""Which printer a device is, for ever: its key, and the port that it listens on.
+
+A key is vendor, product and serial number. Some makers give the same serial number to every
+unit: of two such printers the second is known by its place too, and stays so when both are
+plugged in at once the next time, whichever is opened first.
+
+Knows the state file and the sockets; nothing of lives and plugs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ippusbd.aio import run_to_end
+from ippusbd.config import Config
+from ippusbd.daemon.access_config import access_of
+from ippusbd.daemon.printer.printer import Printer
+from ippusbd.daemon.state import ipp_usb_import
+from ippusbd.daemon.state.state_file import StateFile
+from ippusbd.errors import StateError
+from ippusbd.model import DeviceFacts
+from ippusbd.proxy.access.network import Network
+from ippusbd.proxy.admission.listening import bind_all, is_free
+from ippusbd.proxy.server import SiteSettings
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.share.sharing import Sharing
+
+log = logging.getLogger("ippusbd.daemon")
+
+
+class Roster:
+    """All printers since the daemon's start, plugged in or not.
+
+    Raises ConfigError for users and groups in [access] that are not known here.
+    """
+
+    def __init__(self, config: Config, state: StateFile, sharing: Sharing | None = None) -> None:
+        self._config = config
+        self._state = state
+        self._sharing = sharing
+        network = sharing.network if sharing else Network()
+        self._settings = replace(_settings(config), network=network)
+        self._printers: dict[str, Printer] = {}
+        self._making = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Printer]:
+        return iter(self._printers.values())
+
+    def key_for(self, facts: DeviceFacts, taken: Collection[str]) -> str:
+        """The key of a device; `taken` are those of the other devices that are plugged in."""
+        by_place = f"{facts.key}@{facts.address.port_path or facts.address}"
+        if facts.key in taken or by_place in self._state.printers():
+            return by_place
+        return facts.key
+
+    async def inherit(self, key: str, facts: DeviceFacts) -> None:
+        """What ipp-usb kept of a printer that is new to us."""
+        folder = self._config.ipp_usb_dir
+        if folder is None or key in self._state.printers():
+            return
+        kept = await asyncio.to_thread(ipp_usb_import.find, folder, facts)
+        if kept is not None and key not in self._state.printers():
+            log.info("%s: port %d and name %r are those of ipp-usb", key, kept.port, kept.name)
+            self._state.inherit(key, kept.port, kept.name)
+
+    async def printer(self, key: str) -> Printer:
+        """The printer of that key, listening. Raises StateError when it cannot."""
+        async with self._making:  # its device may have been pulled and put back meanwhile
+            printer = self._printers.get(key)
+            if printer is None:
+                printer = Printer(key, self._settings)
+                printer.name = self._state.name_for(key)
+                sockets = self._sockets(key)
+                try:
+                    await run_to_end(printer.site.start(sockets))
+                except BaseException:
+                    await printer.site.close()
+                    for one in sockets:
+                        one.close()
+                    raise
+                self._printers[key] = printer
+                if self._sharing is not None:
+                    self._sharing.share(printer.site)
+            return printer
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await asyncio.gather(*(printer.site.close() for printer in self))
+
+    def _sockets(self, key: str) -> list[socket.socket]:
+        """Bound to the printer's own port on every loopback address we serve."""
+        config = self._config
+        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
+        port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))
+        try:
+            return bind_all(hosts, port)
+        except OSError as exc:
+            raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+def _settings(config: Config) -> SiteSettings:
+    return SiteSettings(
+        small_body=config.small_body,
+        lease_wait_s=config.lease_wait_s,
+        client_stall_s=config.client_stall_s,
+        upload_stall_s=config.upload_stall_s,
+        idle_client_s=config.idle_client_s,
+        head_timeout_s=config.head_timeout_s,
+        max_clients=config.max_clients,
+        hosts=frozenset(config.hosts),
+        access=access_of(config),
+        retry_after_s=config.retry_after_s,
+        grace_s=config.grace_s,
+        max_header_bytes=config.max_header_bytes,
+    )

@@ -1,0 +1,1 @@
+"""Sharing printers with a network."""

@@ -1,0 +1,1 @@
+"""The state file, and what is imported into it."""

@@ -1,0 +1,1 @@
+"""HTTP exchanges on leased interfaces: clients' requests and our own queries."""

@@ -1,0 +1,1 @@
+"""Users, groups, passwords, and which of them a client is."""

@@ -1,0 +1,83 @@
+"""Whose connection it is: for fair service, and for who may do what.
+
+A client of a Unix socket is a process; over TCP the kernel tells the user and
+nothing more, so all programs of a user are one client there. Whoever is on
+another machine is known by address.
+
+Knows connected sockets as asyncio shows them; never what is spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+from ippusbd.users import accounts
+from ippusbd.users.peers import groups_of, peer_of
+from ippusbd.users.tcp_owner import Endpoint, Untold, owner, owner_in_tables
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A connection's other end.
+
+    `uid` is None when it could not be told. `gids` are those the kernel vouches for; None: what
+    the user database says of `uid` must do.
+    """
+
+    client: Hashable  # equal for connections of the same client
+    text: str  # for the log
+    uid: int | None = None
+    gids: frozenset[int] | None = None
+    ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
+    unix: bool = False
+
+    @property
+    def has_closed(self) -> bool:
+        """The program at the other end closed it, even if that is still behind unread bytes."""
+        if self.uid is None or self.ends is None:
+            return False
+        try:
+            return owner(*self.ends) is None
+        except Untold:
+            return False
+
+    async def known(self, *, by_group: bool) -> Who:
+        """With the user, and with his groups if they matter, should only slow ways tell.
+
+        They run in a thread.
+        """
+        who = self
+        if who.uid is None and who.ends is not None:
+            uid = await asyncio.to_thread(owner_in_tables, *who.ends)
+            who = who if uid is None else _user(uid, who.ends)
+        if by_group and who.gids is None and who.uid is not None:
+            who = replace(who, gids=await asyncio.to_thread(accounts.groups_of, who.uid))
+        return who
+
+
+NOBODY = Who("nobody", "somebody who has left")
+
+
+def who_is(transport: asyncio.BaseTransport) -> Who:
+    """Who is at the other end of `transport`; takes some microseconds."""
+    connection = transport.get_extra_info("socket")
+    try:
+        if connection.family == socket.AF_UNIX:
+            peer = peer_of(connection)
+            gids = frozenset((peer.gid, *groups_of(connection)))
+            return Who((peer.uid, peer.pid), str(peer), peer.uid, gids, unix=True)
+        ends = connection.getpeername()[:2], connection.getsockname()[:2]
+    except OSError:
+        return NOBODY
+    try:
+        uid = owner(*ends)
+    except Untold:
+        uid = None
+    return Who(ends[0][0], ends[0][0], ends=ends) if uid is None else _user(uid, ends)
+
+
+def _user(uid: int, ends: tuple[Endpoint, Endpoint]) -> Who:
+    return Who(uid, f"uid {uid}", uid, ends=ends)

@@ -1,0 +1,1 @@
+"""How real printers misbehave: one class per behaviour."""

@@ -1,0 +1,388 @@
+"""Printers that misbehave on the bus; each class's first line says which model does what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from ippusbd.errors import EndpointHalted, TransferFailed
+from ippusbd.model import UsbId
+from ippusbd.virtual.personalities.base import Event, Personality
+from ippusbd.virtual.usb import descriptors as d
+from ippusbd.virtual.usb.descriptors import DeviceSpec, InterfaceSpec
+from ippusbd.virtual.usb.device import Setup, Silent, VirtualDevice, VirtualInterface
+from ippusbd.virtual.usb.pipes import Buffer
+
+GET_STRING: Final = (0x80, 6, d.STRING)
+GET_PORT_STATUS: Final = (0xA1, 1)
+SOFT_RESETS: Final = ((0x21, 2), (0x23, 2))
+STALE: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n"
+    b"bytes that an earlier client did not fetch\n"
+)
+
+
+def _string_index(setup: Setup) -> int | None:
+    """Which string is asked for; None: something else is."""
+    kind = (setup.request_type, setup.request, setup.value >> 8)
+    return setup.value & 0xFF if kind == GET_STRING else None
+
+
+class OneInterfaceOnly(Personality):
+    """Brother QL-810W: hangs as soon as a second interface is used; a bus reset helps."""
+
+    name = "hangs-with-two-interfaces"
+
+    def __init__(self) -> None:
+        self._used: int | None = None
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event in (Event.PLUGGED, Event.BUS_RESET):
+            self._used = None
+
+    def takes(self, face: VirtualInterface) -> bool:
+        if self._used in (None, face.number):
+            self._used = face.number
+            return True
+        face.device.deaf = "a second interface was used"
+        return False
+
+
+class DeafAfterUnplug(Personality):
+    """HP OfficeJet 200: deaf after an unplug in the middle of something, until a bus reset."""
+
+    name = "deaf-after-unplug"
+
+    def __init__(self) -> None:
+        self._interrupted = False
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.UNPLUGGED:
+            self._interrupted = any(one.busy for one in device.interfaces)
+        elif event is Event.PLUGGED and self._interrupted:
+            device.deaf = "it was unplugged in the middle"
+        elif event is Event.BUS_RESET:
+            self._interrupted = False
+
+
+class EioAfterReplug(Personality):
+    """Pantum M6559NW: all interfaces but the first give EIO after a replug, until a bus reset."""
+
+    name = "eio-after-replug"
+
+    def __init__(self) -> None:
+        self._broken: set[int] = set()
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED and device.plug_count > 1:
+            self._broken = {one.number for one in device.interfaces[1:]}
+        elif event is Event.BUS_RESET:
+            self._broken.clear()
+
+    def takes(self, face: VirtualInterface) -> bool:
+        if face.number in self._broken:
+            raise TransferFailed("input/output error")
+        return True
+
+    gives = takes
+
+
+class FirstOutTimesOut(Personality):
+    """HP OfficeJet Pro 8710: the first bulk OUT after power-up times out; soft reset prevents."""
+
+    name = "first-out-times-out"
+
+    def __init__(self) -> None:
+        self._awake: set[int] = set()
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED:
+            self._awake.clear()
+        elif event in (Event.SOFT_RESET, Event.GAVE_UP) and face is not None:
+            self._awake.add(face.number)
+        elif event is Event.BUS_RESET:
+            self._awake.update(one.number for one in device.interfaces)
+
+    def takes(self, face: VirtualInterface) -> bool:
+        return face.number in self._awake
+
+
+class SoftResetHangs(Personality):
+    """Epson ET-4750: SOFT_RESET is not answered and hangs the device; a bus reset helps."""
+
+    name = "soft-reset-hangs"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if (setup.request_type, setup.request) in SOFT_RESETS:
+            device.deaf = "it was soft-reset"
+            raise Silent("SOFT_RESET hangs the device")
+        return None
+
+
+class SoftResetHarms(Personality):
+    """SOFT_RESET is accepted, and then nothing moves on any interface until a bus reset."""
+
+    name = "soft-reset-harms"
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.SOFT_RESET:
+            self.resets += 1
+            device.deaf = "it was soft-reset"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if device.deaf and (setup.request_type, setup.request) == GET_PORT_STATUS:
+            raise Silent("it hangs")
+        return None
+
+
+class OneRecipientOnly(Personality):
+    """SOFT_RESET is understood when it is meant for the interface, not for "other"."""
+
+    name = "soft-reset-interface-only"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if (setup.request_type, setup.request) == SOFT_RESETS[1]:
+            raise EndpointHalted("no such request")
+        return None
+
+
+class EmptyStrings(Personality):
+    """Xerox B205, B210, B215: strings are empty until a bus reset."""
+
+    name = "empty-strings-until-reset"
+
+    def __init__(self) -> None:
+        self._reset = False
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event in (Event.PLUGGED, Event.BUS_RESET):
+            self._reset = event is Event.BUS_RESET
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if self._reset or not _string_index(setup):
+            return None
+        return d.string_descriptor("")
+
+
+class MalformedLanguages(Personality):
+    """Pantum BP5100DN: the list of string languages is malformed."""
+
+    name = "malformed-language-list"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        return b"\x04\x03\x09" if _string_index(setup) == 0 else None
+
+
+class NoSuchConfiguration(Personality):
+    """HP LaserJet M406: reports a current configuration that does not exist."""
+
+    name = "configuration-matches-none"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        return b"\x07" if (setup.request_type, setup.request) == (0x80, 8) else None
+
+
+def _with_ipp(spec: DeviceSpec, change: Callable[[InterfaceSpec], InterfaceSpec]) -> DeviceSpec:
+    faces = tuple(change(one) if one.speaks_ipp else one for one in spec.interfaces)
+    return replace(spec, interfaces=faces)
+
+
+class InterfaceGaps(Personality):
+    """Ricoh SP 377: interface numbers have gaps (1, 3, 5, ...)."""
+
+    name = "interface-gaps"
+    replug = True
+
+    def describe(self, spec: DeviceSpec) -> DeviceSpec:
+        faces = (replace(one, number=2 * one.number + 1) for one in spec.interfaces)
+        return replace(spec, interfaces=tuple(faces))
+
+
+class HpVendorClass(Personality):
+    """HP LaserJet MFP M426fdn: class 255, subclass 9, protocol 1 instead of 7/1/4."""
+
+    name = "hp-255-9-1"
+    replug = True
+
+    def describe(self, spec: DeviceSpec) -> DeviceSpec:
+        changed = _with_ipp(spec, self._face)
+        return replace(changed, usb_id=UsbId(0x03F0, 0x2A2A), manufacturer="HP")
+
+    @staticmethod
+    def _face(face: InterfaceSpec) -> InterfaceSpec:
+        first, second = face.alternates
+        return replace(face, alternates=(first, replace(second, triple=d.HP_IPP)))
+
+
+class NoClassDescriptor(Personality):
+    """HP CP1200: the class descriptor 0x21 is missing."""
+
+    name = "no-class-descriptor"
+    replug = True
+
+    def describe(self, spec: DeviceSpec) -> DeviceSpec:
+        return _with_ipp(spec, self._face)
+
+    @staticmethod
+    def _face(face: InterfaceSpec) -> InterfaceSpec:
+        first, second = face.alternates
+        return replace(face, alternates=(first, replace(second, extra=b"")))
+
+
+class HostileStrings(Personality):
+    """Strings with terminal escapes, path separators and line breaks."""
+
+    name = "hostile-strings"
+    replug = True
+
+    def describe(self, spec: DeviceSpec) -> DeviceSpec:
+        return replace(
+            spec,
+            manufacturer="../..\x1b[31mEvil\r\n",
+            product="Printer\x00/etc/passwd\x1b]0;owned\x07" + "x" * 90,
+            serial="../" * 10 + "\x1b[2J\n",
+        )
+
+
+class ZlpWhilePending(Personality):
+    """HP X677: zero-length packets before, inside and after every answer."""
+
+    name = "zlp-while-pending"
+
+    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+        packet = face.ipp.into.packet
+        middle = len(transfer) // 2 // packet * packet
+        out: list[Buffer] = [b""]
+        for part in (transfer[:middle], transfer[middle:]):
+            if len(part):
+                # The first one only ends a transfer of full packets; the next is seen.
+                out += (part, b"", b"") if len(part) % packet == 0 else (part, b"")
+        return out
+
+
+class NoZlp(Personality):
+    """No zero-length packet after an answer of k full packets: the host's read stays pending."""
+
+    name = "no-zlp"
+
+    def ends_with_zlp(self) -> bool:
+        return False
+
+    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+        return (transfer,) if len(transfer) else ()
+
+
+class OneBytePackets(Personality):
+    """One byte per packet."""
+
+    name = "one-byte-packets"
+
+    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+        if not len(transfer):
+            return (transfer,)
+        view = memoryview(transfer)
+        return (view[at : at + 1] for at in range(len(view)))
+
+
+class ChokesOnLargeTransfers(Personality):
+    """An OUT transfer of more than 16 KB makes an interface deaf until its setting is chosen."""
+
+    name = "chokes-on-large-transfers"
+    most = 16 * 1024
+
+    def __init__(self) -> None:
+        self._choked: set[int] = set()
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if face is None:
+            self._choked.clear()
+        elif event is Event.SET_INTERFACE:
+            self._choked.discard(face.number)
+
+    def offered(self, face: VirtualInterface, size: int) -> None:
+        if size > self.most:
+            self._choked.add(face.number)
+
+    def takes(self, face: VirtualInterface) -> bool:
+        return face.number not in self._choked
+
+
+class Suspended(Personality):
+    """Every transfer fails, control requests too, for as long as this is on: the bus sleeps."""
+
+    name = "suspended"
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if not device.configuration:
+            return None  # the kernel has just found it
+        raise TransferFailed("the bus is suspended")
+
+    def takes(self, face: VirtualInterface) -> bool:
+        raise TransferFailed("the bus is suspended")
+
+    gives = takes
+
+
+class BlocksUnread(Personality):
+    """Takes nothing on any interface while an answer waits to be read (the trouble of 2015)."""
+
+    name = "blocks-while-unread"
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED:
+            for one in device.interfaces:
+                one.ipp.into.fetched = device.wake
+
+    def takes(self, face: VirtualInterface) -> bool:
+        return not any(len(one.ipp.into) for one in face.device.interfaces)
+
+
+class Stale(Personality):
+    """After power-up each interface has 200 bytes of an answer that nobody fetched."""
+
+    name = "stale-200"
+    size = 200
+
+    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+        if event is Event.PLUGGED:
+            stale = (STALE * (1 + self.size // len(STALE)))[: self.size]
+            for one in device.interfaces:
+                if one.spec.speaks_ipp:
+                    one.ipp.into.push(stale)
+
+
+class StaleMuch(Stale):
+    """After power-up each interface has 100 KB of an answer that nobody fetched."""
+
+    name = "stale-100k"
+    size = 100_000
+
+
+ALL: Final[tuple[type[Personality], ...]] = (
+    OneInterfaceOnly,
+    DeafAfterUnplug,
+    EioAfterReplug,
+    FirstOutTimesOut,
+    SoftResetHangs,
+    SoftResetHarms,
+    OneRecipientOnly,
+    EmptyStrings,
+    MalformedLanguages,
+    NoSuchConfiguration,
+    InterfaceGaps,
+    HpVendorClass,
+    NoClassDescriptor,
+    HostileStrings,
+    ZlpWhilePending,
+    NoZlp,
+    OneBytePackets,
+    ChokesOnLargeTransfers,
+    Suspended,
+    BlocksUnread,
+    Stale,
+    StaleMuch,
+)

@@ -1,0 +1,1 @@
+"""What the virtual printer does: print, scan, fax, console."""

@@ -1,0 +1,1 @@
+"""The virtual printer as a USB device."""

@@ -1,0 +1,195 @@
+"""What a kernel knows about a virtual device: drivers, claims and who may do what.
+
+The virtual device is only the far end of the cable. A program that talks to it through a real
+kernel meets more: drivers on interfaces, exclusive claims, settings that go back to 0 when an
+interface is released. This is the pretended kernel of the in-process backend; the device
+behind USB/IP has a real one instead.
+
+Rules are those of Linux' usbfs. Errors carry errno numbers; the backend turns them into
+pyusb's exceptions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+from ippusbd.errors import DeviceGone
+from ippusbd.virtual.usb.device import Setup, VirtualDevice
+
+SET_CONFIGURATION: Final = (0x00, 9)
+SET_INTERFACE: Final = (0x01, 11)
+ADDRESSES: Final = itertools.count(2)  # 1 is the root hub; a replug gets a new one
+
+
+class Refused(Exception):
+    """The pretended kernel says no."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
+
+
+@dataclass(eq=False, slots=True)
+class Handle:
+    """One open file of a device; what it claimed goes when it is closed."""
+
+    port: Port
+    plug_count: int
+    claims: set[int] = field(default_factory=set)
+    closed: bool = False
+
+
+class Port:
+    """A port of the pretended hub, with a device that may be plugged in."""
+
+    def __init__(self, device: VirtualDevice, number: int, *, bus: int = 1) -> None:
+        self.device = device
+        self.number = number
+        self.bus = bus
+        self.address = 0
+        self.drivers: dict[int, str] = {}  # interface -> kernel driver bound now
+        self.driver_log: list[tuple[str, int]] = []  # ("detach" or "attach", interface)
+        self._handles: set[Handle] = set()
+        self._lock = threading.RLock()
+        self._seen = 0
+        device.plug_changed.append(self._plug_changed)
+        self._plug_changed()
+
+    def forget_device(self) -> None:
+        if self._plug_changed in self.device.plug_changed:
+            self.device.plug_changed.remove(self._plug_changed)
+
+    def _plug_changed(self) -> None:
+        with self._lock:
+            if not self.device.plugged or self._seen == self.device.plug_count:
+                return
+            self._seen = self.device.plug_count
+            self.address = next(ADDRESSES) % 128
+            for handle in self._handles:  # of the device that was there before
+                handle.claims.clear()
+            self._handles.clear()
+            with contextlib.suppress(DeviceGone):  # it is pulled again already
+                self._configure(self.device.spec.configuration_value)
+
+    @property
+    def present(self) -> bool:
+        """Is there a device, and has the kernel enumerated it?"""
+        return self.device.plugged and self._seen == self.device.plug_count
+
+    # --- files
+
+    def open(self) -> Handle:
+        handle = Handle(self, self.device.plug_count)
+        self._check(handle)
+        with self._lock:
+            self._handles.add(handle)
+        return handle
+
+    def close(self, handle: Handle) -> None:
+        with self._lock:
+            for number in tuple(handle.claims):
+                self._release(handle, number)
+            handle.closed = True
+            self._handles.discard(handle)
+
+    def _check(self, handle: Handle) -> None:
+        """A handle of before a replug stays dead."""
+        if handle.closed or not self.device.plugged or handle.plug_count != self.device.plug_count:
+            raise Refused(errno.ENODEV)
+
+    # --- configuration and settings
+
+    def set_configuration(self, handle: Handle, value: int) -> None:
+        """Busy while a driver or a program has an interface, as Linux answers."""
+        with self._lock:
+            self._check(handle)
+            if self.drivers or any(one.claims for one in self._handles):
+                raise Refused(errno.EBUSY)
+            self._configure(value)
+
+    def _configure(self, value: int) -> None:
+        self.device.control(Setup(*SET_CONFIGURATION, value, 0, 0))
+        self.drivers = {f.number: f.spec.driver for f in self.device.interfaces} if value else {}
+
+    def configuration(self, handle: Handle) -> int:
+        self._check(handle)
+        return self.device.control(Setup(0x80, 8, 0, 0, 1))[0]
+
+    def set_interface(self, handle: Handle, number: int, alternate: int) -> None:
+        self.check_claimed(handle, number)
+        self.device.control(Setup(*SET_INTERFACE, alternate, number, 0))
+
+    def reset(self, handle: Handle) -> None:
+        """A port reset; the kernel restores configuration and settings after it."""
+        with self._lock:
+            self._check(handle)
+            settings = {face.number: face.alternate for face in self.device.interfaces}
+            configuration = self.device.configuration
+            self.device.reset()
+            self.device.control(Setup(*SET_CONFIGURATION, configuration, 0, 0))
+            for number, alternate in settings.items():
+                if alternate:
+                    self.device.control(Setup(*SET_INTERFACE, alternate, number, 0))
+
+    # --- claims and drivers
+
+    def claim(self, handle: Handle, number: int) -> None:
+        with self._lock:
+            self._check_interface(handle, number)
+            others = any(number in one.claims for one in self._handles - {handle})
+            if others or number in self.drivers:
+                raise Refused(errno.EBUSY)
+            handle.claims.add(number)
+
+    def release(self, handle: Handle, number: int) -> None:
+        with self._lock:
+            self._check(handle)
+            if number not in handle.claims:
+                raise Refused(errno.ENOENT)
+            self._release(handle, number)
+
+    def _release(self, handle: Handle, number: int) -> None:
+        handle.claims.discard(number)
+        if self.device.plugged and handle.plug_count == self.device.plug_count:
+            face = self.device.interface(number)
+            if face.alternate:
+                self.device.control(Setup(*SET_INTERFACE, 0, number, 0))
+
+    def check_claimed(self, handle: Handle, number: int) -> None:
+        self._check(handle)
+        if number not in handle.claims:
+            raise Refused(errno.ENOENT)
+
+    def check_alive(self, handle: Handle) -> None:
+        self._check(handle)
+
+    def driver(self, handle: Handle, number: int) -> str:
+        """The kernel driver on an interface, "" if none."""
+        self._check_interface(handle, number)
+        return self.drivers.get(number, "")
+
+    def detach(self, handle: Handle, number: int) -> None:
+        with self._lock:
+            self._check_interface(handle, number)
+            if self.drivers.pop(number, None) is None:
+                raise Refused(errno.ENOENT)
+            self.driver_log.append(("detach", number))
+
+    def attach(self, handle: Handle, number: int) -> None:
+        with self._lock:
+            self._check_interface(handle, number)
+            if number in self.drivers or any(number in one.claims for one in self._handles):
+                raise Refused(errno.EBUSY)
+            self.drivers[number] = self.device.interface(number).spec.driver
+            self.driver_log.append(("attach", number))
+
+    def _check_interface(self, handle: Handle, number: int) -> None:
+        self._check(handle)
+        if number not in {face.number for face in self.device.interfaces}:
+            raise Refused(errno.ENOENT)

@@ -1,0 +1,310 @@
+"""Sockets of dead instances, of live ones, of systemd's, and who may come in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from support.fake_directory import HELLO, fetch
+
+from ippusbd.broker.listeners import Doors, DoorSettings
+from ippusbd.broker.unix import Claimed, bind, claim, is_live
+from ippusbd.errors import StateError
+from ippusbd.users import broker_peers
+from ippusbd.users.broker_peers import Limits, Peer
+
+NAME = "a.sock"
+OTHERS = 12345  # a user id that is neither root's nor ours
+
+BIND_AND_DIE = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+"""
+
+
+def greet(connection: socket.socket, _: Peer) -> None:
+    with connection:
+        connection.send(HELLO)
+
+
+@pytest.fixture
+async def doors(folder: Path) -> AsyncIterator[Doors]:
+    made = Doors(DoorSettings(folder))
+    yield made
+    made.shut()
+
+
+@pytest.fixture
+async def make(folder: Path) -> AsyncIterator[Callable[..., Doors]]:
+    made: list[Doors] = []
+
+    def make_one(**settings: object) -> Doors:
+        made.append(Doors(DoorSettings(folder, **settings)))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make_one
+    for doors in made:
+        doors.shut()
+
+
+async def test_a_dead_instances_socket_is_replaced(folder: Path, doors: Doors):
+    folder.mkdir()
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", BIND_AND_DIE, str(folder / NAME)], check=True
+    )
+    assert (folder / NAME).is_socket()
+    await doors.open(NAME, greet)
+    assert await fetch(folder / NAME) == HELLO
+
+
+async def test_a_live_instances_socket_is_not_touched(folder: Path, make: Callable[..., Doors]):
+    await make().open(NAME, greet)
+    with pytest.raises(StateError, match="another instance"):
+        await make().open(NAME, greet)
+    assert await fetch(folder / NAME) == HELLO
+
+
+async def test_a_live_instance_with_a_full_queue_is_alive(folder: Path):
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(folder / NAME))
+        busy.listen(0)
+        with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+            first.connect(str(folder / NAME))
+            second.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                second.connect(str(folder / NAME))
+            assert is_live(folder / NAME)
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(folder: Path, doors: Doors):
+    folder.mkdir()
+    (folder / NAME).write_text("precious")
+    with pytest.raises(StateError, match="not a socket"):
+        await doors.open(NAME, greet)
+    assert (folder / NAME).read_text() == "precious"
+
+
+async def test_a_path_too_long_for_a_socket_is_refused_by_name(folder: Path):
+    with pytest.raises(StateError, match="longer than"):
+        await Doors(DoorSettings(folder / ("x" * 100))).open(NAME, greet)
+
+
+async def test_one_of_two_that_start_at_once_wins_and_the_other_is_told(
+    folder: Path, make: Callable[..., Doors]
+):
+    for _ in range(30):
+        two = [make(), make()]
+        results = await asyncio.gather(
+            *(doors.open(NAME, greet) for doors in two), return_exceptions=True
+        )
+        assert [type(r) for r in results].count(StateError) == 1
+        assert await fetch(folder / NAME) == HELLO
+        for doors in two:
+            doors.shut()
+        assert not (folder / NAME).exists()
+
+
+async def test_who_starts_waits_while_another_is_binding(folder: Path, doors: Doors):
+    folder.mkdir()
+    with claim(folder):
+        opening = asyncio.create_task(doors.open(NAME, greet))
+        await asyncio.sleep(0.05)
+        assert not opening.done()
+        with pytest.raises(Claimed), claim(folder):
+            pass
+    await opening
+    assert await fetch(folder / NAME) == HELLO
+
+
+async def test_a_successors_socket_is_not_removed_when_the_first_ends(
+    folder: Path, make: Callable[..., Doors]
+):
+    first, second = make(), make()
+    await first.open(NAME, greet)
+    (folder / NAME).unlink()
+    await second.open(NAME, greet)
+    first.shut()
+    assert await fetch(folder / NAME) == HELLO
+
+
+async def test_a_client_in_the_queue_is_served_when_doors_are_shut(folder: Path, doors: Doors):
+    await doors.open(NAME, greet)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(folder / NAME))  # the loop had no turn to accept it
+        assert not doors.shut_if_quiet()
+        assert client.recv(100) == HELLO
+    assert await fetch(folder / NAME) == HELLO  # and they are open again
+    assert doors.shut_if_quiet()
+    assert not (folder / NAME).exists()
+
+
+async def test_doors_stay_open_while_another_instance_is_binding(folder: Path, doors: Doors):
+    await doors.open(NAME, greet)
+    with claim(folder):
+        assert not doors.shut_if_quiet()
+    assert await fetch(folder / NAME) == HELLO
+
+
+async def test_who_connects_after_the_shutting_is_refused_at_once(folder: Path):
+    folder.mkdir()
+    bound = bind(folder / NAME, mode=0o600, gid=None)
+    hidden = folder / "hidden"
+    (folder / NAME).rename(hidden)  # looked up before the name went
+    assert bound.leave() == []
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(hidden))
+
+
+async def test_systemds_socket_outlives_the_doors(folder: Path, doors: Doors):
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as systemds:
+        systemds.bind(str(folder / NAME))
+        systemds.listen()
+        doors.inherit(NAME, greet, systemds.dup())
+        assert await fetch(folder / NAME) == HELLO
+        with socket.socket(socket.AF_UNIX) as late:
+            late.connect(str(folder / NAME))
+            assert doors.shut_if_quiet()
+            assert (folder / NAME).exists()
+            accepted, _ = systemds.accept()  # as the next instance will
+            accepted.close()
+
+
+async def test_the_folder_may_vanish_under_the_doors(folder: Path, doors: Doors):
+    await doors.open(NAME, greet)
+    for entry in folder.iterdir():
+        entry.unlink()
+    folder.rmdir()
+    assert doors.shut_if_quiet()
+
+
+@pytest.mark.parametrize(
+    ("limits", "peer", "groups", "admitted"),
+    [
+        (Limits(), Peer(1, OTHERS, OTHERS), (), True),
+        (Limits(uids=frozenset({7})), Peer(1, 7, OTHERS), (), True),
+        (Limits(uids=frozenset({7})), Peer(1, OTHERS, OTHERS), (7,), False),
+        (Limits(gids=frozenset({8})), Peer(1, OTHERS, 8), (), True),
+        (Limits(gids=frozenset({8})), Peer(1, OTHERS, OTHERS), (5, 8), True),
+        (Limits(gids=frozenset({8})), Peer(1, OTHERS, OTHERS), (5,), False),
+        (Limits(uids=frozenset({7})), Peer(1, 0, 0), (), True),
+        (Limits(uids=frozenset({7})), Peer(1, os.geteuid(), OTHERS), (), True),
+    ],
+)
+def test_limits_admit_whom_they_name_and_root_and_ourselves(
+    limits: Limits,
+    peer: Peer,
+    groups: tuple[int, ...],
+    admitted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(broker_peers, "groups_of", lambda _: groups)
+    with socket.socket(socket.AF_UNIX) as connection:
+        assert limits.admit(connection, peer) is admitted
+
+
+def test_the_kernel_tells_who_a_client_is_and_its_groups():
+    here, there = socket.socketpair()
+    with here, there:
+        assert broker_peers.peer_of(here) == Peer(os.getpid(), os.geteuid(), os.getegid())
+        assert set(broker_peers.groups_of(here)) == set(os.getgroups())
+
+
+async def test_a_client_that_is_not_admitted_hears_nothing(
+    folder: Path, make: Callable[..., Doors], monkeypatch: pytest.MonkeyPatch
+):
+    await make(limits=Limits(uids=frozenset({7}))).open(NAME, greet)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHERS + 1)
+    monkeypatch.setattr("ippusbd.broker.listeners.peer_of", lambda _: Peer(1, OTHERS, OTHERS))
+    assert await fetch(folder / NAME) == b""
+
+
+async def test_a_lock_held_too_long_is_an_error_and_not_a_hang(
+    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ippusbd.broker.listeners.CLAIM_PAUSE_S", 0)
+    folder.mkdir()
+    with claim(folder), pytest.raises(StateError, match="holds the lock"):
+        await doors.open(NAME, greet)
+
+
+async def test_without_file_descriptors_clients_wait_in_the_queue(
+    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("ippusbd.broker.listeners.OUT_OF_FILES_S", 0.05)
+    await doors.open(NAME, greet)
+    door = doors._doors[NAME]
+    real, door.listening = door.listening, OutOfFiles(door.listening)  # type: ignore[assignment]
+    assert await fetch(folder / NAME) == HELLO
+    assert "cannot accept: Too many open files" in caplog.text
+    door.listening = real
+
+
+class OutOfFiles:
+    """A listening socket whose first accept fails."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._failed = False
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if not self._failed:
+            self._failed = True
+            raise OSError(24, "Too many open files")
+        return self._real.accept()
+
+
+async def test_doors_are_shut_while_they_pause(folder: Path, doors: Doors):
+    await doors.open(NAME, greet)
+    door = doors._doors[NAME]
+    doors._pause(door, OSError(24, "Too many open files"))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(folder / NAME))
+        doors.shut()
+        assert client.recv(1) == b""
+    assert not (folder / NAME).exists()
+
+
+async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(folder: Path, doors: Doors):
+    with socket.socket(socket.AF_UNIX) as systemds:
+        folder.mkdir()
+        systemds.bind(str(folder / "broker.sock"))
+        systemds.listen()
+        doors.inherit("broker.sock", greet, systemds.dup())
+        await doors.open(NAME, greet)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / NAME))
+            assert not doors.shut_if_quiet()
+            assert client.recv(100) == HELLO
+        assert await fetch(folder / "broker.sock") == HELLO
+        assert await fetch(folder / NAME) == HELLO
+
+
+def test_a_client_in_many_groups_is_known_by_all_of_them(monkeypatch: pytest.MonkeyPatch):
+    class Connection:
+        def getsockopt(self, level: int, name: int, size: int) -> bytes:
+            if size < 4 * 1000:
+                raise OSError(34, "Numerical result out of range")
+            return b"".join(group.to_bytes(4, sys.byteorder) for group in range(1000))
+
+    assert broker_peers.groups_of(Connection()) == tuple(range(1000))  # type: ignore[arg-type]
+
+
+def test_a_kernel_that_does_not_tell_groups_means_none():
+    class Connection:
+        def getsockopt(self, level: int, name: int, size: int) -> bytes:
+            raise OSError(92, "Protocol not available")
+
+    assert broker_peers.groups_of(Connection()) == ()  # type: ignore[arg-type]

@@ -1,0 +1,293 @@
+"""The control socket answers everybody who may ask, and is held up by nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ippusbd.daemon.observe import control
+from ippusbd.daemon.observe.control import ControlServer
+from ippusbd.daemon.observe.control_client import ask
+from ippusbd.errors import ConfigError, IppUsbError, NotRunning, StateError
+
+
+async def echo(request: Mapping[str, object]) -> object:
+    return {"said": request.get("text")}
+
+
+async def fail(request: Mapping[str, object]) -> object:
+    raise StateError("no such printer")
+
+
+HANDLERS = {"echo": echo, "fail": fail}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "control.sock"
+
+
+@pytest.fixture
+async def server(path: Path) -> AsyncIterator[ControlServer]:
+    server = ControlServer(path, HANDLERS, max_clients=3, client_s=0.5)
+    await server.start()
+    yield server
+    await server.close()
+
+
+async def asked(path: Path, command: str, **arguments: object) -> object:
+    return await asyncio.to_thread(ask, path, command, **arguments)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never happened")
+
+
+async def raw(path: Path, data: bytes) -> bytes:
+    """All the server says to `data`, until it closes."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(data)
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_question_gets_its_answer(server: ControlServer, path: Path):
+    assert await asked(path, "echo", text="line\nbreak ü") == {"said": "line\nbreak ü"}
+
+
+async def test_what_the_daemon_says_against_it_is_an_error_here(server: ControlServer, path: Path):
+    with pytest.raises(IppUsbError, match="no such printer"):
+        await asked(path, "fail")
+    with pytest.raises(IppUsbError, match="unknown command; known: echo, fail"):
+        await asked(path, "explode")
+
+
+async def test_several_questions_go_over_one_connection(server: ControlServer, path: Path):
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    for text in ("one", "two"):
+        writer.write(json.dumps({"command": "echo", "text": text}).encode() + b"\n")
+        assert json.loads(await reader.readline())["result"] == {"said": text}
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b"nonsense\n", b"[]\n", b'{"command": 3}\n', b"\xff\n", b"[" * 9999 + b"\n"]
+)
+async def test_a_line_that_is_no_request_is_refused_and_the_next_one_answered(
+    server: ControlServer, path: Path, line: bytes
+):
+    said = await raw(path, line + b'{"command": "echo", "text": 1}\n')
+    first, second = said.splitlines()
+    assert json.loads(first)["ok"] is False
+    assert json.loads(second)["result"] == {"said": 1}
+
+
+async def test_a_request_without_end_is_cut_off(server: ControlServer, path: Path):
+    with contextlib.suppress(ConnectionError):  # a reset is as good as an end without a word
+        assert await raw(path, b"x" * 200_000) == b""
+    assert await asked(path, "echo", text=1) == {"said": 1}
+
+
+async def test_silent_clients_are_sent_away_and_delay_nobody(server: ControlServer, path: Path):
+    silent = [asyncio.create_task(raw(path, b'{"comm')) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await asked(path, "echo", text=1) == {"said": 1}
+    assert await asyncio.gather(*silent) == [b"", b""]
+
+
+async def test_a_client_that_does_not_read_delays_nobody_and_is_dropped(path: Path):
+    async def much(_: Mapping[str, object]) -> object:
+        return "x" * 4_000_000
+
+    server = ControlServer(path, {"much": much, "echo": echo}, client_s=0.3)
+    await server.start()
+    deaf = socket.socket(socket.AF_UNIX)
+    await asyncio.to_thread(deaf.connect, str(path))
+    deaf.sendall(b'{"command": "much"}\n')
+    assert await asked(path, "echo", text=1) == {"said": 1}
+    await until(lambda: not server._clients)
+    deaf.close()
+    await server.close()
+
+
+async def test_more_clients_than_allowed_are_told_so(server: ControlServer, path: Path):
+    held = [await asyncio.open_unix_connection(str(path)) for _ in range(3)]
+    await until(lambda: len(server._clients) < 3)
+    with pytest.raises(IppUsbError, match="too many clients"):
+        await asked(path, "echo")
+    for _, writer in held:
+        writer.close()
+        await writer.wait_closed()
+    await until(lambda: not server._clients)
+    assert await asked(path, "echo", text=2) == {"said": 2}
+
+
+async def test_strangers_are_refused_and_the_group_is_not(
+    server: ControlServer, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(control.os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(control.struct, "unpack", lambda form, data: (1, 54321, 54321))
+    monkeypatch.setattr(control, "_peer_groups", lambda peer: (4, 777))
+    with pytest.raises(IppUsbError, match="you may not ask"):
+        await asked(path, "echo")
+    server._group = 777
+    assert await asked(path, "echo", text=3) == {"said": 3}
+
+
+def test_the_kernel_tells_a_peers_groups():
+    here, there = socket.socketpair(socket.AF_UNIX)
+    with here, there:
+        assert set(control._peer_groups(here)) == set(os.getgroups())
+
+
+# --- the socket's file
+
+
+async def test_the_socket_is_private(server: ControlServer, path: Path):
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_with_a_group_its_members_may_open_the_socket(path: Path):
+    name = control.grp.getgrgid(os.getegid()).gr_name
+    server = ControlServer(path, HANDLERS, group=name)
+    await server.start()
+    status = path.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o660, os.getegid())
+    await server.close()
+
+
+def test_a_group_that_does_not_exist_is_a_configuration_error(path: Path):
+    with pytest.raises(ConfigError, match="no group nosuchgroup"):
+        ControlServer(path, HANDLERS, group="nosuchgroup")
+
+
+async def test_a_dead_instances_socket_is_replaced(path: Path):
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    server = ControlServer(path, HANDLERS)
+    await server.start()
+    assert await asked(path, "echo", text=4) == {"said": 4}
+    await server.close()
+    assert not path.exists()
+
+
+async def test_a_live_instances_socket_is_not_replaced(server: ControlServer, path: Path):
+    with pytest.raises(StateError, match="another ippusbd listens"):
+        await ControlServer(path, HANDLERS).start()
+    assert await asked(path, "echo", text=5) == {"said": 5}
+
+
+async def test_a_file_that_is_no_socket_is_not_removed(path: Path):
+    path.parent.mkdir()
+    path.write_text("precious")
+    with pytest.raises(StateError, match="not a socket"):
+        await ControlServer(path, HANDLERS).start()
+    assert path.read_text() == "precious"
+
+
+async def test_a_path_that_is_too_long_is_our_error(tmp_path: Path):
+    with pytest.raises(StateError, match="too long"):
+        await ControlServer(tmp_path / ("x" * 120), HANDLERS).start()
+
+
+async def test_a_successors_socket_survives_our_end(server: ControlServer, path: Path):
+    path.unlink()
+    successor = ControlServer(path, HANDLERS)
+    await successor.start()
+    await server.close()
+    assert await asked(path, "echo", text=6) == {"said": 6}
+    await successor.close()
+
+
+async def test_an_answer_under_way_goes_out_when_the_server_closes(path: Path):
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Mapping[str, object]) -> object:
+        entered.set()
+        await go.wait()
+        return "last words"
+
+    server = ControlServer(path, {"slow": slow})
+    await server.start()
+    answer = asyncio.create_task(asked(path, "slow"))
+    await entered.wait()
+    closing = asyncio.create_task(server.close())
+    await asyncio.sleep(0)
+    go.set()
+    assert await answer == "last words"
+    await closing
+    await server.close()  # twice is once
+
+
+async def test_a_handler_that_never_ends_does_not_stop_the_server_from_closing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(control, "LAST_ANSWERS_S", 0.05)
+
+    async def stuck(_: Mapping[str, object]) -> object:
+        await asyncio.Event().wait()
+        return None
+
+    server = ControlServer(path, {"stuck": stuck})
+    await server.start()
+    question = asyncio.create_task(asked(path, "stuck"))
+    await until(lambda: server._answering)
+    await server.close()
+    with pytest.raises(NotRunning, match="ended before"):
+        await question
+
+
+# --- the client alone
+
+
+def test_without_a_daemon_the_client_says_so(path: Path):
+    with pytest.raises(NotRunning, match="no daemon is running"):
+        ask(path, "status")
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(NotRunning, match="no daemon is running"):
+        ask(path, "status")
+
+
+def test_a_daemon_that_does_not_answer_is_not_waited_for_longer_than_asked(path: Path):
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with pytest.raises(NotRunning, match="does not answer"):
+            ask(path, "status", timeout_s=0.05)
+
+
+@pytest.mark.parametrize("said", [b"{}\n", b"nonsense\n", b"[1]\n", b"[" * 99999 + b"\n"])
+async def test_what_is_no_ippusbd_is_recognized(path: Path, said: bytes):
+    path.parent.mkdir()
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_unix_server(other, path)
+    with pytest.raises(IppUsbError, match="not an ippusbd"):
+        await asked(path, "status")
+    server.close()
+    await server.wait_closed()

@@ -1,0 +1,240 @@
+"""What Prometheus reads, and what a browser is shown: by the control socket and by ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.daemon import run_daemon
+from support.http_client import ask
+
+from ippusbd.config import Config
+from ippusbd.daemon.observe import metrics, process
+from ippusbd.daemon.observe.control import ControlServer
+from ippusbd.daemon.observe.endpoints import Looking
+from ippusbd.daemon.observe.http import MAX_CLIENTS
+from ippusbd.daemon.observe.recent_errors import KEPT, listening
+from ippusbd.log import about
+from ippusbd.proxy.admission.listeners import bind
+
+# The text format's grammar, as far as we use it.
+NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
+SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9.]+(?:e[-+]?\d+)?)")
+
+STATUS: dict[str, Any] = {
+    "version": "1.2",
+    "uptime_s": 3.5,
+    "publisher": {"kind": "avahi", "state": "ok"},
+    "printers": [
+        {
+            "id": "03f0:1234",
+            "serial": 'S"1\\',
+            "name": "Desk\nprinter",
+            "state": "ready",
+            "port": 60000,
+            "requests": 7,
+            "bytes_in": 8,
+            "bytes_out": 9,
+            "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 2, "asleep": 0},
+            "condition": {
+                "asks": [{"reason": "media-empty-error", "severity": "error"}],
+                "supplies": [
+                    {"name": "Black", "kind": "toner", "level": 8, "low": True},
+                    {"name": "Black", "kind": "toner", "level": 50, "low": False},
+                    {"name": "Unknown", "kind": "ink", "level": None},
+                ],
+                "pages": 4711,
+                "sheets": None,
+                "age_s": 1.5,
+            },
+        },
+        {"id": "03f0:9999", "state": "opening", "reason": "x"},
+    ],
+}
+
+
+def samples(text: str) -> dict[str, float]:
+    """Every sample, after the whole text was checked against the grammar."""
+    assert text.endswith("\n")
+    found: dict[str, float] = {}
+    declared = set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            declared.add(line.split()[2])
+            continue
+        if line.startswith("# HELP "):
+            continue
+        match = SAMPLE.fullmatch(line)
+        assert match is not None, line
+        assert match[1] in declared
+        key = line.rpartition(" ")[0]
+        assert key not in found, f"twice: {key}"
+        found[key] = float(match[3])
+    return found
+
+
+def test_the_numbers_of_the_status_are_there_and_what_is_not_known_is_not():
+    found = samples(metrics.exposition(STATUS))
+    about = r'{printer="Desk\nprinter",id="03f0:1234",serial="S\"1\\",port="60000"'
+    assert found[f"ippusbd_printer_requests_total{about}}}"] == 7
+    assert found[f"ippusbd_printer_pages_total{about}}}"] == 4711
+    assert found[f'ippusbd_printer_interfaces{about},use="free"}}'] == 2
+    assert found[f'ippusbd_supply_level_ratio{about},supply="Black",kind="toner"}}'] == 0.08
+    assert found[f'ippusbd_supply_level_ratio{about},supply="Black 2",kind="toner"}}'] == 0.5
+    assert found[f'ippusbd_printer_state{about},state="ready"}}'] == 1
+    reason = f'{about},reason="media-empty-error",severity="error"}}'
+    assert found[f"ippusbd_printer_reason{reason}"] == 1
+    assert not [key for key in found if "Unknown" in key or "sheets" in key]
+    assert sum(value for key, value in found.items() if "printer_up" in key) == 1
+
+
+def test_a_daemon_that_has_just_begun_has_metrics_too():
+    assert samples(metrics.exposition({}, process.usage()))["process_open_fds"] > 2
+
+
+async def status(_: object) -> dict[str, Any]:
+    return STATUS
+
+
+async def from_socket(path: Path, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_the_control_socket_speaks_http_to_who_begins_with_it(tmp_path: Path):
+    looking = Looking(Config(), status)
+    path = tmp_path / "c.sock"
+    server = ControlServer(path, {"status": status}, pages=looking.pages)
+    await server.start()
+    try:
+        answer = await from_socket(path, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Content-Type: text/plain; version=0.0.4" in head
+        assert samples(body.decode())
+        page = await from_socket(path, b"GET / HTTP/1.0\n\n")
+        assert b"<h2" in page
+        missing = await from_socket(path, b"GET /etc/passwd HTTP/1.1\r\n\r\n")
+        assert missing.startswith(b"HTTP/1.1 404")
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b'{"command": "status"}\n')
+        assert (await reader.readline()).startswith(b'{"ok": true')
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def port():
+    """A free one, at which `Looking` then listens."""
+    with bind("127.0.0.1", 0) as free:
+        number = free.getsockname()[1]
+    config = Config(page=True, page_port=number, metrics_port=number, listen_ipv6="")
+    async with AsyncExitStack() as stack:
+        looking = Looking(config, status)
+        await looking.start(stack)
+        assert looking.status() == {"url": f"http://localhost:{number}/", "trouble": ""}
+        yield number
+
+
+async def test_page_and_metrics_are_served_at_their_port(port: int):
+    page = await ask(port, host="127.0.0.1")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script" not in page.headers["content-security-policy"]
+    text = await ask(port, target="/metrics", host="127.0.0.1")
+    assert samples(text.body.decode())
+    head = await ask(port, "HEAD", host="127.0.0.1")
+    assert (head.status, head.body) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:8631", True),
+        ("127.0.0.1:1", True),
+        ("[::1]:8631", True),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("", False),
+    ],
+)
+async def test_only_loopback_names_are_answered(port: int, host: str, answered: bool):
+    reply = await ask(port, "GET", "/", headers=(("Host", host),), host="127.0.0.1")
+    assert reply.status == (200 if answered else 421)
+    assert (b"Desk" in reply.body) == answered
+
+
+async def test_two_hosts_are_none(port: int):
+    fields = (("Host", "localhost"), ("Host", "evil.example"))
+    assert (await ask(port, "GET", "/", headers=fields, host="127.0.0.1")).status == 421
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "CONNECT"])
+async def test_nothing_can_be_changed(port: int, method: str):
+    assert (await ask(port, method, host="127.0.0.1")).status == 405
+
+
+async def test_a_head_without_end_is_refused_and_many_clients_are_bounded(port: int):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000)
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith((b"HTTP/1.1 400", b""))
+    writer.close()
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CLIENTS + 1)]
+    assert await asyncio.wait_for(silent[-1][0].read(), 10) == b""  # sent away at once
+    for _, each in silent:
+        each.close()
+
+
+async def test_a_port_that_is_taken_costs_the_page_and_nothing_else():
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        config = Config(page=True, page_port=taken.getsockname()[1], listen_ipv6="")
+        async with AsyncExitStack() as stack:
+            looking = Looking(config, status)
+            await looking.start(stack)
+            assert "cannot be had" in looking.status()["trouble"]
+
+
+async def test_a_real_printers_metrics_are_its_own(make_printer, state_path):
+    async with run_daemon(make_printer(), state_path=state_path) as daemon:
+        await daemon.until(lambda: daemon.row()["condition"])
+        await ask(daemon.port())
+        told = {"printers": daemon.supervisor.status()}
+        found = samples(metrics.exposition(told))
+        levels = [value for key, value in found.items() if "supply_level" in key]
+        assert levels == [0.8, 0.65, 0.5, 0.35]
+
+
+# --- what went wrong lately
+
+
+async def test_the_last_troubles_are_kept_with_remedies_and_never_more_than_a_few():
+    log = logging.getLogger("ippusbd.daemon")
+    about("Desk")
+    with listening() as recent:
+        log.info("plugged in")
+        for _ in range(3):
+            log.warning("print: /ipp/print answered 404 Not Found")
+        first = recent.status()
+        assert [(each["printer"], each["times"]) for each in first] == [("Desk", 3)]
+        assert "maker's driver" in first[0]["remedy"]
+        for number in range(100):
+            log.error("trouble \x1b %d", number)
+        assert len(recent.status()) == KEPT
+        assert recent.status()[0]["text"] == "trouble \\x1b 99"
+        assert recent.status()[0]["level"] == "error"
+    log.error("after")
+    assert recent.status()[0]["text"] == "trouble \\x1b 99"

@@ -1,0 +1,272 @@
+"""What a printer says of itself, and what it does not say, does not answer or says badly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from support.fake_channel import FakeChannel
+from support.scripted_printer import Heard, ScriptedPrinter, answer
+
+from ippusbd.daemon.printer import probe
+from ippusbd.daemon.printer.probe import Asker, Questions, gather
+from ippusbd.errors import DeviceGone, PrinterError, PrinterSilent, ProbeFailed
+from ippusbd.exchange.exchange import Request
+from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire import ipp
+
+DEVICE = DeviceFacts(UsbId(1, 2), BusAddress(1, 2), "Maker", "Model", "1")
+CAPABILITIES = b"""<?xml version="1.0"?>
+<scan:ScannerCapabilities xmlns:scan="http://schemas.hp.com/imaging/escl/2011/05/03"
+ xmlns:pwg="http://www.pwg.org/schemas/2010/12/sm">
+<pwg:Version>2.63</pwg:Version><pwg:MakeAndModel>Maker Model</pwg:MakeAndModel>
+<scan:Platen/></scan:ScannerCapabilities>"""
+XML = (("Content-Type", "text/xml"),)
+
+
+def attributes(*named: ipp.Attribute, code: int = 0) -> bytes:
+    groups = (ipp.Group(ipp.Tag.PRINTER, named),) if named else ()
+    return answer(ipp.encode(ipp.Message(code, 1, groups)))
+
+
+GOOD = attributes(
+    ipp.attribute("printer-make-and-model", ipp.text("Maker Model")),
+    ipp.attribute("document-format-supported", ipp.mime("application/pdf")),
+)
+NOT_FOUND = answer(b"no", status="404 Not Found")
+STARTING = answer(b"starting", status="503 Service Unavailable")
+
+
+@dataclass
+class Firmware:
+    """Answers by path; None: never."""
+
+    answers: dict[str, bytes | None]
+    interfaces: int = 3
+    heard: list[Heard] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._printer = ScriptedPrinter([], self.interfaces)
+        self.channels = self._printer.channels
+        self._printer._say = self._say  # type: ignore[method-assign]
+        self.heard = self._printer.heard
+
+    def _say(self, channel: FakeChannel) -> None:
+        said = self.answers.get(self.heard[-1].target, NOT_FOUND)
+        if said is not None:
+            channel.say(said)
+
+
+@asynccontextmanager
+async def asked(
+    firmware: Firmware, **options: str
+) -> AsyncIterator[Callable[..., asyncio.Future[probe.Probed]]]:
+    """`await ask(**questions)`: what `gather` makes of the firmware."""
+    pool = InterfacePool(firmware.channels, drain_s=0.1)
+    asker = Asker(pool, host="localhost:60000", **options)
+
+    def ask(**questions: object) -> asyncio.Future[probe.Probed]:
+        wanted = Questions(answer_s=2.0, fax_answer_s=0.1, **questions)  # type: ignore[arg-type]
+        return asyncio.ensure_future(gather(asker, DEVICE, wanted, port=60000))
+
+    try:
+        yield ask
+        async with asyncio.timeout(5):
+            await pool.join(5)
+    finally:
+        await pool.close()
+
+
+async def probed(answers: dict[str, bytes | None], **questions: object) -> probe.Probed:
+    async with asked(Firmware(answers)) as ask:
+        return await ask(**questions)
+
+
+async def test_a_multifunction_printer_tells_all():
+    found = await probed(
+        {
+            "/ipp/print": GOOD,
+            "/ipp/faxout": attributes(),
+            "/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML),
+        }
+    )
+    assert found.missing == ()
+    assert found.result.printer is not None
+    assert found.result.printer.make_and_model == "Maker Model"
+    assert found.result.scanner is not None
+    assert found.result.scanner.version == "2.63"
+    assert found.result.fax
+
+
+async def test_a_printer_alone_misses_nothing():
+    found = await probed({"/ipp/print": GOOD})
+    assert (found.result.scanner, found.result.fax, found.missing) == (None, False, ())
+
+
+async def test_a_scanner_alone_is_told_that_it_does_not_print():
+    found = await probed({"/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML)})
+    assert found.result.printer is None
+    assert found.missing == ("print: /ipp/print answered 404 Not Found",)
+
+
+@pytest.mark.parametrize(
+    ("path", "what"), [("/ipp/print", "print"), ("/eSCL/ScannerCapabilities", "scan")]
+)
+async def test_what_is_still_starting_is_missing(path: str, what: str):
+    answers: dict[str, bytes | None] = {
+        "/ipp/print": GOOD,
+        "/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML),
+    }
+    found = await probed({**answers, path: STARTING})
+    (missing,) = found.missing
+    assert missing.startswith(f"{what}: ")
+    assert "503" in missing
+
+
+@pytest.mark.parametrize("said", [NOT_FOUND, STARTING])
+async def test_a_device_that_tells_nothing_fails_the_probe(said: bytes):
+    with pytest.raises(ProbeFailed, match="/ipp/print answered"):
+        await probed({"/ipp/print": said, "/eSCL/ScannerCapabilities": said})
+
+
+async def test_a_fax_queue_that_never_answers_holds_up_nothing():
+    start = asyncio.get_running_loop().time()
+    found = await probed({"/ipp/print": GOOD, "/ipp/faxout": None})
+    assert asyncio.get_running_loop().time() - start < 1.5
+    assert not found.result.fax
+
+
+async def test_what_never_answers_is_missing_and_its_interface_is_given_back():
+    firmware = Firmware({"/ipp/print": None, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
+    pool = InterfacePool(firmware.channels, drain_s=0.05)
+    asker = Asker(pool, host="localhost")
+    found = await gather(asker, DEVICE, Questions(answer_s=0.1, faxes=False), port=60000)
+    assert "no answer" in found.missing[0]
+    await pool.join(5)
+    assert pool.status().broken == 0
+    await pool.close()
+
+
+async def test_one_interface_is_enough():
+    async with asked(
+        Firmware(
+            {"/ipp/print": GOOD, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)}, interfaces=1
+        )
+    ) as ask:
+        found = await ask()
+    assert found.missing == ()
+
+
+async def test_an_error_beside_good_data_counts_for_good():
+    """Canon SELPHY CP1500."""
+    good = attributes(
+        ipp.attribute("document-format-supported", ipp.mime("application/pdf")), code=0x0500
+    )
+    found = await probed({"/ipp/print": good})
+    assert found.result.printer is not None
+    assert found.result.printer.pdl == ("application/pdf",)
+
+
+async def test_an_error_without_data_does_not():
+    with pytest.raises(ProbeFailed, match="status 0x0500"):
+        await probed({"/ipp/print": attributes(code=0x0500)})
+
+
+async def test_an_error_with_attributes_that_do_not_suffice_needs_a_quirk():
+    named = ipp.attribute("printer-make-and-model", ipp.text("Maker Model"))
+    said = attributes(named, code=0x0500)
+    with pytest.raises(ProbeFailed, match="status 0x0500"):
+        await probed({"/ipp/print": said})
+    found = await probed({"/ipp/print": said}, ignore_ipp_status=True)
+    assert found.result.printer is not None
+    assert found.result.printer.make_and_model == "Maker Model"
+
+
+@pytest.mark.parametrize(
+    "said", [answer(b"\x02\x00"), answer(b"<html>"), answer(b"x" * ((1 << 20) + 1))]
+)
+async def test_nonsense_from_the_printer_does_not_cost_the_scanner(said: bytes):
+    found = await probed({"/ipp/print": said, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
+    assert found.result.scanner is not None
+    assert found.missing[0].startswith("print: ")
+
+
+async def test_nonsense_from_the_scanner_does_not_cost_the_printer():
+    found = await probed({"/ipp/print": GOOD, "/eSCL/ScannerCapabilities": answer(b"<a>")})
+    assert found.result.printer is not None
+    assert found.result.scanner is None
+
+
+async def test_an_unplug_ends_the_probe():
+    firmware = Firmware({"/ipp/print": None, "/eSCL/ScannerCapabilities": None})
+    async with asked(firmware) as ask:
+        asking = ask()
+        await asyncio.sleep(0.01)
+        for channel in firmware.channels:
+            channel.fail(DeviceGone("unplugged"))
+        with pytest.raises(DeviceGone):
+            await asking
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "paths"),
+    [
+        (Capability.PRINT, {"/ipp/print"}),
+        (Capability.PRINT | Capability.SCAN, {"/ipp/print", "/eSCL/ScannerCapabilities"}),
+        (Capability.PRINT | Capability.FAX, {"/ipp/print", "/ipp/faxout"}),
+        (None, {"/ipp/print", "/ipp/faxout", "/eSCL/ScannerCapabilities"}),
+        (Capability(0), {"/ipp/print", "/ipp/faxout", "/eSCL/ScannerCapabilities"}),
+    ],
+)
+async def test_only_what_the_device_claims_is_asked(
+    capabilities: Capability | None, paths: set[str]
+):
+    firmware = Firmware({"/ipp/print": GOOD})
+    pool = InterfacePool(firmware.channels, drain_s=0.1)
+    questions = Questions(answer_s=1.0).limited_to(capabilities)
+    await gather(Asker(pool, host="localhost"), DEVICE, questions, port=60000)
+    assert {one.target for one in firmware.heard} == paths
+    await pool.close()
+
+
+async def test_questions_carry_the_host_and_the_connection_that_are_wanted():
+    firmware = Firmware({"/ipp/print": GOOD})
+    async with asked(firmware, connection="keep-alive") as ask:
+        await ask(scans=False, faxes=False)
+    (one,) = firmware.heard
+    assert one.values("host") == ["localhost:60000"]
+    assert one.values("connection") == ["keep-alive"]
+
+
+async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
+    firmware = Firmware({"/ipp/print": STARTING})
+    pool = InterfacePool(firmware.channels, drain_s=0.05)
+    asker = Asker(pool, host="localhost")
+    await asker.state(answer_s=1.0)
+    firmware.answers["/ipp/print"] = None
+    with pytest.raises(PrinterSilent):
+        await asker.state(answer_s=0.05)
+    await pool.join(5)
+    await pool.close()
+
+
+async def test_a_small_question_takes_no_large_answer():
+    firmware = Firmware({"/big": answer(b"x" * 2_000_000)})
+    pool = InterfacePool(firmware.channels, drain_s=0.5)
+    with pytest.raises(PrinterError, match="more than"):
+        await Asker(pool, host="localhost").ask(Request("GET", "/big", ()), answer_s=1.0)
+    await pool.join(5)
+    assert pool.recovered == 0
+    await pool.close()
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_part_that_is_not_there_may_come_late_if_a_quirk_says_so(late: bool):
+    firmware = Firmware({"/ipp/print": GOOD})
+    async with asked(firmware) as ask:
+        probed = await ask(faxes=False, parts_come_late=late)
+    assert [one.partition(":")[0] for one in probed.missing] == (["scan"] if late else [])

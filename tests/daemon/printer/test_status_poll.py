@@ -1,0 +1,118 @@
+"""What a printer says of itself is known, and asking for it never disturbs the printer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.daemon import InProcessDaemon, run_daemon
+from support.fake_channel import FakeChannel
+from support.http_client import ask, ask_ipp
+
+from ippusbd.cli import status as cli_status
+from ippusbd.daemon.printer import status_poll
+from ippusbd.errors import PrinterError
+from ippusbd.model import Condition
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire.ipp import Operation
+
+
+def condition(daemon: InProcessDaemon) -> dict:
+    return daemon.row().get("condition") or {}
+
+
+async def test_a_printer_is_asked_when_its_life_begins(make_printer, state_path):
+    printer = make_printer()
+    printer.printer.state_reasons = ("media-empty-error",)
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        await daemon.until(lambda: condition(daemon))
+        now = condition(daemon)
+        assert (now["state"], now["pages"]) == ("stopped", 0)
+        assert now["asks"] == [
+            {
+                "reason": "media-empty-error",
+                "text": "paper out",
+                "severity": "error",
+                "remedy": "load paper",
+            }
+        ]
+        assert [(s["name"], s["level"]) for s in now["supplies"]][:2] == [
+            ("Black toner", 80), ("Cyan toner", 65)
+        ]  # fmt: skip
+        shown = "\n".join(cli_status.lines({"printers": [daemon.row()]}))
+        assert "NEEDS YOU   paper out: load paper" in shown
+        assert "supplies    Black toner 80 %, Cyan toner 65 %" in shown
+
+
+async def test_it_is_asked_again_when_its_clients_are_done(make_printer, state_path, monkeypatch):
+    monkeypatch.setattr(status_poll, "STEP_S", 0.05)
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        await daemon.until(lambda: condition(daemon))
+        answer = await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=b"x" * 1000)
+        assert answer.ok
+        printer.printer.state_reasons = ("toner-low-warning",)
+        await daemon.until(lambda: condition(daemon)["asks"])
+        assert condition(daemon)["asks"][0]["text"] == "toner low"
+        await daemon.until(lambda: condition(daemon)["pages"] == 1 or None)
+
+
+async def test_while_a_job_waits_for_paper_that_is_known(make_printer, state_path, monkeypatch):
+    monkeypatch.setattr(status_poll, "STEP_S", 0.05)
+    printer = make_printer(interfaces=2)
+    async with run_daemon(printer, state_path=state_path, supplies_s=0.1) as daemon:
+        await daemon.until(lambda: condition(daemon))
+        printer.switch("paper-out", on=True)
+        job = asyncio.create_task(
+            ask_ipp(daemon.port(), Operation.PRINT_JOB, document=bytes(1 << 20))
+        )
+        await daemon.until(lambda: condition(daemon)["asks"])
+        assert condition(daemon)["asks"][0]["severity"] == "error"
+        assert not job.done()
+        printer.switch("paper-out", on=False)
+        assert (await job).ok
+
+
+async def test_a_printer_that_nobody_uses_is_left_asleep(make_printer, state_path, monkeypatch):
+    monkeypatch.setattr(status_poll, "STEP_S", 0.02)
+    printer = make_printer()
+    settings = {"supplies_s": 0.05, "idle_release_s": 0.1}
+    async with run_daemon(printer, state_path=state_path, **settings) as daemon:
+        await daemon.until(lambda: condition(daemon))
+        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        asked = len(printer.printer.operations)
+        await asyncio.sleep(0.5)
+        assert daemon.interfaces()["asleep"] == 3
+        assert len(printer.printer.operations) == asked
+        assert (await ask(daemon.port())).status == 200  # the next client wakes it, and then
+        await daemon.until(lambda: len(printer.printer.operations) > asked)
+
+
+async def test_asking_can_be_switched_off(make_printer, state_path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, supplies_s=0.0) as daemon:
+        assert (await ask(daemon.port())).status == 200
+        assert daemon.row()["condition"] is None
+
+
+async def test_a_printer_without_ipp_is_not_asked_twice():
+    asked = []
+
+    async def no_ipp() -> Condition:
+        asked.append(1)
+        raise PrinterError("404")
+
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=1)
+    informed = status_poll.Informed()
+    await status_poll.keep_informed(informed, pool, no_ipp, every_s=0.1)
+    assert (len(asked), informed.status()) == (1, None)
+    await pool.close()
+
+
+async def test_an_old_word_is_shown_with_its_age():
+    now = [0.0]
+    informed = status_poll.Informed(clock=lambda: now[0])
+    informed.tell(Condition(state=4))
+    now[0] = 200.0
+    shown = dict(cli_status.condition_lines(informed.status() or {}))
+    assert shown["printer"] == "printing (3 min 20 s ago)"

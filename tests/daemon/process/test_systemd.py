@@ -1,0 +1,230 @@
+"""Signals stop us in good order, and systemd hears and gives what its manual says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(2)
+        yield listening
+
+
+def heard(systemd: socket.socket) -> str:
+    return systemd.recv(4096).decode()
+
+
+# --- signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_sets_the_event(number: signal.Signals):
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(2):
+            await stop.wait()
+
+
+async def test_afterwards_signals_do_again_what_they_did_before():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_a_signal_that_was_ignored_before_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_second_signal_kills_a_shutdown_that_hangs():
+    code = (
+        "import asyncio\n"
+        "from ippusbd.daemon.process.systemd import stop_on_signals\n"
+        "async def main():\n"
+        "    with stop_on_signals() as stop:\n"
+        "        print('up', flush=True)\n"
+        "        await stop.wait()\n"
+        "        print('stopping', flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == b"up\n"
+        daemon.terminate()
+        assert daemon.stdout.readline() == b"stopping\n"
+        daemon.terminate()
+        assert daemon.wait(timeout=10) == -signal.SIGTERM
+
+
+# --- telling systemd
+
+
+def test_systemd_hears_of_start_state_and_end(systemd: socket.socket):
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    notifier.ready()
+    assert heard(systemd) == "READY=1"
+    notifier.status("2 printers\nREADY=0")
+    assert heard(systemd) == "STATUS=2 printers READY=0"
+    notifier.alive()
+    assert heard(systemd) == "WATCHDOG=1"
+    notifier.stopping()
+    assert heard(systemd) == "STOPPING=1"
+
+
+def test_a_socket_without_a_file_works_too():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0ippusbd-test-{os.getpid()}")
+        systemd.settimeout(2)
+        Notifier({"NOTIFY_SOCKET": f"@ippusbd-test-{os.getpid()}"}).ready()
+        assert heard(systemd) == "READY=1"
+
+
+def test_without_systemd_or_with_a_dead_one_telling_does_nothing(tmp_path: Path):
+    Notifier({}).ready()
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "none")}).ready()
+    Notifier({"NOTIFY_SOCKET": "x" * 300}).ready()
+
+
+def test_a_full_queue_of_systemd_does_not_block_us(systemd: socket.socket):
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    for _ in range(2000):
+        notifier.alive()
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({"WATCHDOG_USEC": "-5"}, 0.0),
+    ],
+)
+def test_the_watchdogs_interval_is_taken_if_it_is_ours(environ: dict[str, str], seconds: float):
+    assert Notifier(environ).watchdog_s == seconds
+
+
+async def test_the_watchdog_is_fed_twice_in_every_interval(systemd: socket.socket):
+    environ = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "40000"}
+    feeding = asyncio.create_task(Notifier(environ).keep_alive())
+    for _ in range(3):
+        assert await asyncio.to_thread(heard, systemd) == "WATCHDOG=1"
+    feeding.cancel()
+    await asyncio.wait([feeding])
+
+
+async def test_without_a_watchdog_there_is_nothing_to_feed():
+    await Notifier({}).keep_alive()
+
+
+# --- sockets from systemd
+
+
+def handed_over(count: int) -> tuple[int, list[socket.socket]]:
+    """`count` listening sockets on consecutive descriptors, as systemd passes them."""
+    first = 700
+    kept = []
+    for number in range(count):
+        listening = socket.socket(socket.AF_UNIX)
+        os.dup2(listening.fileno(), first + number, inheritable=True)
+        kept.append(listening)
+    return first, kept
+
+
+def test_sockets_are_taken_by_name_once_and_no_child_inherits_them():
+    first, kept = handed_over(3)
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:a"}
+    taken = take_listen_sockets(environ, first_fd=first)
+    assert {name: len(sockets) for name, sockets in taken.items()} == {"a": 2, "b": 1}
+    assert [s.fileno() for s in taken["a"]] == [first, first + 2]
+    for each in (s for sockets in taken.values() for s in sockets):
+        assert not each.get_inheritable()
+        assert not each.getblocking()
+        each.close()
+    assert environ == {}
+    assert take_listen_sockets(environ, first_fd=first) == {}
+    for each in kept:
+        each.close()
+
+
+def test_sockets_without_names_are_called_unknown():
+    first, (kept,) = handed_over(1)
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    taken = take_listen_sockets(environ, first_fd=first)
+    assert list(taken) == ["unknown"]
+    taken["unknown"][0].close()
+    kept.close()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"LISTEN_FDS": "1"},
+        {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "-1"},
+    ],
+)
+def test_what_is_not_meant_for_us_is_not_touched(environ: dict[str, str]):
+    assert take_listen_sockets(environ, first_fd=700) == {}
+
+
+def test_a_descriptor_that_is_no_socket_is_left_out(caplog: pytest.LogCaptureFixture):
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+    assert take_listen_sockets(environ, first_fd=701) == {}
+    assert "no socket" in caplog.text
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="no systemd here")
+def test_the_real_systemd_hands_over_its_socket(tmp_path: Path):
+    path = tmp_path / "broker.sock"
+    code = (
+        "from ippusbd.daemon.process.systemd import take_listen_sockets\n"
+        "sockets = take_listen_sockets()\n"
+        "client, _ = (sockets['broker'][0].setblocking(True), sockets['broker'][0].accept())[1]\n"
+        "client.sendall(repr(sorted(sockets)).encode())\n"
+    )
+    with subprocess.Popen(
+        ["systemd-socket-activate", "-l", path, "--fdname=broker", sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as activator:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            for _ in range(500):
+                try:
+                    client.connect(str(path))
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    assert activator.poll() is None
+                    signal.sigtimedwait([], 0.01)
+            assert client.recv(100) == b"['broker']"
+        assert activator.wait(timeout=10) == 0

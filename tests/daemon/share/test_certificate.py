@@ -1,0 +1,126 @@
+"""The certificate that is shared with: made once, kept, replaced only when it is of no use."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ippusbd.daemon.share.certificate import OWN_FILE, configured, fingerprint, own
+from ippusbd.errors import ConfigError, StateError
+
+ADDRESSES = ["192.0.2.10", "2001:db8::1"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with our own certificate."""
+    folder = tmp_path_factory.mktemp("own")
+    own(folder, "desk", ADDRESSES)
+    return folder
+
+
+def split(folder: Path, kept: Path) -> tuple[Path, Path]:
+    """Certificate and key of our own file, in two."""
+    text = kept.read_text()
+    at = text.index("-----BEGIN CERTIFICATE")
+    certificate, key = folder / "share.crt", folder / "share.key"
+    certificate.write_text(text[at:])
+    key.write_text(text[:at])
+    return certificate, key
+
+
+def test_our_own_is_of_this_machine_its_names_and_addresses(made: Path):
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    kept = made / OWN_FILE
+    assert kept.stat().st_mode & 0o777 == 0o600
+    text = kept.read_bytes()
+    certificate = x509.load_pem_x509_certificate(text[text.index(b"-----BEGIN CERT") :])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["desk.local", "desk", "localhost"]
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ADDRESSES
+    key = certificate.public_key()
+    assert isinstance(key, EllipticCurvePublicKey)
+    assert key.curve.name == "secp256r1"
+    assert len(fingerprint(kept).split(":")) == 32
+
+
+def test_it_is_kept(made: Path):
+    before = (made / OWN_FILE).read_bytes()
+    context = own(made, "other", [])
+    assert (made / OWN_FILE).read_bytes() == before
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_one_that_is_damaged_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / OWN_FILE).write_text("not any more")
+    own(tmp_path, "desk", [])
+    assert fingerprint(tmp_path / OWN_FILE)
+    assert "another certificate is made" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(StateError, match="nowhere"):
+        own(tmp_path / "nowhere", "desk", [])
+
+
+def test_certificate_and_key_of_an_administrator_are_taken(tmp_path: Path, made: Path):
+    context = configured(*split(tmp_path, made / OWN_FILE))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_what_is_wrong_with_them_is_said_by_file_and_key(tmp_path: Path, made: Path):
+    certificate, key = split(tmp_path, made / OWN_FILE)
+    other = tmp_path / "other"
+    other.mkdir()
+    own(other, "desk", [])
+    _, foreign = split(other, other / OWN_FILE)
+    missing, garbage = tmp_path / "missing", tmp_path / "garbage"
+    garbage.write_text("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n")
+    for files, said in (
+        ((missing, key), r"\[share\] certificate: .*missing: No such file"),
+        ((certificate, missing), r"\[share\] key: .*missing: No such file"),
+        ((garbage, key), r"\[share\] certificate: .*garbage: not a certificate"),
+        ((certificate, garbage), r"\[share\] key: .*garbage: not a key"),
+        ((certificate, foreign), r"\[share\] key: .* does not belong to the certificate"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            configured(*files)
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path, made: Path):
+    from cryptography.hazmat.primitives import serialization
+
+    certificate, key = split(tmp_path, made / OWN_FILE)
+    locked = serialization.load_pem_private_key(key.read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    key.write_bytes(locked)
+    with pytest.raises(ConfigError, match="passphrase"):
+        configured(certificate, key)
+
+
+def test_without_the_library_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ConfigError, match="python3-cryptography"):
+        own(tmp_path, "desk", [])
+
+
+def test_a_file_without_a_certificate_has_no_fingerprint(tmp_path: Path):
+    assert fingerprint(tmp_path / "none") == ""
+    (tmp_path / "empty").write_text("")
+    assert fingerprint(tmp_path / "empty") == ""
+
+
+def test_the_library_is_not_loaded_with_the_daemon():
+    code = "import sys, ippusbd.daemon.share.sharing; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,204 @@
+"""Doors on addresses that come and go, and announcements that follow them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+from support.daemon import QUICK, MemoryPublisher
+
+from ippusbd.config import Config
+from ippusbd.daemon.share import certificate
+from ippusbd.daemon.share.interfaces import Address
+from ippusbd.daemon.share.sharing import Sharing, SharingPublisher
+from ippusbd.dnssd.rebinding_publisher import MovingPublisher
+from ippusbd.dnssd.scope import Reach
+from ippusbd.model import ServiceRecord, ServiceSet
+from ippusbd.proxy.admission.tls_listener import HANDSHAKES
+from ippusbd.proxy.server import PrinterSite, SiteSettings, bind
+
+HERE = Address("net0", 1, ip_interface("127.0.0.2/8"))  # loopback has many addresses
+THERE = Address("net1", 2, ip_interface("127.0.0.3/32"))
+SERVICES = ServiceSet("Jet", (ServiceRecord("Jet", "_ipp._tcp", 60000),))
+
+
+class Bench:
+    """Sharing over one site without a printer, with networks that a test changes."""
+
+    def __init__(self, tls: ssl.SSLContext, config: Config) -> None:
+        self.addresses: tuple[Address, ...] = (HERE,)
+        self.made: list[tuple[Reach, MemoryPublisher]] = []
+        moving = MovingPublisher(self._publisher)
+        self.sharing = Sharing(
+            config, tls, moving, machine="desk", look=lambda names: self.addresses
+        )
+        self.site = PrinterSite(SiteSettings(network=self.sharing.network))
+
+    def _publisher(self, reach: Reach) -> MemoryPublisher:
+        self.made.append((reach, MemoryPublisher()))
+        return self.made[-1][1]
+
+    @property
+    def doors(self) -> list[str]:
+        return [str(each).split()[0] for each in self.sharing.status()["doors"]]
+
+    def changed(self, *addresses: Address) -> None:
+        self.addresses = addresses
+        self.sharing._wake.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, self.sharing.status()
+            await asyncio.sleep(0.01)
+
+    async def ask(self, address: str = "127.0.0.2", source: str = "127.0.0.9") -> bytes:
+        """The first line of the answer to a request over TLS; b"" if there is none."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            reader, writer = await asyncio.open_connection(
+                address, self.site.port, ssl=context, local_addr=(source, 0)
+            )
+        except OSError:
+            return b""
+        writer.write(f"GET /eSCL/x HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        answer = await reader.readline()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return certificate.own(tmp_path_factory.mktemp("tls"), "desk", [])
+
+
+@asynccontextmanager
+async def opened(tls: ssl.SSLContext, config: Config = QUICK) -> AsyncIterator[Bench]:
+    bench = Bench(tls, config)
+    await bench.site.start([bind("127.0.0.1", 0)])
+    bench.sharing.share(bench.site)
+    await bench.sharing.start()
+    try:
+        yield bench
+    finally:
+        await bench.sharing.close()
+        await bench.site.close()
+
+
+async def test_a_printer_has_a_door_on_every_address_and_none_where_there_is_none(
+    tls: ssl.SSLContext,
+):
+    async with opened(tls) as bench:
+        await bench.until(lambda: bench.doors == ["127.0.0.2"])
+        assert (await bench.ask()).startswith(b"HTTP/1.1 503")
+        bench.changed(HERE, THERE)
+        await bench.until(lambda: bench.doors == ["127.0.0.2", "127.0.0.3"])
+        assert (await bench.ask("127.0.0.3")).startswith(b"HTTP/1.1 503")
+        bench.changed(THERE)
+        await bench.until(lambda: bench.doors == ["127.0.0.3"])
+        assert await bench.ask() == b""
+
+
+async def test_who_is_not_of_the_interfaces_networks_is_closed(tls: ssl.SSLContext):
+    async with opened(tls) as bench:
+        bench.changed(THERE)  # whose network is itself alone
+        await bench.until(lambda: bench.doors == ["127.0.0.3"])
+        assert await bench.ask("127.0.0.3") == b""
+        assert await bench.ask("127.0.0.3", source="127.0.0.3") != b""
+
+
+async def test_a_list_of_networks_is_the_only_one_that_counts(tls: ssl.SSLContext):
+    config = replace(QUICK, share_allow=(ip_network("127.0.0.8/31"),))
+    async with opened(tls, config) as bench:
+        await bench.until(lambda: bench.doors)
+        assert await bench.ask(source="127.0.0.9") != b""
+        assert await bench.ask(source="127.0.0.2") == b""
+
+
+async def test_a_port_that_somebody_has_is_taken_when_it_is_free(
+    tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+):
+    async with opened(tls) as bench:
+        await bench.until(lambda: bench.doors)
+        with bind("127.0.0.3", bench.site.port):
+            bench.changed(HERE, THERE)
+            await bench.until(lambda: "is not shared on 127.0.0.3" in caplog.text)
+            assert bench.doors == ["127.0.0.2"]
+            bench.changed(HERE, THERE)
+        bench.changed(HERE, THERE)
+        await bench.until(lambda: bench.doors == ["127.0.0.2", "127.0.0.3"])
+    assert caplog.text.count("is not shared on") == 1
+
+
+async def test_handshakes_that_never_end_keep_nobody_out_for_long_and_end_with_the_door(
+    tls: ssl.SSLContext,
+):
+    """As many as there may be; the next is refused, and a place is free as soon as one leaves."""
+    async with opened(tls) as bench:
+        await bench.until(lambda: bench.doors)
+        there = ("127.0.0.2", bench.site.port)
+        loop = asyncio.get_running_loop()
+        silent = []
+        for _ in range(HANDSHAKES):
+            silent.append(client := socket.socket())
+            client.setblocking(False)
+            await loop.sock_connect(client, there)
+        (door,) = bench.sharing._doors.values()
+        await bench.until(lambda: len(door._greeting) == HANDSHAKES)
+        assert await bench.ask() == b""
+        silent.pop().close()
+        await bench.until(lambda: len(door._greeting) < HANDSHAKES)
+        assert await bench.ask() != b""
+        for client in silent:
+            client.close()
+
+
+async def test_what_is_announced_here_is_announced_there_and_moves_with_the_networks(
+    tls: ssl.SSLContext,
+):
+    async with opened(tls) as bench:
+        await bench.until(lambda: bench.made)
+        local = MemoryPublisher()
+        both = SharingPublisher(local, bench.sharing)
+        publication = await both.publish(SERVICES)
+        reach, first = bench.made[0]
+        await bench.until(lambda: first.sets)
+        assert (publication.name, list(first.sets)) == ("Jet", ["Jet @ desk"])
+        assert (reach.interfaces, reach.host) == (("net0",), "desk.local")
+        assert "desk.local" in bench.sharing.network.names
+
+        bench.changed(HERE, THERE)
+        await bench.until(lambda: len(bench.made) == 2)
+        reach, second = bench.made[1]
+        await bench.until(lambda: second.sets)
+        assert not first.sets
+        assert (reach.interfaces, reach.addresses) == (("net0", "net1"), ("127.0.0.2", "127.0.0.3"))
+
+        bench.changed()
+        await bench.until(lambda: not second.sets)
+        assert bench.sharing.status()["trouble"] == "there is no network to announce it on"
+        assert list(local.sets) == ["Jet"]
+
+        bench.changed(HERE)
+        await bench.until(lambda: len(bench.made) == 3)
+        await bench.until(lambda: bench.made[2][1].sets)
+        await publication.withdraw()
+        assert not bench.made[2][1].sets
+        assert not local.sets
+
+
+async def test_a_name_that_avahi_gives_this_machine_becomes_one_of_its_names(tls: ssl.SSLContext):
+    async with opened(tls) as bench:
+        await bench.until(lambda: bench.made)
+        bench.made[0][0].on_called("Desk-2.local")
+        assert "desk-2.local" in bench.sharing.network.names

@@ -1,0 +1,299 @@
+"""Ports and names for ever, whatever happens to the file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ippusbd.daemon.state import state_file as module
+from ippusbd.daemon.state.state_file import StateFile, only_instance, replace_file
+from ippusbd.errors import StateError
+
+PORTS = range(60000, 60003)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "printers.json"
+
+
+def nobody_listens(port: int) -> bool:
+    return True
+
+
+# --- ports
+
+
+def test_a_printer_has_the_same_port_after_every_restart(path: Path):
+    first = StateFile(path, PORTS)
+    assert first.port_for("a", nobody_listens) == 60000
+    assert first.port_for("b", nobody_listens) == 60001
+    second = StateFile(path, PORTS)
+    assert second.port_for("b", nobody_listens) == 60001
+    assert second.port_for("a", nobody_listens) == 60000
+
+
+def test_a_new_printer_never_gets_the_port_of_an_absent_one(path: Path):
+    StateFile(path, PORTS).port_for("absent")
+    assert StateFile(path, PORTS).port_for("new") == 60001
+
+
+def test_a_new_printer_skips_ports_on_which_somebody_listens(path: Path):
+    assert StateFile(path, PORTS).port_for("a", lambda port: port != 60000) == 60001
+
+
+def test_a_printer_whose_port_is_taken_gets_another_for_this_time_and_keeps_its_own(
+    path: Path, caplog: pytest.LogCaptureFixture
+):
+    state = StateFile(path, PORTS)
+    assert state.port_for("a") == 60000
+    assert state.port_for("b") == 60001
+    assert state.port_for("a", lambda port: port != 60000) == 60002
+    assert "is taken" in caplog.text
+    assert StateFile(path, PORTS).port_for("a") == 60000
+
+
+def test_when_no_port_is_left_the_printer_unseen_for_longest_gives_its_own(
+    path: Path, caplog: pytest.LogCaptureFixture
+):
+    now = iter(range(100, 200))
+    state = StateFile(path, PORTS, clock=lambda: next(now))
+    for key in ("a", "b", "c"):
+        state.port_for(key)
+    state.port_for("a")  # seen again
+    assert state.port_for("d") == 60001
+    assert "no port is left" in caplog.text
+    state.set_name("b", "B")
+    assert state.port_for("b") == 60002  # now that of c
+    assert state.name_for("b") == "B"
+
+
+def test_a_range_where_everybody_listens_is_an_error_that_names_it(path: Path):
+    with pytest.raises(StateError, match="no port from 60000 to 60002 is free"):
+        StateFile(path, PORTS).port_for("a", lambda port: False)
+
+
+def test_a_port_outside_a_changed_range_is_given_up(path: Path):
+    StateFile(path, range(61000, 61002)).port_for("a")
+    assert StateFile(path, PORTS).port_for("a") == 60000
+
+
+def test_a_device_with_a_new_serial_number_at_every_plug_does_not_fill_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "MAX_PRINTERS", 2)
+    state = StateFile(path, PORTS, clock=iter(range(100)).__next__)
+    for key in ("a", "b", "c"):
+        state.port_for(key)
+    assert set(state.printers()) == {"b", "c"}
+
+
+# --- names and what was learned
+
+
+def test_names_and_learned_settings_survive(path: Path):
+    state = StateFile(path)
+    state.set_name("a", "Büro (USB 2)")
+    state.learn("a", "max_interfaces", 1)
+    state.set_recovery("a", "soft-reset")
+    again = StateFile(path)
+    assert again.name_for("a") == "Büro (USB 2)"
+    assert again.learned("a") == {"max_interfaces": 1}
+    assert again.recovery("a") == "soft-reset"
+
+
+def test_forgetting_keeps_port_and_name(path: Path):
+    state = StateFile(path)
+    port = state.port_for("a")
+    state.set_name("a", "A")
+    state.learn("a", "max_interfaces", 1)
+    state.set_recovery("a", "soft-reset")
+    state.forget("a")
+    state.forget("unknown")
+    again = StateFile(path)
+    assert (again.learned("a"), again.recovery("a")) == ({}, "")
+    assert (again.port_for("a"), again.name_for("a")) == (port, "A")
+
+
+def test_nothing_is_known_of_a_stranger_and_asking_does_not_change_that(path: Path):
+    state = StateFile(path)
+    assert (state.name_for("x"), state.learned("x"), state.recovery("x")) == ("", {}, "")
+    assert state.printers() == {}
+
+
+# --- the file
+
+
+def test_the_file_is_private_and_no_temporary_one_is_left(path: Path):
+    StateFile(path).port_for("a")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_while_a_loop_runs_changes_are_written_behind_and_close_waits_for_them(path: Path):
+    state = StateFile(path, PORTS)
+    state.port_for("a")
+    state.set_name("a", "one")
+    state.set_name("a", "two")
+    assert not path.exists()
+    await state.close()
+    assert StateFile(path, PORTS).name_for("a") == "two"
+
+
+async def test_closing_without_a_change_writes_nothing(path: Path):
+    await StateFile(path).close()
+    assert not path.exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    state = StateFile(path)
+    state.set_name("a", "one")
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        state.set_name("a", "two")
+        state.set_name("a", "three")
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    assert caplog.text.count("No space left") == 1  # said once
+    state.save()
+    assert StateFile(path).name_for("a") == "three"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 2, "printers": {}}',
+        b'{"version": 1, "printers": []}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_makes_no_sense_is_kept_aside_and_the_daemon_starts_afresh(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    state = StateFile(path)
+    assert "makes no sense" in caplog.text
+    assert path.with_name("printers.json.corrupt").read_bytes() == content
+    state.set_name("a", "A")
+    assert StateFile(path).name_for("a") == "A"
+
+
+def test_a_damaged_record_costs_nobody_but_itself(path: Path):
+    path.parent.mkdir()
+    printers = {
+        "good": {"port": 60001, "name": "Good", "last_seen": 5, "learned": {"fax": False}},
+        "bad": {"port": "60002", "name": ["x"], "last_seen": None, "learned": 3, "new": 1},
+        "none": None,
+        "twin": {"port": 60001, "name": "Twin"},
+        "flag": {"port": True},
+    }
+    path.write_text(json.dumps({"version": 1, "printers": printers}))
+    state = StateFile(path, PORTS)
+    assert state.port_for("good") == 60001
+    assert state.learned("good") == {"fax": False}
+    assert (state.name_for("bad"), state.learned("bad")) == ("", {})
+    assert state.name_for("twin") == "Twin"
+    assert state.port_for("twin") == 60000
+    assert state.port_for("flag") == 60002
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        _json
+        | st.dictionaries(
+            st.sampled_from(["port", "name", "last_seen", "learned", "recovery"]), _json
+        ),
+    )
+)
+def test_any_json_becomes_records_of_the_right_types(printers: dict[str, object]):
+    raw = json.dumps({"version": 1, "printers": printers}).encode()
+    for record in module._parse(raw).values():
+        assert type(record.port) is int
+        assert type(record.name) is str
+        assert type(record.learned) is dict
+
+
+def test_a_directory_that_cannot_be_made_is_our_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="cannot be made"):
+        StateFile(tmp_path / "file" / "sub" / "state.json")
+    with pytest.raises(StateError, match="cannot be read"):
+        StateFile(tmp_path)
+
+
+def test_replacing_never_shows_half_a_file(tmp_path: Path):
+    target = tmp_path / "f"
+    replace_file(target, b"old")
+    held = target.open("rb")
+    replace_file(target, b"new")
+    with held:
+        assert held.read() == b"old"
+    assert target.read_bytes() == b"new"
+
+
+# --- one daemon
+
+
+def test_a_second_instance_is_told_who_runs(tmp_path: Path):
+    lock = tmp_path / "run" / "lock"
+    refused = pytest.raises(StateError, match=f"process {os.getpid()} holds")
+    with only_instance(lock), refused, only_instance(lock):
+        pass
+    with only_instance(lock):
+        pass
+
+
+def test_a_killed_instance_leaves_no_lock(tmp_path: Path):
+    lock = tmp_path / "lock"
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from ippusbd.daemon.state.state_file import only_instance\n"
+        "with only_instance(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(StateError, match=f"process {other.pid} holds"), only_instance(lock):
+            pass
+        other.kill()
+        other.wait()
+    with only_instance(lock):
+        assert lock.read_text() == f"{os.getpid()}\n"
+
+
+@pytest.fixture(autouse=True)
+def _see_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)

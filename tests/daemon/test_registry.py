@@ -1,0 +1,97 @@
+"""A device is the same printer for ever, and two devices are never one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.ports import FIRST_PORT
+
+from ippusbd.config import Config
+from ippusbd.daemon.registry import Roster
+from ippusbd.daemon.state.state_file import StateFile
+from ippusbd.errors import StateError
+from ippusbd.model import BusAddress, DeviceFacts, UsbId
+from ippusbd.proxy.admission.listeners import bind
+
+CONFIG = Config(port_min=FIRST_PORT + 500, port_max=FIRST_PORT + 999)
+LAST_TWO = range(FIRST_PORT + 998, FIRST_PORT + 1000)
+FACTS = DeviceFacts(UsbId(0x03F0, 0x1234), BusAddress(1, 5, "1-1"), "HP", "Jet", "SN1")
+TWIN = replace(FACTS, address=BusAddress(1, 6, "1-2"))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFile:
+    return StateFile(tmp_path / "printers.json", range(CONFIG.port_min, CONFIG.port_max + 1))
+
+
+@pytest.fixture
+async def roster(state: StateFile) -> AsyncIterator[Roster]:
+    roster = Roster(CONFIG, state)
+    yield roster
+    await roster.close()
+    await state.close()
+
+
+async def test_a_printer_is_known_by_its_serial_number(roster: Roster):
+    assert roster.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
+
+
+async def test_a_printer_without_one_is_known_by_its_place(roster: Roster):
+    assert roster.key_for(replace(FACTS, serial=""), taken=set()) == "03f0:1234@1-1"
+
+
+async def test_a_twin_is_known_by_both(roster: Roster):
+    assert roster.key_for(TWIN, taken={FACTS.key}) == "03f0:1234:SN1@1-2"
+
+
+async def test_a_twin_stays_one_whoever_comes_first(roster: Roster):
+    await roster.printer(roster.key_for(FACTS, taken=set()))
+    await roster.printer(roster.key_for(TWIN, taken={FACTS.key}))
+    assert roster.key_for(TWIN, taken=set()) == "03f0:1234:SN1@1-2"
+    assert roster.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
+
+
+async def test_another_serial_number_at_a_twins_place_is_another_printer(roster: Roster):
+    await roster.printer(roster.key_for(TWIN, taken={FACTS.key}))
+    assert roster.key_for(replace(TWIN, serial="SN2"), taken=set()) == "03f0:1234:SN2"
+
+
+async def test_a_printer_is_made_once_however_many_ask_for_it(roster: Roster):
+    made = await asyncio.gather(*(roster.printer(FACTS.key) for _ in range(5)))
+    assert len({id(one) for one in made}) == 1
+    assert list(roster) == [made[0]]
+
+
+async def test_its_name_comes_from_the_state_file(roster: Roster, state: StateFile):
+    state.set_name(FACTS.key, "The Printer (USB)")
+    assert (await roster.printer(FACTS.key)).name == "The Printer (USB)"
+
+
+async def test_no_free_port_is_said_and_nothing_is_left_behind(state: StateFile):
+    holders = [bind("127.0.0.1", port) for port in LAST_TWO]
+    state._ports = LAST_TWO
+    roster = Roster(CONFIG, state)
+    with pytest.raises(StateError):
+        await roster.printer(FACTS.key)
+    assert list(roster) == []
+    for holder in holders:
+        holder.close()
+    assert (await roster.printer(FACTS.key)).site.port in LAST_TWO
+    await roster.close()
+    await state.close()
+
+
+async def test_who_is_cancelled_while_a_printer_is_made_leaves_no_socket(state: StateFile):
+    roster = Roster(CONFIG, state)
+    making = asyncio.create_task(roster.printer(FACTS.key))
+    await asyncio.sleep(0)
+    making.cancel()
+    await asyncio.wait([making])
+    printer = await roster.printer(FACTS.key)
+    assert printer.site.port == CONFIG.port_min
+    await roster.close()
+    await state.close()

@@ -1,0 +1,275 @@
+"""An exchange ends only when both directions did; what a client leaves is finished for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from support.fake_channel import FakeChannel
+
+from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
+from ippusbd.exchange.exchange import CutJob, Exchange, Request
+from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire import ipp
+from ippusbd.wire.http1_response import ResponseParser
+from ippusbd.wire.ipp_requests import request
+
+HOST = (("Host", "localhost:60000"),)
+GET = Request("GET", "/", HOST)
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+async def whole(exchange: Exchange) -> bytes:
+    await exchange.answer()
+    return b"".join([data async for data in exchange.chunks()])
+
+
+async def pieces(*parts: bytes, failure: Exception | None = None) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+    if failure is not None:
+        raise failure
+
+
+async def never() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def ask(pool: InterfacePool, request: Request) -> bytes:
+    async with pool.lease(wait_s=5) as lease:
+        exchange = Exchange(lease.channel, request)
+        lease.owed = exchange
+        try:
+            body = await whole(exchange)
+            await exchange.sent()
+        finally:
+            if exchange.complete:
+                lease.owed = None
+        return body
+
+
+async def lose(pool: InterfacePool, request: Request) -> None:
+    """A client that leaves as soon as its request is on its way."""
+
+    async def client() -> None:
+        await ask(pool, request)
+
+    task = asyncio.create_task(client())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_request_goes_out_whole_and_its_answer_comes_back():
+    channel = FakeChannel()
+    exchange = Exchange(channel, Request("POST", "/ipp/print", HOST, b"question"))
+    channel._hear = lambda c, _: c.say(
+        b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 5\r\n\r\nhel", b"lo"
+    )
+    assert await whole(exchange) == b"hello"
+    await exchange.sent()
+    assert exchange.complete
+    assert bytes(channel.sent).startswith(b"POST /ipp/print HTTP/1.1\r\nHost: localhost:60000\r\n")
+    assert bytes(channel.sent).endswith(b"Content-Length: 8\r\n\r\nquestion")
+
+
+async def test_bytes_from_before_never_become_the_answer():
+    channel = FakeChannel([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE"])
+    channel._hear = lambda c, _: c.say(ok(b"fresh"))
+    assert await whole(Exchange(channel, GET)) == b"fresh"
+
+
+async def test_next_client_never_reads_the_lost_clients_answer():
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=1)
+    await lose(pool, GET)
+
+    channel._hear = lambda c, _: c.say(ok(b"SECOND"))
+    second = asyncio.create_task(ask(pool, GET))
+    channel.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nfi", b"rst\r\n")
+    await asyncio.sleep(0.01)
+    assert not second.done()  # the first answer is not over
+    channel.say(b"0\r\n\r\n")
+    assert await second == b"SECOND"
+    assert channel.resets == 0
+    await pool.close()
+
+
+async def test_a_large_body_goes_out_in_chunks():
+    channel = FakeChannel()
+    channel._hear = lambda c, data: c.say(ok(b"done")) if data == b"0\r\n\r\n" else None
+    exchange = Exchange(channel, Request("POST", "/", HOST, stream=pieces(b"abc", b"defg")))
+    assert await whole(exchange) == b"done"
+    await exchange.sent()
+    assert not exchange.cut
+    sent = bytes(channel.sent)
+    assert b"Transfer-Encoding: chunked\r\n" in sent
+    assert sent.endswith(b"\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
+
+
+async def test_the_answer_is_read_while_the_printer_takes_no_more_of_the_body():
+    channel = FakeChannel()
+
+    def refuse(printer: FakeChannel, _: bytes) -> None:
+        printer.stop_taking()
+        printer.say(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+
+    channel._hear = refuse
+    exchange = Exchange(channel, Request("POST", "/", HOST, stream=pieces(b"x" * 10, b"y" * 10)))
+    assert (await exchange.answer()).status == 401
+    assert [data async for data in exchange.chunks()] == [b"no"]
+    assert not exchange.complete  # the framing is owed
+
+    channel._hear = None
+    channel.take_again()
+    await exchange.settle(1)
+    assert bytes(channel.sent).endswith(b"0\r\n\r\n")
+    assert exchange.complete
+
+
+async def test_an_early_refusal_stops_waiting_for_a_slow_clients_body():
+    channel = FakeChannel()
+    channel._hear = lambda c, data: c.say(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+    exchange = Exchange(channel, Request("POST", "/", HOST, stream=never()))
+    assert (await exchange.answer()).status == 417
+    async for _ in exchange.chunks():
+        pass
+    await exchange.settle(1)
+    assert bytes(channel.sent).endswith(b"\r\n\r\n0\r\n\r\n")
+    assert exchange.cut
+
+
+def print_job(document: bytes = b"%PDF") -> bytes:
+    return ipp.encode(request(ipp.Operation.PRINT_JOB, "ipp://localhost/ipp/print")) + document
+
+
+def job_answer(job_id: int) -> bytes:
+    made = ipp.Group(ipp.Tag.JOB, (ipp.attribute("job-id", ipp.integer(job_id)),))
+    return ok(ipp.encode(ipp.Message(0, 1, (made,))))
+
+
+async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answer():
+    channel = FakeChannel()
+
+    def printer(c: FakeChannel, data: bytes) -> None:
+        if data.endswith(b"0\r\n\r\n"):
+            c.say(job_answer(42))
+        elif b"Content-Length" in data:  # the Cancel-Job
+            c.say(ok(b""))
+
+    channel._hear = printer
+    stream = pieces(print_job(), b"half", failure=ClientGone("left"))
+    cut = Request("POST", "/ipp/print", HOST, stream=stream, job=CutJob("/ipp/print", HOST))
+    exchange = Exchange(channel, cut)
+    async with asyncio.timeout(5):
+        await exchange.answer()
+        await exchange.settle(1)
+
+    cancel = bytes(channel.sent).split(b"0\r\n\r\n", 1)[1]
+    head, body = cancel.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"POST /ipp/print HTTP/1.1\r\n")
+    message, _ = ipp.decode(body)
+    assert message.code == ipp.Operation.CANCEL_JOB
+    assert message.first_integer(ipp.Tag.OPERATION, "job-id") == 42
+
+
+async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
+    channel, debts = FakeChannel(), Debts()
+
+    def printer(c: FakeChannel, data: bytes) -> None:
+        if data.endswith(b"0\r\n\r\n"):
+            c.say(job_answer(42))
+        elif b"Content-Length" in data:  # the Cancel-Job
+            c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    channel._hear = printer
+    stream = pieces(print_job(), b"half", failure=ClientGone("left"))
+    job = CutJob("/ipp/print", HOST)
+    exchange = Exchange(
+        channel, Request("POST", "/ipp/print", HOST, stream=stream, job=job, debts=debts)
+    )
+    async with asyncio.timeout(5):
+        await exchange.answer()
+        await exchange.settle(1)
+    assert len(debts) == 1
+
+
+async def test_an_answer_that_stands_still_is_given_up():
+    channel = FakeChannel([])
+    exchange = Exchange(channel, GET)
+    answering = asyncio.create_task(exchange.answer())
+    await asyncio.sleep(0)
+    channel.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal")
+    await answering
+    with pytest.raises(PrinterSilent):
+        await exchange.settle(0.01)
+
+
+async def test_settling_goes_on_as_long_as_bytes_move():
+    channel = FakeChannel()
+    exchange = Exchange(channel, GET)
+    answering = asyncio.create_task(exchange.answer())
+    await asyncio.sleep(0)
+    channel.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    await answering
+    settling = asyncio.create_task(exchange.settle(0.1))
+    for letter in (b"s", b"l", b"o", b"w", b"!"):
+        await asyncio.sleep(0.05)
+        channel.say(letter)
+    await settling
+    assert exchange.complete
+
+
+async def test_a_response_without_framing_ends_with_silence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ippusbd.exchange.exchange.EOF_QUIET_S", 0.02)
+    channel = FakeChannel()
+    channel._hear = lambda c, _: c.say(b"HTTP/1.0 200 OK\r\n\r\nall there is")
+    assert await whole(Exchange(channel, GET)) == b"all there is"
+
+
+async def test_an_unplug_ends_the_exchange():
+    channel = FakeChannel()
+    channel._hear = lambda c, _: c.fail(DeviceGone("unplugged"))
+    with pytest.raises(DeviceGone):
+        await Exchange(channel, GET).answer()
+
+
+async def test_a_cut_response_is_an_error_where_a_quirk_says_when_it_is_over():
+    channel = FakeChannel()
+    channel._hear = lambda c, _: c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\ncut")
+    exchange = Exchange(channel, GET, cut_response_s=0.02)
+    await exchange.answer()
+    with pytest.raises(BadResponse):
+        async for _ in exchange.chunks():
+            pass
+
+
+@pytest.mark.parametrize("end", range(0, 60))
+async def test_a_client_lost_at_any_byte_of_the_answer_costs_nobody_anything(end: int):
+    answer = ok(b"the first client's answer")
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=5)
+    await lose(pool, GET)  # it left before the first byte
+    channel.say(answer[:end])
+    await asyncio.sleep(0)
+    channel._hear = lambda c, _: c.say(ok(b"mine"))
+    mine = asyncio.create_task(ask(pool, GET))
+    await asyncio.sleep(0)
+    channel.say(answer[end:])
+    assert await mine == b"mine"
+    assert channel.resets == 0
+    await pool.close()
+
+
+def test_the_story_above_covers_every_byte():
+    parser = ResponseParser("GET")
+    parser.feed(ok(b"the first client's answer"))
+    assert parser.done
+    assert len(ok(b"the first client's answer")) <= 64

@@ -1,0 +1,115 @@
+"""Clients of the network: passwords, and the paths that are open to them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ippusbd.proxy.access.network import Gate, Network, is_open
+from ippusbd.users.passwords import Users, line
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Counted(Users):
+    """Counts how often a password had to be looked at."""
+
+    looked = 0
+
+    def know(self, user: str, password: str) -> bool:
+        self.looked += 1
+        return super().know(user, password)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_text(line("anna", "geheim") + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/ipp/print", "/ipp", "/IPP/faxout?x=/../", "/eSCL/ScannerStatus", "/escl/ScanJobs/1/..x"],
+)
+def test_what_prints_and_scans_is_open(target: str):
+    assert is_open(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/", "", "*", "ipp/print", "/ippx", "//ipp/print", "/hp/device/set", "/./ipp/print"),
+        *("/ipp/../admin", "/ipp/%2e%2e/admin", "/ipp/%252e%252e/admin", "/ipp/..%2fadmin"),
+        *("/ipp/..\\admin", "/ipp/..;a=b/admin", "/eSCL/%25252525252e./x", "/admin?/ipp/print"),
+    ],
+)
+def test_nothing_else_is_however_it_is_spelled(target: str):
+    assert not is_open(target)
+
+
+@given(st.text(alphabet="ip/.%25eEfFsclL\\;?", max_size=30))
+def test_no_path_that_climbs_is_open(tail: str):
+    if is_open("/ipp/" + tail):
+        assert "/../" not in f"/{tail.partition('?')[0]}/"
+
+
+async def test_a_right_password_is_looked_at_once_and_a_wrong_one_every_time(file: Path):
+    users = Counted(file)
+    gate = Gate(users)
+    for _ in range(3):
+        assert await gate.admits(basic("anna", "geheim"))
+    assert users.looked == 1
+    for _ in range(2):
+        assert not await gate.admits(basic("anna", "geraten"))
+        assert not await gate.admits(basic("anna:geheim", ""))
+    assert users.looked == 5
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [None, "", "Basic", "Basic !!", "Basic YW5uYQ==", "Bearer YW5uYTpnZWhlaW0=", "Basic /w=="],
+)
+async def test_what_is_no_name_and_password_is_not_even_looked_at(file: Path, shown: str | None):
+    users = Counted(file)
+    assert not await Gate(users).admits(shown)
+    assert users.looked == 0
+
+
+async def test_who_is_taken_out_of_the_file_is_out_at_once(file: Path):
+    gate = Gate(Users(file))
+    assert await gate.admits(basic("anna", "geheim"))
+    file.write_text(line("berta", "geheim") + "\n\n# anna has left\n")
+    assert not await gate.admits(basic("anna", "geheim"))
+    assert await gate.admits(basic("berta", "geheim"))
+
+
+async def test_a_file_that_is_gone_or_makes_no_sense_lets_nobody_in(
+    file: Path, caplog: pytest.LogCaptureFixture
+):
+    gate = Gate(Users(file))
+    assert await gate.admits(basic("anna", "geheim"))
+    file.write_text("anna:geheim\n")
+    assert not await gate.admits(basic("anna", "geheim"))
+    file.unlink()
+    for _ in range(3):
+        assert not await gate.admits(basic("anna", "geheim"))
+    assert len(caplog.records) == 1
+    assert "geheim" not in caplog.text
+
+
+async def test_without_a_password_not_even_the_path_is_judged(file: Path):
+    network = Network(gate=Gate(Users(file)))
+    refused = [await network.refusal(path, None) for path in ("/ipp/print", "/admin")]
+    assert [refusal.status for refusal in refused if refusal] == [401, 401]
+    inside = await network.refusal("/admin", basic("anna", "geheim"))
+    assert inside is not None
+    assert inside.status == 403
+    assert await network.refusal("/ipp/print", basic("anna", "geheim")) is None
+    assert await Network(console=True).refusal("/admin", None) is None

@@ -1,0 +1,130 @@
+"""Which requests may come from a web page that has no business with the printer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ippusbd.proxy.access.origin import refused_host, refused_site
+
+LOCAL = "127.0.0.1"
+NONE: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:60000",
+        "LOCALHOST.:60000",
+        "localhost.local:60000",
+        "ip6-localhost",
+        "127.0.0.1:1",
+        "127.8.9.10:60000",
+        "[::1]:60000",
+        "[::1]",
+        "[::1%25lo]:60000",
+        " localhost ",
+        "localhost:",
+        None,
+    ],
+)
+def test_names_that_nobody_else_can_own_are_ours(host: str | None):
+    assert refused_host(host, LOCAL, NONE) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example:60000",
+        "localhost.evil.example",
+        "evil-localhost",
+        "evil.example@localhost",
+        "localhost@evil.example",
+        "localhost/evil.example",
+        "localhost\\evil.example",
+        "localhost#.evil.example",
+        "localhost evil.example",
+        "192.0.2.1:60000",
+        "0.0.0.0",
+        "[2001:db8::1]",
+        "127.0.0.1.evil.example",
+        "[::1].evil.example",
+        "",
+        "x" * 5000,
+        "l\u00f6calhost",
+    ],
+)
+def test_any_other_name_is_refused(host: str):
+    refusal = refused_host(host, LOCAL, NONE)
+    assert refusal is not None
+    assert refusal.status == 421
+
+
+def test_names_of_the_configuration_are_ours():
+    ours = frozenset({"printer.home"})
+    assert refused_host("Printer.Home:60000", LOCAL, ours) is None
+    assert refused_host("other.home:60000", LOCAL, ours) is not None
+    assert refused_host("whatever", LOCAL, frozenset({"*"})) is None
+
+
+def test_the_address_that_was_connected_to_is_ours():
+    assert refused_host("192.0.2.10:60000", "192.0.2.10", NONE) is None
+    assert refused_host("192.0.2.11:60000", "192.0.2.10", NONE) is not None
+    assert refused_host("[fe80::1]:60000", "fe80::1%eth0", NONE) is None
+
+
+@given(st.text(max_size=40))
+def test_whatever_a_host_field_says_there_is_an_answer(host: str):
+    refused_host(host, LOCAL, NONE)
+
+
+HOST = {"Host": "localhost:60000"}
+OWN = "http://localhost:60000"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},  # no browser
+        {"Origin": OWN},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": OWN},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},  # Referrer-Policy: no-referrer
+        {"Sec-Fetch-Site": "none"},  # typed into the address bar
+    ],
+)
+def test_the_printers_own_pages_and_programs_may_do_all(method: str, fields: dict[str, str]):
+    assert refused_site(method, HOST | fields) is None
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://localhost:8000"},
+        {"Origin": "https://localhost:60000"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},  # another port of this machine
+        {"Sec-Fetch-Site": "cross-site", "Origin": OWN},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    ],
+)
+def test_another_sites_pages_may_do_nothing(method: str, fields: dict[str, str]):
+    refusal = refused_site(method, HOST | fields)
+    assert refusal is not None
+    assert refusal.status == 403
+
+
+@pytest.mark.parametrize(("method", "allowed"), [("GET", True), ("HEAD", True), ("POST", False)])
+def test_a_link_may_lead_to_the_printers_page_and_a_form_may_not(method: str, allowed: bool):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    refusal = refused_site(method, HOST | link | {"Sec-Fetch-Dest": "document"})
+    assert (refusal is None) is allowed

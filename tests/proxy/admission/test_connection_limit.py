@@ -1,0 +1,129 @@
+"""Who gives way when there are more connections than places."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import pytest
+
+from ippusbd.proxy.admission.connection_limit import IDLE_S, Doing, Guest, Guests
+
+STALL_S = 60.0
+
+
+@dataclass
+class House:
+    """Guests with a clock in the test's hand; `left` are those who had to go, by number."""
+
+    places: int
+    now: float = 0.0
+    left: list[tuple[int, bool]] = field(default_factory=list)
+    guests: Guests = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self.guests = Guests(self.places, stall_s=STALL_S, clock=lambda: self.now)
+
+    def comes(self, client: str, doing: Doing = Doing.NOTHING) -> Guest | None:
+        number, self._count = self._count, self._count + 1
+        guest = self.guests.admit(client, lambda told: self.left.append((number, told)))
+        if guest is not None:
+            self.guests.now(guest, doing)
+        return guest
+
+
+def test_as_many_as_there_are_places_are_let_in():
+    house = House(3)
+    assert all(house.comes(client) for client in "aab")
+    assert house.comes("a", Doing.SERVED) is None
+    assert len(house.guests) == 3
+
+
+def test_a_place_that_was_left_is_free_and_leaving_twice_frees_one():
+    house = House(1)
+    first = house.comes("a", Doing.SERVED)
+    assert first is not None
+    house.guests.left(first)
+    house.guests.left(first)
+    assert house.comes("b", Doing.SERVED) is not None
+    assert house.comes("b") is None
+
+
+def test_who_has_been_idle_for_longest_gives_way_and_is_not_told_anything():
+    house = House(2)
+    house.comes("a")
+    house.now = 1.0
+    house.comes("a")
+    house.now = 5.0
+    assert house.comes("a")
+    assert house.left == [(0, False)]
+
+
+def test_who_has_just_come_or_was_just_answered_is_not_idle():
+    house = House(1)
+    house.comes("a")
+    house.now = IDLE_S / 2
+    assert house.comes("b") is None
+    house.now = IDLE_S
+    assert house.comes("b")
+
+
+def test_who_has_least_keeps_its_idle_connection():
+    house = House(3)
+    house.comes("modest")
+    house.now = 1.0
+    house.comes("greedy")
+    house.comes("greedy")
+    house.now = 9.0
+    assert house.comes("greedy")
+    assert house.comes("other")
+    assert [number for number, _ in house.left] == [1, 2]
+    assert all(house.comes("greedy") or True for _ in range(9))
+    assert 0 not in [number for number, _ in house.left], "the modest one stays"
+
+
+def test_who_sends_nothing_in_the_middle_of_a_request_gives_way_and_is_told_to_come_again():
+    house = House(1)
+    sender = house.comes("a", Doing.SENDING)
+    assert sender is not None
+    house.now = STALL_S - 1
+    assert house.comes("b") is None
+    house.guests.now(sender, Doing.SENDING)  # it sends
+    house.now = STALL_S + 1
+    assert house.comes("b") is None
+    house.now = 2 * STALL_S
+    assert house.comes("b")
+    assert house.left == [(0, True)]
+
+
+def test_the_last_of_many_waiting_requests_gives_way_to_a_client_that_has_fewer():
+    house = House(3)
+    for _ in range(3):
+        house.comes("greedy", Doing.WAITING)
+    assert house.comes("modest", Doing.WAITING)
+    assert house.left == [(2, True)]
+    assert house.comes("modest") is None, "two and one is as fair as it gets"
+
+
+def test_who_is_being_served_stays():
+    house = House(2)
+    house.comes("a", Doing.SERVED)
+    house.comes("a", Doing.SERVED)
+    house.now = 1e6
+    assert house.comes("b") is None
+
+
+def test_a_full_house_is_told_once_until_there_was_room_again(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING)
+    house = House(4)
+    guests = [house.comes("a", Doing.SERVED) for _ in range(4)]
+    for _ in range(50):
+        assert house.comes("b") is None
+    assert caplog.text.count("are taken") == 1
+    for guest in guests[:2]:
+        assert guest is not None
+        house.guests.left(guest)
+    for _ in range(50):
+        house.comes("b", Doing.SERVED)
+    assert caplog.text.count("are taken") == 2

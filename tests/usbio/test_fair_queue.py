@@ -1,0 +1,122 @@
+"""Whose turn it is, when several clients wait for one interface."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fake_channel import FakeChannel
+
+from ippusbd.usbio.fair_queue import KEPT, Turns
+from ippusbd.usbio.pool import InterfacePool, Lane
+
+
+async def served(*waiting: str) -> str:
+    """The order in which clients that wait for the only interface get it."""
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    order: list[str] = []
+
+    async def ask(client: str) -> None:
+        async with pool.lease(wait_s=5, client=client):
+            order.append(client)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1, client="holder"):
+        for client in waiting:
+            group.create_task(ask(client))
+            await asyncio.sleep(0)
+    await pool.close()
+    return "".join(order)
+
+
+async def test_one_client_with_many_requests_does_not_delay_another_with_one():
+    assert await served(*"aaaaaab") == "abaaaaa"
+
+
+async def test_who_was_served_at_once_comes_behind_a_newcomer():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    order: list[str] = []
+
+    async def ask(client: str) -> None:
+        async with pool.lease(wait_s=5, client=client):
+            order.append(client)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1, client="holder"):
+        for client in ("holder", "newcomer"):
+            group.create_task(ask(client))
+            await asyncio.sleep(0)
+    assert order == ["newcomer", "holder"]
+    await pool.close()
+
+
+def test_what_is_kept_of_clients_that_do_not_wait_is_bounded():
+    turns = Turns()
+    for client in range(10_000):
+        turns.served_at_once(client)
+    assert len(turns._last) <= KEPT
+
+
+def test_who_gave_up_waiting_is_no_longer_behind_when_all_is_quiet():
+    turns = Turns()
+    for _ in range(50):
+        turns.next_of("impatient")
+    turns.served_at_once("other")
+    assert turns.next_of("impatient") <= turns.next_of("other") <= turns.next_of("impatient")
+
+
+async def test_clients_are_served_in_the_order_of_their_coming():
+    assert await served(*"cabcab") == "cabcab"
+
+
+async def test_a_request_that_gave_up_waiting_leaves_the_queue_as_it_was():
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    order: list[str] = []
+
+    async def ask(client: str) -> None:
+        async with pool.lease(wait_s=5, client=client):
+            order.append(client)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1):
+        tasks = [group.create_task(ask(client)) for client in "aab"]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+    assert order == ["b", "a"]
+    await pool.close()
+
+
+async def test_a_short_request_passes_long_ones_of_others_whose_turn_it_is():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    order: list[str] = []
+
+    async def ask(client: str, lane: Lane) -> None:
+        async with pool.lease(wait_s=5, lane=lane, client=client):
+            order.append(client)
+
+    async with asyncio.TaskGroup() as group, pool.lease(wait_s=1, lane=Lane.LONG):
+        for client in "abc":
+            group.create_task(ask(client, Lane.LONG))
+        await asyncio.sleep(0)
+        await ask("short", Lane.SHORT)
+        assert order == ["short"]
+    assert order == ["short", "a", "b", "c"]
+    await pool.close()
+
+
+@given(st.lists(st.sampled_from("abcd")))
+def test_nobody_waits_longer_than_one_request_of_every_other_client_for_each_of_his_own(asked):
+    turns = Turns()
+    waiting = [(turns.next_of(client), number, client) for number, client in enumerate(asked)]
+    order = [client for _, _, client in sorted(waiting)]
+    for client in set(asked):
+        last = len(order) - 1 - order[::-1].index(client)
+        own = asked.count(client)
+        assert last + 1 <= own * len(set(asked))
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1))
+def test_a_newcomer_comes_before_the_second_request_of_everybody(asked):
+    turns = Turns()
+    waiting = [turns.next_of(client) for client in asked]
+    turns.reached(min(waiting))
+    assert turns.next_of("newcomer") <= min(waiting)

@@ -1,0 +1,84 @@
+"""Nothing a device calls itself reaches a terminal, a log or a path as it is."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ippusbd.wire.text import FILE_PART_LIMIT, decoded, file_part, printable
+
+any_text = st.text(st.characters(exclude_categories=()))  # surrogates too
+hostile = st.lists(
+    st.one_of(any_text, st.sampled_from(["\x1b", "\x1b[", "\x1b]", "\x07", "\\", "m", "  "]))
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Example MFP 4711", "Example MFP 4711"),
+        ("Bürodrucker Nº 5 東京", "Bürodrucker Nº 5 東京"),
+        ("  a \t\r\n b\x85c\u2028d\xa0 ", "a b c d"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\b", "ab"),
+        ("\x1b]0;never ended", "]0;never ended"),
+        ("a\x00\x7f\x9bb", "ab"),
+        ("a\u202eb\u200bc\ufeff", "abc"),
+        ("a \x00 b", "a b"),
+        ("a\udcffb", "a\ufffdb"),
+        ("\x1b[\x1b[31m31m", "[31m"),
+        ("", ""),
+    ],
+)
+def test_text_is_shown_on_one_line_without_tricks(text: str, shown: str):
+    assert printable(text, 80) == shown
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(6, "abcdef"), (5, "abcd…"), (1, "…"), (0, "")])
+def test_a_cut_is_marked(limit: int, shown: str):
+    assert printable("abcdef", limit) == shown
+
+
+@given(hostile, st.integers(0, 30))
+def test_any_text_becomes_printable_short_and_stays_so(text: str, limit: int):
+    shown = printable(text, limit)
+
+    assert shown.isprintable()
+    assert len(shown) <= limit
+    assert printable(shown, limit) == shown
+
+
+@given(st.binary())
+def test_any_bytes_are_some_text(data: bytes):
+    assert decoded(data).encode("utf-8") == data or decoded(data).encode("latin-1") == data
+
+
+@pytest.mark.parametrize("name", ["abc", "CN12_3-4.5", "0"])
+def test_a_harmless_name_is_left_alone(name: str):
+    assert file_part(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../../etc/passwd", ".hidden", "a/b", "a\0b", "-ä"]
+)
+def test_a_harmful_name_is_changed(name: str):
+    assert file_part(name) != name
+
+
+def test_names_that_differ_only_in_what_is_changed_do_not_meet():
+    assert len({file_part(name) for name in ("a/b", "a\\b", "a_b", ".a_b", "a b")}) == 5
+    assert file_part("x" * 500 + "1") != file_part("x" * 500 + "2")
+
+
+@given(hostile)
+def test_any_name_is_one_visible_component_of_a_path(name: str):
+    part = file_part(name)
+
+    assert PurePosixPath("/d", part).parent == PurePosixPath("/d")
+    assert part.isascii()
+    assert part.isprintable()
+    assert not part.startswith(".")
+    assert 0 < len(part) <= FILE_PART_LIMIT
