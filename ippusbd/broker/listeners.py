@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ippusbd.broker.unix import Bound, Claimed, bind, claim
+from ippusbd.broker.unix import Bound, FolderInUse, bind, claim
 from ippusbd.errors import StateError
 from ippusbd.users.broker_peers import ANYBODY, Limits, Peer, peer_of
 
@@ -38,7 +38,7 @@ CLAIM_TRIES, CLAIM_PAUSE_S = 200, 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class DoorSettings:
+class TlsSettings:
     """Where the sockets are, and who may use them."""
 
     folder: Path
@@ -56,16 +56,16 @@ class _Door:
     known: set[tuple[int, int]] = field(default_factory=set)  # who came before, for the log
 
 
-class Doors:
+class Listeners:
     """Opens sockets by name; see the module."""
 
-    def __init__(self, settings: DoorSettings) -> None:
+    def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
-        self._doors: dict[str, _Door] = {}
+        self._listeners: dict[str, _Door] = {}
         self._pauses: set[asyncio.TimerHandle] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._doors
+        return name in self._listeners
 
     async def open(self, name: str, welcome: Welcome, *, alias: str = "") -> None:
         """Accept clients at `name` (and `alias`) in the folder, which is made if it is not there.
@@ -74,7 +74,7 @@ class Doors:
         """
         self._make_folder()
         for _ in range(CLAIM_TRIES):
-            with suppress(Claimed):
+            with suppress(FolderInUse):
                 with claim(self._settings.folder):
                     self._open(name, welcome, alias)
                 return
@@ -90,31 +90,31 @@ class Doors:
         """Shut all doors; or False, and all are open again, because somebody came just then."""
         try:
             with claim(self._settings.folder):
-                doors = list(self._doors.values())
+                listeners = list(self._listeners.values())
                 late = self._leave()
                 if not late:
-                    _let_go(doors)
+                    _let_go(listeners)
                     return True
-                self._reopen(doors)
-        except Claimed:
+                self._reopen(listeners)
+        except FolderInUse:
             return False
         except OSError as exc:  # somebody removed the folder under us
             log.warning("%s: %s", self._settings.folder, exc.strerror)
             self.shut()
             return True
-        for door, connections in late:
-            log.info("%s: a client came during the idle exit: staying", door.name)
+        for listener, connections in late:
+            log.info("%s: a client came during the idle exit: staying", listener.name)
             for connection in connections:
-                self._greet(door, connection)
+                self._greet(listener, connection)
         return False
 
     def shut(self) -> None:
         """Shut all doors now; who is still in a queue is refused. Idempotent."""
-        doors = list(self._doors.values())
+        listeners = list(self._listeners.values())
         for _, connections in self._leave():
             for connection in connections:
                 connection.close()
-        _let_go(doors)
+        _let_go(listeners)
 
     # --- opening and leaving
 
@@ -130,59 +130,59 @@ class Doors:
         bound = bind(settings.folder / name, mode=settings.mode, gid=settings.gid, alias=alias)
         self._watch(_Door(name, welcome, bound.listening, bound))
 
-    def _watch(self, door: _Door) -> None:
-        self._doors[door.name] = door
-        asyncio.get_running_loop().add_reader(door.listening, self._accept, door)
+    def _watch(self, listener: _Door) -> None:
+        self._listeners[listener.name] = listener
+        asyncio.get_running_loop().add_reader(listener.listening, self._accept, listener)
 
     def _leave(self) -> list[tuple[_Door, list[socket.socket]]]:
         """Shut every door; those with somebody waiting, and who waits."""
         for pause in self._pauses:
             pause.cancel()
         self._pauses.clear()
-        doors, self._doors = self._doors, {}
+        listeners, self._listeners = self._listeners, {}
         late = []
-        for door in doors.values():
-            asyncio.get_running_loop().remove_reader(door.listening)
-            connections = door.bound.leave() if door.bound else []
+        for listener in listeners.values():
+            asyncio.get_running_loop().remove_reader(listener.listening)
+            connections = listener.bound.leave() if listener.bound else []
             if connections:
-                late.append((door, connections))
+                late.append((listener, connections))
         return late
 
-    def _reopen(self, doors: list[_Door]) -> None:
-        for door in doors:
-            if door.bound is None:
-                self._watch(door)
+    def _reopen(self, listeners: list[_Door]) -> None:
+        for listener in listeners:
+            if listener.bound is None:
+                self._watch(listener)
                 continue
             try:
-                self._open(door.name, door.welcome, door.bound.alias)
+                self._open(listener.name, listener.welcome, listener.bound.alias)
             except StateError as exc:  # who waits is served all the same
                 log.error("cannot open again: %s", exc)
 
     # --- accepting
 
-    def _accept(self, door: _Door) -> None:
+    def _accept(self, listener: _Door) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                connection, _ = door.listening.accept()
+                connection, _ = listener.listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as exc:
-                self._pause(door, exc)
+                self._pause(listener, exc)
                 return
-            self._greet(door, connection)
+            self._greet(listener, connection)
 
-    def _pause(self, door: _Door, exc: OSError) -> None:
+    def _pause(self, listener: _Door, exc: OSError) -> None:
         """Out of file descriptors: the queue keeps its clients until some are free again."""
-        log.error("%s: cannot accept: %s", door.name, exc.strerror)
+        log.error("%s: cannot accept: %s", listener.name, exc.strerror)
         loop = asyncio.get_running_loop()
-        loop.remove_reader(door.listening)
-        self._pauses.add(loop.call_later(OUT_OF_FILES_S, self._resume, door))
+        loop.remove_reader(listener.listening)
+        self._pauses.add(loop.call_later(OUT_OF_FILES_S, self._resume, listener))
 
-    def _resume(self, door: _Door) -> None:
-        if self._doors.get(door.name) is door:
-            asyncio.get_running_loop().add_reader(door.listening, self._accept, door)
+    def _resume(self, listener: _Door) -> None:
+        if self._listeners.get(listener.name) is listener:
+            asyncio.get_running_loop().add_reader(listener.listening, self._accept, listener)
 
-    def _greet(self, door: _Door, connection: socket.socket) -> None:
+    def _greet(self, listener: _Door, connection: socket.socket) -> None:
         """Hand a client on, or turn it away."""
         connection.setblocking(False)
         try:
@@ -191,17 +191,17 @@ class Doors:
             connection.close()
             return
         if not self._settings.limits.admit(connection, peer):
-            log.warning("%s: turned %s away", door.name, peer)
+            log.warning("%s: turned %s away", listener.name, peer)
             connection.close()
             return
-        first = (peer.uid, peer.gid) not in door.known
-        door.known.add((peer.uid, peer.gid))
-        log.log(logging.INFO if first else logging.DEBUG, "%s: client %s", door.name, peer)
-        door.welcome(connection, peer)
+        first = (peer.uid, peer.gid) not in listener.known
+        listener.known.add((peer.uid, peer.gid))
+        log.log(logging.INFO if first else logging.DEBUG, "%s: client %s", listener.name, peer)
+        listener.welcome(connection, peer)
 
 
-def _let_go(doors: list[_Door]) -> None:
+def _let_go(listeners: list[_Door]) -> None:
     """Close our copies of systemd's sockets; the others are closed already."""
-    for door in doors:
-        if door.bound is None:
-            door.listening.close()
+    for listener in listeners:
+        if listener.bound is None:
+            listener.listening.close()

@@ -24,7 +24,7 @@ from typing import Final
 
 from ippusbd.broker.framing import Talk, talking
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Doors
+from ippusbd.broker.listeners import Listeners
 from ippusbd.broker.protocols import Directory, Served
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, StateError
 from ippusbd.users.broker_peers import Peer
@@ -57,10 +57,10 @@ class Broker:
     """Answers questions, and keeps the printers' sockets; see the module."""
 
     def __init__(
-        self, directory: Directory, doors: Doors, clock: IdleClock, settings: BrokerSettings
+        self, directory: Directory, listeners: Listeners, clock: IdleClock, settings: BrokerSettings
     ) -> None:
         self._directory = directory
-        self._doors = doors
+        self._listeners = listeners
         self._clock = clock
         self._settings = settings
         self._printers: dict[str, Served] = {}  # by socket, as of the last answer
@@ -70,21 +70,21 @@ class Broker:
     async def start(self, inherited: socket.socket | None = None) -> None:
         """Answer from now on, at systemd's socket if there is one. Raises StateError."""
         if inherited is not None:
-            self._doors.inherit(self._settings.name, self._asked, inherited)
+            self._listeners.inherit(self._settings.name, self._asked, inherited)
         else:
-            await self._doors.open(self._settings.name, self._asked)
+            await self._listeners.open(self._settings.name, self._asked)
 
     async def idle(self) -> None:
         """Wait until nobody wanted anything for the idle time; the sockets are gone then."""
         while True:
             await self._clock.expired()
-            if not self._tasks and self._doors.shut_if_quiet():
+            if not self._tasks and self._listeners.shut_if_quiet():
                 return
             self._clock.touch()
 
     async def close(self) -> None:
         """Stop answering. Idempotent."""
-        self._doors.shut()
+        self._listeners.shut()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -92,9 +92,9 @@ class Broker:
 
     def offer(self, question: Question, printer: Served) -> None:
         """Bind the sockets of `question` to `printer` before anybody asks."""
-        if socket_name(question.usb_id, question.serial) in self._doors:
+        if socket_name(question.usb_id, question.serial) in self._listeners:
             self._printers[socket_name(question.usb_id, question.serial)] = printer
-        elif self._settings.name in self._doors:  # else it is shut, or was never opened
+        elif self._settings.name in self._listeners:  # else it is shut, or was never opened
             self._start(self._offered(question, printer))
 
     async def _offered(self, question: Question, printer: Served) -> None:
@@ -118,13 +118,15 @@ class Broker:
     async def http_at(self, name: str, printer: Served, *, alias: str = "") -> None:
         """Speak HTTP with `printer` at the socket `name`. Raises StateError."""
         self._printers[name] = printer
-        if name not in self._doors:
-            await self._doors.open(name, lambda client, _: self._http(name, client), alias=alias)
+        if name not in self._listeners:
+            await self._listeners.open(
+                name, lambda client, _: self._http(name, client), alias=alias
+            )
 
     async def keep_alive_at(self, name: str) -> None:
         """Take keep-alives at the socket `name`. Raises StateError."""
-        if name not in self._doors:
-            await self._doors.open(name, self._kept)
+        if name not in self._listeners:
+            await self._listeners.open(name, self._kept)
 
     # --- clients
 

@@ -31,7 +31,7 @@ BACKLOG: Final = 128
 MAX_PATH: Final = 107  # sun_path of unix(7), less its NUL
 
 
-class Claimed(Exception):
+class FolderInUse(Exception):
     """Another instance is binding or leaving in this directory right now; a matter of moments."""
 
 
@@ -44,7 +44,7 @@ def claim(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Claimed(str(folder)) from None
+            raise FolderInUse(str(folder)) from None
         yield
     finally:
         os.close(lock)

@@ -181,7 +181,7 @@ async def _no_printer(config: Config) -> bool:
 def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStack) -> UsbHost:
     """A host whose bus is in this process; the printers end with `stack`."""
     try:
-        from ippusbd.virtual.control import ControlServer
+        from ippusbd.virtual.control import VirtualControlServer
         from ippusbd.virtual.usb.backend import VirtualBackend
     except ModuleNotFoundError as exc:
         raise ConfigError(
@@ -191,7 +191,7 @@ def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStac
 
     printers = _virtual_printers(args, stack)
     if args.virtual_control:
-        stack.callback(ControlServer(args.virtual_control, printers).close)
+        stack.callback(VirtualControlServer(args.virtual_control, printers).close)
     backend = VirtualBackend(printer.device for printer in printers)
     return PyusbHost(backend, transfer_bytes=config.transfer_bytes, channel=config.channel)
 

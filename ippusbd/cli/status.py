@@ -128,11 +128,11 @@ def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     when = f" ({duration(age_s)} ago)" if age_s >= OLD_S else ""
     state = ", ".join(filter(None, (condition.get("state"), condition.get("message"))))
     yield "printer", state + when if state else ""
-    for wish in condition.get("asks") or ():
-        remedy = wish.get("remedy")
+    for advice in condition.get("asks") or ():
+        remedy = advice.get("remedy")
         yield (
-            ASKS.get(wish.get("severity"), "says"),
-            wish["text"] + (f": {remedy}" if remedy else ""),
+            ASKS.get(advice.get("severity"), "says"),
+            advice["text"] + (f": {remedy}" if remedy else ""),
         )
     yield "supplies", ", ".join(_supply(each) for each in condition.get("supplies") or ())
     pages = condition.get("pages")
@@ -170,7 +170,7 @@ _INTERFACE_WORDS = (
     ("in_use", "in use"),
     ("broken", "broken"),
     ("waiting", "requests waiting"),
-    ("asleep", "given back to the kernel"),
+    ("released", "released to the kernel"),
 )
 
 

@@ -104,7 +104,7 @@ def _stop_signals() -> Iterator[None]:
 
 def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
     """Start everything, saying what; `stack` undoes it."""
-    from ippusbd.virtual.control import ControlServer
+    from ippusbd.virtual.control import VirtualControlServer
     from ippusbd.virtual.usb.usbip import UsbIpServer
 
     printers = _printers(args)
@@ -123,7 +123,7 @@ def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
             attacher.keep_attached(printer.device)
     path = args.control or _default_control()
     path.parent.mkdir(parents=True, exist_ok=True)
-    stack.callback(ControlServer(path, printers).close)
+    stack.callback(VirtualControlServer(path, printers).close)
     for printer in printers:
         where = "attached" if args.attach else "offered"
         yield f"{server.busid(printer.device)}: {_described(printer)}, {where}"

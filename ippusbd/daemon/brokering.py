@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ippusbd.broker.idle import IdleClock, Sample
-from ippusbd.broker.listeners import Doors, DoorSettings
+from ippusbd.broker.listeners import Listeners, TlsSettings
 from ippusbd.broker.protocols import Served
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
@@ -142,8 +142,8 @@ class Brokering:
         if systemds is not None:
             path = Path(systemds.getsockname())
             folder, settings = path.parent, BrokerSettings(name=path.name)
-        doors = Doors(self._door_settings(folder))
-        self._broker = Broker(directory, doors, clock, settings)
+        listeners = Listeners(self._door_settings(folder))
+        self._broker = Broker(directory, listeners, clock, settings)
         if not config.broker and systemds is None:
             return
         try:
@@ -177,9 +177,9 @@ class Brokering:
         if self._broker is not None:
             await self._broker.close()
 
-    def _door_settings(self, folder: Path) -> DoorSettings:
+    def _door_settings(self, folder: Path) -> TlsSettings:
         config = self._config
-        return DoorSettings(
+        return TlsSettings(
             folder=folder,
             gid=_socket_group(config.broker_group),
             limits=Limits(

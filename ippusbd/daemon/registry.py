@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ippusbd.daemon")
 
 
-class Roster:
+class Registry:
     """All printers since the daemon's start, plugged in or not.
 
     Raises ConfigError for users and groups in [access] that are not known here.

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ippusbd import __version__
 from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
 from ippusbd.daemon.observe.control import ControlServer, Handler
-from ippusbd.daemon.observe.endpoints import Looking
-from ippusbd.daemon.observe.recent_errors import Recent, listening
+from ippusbd.daemon.observe.endpoints import Endpoints
+from ippusbd.daemon.observe.recent_errors import RecentErrors, listening
 from ippusbd.daemon.process.files import allow_many_files
 from ippusbd.daemon.process.instance import our_turn
 from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
@@ -56,8 +56,8 @@ class Daemon:
         self.brokering: Brokering | None = None
         self.notify = Notifier()
         self.publisher: Publisher | None = None
-        self.looking = Looking(config, self.status)
-        self.recent: Recent | None = None
+        self.looking = Endpoints(config, self.status)
+        self.recent: RecentErrors | None = None
         self.sharing: Sharing | None = None
         self.traces: Traces | None = None
         self._told: set[int] = set()  # ports of printers that `newly_ready` has named

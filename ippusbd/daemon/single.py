@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Doors, DoorSettings
+from ippusbd.broker.listeners import Listeners, TlsSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config
 from ippusbd.daemon.brokering import PrinterDirectory
@@ -214,8 +214,8 @@ async def _unix_sockets(
             continue
         broker = brokers.get(path.parent)
         if broker is None:
-            doors = Doors(DoorSettings(path.parent))
-            broker = brokers[path.parent] = Broker(directory, doors, clock, BrokerSettings())
+            listeners = Listeners(TlsSettings(path.parent))
+            broker = brokers[path.parent] = Broker(directory, listeners, clock, BrokerSettings())
             stack.push_async_callback(broker.close)
         if path == places.http:
             await broker.http_at(path.name, printer.site)

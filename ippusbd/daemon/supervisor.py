@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ippusbd.daemon.printer.printer import Printer, Services
-from ippusbd.daemon.printer.session import Life
+from ippusbd.daemon.printer.session import PrinterSession
 from ippusbd.daemon.printer.states import Event, State
 from ippusbd.daemon.recovery.backoff import Backoff
-from ippusbd.daemon.recovery.history import Care
+from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.daemon.recovery.ladder import Rung
-from ippusbd.daemon.registry import Roster
+from ippusbd.daemon.registry import Registry
 from ippusbd.daemon.selector import meant, names_of
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
@@ -57,7 +57,7 @@ class _Plugged:
     printer: Printer | None = None
     key: str = ""  # of its printer, as soon as its serial number was read
     reason: str = BEING_OPENED
-    life: Life | None = None  # that serves it now
+    session: PrinterSession | None = None  # that serves it now
     was_reset: bool = False
     since_s: float = 0.0  # when it came, or an administrator wanted it tried afresh
     retry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,8 +79,8 @@ class Supervisor:
         self._state = state
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
-        self._roster = Roster(services.config, state, services.sharing)
-        self._cares: dict[str, Care] = {}  # by the printer's key
+        self._registry = Registry(services.config, state, services.sharing)
+        self._histories: dict[str, RecoveryHistory] = {}  # by the printer's key
         self._leaving: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._hotplug = Hotplug(self._wake.set)
@@ -148,9 +148,9 @@ class Supervisor:
             if not meant(selector, names):
                 continue
             if printer is not None:
-                self._care(printer.key).afresh()
-            if plugged.life is not None:
-                plugged.life.retry()
+                self._history(printer.key).afresh()
+            if plugged.session is not None:
+                plugged.session.retry()
             plugged.retry.set()
             tried.append(names[-1])
         return tried
@@ -169,14 +169,14 @@ class Supervisor:
         for key, found in self.learned().items():
             if meant(selector, [key, found["name"]]):
                 self._state.forget(key)
-                self._care(key).afresh()
+                self._history(key).afresh()
                 forgotten.append(found["name"] or key)
         return forgotten
 
     def status(self) -> list[dict[str, Any]]:
         """All printers: those plugged in first, those not (or not yet) known last."""
         unknown = [p for p in self._plugged.values() if p.printer is None]
-        return [p.status() | {"learned": self._state.learned(p.key)} for p in self._roster] + [
+        return [p.status() | {"learned": self._state.learned(p.key)} for p in self._registry] + [
             {
                 "id": str(p.facts.usb_id),
                 "address": str(p.facts.address),
@@ -194,7 +194,7 @@ class Supervisor:
             self._end(address, gone=False)
         if self._leaving:
             await asyncio.wait(self._leaving)
-        await self._roster.close()
+        await self._registry.close()
 
     # --- lives
 
@@ -262,7 +262,7 @@ class Supervisor:
         """What answers 404, or by halves, longer than any warm-up lasts is another driver's."""
         waited_s = self._clock() - plugged.since_s
         useless = isinstance(failure, NotAPrinter | CutAnswer)
-        if useless and plugged.key and self._care(plugged.key).trials.under_way:
+        if useless and plugged.key and self._history(plugged.key).connection_trial.under_way:
             return False
         return useless and waited_s > self._services.config.warm_up_s
 
@@ -275,13 +275,13 @@ class Supervisor:
             raise
         async with printer.lock:
             if plugged.printer is None:
-                self._care(printer.key).plugged()
+                self._history(printer.key).plugged()
             plugged.printer = printer
             printer.facts = facts
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
             self._on_change()
             try:
-                await self._one_life(plugged, device, printer, backoff)
+                await self._one_session(plugged, device, printer, backoff)
             except asyncio.CancelledError:
                 self._gone(printer)
                 raise
@@ -311,44 +311,44 @@ class Supervisor:
             product=quirks.product or device.facts.product,
         )
 
-    async def _one_life(
+    async def _one_session(
         self, plugged: _Plugged, device: UsbDevice, printer: Printer, backoff: Backoff
     ) -> None:
-        care = self._care(printer.key)
-        learned = {**self._state.learned(printer.key), **care.trials.current}
+        history = self._history(printer.key)
+        learned = {**self._state.learned(printer.key), **history.connection_trial.current}
         quirks = self._services.quirks.effective(device.facts, learned)
         plugged.retry.clear()  # said of an earlier life
-        life = plugged.life = Life(
+        session = plugged.session = PrinterSession(
             self._services,
             printer,
             quirks,
-            care,
+            history,
             on_ready=lambda: self._ready(printer, backoff),
             on_change=self._on_change,
         )
         try:
-            await life.run(device)
+            await session.run(device)
         except DeviceGone:
             raise
         except IppUsbError as exc:
-            care.failures += 1
+            history.failures += 1
             halved = isinstance(exc, HalfAnswered)
-            if halved and not printer.name and care.trials.may_go_on(quirks):
-                care.trials.go_on()
+            if halved and not printer.name and history.connection_trial.may_go_on(quirks):
+                history.connection_trial.go_on()
                 raise
-            rung = care.next_rung(exc)
+            rung = history.next_rung(exc)
             if rung is not None:
                 log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
             if rung is Rung.USB_RESET:
                 await self._reset(device.facts)
             raise
         finally:
-            plugged.life = None
+            plugged.session = None
 
-    def _care(self, key: str) -> Care:
+    def _history(self, key: str) -> RecoveryHistory:
         config = self._services.config
-        if key not in self._cares:
-            self._cares[key] = Care(
+        if key not in self._histories:
+            self._histories[key] = RecoveryHistory(
                 self._state,
                 key,
                 resets_max=config.resets_max,
@@ -356,7 +356,7 @@ class Supervisor:
                 warm_up_s=config.warm_up_s,
                 clock=self._clock,
             )
-        return self._cares[key]
+        return self._histories[key]
 
     async def _reset(self, facts: DeviceFacts) -> None:
         """A USB reset of a device that no life holds any more."""
@@ -369,7 +369,7 @@ class Supervisor:
 
     def _ready(self, printer: Printer, backoff: Backoff) -> None:
         backoff.reset()
-        self._care(printer.key).working()
+        self._history(printer.key).working()
         self._state.set_name(printer.key, printer.name)
         self._on_change()
 
@@ -388,6 +388,6 @@ class Supervisor:
     async def _printer_for(self, plugged: _Plugged, facts: DeviceFacts) -> Printer:
         """The printer of this device, listening on its port."""
         others = {p.key for p in self._plugged.values() if p is not plugged}
-        plugged.key = self._roster.key_for(facts, others)
-        await self._roster.inherit(plugged.key, facts)
-        return await self._roster.printer(plugged.key)
+        plugged.key = self._registry.key_for(facts, others)
+        await self._registry.inherit(plugged.key, facts)
+        return await self._registry.printer(plugged.key)

@@ -29,7 +29,7 @@ from ippusbd.dnssd.limits import check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.publication import KeptPublication
-from ippusbd.dnssd.scope import LOOPBACK, Reach
+from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -43,7 +43,7 @@ COLLISION = "org.freedesktop.Avahi.CollisionError"
 class _Where:
     """Registers records where a reach says."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Scope) -> None:
         self.reach = reach
         # Avahi's own is said by none; out there Avahi knows it and its addresses better.
         self._host = "" if reach.is_machines_own else reach.host
@@ -178,7 +178,7 @@ class AvahiPublisher:
     def __init__(
         self,
         *,
-        reach: Reach = LOOPBACK,
+        reach: Scope = LOOPBACK,
         bus_address: str | None = None,
         names: Names = own_names,
         patience_s: float = 5.0,

@@ -12,7 +12,7 @@ SWITCHED_OFF = "not announced: switched off in the configuration"
 
 
 @dataclass(slots=True)
-class OffPublication:
+class NullPublication:
     """A set that is known to nobody but us."""
 
     name: str
@@ -23,7 +23,7 @@ class OffPublication:
         self.state = WITHDRAWN
 
 
-class OffPublisher:
+class NullPublisher:
     """Announces nothing; sets are still judged, so that faults show in every configuration."""
 
     kind = "off"
@@ -32,10 +32,10 @@ class OffPublisher:
     async def start(self) -> None:
         """Nothing to connect to."""
 
-    async def publish(self, services: ServiceSet) -> OffPublication:
+    async def publish(self, services: ServiceSet) -> NullPublication:
         """See `ports.Publisher.publish`."""
         check(services)
-        return OffPublication(services.name)
+        return NullPublication(services.name)
 
     async def close(self) -> None:
         """Nothing to disconnect from."""

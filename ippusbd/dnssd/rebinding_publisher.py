@@ -14,18 +14,18 @@ from collections.abc import Callable
 from ippusbd.dnssd.auto_publisher import AutoPublication
 from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import Publisher
-from ippusbd.dnssd.scope import Reach
+from ippusbd.dnssd.scope import Scope
 from ippusbd.model import ServiceSet
 
 NOWHERE = "there is no network to announce it on"
 
 
-class MovingPublisher:
+class RebindingPublisher:
     """Announces where `move` says, by publishers that `make` makes."""
 
-    def __init__(self, make: Callable[[Reach], Publisher]) -> None:
+    def __init__(self, make: Callable[[Scope], Publisher]) -> None:
         self._make = make
-        self.reach: Reach | None = None
+        self.reach: Scope | None = None
         self.current: Publisher | None = None
         self.changed = asyncio.Event()  # replaced when `current` is
         self.publications: set[AutoPublication] = set()
@@ -43,7 +43,7 @@ class MovingPublisher:
     async def start(self) -> None:
         """Nothing is announced before `move`."""
 
-    async def move(self, reach: Reach | None) -> None:
+    async def move(self, reach: Scope | None) -> None:
         """Announce there from now on; None: nowhere."""
         if reach == self.reach:
             return

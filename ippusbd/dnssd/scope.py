@@ -12,7 +12,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Scope:
     """Interfaces, and what a host is called and has for addresses there.
 
     `is_machines_own`: this machine's own name and addresses, so that Avahi's name for it holds;
@@ -31,4 +31,4 @@ class Reach:
         return tuple(address for address in self.addresses if ":" not in address)
 
 
-LOOPBACK: Final = Reach(("lo",), "localhost.local", ("127.0.0.1",))
+LOOPBACK: Final = Scope(("lo",), "localhost.local", ("127.0.0.1",))

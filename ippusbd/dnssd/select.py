@@ -11,9 +11,9 @@ from pathlib import Path
 from ippusbd.dnssd.auto_publisher import AutoPublisher
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.naming import Names, own_names
-from ippusbd.dnssd.null_publisher import OffPublisher
+from ippusbd.dnssd.null_publisher import NullPublisher
 from ippusbd.dnssd.protocols import Publisher
-from ippusbd.dnssd.scope import LOOPBACK, Reach
+from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.dnssd.static_publisher import TEMPLATE, StaticPublisher, read_template
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.errors import ConfigError
@@ -22,7 +22,7 @@ from ippusbd.errors import ConfigError
 def make_publisher(
     kind: str,
     *,
-    reach: Reach = LOOPBACK,
+    reach: Scope = LOOPBACK,
     static_dir: Path | None = None,
     static_template: Path | None = None,
     bus_address: str | None = None,
@@ -62,5 +62,5 @@ def make_publisher(
         case "static":
             raise ConfigError("the static publisher needs a folder to write into")
         case "off":
-            return OffPublisher()
+            return NullPublisher()
     raise ConfigError(f"no publisher is called {kind!r}")

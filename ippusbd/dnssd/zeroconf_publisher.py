@@ -28,7 +28,7 @@ from ippusbd.dnssd.limits import LABEL_BYTES, check, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.protocols import ESTABLISHED
 from ippusbd.dnssd.publication import KeptPublication
-from ippusbd.dnssd.scope import LOOPBACK, Reach
+from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -103,7 +103,7 @@ class ZeroconfPublisher:
     def __init__(
         self,
         *,
-        reach: Reach = LOOPBACK,
+        reach: Scope = LOOPBACK,
         names: Names = own_names,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
@@ -225,7 +225,7 @@ async def _unregister(done: list[_Registration]) -> None:
         await asyncio.wait(goodbyes | {each.announced for each in done}, timeout=GOODBYE_S)
 
 
-def _info(record: ServiceRecord, type_: str, reach: Reach) -> ServiceInfo:
+def _info(record: ServiceRecord, type_: str, reach: Scope) -> ServiceInfo:
     from zeroconf import ServiceInfo
 
     items = txt_items(record) or [b""]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ippusbd.daemon.observe.remedies import cause
+from ippusbd.daemon.observe.remedies import diagnose
 from ippusbd.doctor.findings import Finding, note, ok, problem
 
 SERVED = ("ready", "partial")
@@ -45,7 +45,7 @@ def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
         )
     trouble = str(row.get("trouble") or "")
     if state in SERVED and trouble:
-        yield note("busy", trouble, cause(trouble).remedy, about)
+        yield note("busy", trouble, diagnose(trouble).remedy, about)
 
 
 def _unserved(state: str, reason: str, about: str) -> Finding:
@@ -54,7 +54,7 @@ def _unserved(state: str, reason: str, about: str) -> Finding:
         return note(
             "printer", f"{state}: it is being asked what it can do", "wait some seconds", about
         )
-    found = cause(reason)
+    found = diagnose(reason)
     text = f"{state}: {reason}"
     if found.kind == "warming-up":
         text = f"warming up: {reason}"
@@ -67,11 +67,11 @@ def _unserved(state: str, reason: str, about: str) -> Finding:
 
 def _sleep(row: Mapping[str, Any]) -> Iterator[Finding]:
     counts = row.get("interfaces") or {}
-    total, asleep = counts.get("total", 0), counts.get("asleep", 0)
-    if row.get("state") in SERVED and total and asleep == total:
+    total, released = counts.get("total", 0), counts.get("released", 0)
+    if row.get("state") in SERVED and total and released == total:
         yield note(
-            "asleep",
-            "nobody uses it: its interfaces are given back, the next request takes them again",
+            "released",
+            "idle: its interfaces are released; the next request claims them again",
             about=_about(row),
         )
     broken = counts.get("broken", 0)
@@ -89,12 +89,12 @@ def _wishes(row: Mapping[str, Any]) -> Iterator[Finding]:
     if row.get("state") not in SERVED:
         return
     condition = row.get("condition") or {}
-    for wish in condition.get("asks") or ():
-        text, remedy = str(wish.get("text")), str(wish.get("remedy") or "look at its panel")
-        if wish.get("severity") == "error":
+    for advice in condition.get("asks") or ():
+        text, remedy = str(advice.get("text")), str(advice.get("remedy") or "look at its panel")
+        if advice.get("severity") == "error":
             yield problem("attention", text, remedy, _about(row))
         else:
-            yield note("attention", text, str(wish.get("remedy") or ""), _about(row))
+            yield note("attention", text, str(advice.get("remedy") or ""), _about(row))
     low = [s["name"] for s in condition.get("supplies") or () if s.get("low")]
     if low:
         yield note("supplies", f"low: {', '.join(low)}", "have new ones ready", _about(row))

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from ippusbd.aio import cancel_and_wait, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
 from ippusbd.exchange.idempotent import is_repeatable
-from ippusbd.exchange.interrupted_job import IPP_HEAD, CutJob, cancellation
-from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.exchange.interrupted_job import IPP_HEAD, InterruptedJob, cancellation
+from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
@@ -47,8 +47,8 @@ class Request:
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     connection: str | None = None
-    job: CutJob | None = None
-    debts: Debts | None = None  # where its cancellation is kept when it is lost
+    job: InterruptedJob | None = None
+    pending_cancels: PendingCancels | None = None  # where its cancellation is kept when it is lost
 
     @property
     def repeatable(self) -> bool:
@@ -91,7 +91,7 @@ class Exchange:
         self._received = 0
         self._enough = False  # the rest of the upload is not wanted
         self._answer_head = bytearray()
-        self._owes = False
+        self._kept_cancellation = False
         self.cut = False  # the printer got less than the client had to say
         self.progress = 0  # moves whenever a byte moved
 
@@ -197,29 +197,35 @@ class Exchange:
         while self._pulling:  # noqa: ASYNC110 -- two steps of the loop, until the writer heard it
             await asyncio.sleep(0)
 
-    def drop(self) -> None:
+    def give_up(self) -> None:
         """See `Owed`."""
-        self._owe()
+        self._keep_cancellation()
         self._enough = True
         if self._writer is not None:
             self._writer.cancel()
 
-    async def settle(self, quiet_s: float) -> None:
+    async def finish(self, quiet_s: float) -> None:
         """Bring the exchange to its end without its client; see `Owed`."""
         try:
-            await self._settle(quiet_s)
+            await self._finish(quiet_s)
         except (IppUsbError, asyncio.CancelledError):
-            self._owe()
+            self._keep_cancellation()
             raise
 
-    def _owe(self) -> None:
+    def _keep_cancellation(self) -> None:
         """The printer may have half a document for a whole one, and was not told better."""
-        job, debts = self._request.job, self._request.debts
-        if self.cut and not self._refused and not self._owes and job and debts is not None:
-            debts.owe(job, bytes(self._answer_head))
-            self._owes = True
+        job, pending_cancels = self._request.job, self._request.pending_cancels
+        if (
+            self.cut
+            and not self._refused
+            and not self._kept_cancellation
+            and job
+            and pending_cancels is not None
+        ):
+            pending_cancels.add(job, bytes(self._answer_head))
+            self._kept_cancellation = True
 
-    async def _settle(self, quiet_s: float) -> None:
+    async def _finish(self, quiet_s: float) -> None:
         self._stop_upload()
         reader = asyncio.get_running_loop().create_task(self._read_to_end())
         try:
@@ -371,7 +377,7 @@ class Exchange:
 
     # --- cancelling what a lost client began
 
-    async def _cancel_job(self, job: CutJob, quiet_s: float) -> None:
+    async def _cancel_job(self, job: InterruptedJob, quiet_s: float) -> None:
         body = cancellation(job, bytes(self._answer_head))
         if body is None:
             log.info("a cut upload left no job to cancel")
@@ -387,7 +393,7 @@ class Exchange:
         finally:
             await cancel_and_wait(reader)
         if exchange._refused:  # with all of HTTP: it warms up, or is busy
-            self._owe()
+            self._keep_cancellation()
             return
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
 

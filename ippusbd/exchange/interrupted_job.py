@@ -18,7 +18,7 @@ IPP_HEAD = 64 * 1024  # as much of an answer is kept to find the job-id in it
 
 
 @dataclass(slots=True)
-class CutJob:
+class InterruptedJob:
     """What is needed to cancel the job of a cut upload: the request's own IPP head."""
 
     target: str
@@ -33,7 +33,7 @@ class CutJob:
             self.request_head += data[: IPP_HEAD - len(self.request_head)]
 
     @property
-    def asked(self) -> ipp_requests.Head | None:
+    def asked(self) -> ipp_requests.RequestHead | None:
         """What the request says before its document; None where that cannot be read."""
         try:
             return ipp_requests.head(bytes(self.request_head))
@@ -51,7 +51,7 @@ class CutJob:
         return (self.sent_bytes - (self.asked.document_at if self.asked else 0) + 1023) // 1024
 
 
-def cancellation(job: CutJob, answer: bytes) -> bytes | None:
+def cancellation(job: InterruptedJob, answer: bytes) -> bytes | None:
     """The Cancel-Job for the job that was being made; None: there is none."""
     asked = job.asked
     if asked is None or asked.operation not in ipp_requests.CREATING:
@@ -64,7 +64,7 @@ def cancellation(job: CutJob, answer: bytes) -> bytes | None:
     return ipp_requests.cancel_job(asked.printer_uri, job_id, user=asked.user)
 
 
-def question(job: CutJob) -> bytes | None:
+def question(job: InterruptedJob) -> bytes | None:
     """The Get-Jobs whose answer names the job among others; None: it cannot be told from them."""
     asked = job.asked
     if asked is None or asked.operation not in ipp_requests.CREATING:

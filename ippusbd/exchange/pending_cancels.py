@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ippusbd.errors import DeviceGone, IppUsbError
-from ippusbd.exchange.interrupted_job import CutJob, cancellation, question
+from ippusbd.exchange.interrupted_job import InterruptedJob, cancellation, question
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Tag
 
@@ -36,62 +36,62 @@ Ask = Callable[[str, bytes], Awaitable[bytes]]  # (target, request) -> answer
 
 
 @dataclass(slots=True)
-class Debt:
+class PendingCancel:
     """`answer`: as much as came of the answer to the cut upload."""
 
-    job: CutJob
+    job: InterruptedJob
     answer: bytes
     tries: int = 0
 
 
-class Debts:
+class PendingCancels:
     """What is owed to one printer, plugged in or not."""
 
     def __init__(self, *, pause_s: float = PAUSE_S) -> None:
-        self._due: deque[Debt] = deque(maxlen=DEBTS_KEPT)
+        self._due: deque[PendingCancel] = deque(maxlen=DEBTS_KEPT)
         self._some = asyncio.Event()
         self._pause_s = pause_s
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def owe(self, job: CutJob, answer: bytes) -> None:
+    def add(self, job: InterruptedJob, answer: bytes) -> None:
         """The job's cancellation was lost."""
-        self._due.append(Debt(job, answer))
+        self._due.append(PendingCancel(job, answer))
         self._some.set()
 
-    async def pay(self, ask: Ask) -> None:
+    async def deliver(self, ask: Ask) -> None:
         """Cancel what is due, whenever something is; until cancelled, or the device is gone."""
         while True:
             await self._some.wait()
-            debt = self._due[0]
+            pending = self._due[0]
             try:
-                await _settle(debt, ask)
+                await _deliver_one(pending, ask)
             except DeviceGone:
                 return
             except IppUsbError as exc:
-                debt.tries += 1
-                if debt.tries < TRIES:
-                    await asyncio.sleep(self._pause_s * debt.tries)
+                pending.tries += 1
+                if pending.tries < TRIES:
+                    await asyncio.sleep(self._pause_s * pending.tries)
                     continue
                 log.warning("the job of a cut upload could not be cancelled: %s", exc)
-            self._due.remove(debt)
+            self._due.remove(pending)
             if not self._due:
                 self._some.clear()
 
 
-async def _settle(debt: Debt, ask: Ask) -> None:
-    request = cancellation(debt.job, debt.answer)
+async def _deliver_one(pending: PendingCancel, ask: Ask) -> None:
+    request = cancellation(pending.job, pending.answer)
     if request is None:
-        request = await _searched(debt.job, ask)
+        request = await _searched(pending.job, ask)
     if request is None:
         log.info("a cut upload left no job to cancel")
         return
-    answer, _ = ipp.decode(await ask(debt.job.target, request), tolerant=True)
+    answer, _ = ipp.decode(await ask(pending.job.target, request), tolerant=True)
     log.info("the job of a cut upload was cancelled late; the printer says 0x%04x", answer.code)
 
 
-async def _searched(job: CutJob, ask: Ask) -> bytes | None:
+async def _searched(job: InterruptedJob, ask: Ask) -> bytes | None:
     """The Cancel-Job for the job that nobody knows the number of; None: it is not there."""
     asked = question(job)
     if asked is None:
@@ -103,7 +103,7 @@ async def _searched(job: CutJob, ask: Ask) -> bytes | None:
     return cancellation(job, _naming(found[0]))
 
 
-def _jobs(answer: ipp.Message, job: CutJob) -> Iterator[tuple[int, int | None]]:
+def _jobs(answer: ipp.Message, job: InterruptedJob) -> Iterator[tuple[int, int | None]]:
     """Number and kilobytes of the jobs with this job's name."""
     for group in answer.groups:
         one = ipp.Message(0, 0, (group,))

@@ -43,11 +43,11 @@ async def refusal(client: ClientRequest, access: Access, start: bytes) -> web.Re
     request = client.web
     what = asked(request.method, client.target, client.content_types, start)
     await client.identify(by_group=access.by_group)
-    who = client.who
-    refused = access.refuses(what, who.uid, who.gids or frozenset())
+    identity = client.identity
+    refused = access.refuses(what, identity.uid, identity.gids or frozenset())
     if not refused:
         return None
-    reason = f"{who.text} may not {' or '.join(_VERBS[kind] for kind in refused)} this printer"
+    reason = f"{identity.text} may not {' or '.join(_VERBS[kind] for kind in refused)} this printer"
     log.warning("%s: refused: %s", client, reason)
     return _answer(what, refused, reason)
 

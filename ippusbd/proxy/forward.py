@@ -19,13 +19,13 @@ from contextlib import nullcontext
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
 from ippusbd.exchange.exchange import Exchange, Request, Traffic
-from ippusbd.exchange.interrupted_job import CutJob
+from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.heads import answer_fields, media_type
 from ippusbd.proxy.requests import ClientRequest, prefixed, releasing
 from ippusbd.proxy.settings import SiteSettings, Wiring
-from ippusbd.proxy.stall_timers import Pace, Trickle
+from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
@@ -80,17 +80,17 @@ class Forwarder:
     ) -> web.StreamResponse:
         """One exchange. Raises _Unanswered when it may be tried again on another interface."""
         client.is_at(Doing.WAITING)
-        who, wait_s = client.who.client, self._settings.lease_wait_s
+        identity, wait_s = client.identity.client, self._settings.lease_wait_s
         client.hold(streams=to_printer.stream is not None)
         async with (
             releasing(client),
-            self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=who) as lease,
+            self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=identity) as lease,
         ):
             client.is_at(Doing.SERVED)
             client.go_on()
-            exchange = lease.owed = self._exchange(lease, to_printer)
+            exchange = lease.unfinished = self._exchange(lease, to_printer)
             try:
-                with self._trickle(client, exchange, lease):
+                with self._upload_timer(client, exchange, lease):
                     return await self._relay(client, exchange, lease)
             except IppUsbError as exc:
                 await exchange.let_client_go()
@@ -101,7 +101,7 @@ class Forwarder:
             finally:
                 # A cancelled request leaves its answer to the pool, without awaiting anything.
                 if exchange.complete:
-                    lease.owed = None
+                    lease.unfinished = None
 
     def _asks_for_password(self, client: ClientRequest) -> bool:
         return client.secure and self._settings.network.gate is not None
@@ -126,7 +126,7 @@ class Forwarder:
         headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
         job = None
         if stream is not None and request.content_type == IPP:
-            job = CutJob(client.target, headers)
+            job = InterruptedJob(client.target, headers)
         return Request(
             request.method,
             client.target,
@@ -135,7 +135,7 @@ class Forwarder:
             stream,
             connection=wiring.connection,
             job=job,
-            debts=wiring.debts,
+            pending_cancels=wiring.pending_cancels,
         )
 
     async def _relay(
@@ -166,11 +166,11 @@ class Forwarder:
             response.enable_chunked_encoding()
         await response.prepare(client.web)
         try:
-            with self._pace(client, lease) as pace:
-                await pace.of(response.write(bytes(start)))
+            with self._reader_timer(client, lease) as timer:
+                await timer.of(response.write(bytes(start)))
                 del start
                 async for data in chunks:
-                    await pace.of(response.write(data))
+                    await timer.of(response.write(data))
             await exchange.sent()
         except (ClientGone, ConnectionError) as exc:
             raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
@@ -181,7 +181,7 @@ class Forwarder:
 
     # --- clients that stop moving
 
-    def _pace(self, client: ClientRequest, lease: Lease) -> Pace:
+    def _reader_timer(self, client: ClientRequest, lease: Lease) -> ReaderStallTimer:
         """One that takes nothing while others wait is let go."""
         stall_s = self._settings.client_stall_s
 
@@ -189,11 +189,11 @@ class Forwarder:
             log.info("%s: its client read nothing for %g s while others wait", client, stall_s)
             client.abort()
 
-        return Pace(lambda: lease.contended, stall_s, let_go)
+        return ReaderStallTimer(lambda: lease.contended, stall_s, let_go)
 
-    def _trickle(
+    def _upload_timer(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
-    ) -> Trickle | nullcontext[None]:
+    ) -> UploadStallTimer | nullcontext[None]:
         """One that sends next to nothing of its document while others wait is let go."""
         stall_s = self._settings.upload_stall_s
         if exchange.whole:
@@ -206,7 +206,7 @@ class Forwarder:
             log.info("%s: its client sent nothing for %g s while others wait", client, stall_s)
             client.abort()
 
-        return Trickle(lambda: client.received, blameless, stall_s, let_go)
+        return UploadStallTimer(lambda: client.received, blameless, stall_s, let_go)
 
 
 def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:

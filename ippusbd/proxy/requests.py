@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager
 
 from ippusbd.errors import ClientGone
 from ippusbd.proxy.access.origin import Refusal, refused_host, refused_site
-from ippusbd.proxy.admission.connection_limit import Doing, Guest, Guests
+from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit, Doing
 from ippusbd.proxy.admission.handover import READ_SERVED, may_read
 from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
-from ippusbd.users.client_identity import Who
+from ippusbd.users.client_identity import ClientIdentity
 
 with no_certificates():
     from aiohttp import web
@@ -35,11 +35,17 @@ PROGRESS = 1024  # so many bytes of a body are progress; fewer are a trickle
 class ClientRequest:
     """A request, and the connection's place among the `guests`."""
 
-    def __init__(self, request: web.BaseRequest, who: Who, guest: Guest, guests: Guests) -> None:
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        identity: ClientIdentity,
+        client_connection: Connection,
+        connections: ConnectionLimit,
+    ) -> None:
         self.web = request
-        self.who = who
-        self._guest = guest
-        self._guests = guests
+        self.identity = identity
+        self._client_connection = client_connection
+        self._connections = connections
         self.target = ""  # as it was sent, as a path; see `check`
         self.received = 0  # bytes of the body
         self._held = False
@@ -52,18 +58,18 @@ class ClientRequest:
 
     async def identify(self, *, by_group: bool) -> None:
         """Have `who` tell the user, and his groups if they matter."""
-        self.who = await self.who.known(by_group=by_group)
+        self.identity = await self.identity.known(by_group=by_group)
 
     def refusal(self, names: frozenset[str]) -> Refusal | None:
         """Whether a web page is behind it that has no business here; `names` are ours.
 
         Raises ClientGone.
         """
-        if self.who.unix:
+        if self.identity.unix:
             return None
-        if self.who.ends is None:
+        if self.identity.ends is None:
             raise ClientGone("left before it was looked at")
-        headers, here = self.web.headers, self.who.ends[1][0]
+        headers, here = self.web.headers, self.identity.ends[1][0]
         wrong_host = refused_host(headers.get("Host"), here, names)
         return wrong_host or refused_site(self.web.method, headers, self.web.scheme)
 
@@ -73,7 +79,7 @@ class ClientRequest:
 
     def is_at(self, doing: Doing) -> None:
         """For who decides which connection gives way."""
-        self._guests.now(self._guest, doing)
+        self._connections.now(self._client_connection, doing)
 
     def ask_for_body(self) -> None:
         """A client may wait to be asked (RFC 9110, 10.1.1)."""
@@ -129,7 +135,7 @@ class ClientRequest:
 
     def go_on(self) -> None:
         """It is served now. Raises ClientGone when its client left in the meantime, unread."""
-        if self._held and (_has_left(self.web.transport) or self.who.has_closed):
+        if self._held and (_has_left(self.web.transport) or self.identity.has_closed):
             raise ClientGone("left while it waited")
         self.release()
 
@@ -154,7 +160,7 @@ class ClientRequest:
                 self.received += len(data)
                 if self.received - seen >= PROGRESS:
                     seen = self.received
-                    self.is_at(self._guest.doing)
+                    self.is_at(self._client_connection.doing)
                 yield data
         except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
             raise ClientGone(f"left in the middle of its request: {exc}") from exc
@@ -167,7 +173,7 @@ class ClientRequest:
     @property
     def is_local(self) -> bool:
         """A Unix socket's client: what it called its host is nothing a browser could open."""
-        return self.who.unix
+        return self.identity.unix
 
     def base(self, port: int) -> str:
         """How this client reached us; links to the printer start with it."""

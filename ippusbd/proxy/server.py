@@ -23,8 +23,8 @@ from ippusbd.log import about
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE
 from ippusbd.proxy.access.origin import Refusal
-from ippusbd.proxy.admission.connection_limit import Doing, Guest, Guests
-from ippusbd.proxy.admission.handover import Arrival, refusal
+from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit, Doing
+from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.admission.listeners import bind as bind
 from ippusbd.proxy.fast_aiohttp_import import no_certificates
 from ippusbd.proxy.forward import Forwarder
@@ -32,7 +32,7 @@ from ippusbd.proxy.requests import ClientRequest, bare_request
 from ippusbd.proxy.server_log import ServerLog
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
-from ippusbd.users.client_identity import Who, who_is
+from ippusbd.users.client_identity import ClientIdentity, identify
 
 with no_certificates():
     from aiohttp import web
@@ -49,8 +49,8 @@ _numbers = count(1)  # of requests, of all printers
 class _Server(web.Server):
     """aiohttp's, which tells who has left."""
 
-    visits: dict[web.RequestHandler, tuple[Guest, Who]]
-    guests: Guests
+    visits: dict[web.RequestHandler, tuple[Connection, ClientIdentity]]
+    limit: ConnectionLimit
 
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
@@ -58,7 +58,7 @@ class _Server(web.Server):
         super().connection_lost(handler, exc)
         visit = self.visits.pop(handler, None)
         if visit is not None:
-            self.guests.left(visit[0])
+            self.limit.left(visit[0])
 
 
 class PrinterSite:
@@ -68,7 +68,7 @@ class PrinterSite:
         self._settings = settings
         self._wiring: Wiring | None = None
         self._reason = reason
-        self._guests = Guests(
+        self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
             clock=time.monotonic,
@@ -98,7 +98,7 @@ class PrinterSite:
             max_headers=1000,
             logger=ServerLog(log, HttpProcessingError),
         )
-        server.visits, server.guests = {}, self._guests
+        server.visits, server.limit = {}, self._connections
         self._runner = web.ServerRunner(server, shutdown_timeout=settings.grace_s)
         await self._runner.setup()
         for listening in sockets:
@@ -154,25 +154,25 @@ class PrinterSite:
 
     # --- letting clients in
 
-    def _arrival(self) -> Arrival:
-        return Arrival(self._admit, self._full)
+    def _arrival(self) -> Handover:
+        return Handover(self._admit, self._full)
 
     def _admit(self, transport: asyncio.Transport) -> web.RequestHandler | None:
         """The server's protocol for a new connection; None: there is no place for it."""
         if self._server is None:
             return None
-        who = who_is(transport)
+        identity = identify(transport)
 
         def leave(told: bool) -> None:
             if told:
                 transport.write(self._full)
             transport.close() if not transport.get_write_buffer_size() else transport.abort()
 
-        guest = self._guests.admit(who.client, leave)
-        if guest is None:
+        client_connection = self._connections.admit(identity.client, leave)
+        if client_connection is None:
             return None
         handler = self._server()
-        self._server.visits[handler] = guest, who
+        self._server.visits[handler] = client_connection, identity
         return handler
 
     # --- one request
@@ -193,7 +193,7 @@ class PrinterSite:
         visit = self._server.visits.get(request.protocol) if self._server is not None else None
         if visit is None:
             raise asyncio.CancelledError  # its connection is closed
-        client = ClientRequest(request, visit[1], visit[0], self._guests)
+        client = ClientRequest(request, visit[1], visit[0], self._connections)
         try:
             return await self._answered(client)
         except ClientGone as exc:
@@ -219,7 +219,7 @@ class PrinterSite:
         visits = self._server.visits if self._server is not None else {}
         visit = visits.get(client.web.protocol)
         if visit is not None:
-            visits[client.web.protocol] = visit[0], client.who
+            visits[client.web.protocol] = visit[0], client.identity
 
     def _unavailable(self, reason: str) -> web.Response:
         return web.Response(
@@ -230,7 +230,7 @@ class PrinterSite:
 
     def _refused(self, client: ClientRequest, refusal: Refusal) -> web.Response:
         level = logging.INFO if refusal.status == 401 else logging.WARNING  # browsers ask first
-        log.log(level, "%s of %s: refused: %s", client, client.who.text, refusal.reason)
+        log.log(level, "%s of %s: refused: %s", client, client.identity.text, refusal.reason)
         response = web.Response(status=refusal.status, text=f"ippusbd: {refusal.reason}\n")
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = CHALLENGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.access.rules import UNRESTRICTED, Access
 from ippusbd.usbio.pool import InterfacePool
@@ -39,4 +39,4 @@ class Wiring:
     host: str = ""  # "": localhost:PORT
     cut_response_s: float | None = None
     rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
-    debts: Debts | None = None
+    pending_cancels: PendingCancels | None = None

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-class Pace:
+class ReaderStallTimer:
     """`with Pace(...) as pace:` around an answer, `await pace.of(write)` around each write.
 
     `let_go` is called, once, when a write has lasted `stall_s` and `contended()` is true; it must
@@ -29,7 +29,7 @@ class Pace:
         self._since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> Pace:
+    def __enter__(self) -> ReaderStallTimer:
         self._look_after(self._stall_s)
         return self
 
@@ -58,7 +58,7 @@ class Pace:
             self._look_after(self._stall_s)
 
 
-class Trickle:
+class UploadStallTimer:
     """`with Trickle(...):` around an upload.
 
     `let_go` is called, once, when within `stall_s` fewer than LEAST bytes were `received()` and
@@ -83,7 +83,7 @@ class Trickle:
         self._blamed = True
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> Trickle:
+    def __enter__(self) -> UploadStallTimer:
         self._look_later()
         return self
 

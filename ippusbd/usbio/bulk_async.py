@@ -33,7 +33,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
-from ippusbd.usbio.read_buffer import Inbox
+from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import Tap
 
 log = logging.getLogger("ippusbd.usb")
@@ -89,7 +89,7 @@ class AsyncChannel:
         self._write_size = write_bytes or transfer_bytes
         self._write_pause_s = write_pause_s
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox()
+        self._read_buffer = ReadBuffer()
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
         self._in = [Transfer(libusb, handle, endpoint_in, self._in_done) for _ in self._buffers]
         self._posted: deque[Transfer] = deque()  # in the order of posting
@@ -117,7 +117,7 @@ class AsyncChannel:
 
     async def read(self) -> bytes:
         self._want()
-        data = await self._inbox.get()
+        data = await self._read_buffer.get()
         if self._wanted and len(self._posted) < IN_FLIGHT:
             self._post()
         return data
@@ -127,7 +127,7 @@ class AsyncChannel:
         self._prod_later(PROD_MAX_S)
 
     def discard(self) -> int:
-        return self._inbox.clear()
+        return self._read_buffer.clear()
 
     async def drain(self, quiet_s: float, limit: int) -> int:
         stale, silent = 0, False
@@ -138,14 +138,14 @@ class AsyncChannel:
             except TimeoutError:
                 silent = True
                 await self._take_back()
-                stale += self._inbox.clear()
+                stale += self._read_buffer.clear()
             if stale > limit:
                 raise TransferFailed(f"over {limit} stale bytes, and no end of them")
         return stale
 
     async def write(self, data: bytes) -> None:
-        if self._inbox.failure is not None:
-            raise self._inbox.failure
+        if self._read_buffer.failure is not None:
+            raise self._read_buffer.failure
         if self._stopping:
             raise TransferFailed("the interface is being stopped")
         upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
@@ -174,14 +174,14 @@ class AsyncChannel:
     async def _start_again(self, cure: Callable[[], None]) -> None:
         await self._stop()
         await self._loop.run_in_executor(self._control, cure)
-        self._inbox.revive()
+        self._read_buffer.revive()
         self._stopping = False
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._inbox.fail(TransferFailed("the interface was released"))
+        self._read_buffer.fail(TransferFailed("the interface was released"))
         with contextlib.suppress(UsbError):
             await self._stop()
         for transfer in self._in + self._out:
@@ -196,7 +196,7 @@ class AsyncChannel:
 
     def _want(self) -> None:
         """An answer is awaited: have transfers posted."""
-        if self._stopping or self._inbox.failure is not None:
+        if self._stopping or self._read_buffer.failure is not None:
             return
         if not self._wanted:
             self._wanted = True
@@ -207,7 +207,7 @@ class AsyncChannel:
 
     def _post(self) -> None:
         """Post IN transfers as far as there is room for what they may bring."""
-        room = IN_FLIGHT * self._size - self._inbox.size
+        room = IN_FLIGHT * self._size - self._read_buffer.size
         for transfer, buffer in zip(self._in, self._buffers, strict=True):
             if room < self._size * (len(self._posted) + 1):
                 return
@@ -227,13 +227,13 @@ class AsyncChannel:
             length = transfer.actual_length
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
-                self._inbox.put(ctypes.string_at(buffer, length))
+                self._read_buffer.put(ctypes.string_at(buffer, length))
                 if transfer.status is Status.CANCELLED:
                     self._patience_s = min(self._patience_s, IMPATIENCE_S)
                 self._prod_s = self._patience_s
                 self._prod_later(self._prod_s)
             self._judge(transfer)
-        if self._wanted and not self._stopping and self._inbox.failure is None:
+        if self._wanted and not self._stopping and self._read_buffer.failure is None:
             self._post()
         if not self._posted:
             self._none_posted.set()
@@ -318,7 +318,7 @@ class AsyncChannel:
 
     def _fail(self, failure: UsbError) -> None:
         """Both directions fail together: an exchange needs both."""
-        self._inbox.fail(failure)
+        self._read_buffer.fail(failure)
         self._wanted = False
         for transfer in self._out:
             transfer.cancel()

@@ -24,7 +24,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
-from ippusbd.usbio.read_buffer import Inbox
+from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
 FRAMING = 64  # bytes around the data of a chunk, at most
@@ -85,7 +85,7 @@ class ThreadChannel:
         self._endpoints = endpoints  # IN and OUT, for a tap
         self._tap: BlockingTap | None = None
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox()
+        self._read_buffer = ReadBuffer()
         self._turn = threading.Condition()  # guards everything below
         self._wanted = False
         self._waiting_bytes = 0  # read from USB, not yet taken from the inbox
@@ -112,9 +112,9 @@ class ThreadChannel:
         self._tap = None if tap is None else BlockingTap(tap, self._endpoints, self._post)
 
     async def read(self) -> bytes:
-        if not self._wanted and self._inbox.failure is None:
+        if not self._wanted and self._read_buffer.failure is None:
             self._tell(wanted=True)
-        data = await self._inbox.get()
+        data = await self._read_buffer.get()
         with self._turn:
             full = self._waiting_bytes >= self._window
             self._waiting_bytes -= len(data)
@@ -127,7 +127,7 @@ class ThreadChannel:
             self._tell(wanted=False)
 
     def discard(self) -> int:
-        dropped = self._inbox.clear()
+        dropped = self._read_buffer.clear()
         with self._turn:
             self._waiting_bytes -= dropped
             self._turn.notify_all()
@@ -153,8 +153,8 @@ class ThreadChannel:
             self.rest()
 
     async def write(self, data: bytes) -> None:
-        if self._inbox.failure is not None:
-            raise self._inbox.failure
+        if self._read_buffer.failure is not None:
+            raise self._read_buffer.failure
         upload = _Upload(data, self._loop.create_future())
         with self._turn:
             self._upload = upload
@@ -163,7 +163,7 @@ class ThreadChannel:
             await upload.done
         except asyncio.CancelledError:
             upload.stopped = True
-            self._inbox.fail(TransferFailed("a write was given up in the middle"))
+            self._read_buffer.fail(TransferFailed("a write was given up in the middle"))
             raise
 
     def fail(self, failure: UsbError) -> None:
@@ -172,9 +172,9 @@ class ThreadChannel:
             upload = self._upload
             if upload is not None:
                 upload.stopped = True
-        self._inbox.fail(failure)
+        self._read_buffer.fail(failure)
         if upload is not None:
-            _settle(upload.done, failure)
+            _finish(upload.done, failure)
 
     async def clear_halt(self) -> None:
         await self._start_again(self._io.clear_halts)
@@ -185,7 +185,7 @@ class ThreadChannel:
     async def _start_again(self, cure: Callable[[], None]) -> None:
         await self._quiesce()
         await self._loop.run_in_executor(self._control, cure)
-        self._inbox.revive()
+        self._read_buffer.revive()
         with self._turn:
             self._waiting_bytes = 0
             self._wanted = self._held = False
@@ -199,7 +199,7 @@ class ThreadChannel:
         with self._turn:
             self._closed = True
             self._turn.notify_all()
-        self._inbox.fail(TransferFailed("the interface was released"))
+        self._read_buffer.fail(TransferFailed("the interface was released"))
         with contextlib.suppress(UsbError):
             await self._loop.run_in_executor(self._control, self._io.release)
 
@@ -223,7 +223,7 @@ class ThreadChannel:
         except TimeoutError as exc:
             raise TransferTimeout(f"a transfer could not be stopped in {STOP_S:.0f} s") from exc
         if self._upload is not None:  # it came while we held the threads
-            _settle(self._upload.done, TransferFailed("a write was stopped before it began"))
+            _finish(self._upload.done, TransferFailed("a write was stopped before it began"))
             self._upload = None
 
     # --- called in the threads
@@ -257,7 +257,7 @@ class ThreadChannel:
                 self._fail(exc)
             with self._turn:
                 self._upload = None  # first: once it is settled, the next one may come
-            self._post(_settle, upload.done, failure)
+            self._post(_finish, upload.done, failure)
             self._leave()
 
     def _push(self, upload: _Upload) -> None:
@@ -304,19 +304,19 @@ class ThreadChannel:
     def _arrived(self, data: bytes) -> None:
         with self._turn:
             self._waiting_bytes += len(data)
-        self._post(self._inbox.put, data)
+        self._post(self._read_buffer.put, data)
 
     def _fail(self, failure: UsbError) -> None:
         with self._turn:
             self._wanted = False
-        self._post(self._inbox.fail, failure)
+        self._post(self._read_buffer.fail, failure)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(call, *args)
 
 
-def _settle(done: asyncio.Future[None], failure: UsbError | None) -> None:
+def _finish(done: asyncio.Future[None], failure: UsbError | None) -> None:
     if done.done():
         return  # its writer was cancelled
     if failure is None:

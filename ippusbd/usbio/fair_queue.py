@@ -16,7 +16,7 @@ from typing import Final
 KEPT: Final = 64  # clients that were served and do not wait
 
 
-class Turns:
+class FairQueue:
     """Numbers for those who wait, smallest first, equal ones in the order of their coming."""
 
     def __init__(self) -> None:
@@ -42,4 +42,4 @@ class Turns:
         """Somebody who waited is served in `turn`."""
         if turn > self._now:
             self._now = turn
-            self._last = {who: last for who, last in self._last.items() if last >= turn}
+            self._last = {client: last for client, last in self._last.items() if last >= turn}

@@ -27,11 +27,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
-from ippusbd.usbio.fair_queue import Turns
-from ippusbd.usbio.pool_types import Claims, Lane, Lease, Owed, Place, PoolStatus, State, Waiter
+from ippusbd.usbio.fair_queue import FairQueue
+from ippusbd.usbio.pool_types import (
+    Claims,
+    Lane,
+    Lease,
+    PoolSlot,
+    PoolStatus,
+    SlotState,
+    Unfinished,
+    Waiter,
+)
 from ippusbd.usbio.protocols import Channel
 
-__all__ = ["Claims", "InterfacePool", "Lane", "Lease", "Owed", "PoolStatus", "State"]
+__all__ = ["Claims", "InterfacePool", "Lane", "Lease", "PoolStatus", "SlotState", "Unfinished"]
 
 log = logging.getLogger("ippusbd.usb")
 
@@ -58,12 +67,12 @@ class InterfacePool:
         recover: Callable[[Channel, IppUsbError], Awaitable[None]] | None = None,
         on_broken: Callable[[Channel, IppUsbError], None] | None = None,
         claims: Claims | None = None,
-        asleep: Sequence[int] = (),
+        released: Sequence[int] = (),
         idle_release_s: float = 0.0,
         pause_s: float = 0.0,
     ) -> None:
-        self._places = [Place(channel.number, channel) for channel in channels]
-        self._places += [Place(number, None, State.ASLEEP) for number in asleep]
+        self._slots = [PoolSlot(channel.number, channel) for channel in channels]
+        self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
         self._pause_s = pause_s
         self._idle_release_s = idle_release_s if claims is not None else 0.0
@@ -74,7 +83,7 @@ class InterfacePool:
         self._recover = recover or (lambda channel, _: channel.reset())
         self._on_broken = on_broken
         self._waiters: list[Waiter] = []  # in the order of their turns
-        self._turns = Turns()
+        self._fair_queue = FairQueue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone: IppUsbError | None = None
         self._changed = asyncio.Event()
@@ -82,7 +91,7 @@ class InterfacePool:
         self._used = asyncio.Event()
         self.uses = 0  # leases so far
         self.witness: Callable[[Channel], Channel] | None = None  # lends them out, for a trace
-        self.settled = 0  # exchanges the pool finished for clients that had left
+        self.finished = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0
 
     @asynccontextmanager
@@ -94,37 +103,37 @@ class InterfacePool:
         Raises NoInterface after `wait_s`, or at once if none can ever come free; DeviceGone
         after an unplug.
         """
-        place = await self._take(lane, wait_s, client)
-        assert place.channel is not None
-        channel = place.channel if self.witness is None else self.witness(place.channel)
-        lease = place.lease = Lease(channel, lambda: bool(self._waiters))
+        slot = await self._take(lane, wait_s, client)
+        assert slot.channel is not None
+        channel = slot.channel if self.witness is None else self.witness(slot.channel)
+        lease = slot.lease = Lease(channel, lambda: bool(self._waiters))
         try:
             yield lease
         finally:
             # No await below: a cancelled request must still pass its channel on.
-            place.lease = None
-            if lease.owed is None:
-                self._free(place)
+            slot.lease = None
+            if lease.unfinished is None:
+                self._free(slot)
             else:
-                self._drain_later(place, lease.owed)
+                self._drain_later(slot, lease.unfinished)
 
     def leases(self) -> list[Lease]:
         """What is leased now."""
-        return [place.lease for place in self._places if place.lease is not None]
+        return [slot.lease for slot in self._slots if slot.lease is not None]
 
     @property
     def usable(self) -> int:
         """How many interfaces are not broken."""
-        return sum(place.state is not State.BROKEN for place in self._places)
+        return sum(slot.state is not SlotState.BROKEN for slot in self._slots)
 
     def status(self) -> PoolStatus:
-        states = [place.state for place in self._places]
+        states = [slot.state for slot in self._slots]
         return PoolStatus(
             total=len(states),
-            in_use=states.count(State.LEASED),
-            draining=states.count(State.DRAINING) + states.count(State.RECOVERING),
-            broken=states.count(State.BROKEN),
-            asleep=states.count(State.ASLEEP),
+            in_use=states.count(SlotState.LEASED),
+            draining=states.count(SlotState.DRAINING) + states.count(SlotState.RECOVERING),
+            broken=states.count(SlotState.BROKEN),
+            released=states.count(SlotState.RELEASED),
             waiting=len(self._waiters),
         )
 
@@ -132,16 +141,17 @@ class InterfacePool:
     def idle(self) -> bool:
         """No interface is leased, draining or recovering, and nobody waits."""
         return not self._waiters and all(
-            place.state in (State.FREE, State.BROKEN, State.ASLEEP) for place in self._places
+            slot.state in (SlotState.FREE, SlotState.BROKEN, SlotState.RELEASED)
+            for slot in self._slots
         )
 
     async def mend(self) -> int:
         """Try to recover the broken interfaces again; how many work now."""
-        broken = [place for place in self._places if place.state is State.BROKEN]
-        for place in broken:
-            place.state = State.RECOVERING
-            await self._revive(place, NoInterface("it was broken; another try"))
-        return sum(place.state is not State.BROKEN for place in broken)
+        broken = [slot for slot in self._slots if slot.state is SlotState.BROKEN]
+        for slot in broken:
+            slot.state = SlotState.RECOVERING
+            await self._revive(slot, NoInterface("it was broken; another try"))
+        return sum(slot.state is not SlotState.BROKEN for slot in broken)
 
     @property
     def is_gone(self) -> bool:
@@ -175,8 +185,8 @@ class InterfacePool:
         self._stop_timers()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            if not waiter.place.done():
-                waiter.place.set_exception(reason)
+            if not waiter.slot.done():
+                waiter.slot.set_exception(reason)
 
     async def join(self, grace_s: float) -> None:
         """Wait up to `grace_s` until nothing is leased or owed."""
@@ -197,117 +207,117 @@ class InterfacePool:
 
     # --- decisions, each in one step
 
-    def _grantable(self, lane: Lane) -> Place | None:
+    def _grantable(self, lane: Lane) -> PoolSlot | None:
         """A free interface that `lane` may take now."""
         now = asyncio.get_running_loop().time() if self._pause_s else 0.0
-        free = [p for p in self._places if p.state is State.FREE and p.ready_at <= now]
+        free = [p for p in self._slots if p.state is SlotState.FREE and p.ready_at <= now]
         return free[0] if free and self._open_to(lane) else None
 
     def _open_to(self, lane: Lane) -> bool:
         """Whether `lane` may have one more interface, should one be free."""
-        usable = [place for place in self._places if place.state is not State.BROKEN]
-        long = sum(p.lane is Lane.LONG for p in usable if p.state is not State.FREE)
+        usable = [slot for slot in self._slots if slot.state is not SlotState.BROKEN]
+        long = sum(p.lane is Lane.LONG for p in usable if p.state is not SlotState.FREE)
         return lane is Lane.SHORT or len(usable) < 2 or long < len(usable) - 1
 
     def _grant(self) -> None:
         """Give free interfaces to those who wait, in their order."""
         for waiter in list(self._waiters):
-            place = self._grantable(waiter.lane)
-            if place is None:
+            slot = self._grantable(waiter.lane)
+            if slot is None:
                 continue
             self._waiters.remove(waiter)
-            self._turns.reached(waiter.turn)
-            if not waiter.place.done():
-                self._occupy(place, waiter.lane)
-                waiter.place.set_result(place)
-        self._wake_up()
+            self._fair_queue.reached(waiter.turn)
+            if not waiter.slot.done():
+                self._occupy(slot, waiter.lane)
+                waiter.slot.set_result(slot)
+        self._claim_more()
 
-    def _occupy(self, place: Place, lane: Lane) -> None:
-        place.state, place.lane = State.LEASED, lane
+    def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
+        slot.state, slot.lane = SlotState.LEASED, lane
         self.uses += 1
         self._used.set()
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
 
-    def _free(self, place: Place) -> None:
-        place.state, place.lane = State.FREE, Lane.SHORT
+    def _free(self, slot: PoolSlot) -> None:
+        slot.state, slot.lane = SlotState.FREE, Lane.SHORT
         if self._pause_s:
-            place.ready_at = asyncio.get_running_loop().time() + self._pause_s
-            asyncio.get_running_loop().call_at(place.ready_at, self._grant)
+            slot.ready_at = asyncio.get_running_loop().time() + self._pause_s
+            asyncio.get_running_loop().call_at(slot.ready_at, self._grant)
         self._changed.set()
         self._grant()
-        self._let_go_later()
+        self._release_later()
 
-    def _let_go_later(self) -> None:
+    def _release_later(self) -> None:
         """Idle from now on: give all interfaces back, unless somebody comes before."""
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
         if self._idle_release_s and self.idle and self._gone is None:
             loop = asyncio.get_running_loop()
-            self._release_timer = loop.call_later(self._idle_release_s, self._let_go)
+            self._release_timer = loop.call_later(self._idle_release_s, self._release_idle)
 
-    def _let_go(self) -> None:
+    def _release_idle(self) -> None:
         self._release_timer = None
         if not self.idle or self._gone is not None:
             return
-        leaving = [place for place in self._places if place.state is State.FREE]
-        for place in leaving:
-            place.state = State.LEAVING
+        leaving = [slot for slot in self._slots if slot.state is SlotState.FREE]
+        for slot in leaving:
+            slot.state = SlotState.RELEASING
         if leaving:
-            self._spawn(self._leave(leaving), "release-interfaces")
+            self._spawn(self._release(leaving), "release-interfaces")
 
-    def _wake_up(self) -> None:
+    def _claim_more(self) -> None:
         """Claim as many interfaces again as are waited for."""
         if self._gone is not None or self._retry_timer is not None:
             return
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
-        wanted -= sum(place.state is State.WAKING for place in self._places)
-        asleep = [place for place in self._places if place.state is State.ASLEEP]
-        for place in asleep[: max(wanted, 0)]:
-            place.state = State.WAKING
-            self._spawn(self._wake(place), f"claim-interface-{place.number}")
+        wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
+        released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
+        for slot in released[: max(wanted, 0)]:
+            slot.state = SlotState.CLAIMING
+            self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
 
     def _try_again(self) -> None:
         self._retry_timer = None
-        self._wake_up()
+        self._claim_more()
 
     def _stop_timers(self) -> None:
         for timer in (self._release_timer, self._retry_timer):
             if timer is not None:
                 timer.cancel()
 
-    def _break(self, place: Place, failure: IppUsbError) -> None:
-        place.state = State.BROKEN
+    def _break(self, slot: PoolSlot, failure: IppUsbError) -> None:
+        slot.state = SlotState.BROKEN
         self._changed.set()
         if isinstance(failure, DeviceGone):
             self.abandon(failure)
-        elif all(p.state is State.BROKEN for p in self._places):
+        elif all(p.state is SlotState.BROKEN for p in self._slots):
             self.abandon(NoInterface(f"no interface works any more: {failure}"))
-        if self._on_broken is not None and place.channel is not None:
-            self._on_broken(place.channel, failure)
-        self._let_go_later()
+        if self._on_broken is not None and slot.channel is not None:
+            self._on_broken(slot.channel, failure)
+        self._release_later()
 
     # --- waiting
 
-    async def _take(self, lane: Lane, wait_s: float, client: Hashable) -> Place:
+    async def _take(self, lane: Lane, wait_s: float, client: Hashable) -> PoolSlot:
         self._asked.set()
         if self._gone is not None:
             raise self._gone
-        place = None if self._waiters else self._grantable(lane)
-        if place is not None:
-            self._turns.served_at_once(client)
-            self._occupy(place, lane)
-            return place
+        slot = None if self._waiters else self._grantable(lane)
+        if slot is not None:
+            self._fair_queue.served_at_once(client)
+            self._occupy(slot, lane)
+            return slot
         future = asyncio.get_running_loop().create_future()
-        waiter = Waiter(lane, future, self._turns.next_of(client))
+        waiter = Waiter(lane, future, self._fair_queue.next_of(client))
         insort(self._waiters, waiter, key=lambda other: other.turn)
         self._grant()  # a long request at the head of the queue must not hold up a short one
-        granted: Place | None = None
+        granted: PoolSlot | None = None
         try:
             async with asyncio.timeout(wait_s):
-                granted = await waiter.place
+                granted = await waiter.slot
             return granted
         except TimeoutError:
             why = self.trouble or "all interfaces were busy"
@@ -316,84 +326,84 @@ class InterfacePool:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             if granted is None:
-                self._return_unwanted(waiter.place)
+                self._return_unwanted(waiter.slot)
 
-    def _return_unwanted(self, place: asyncio.Future[Place]) -> None:
+    def _return_unwanted(self, slot: asyncio.Future[PoolSlot]) -> None:
         """An interface granted in the very step in which its waiter gave up goes on."""
-        if place.done() and not place.cancelled() and place.exception() is None:
-            self._free(place.result())
+        if slot.done() and not slot.cancelled() and slot.exception() is None:
+            self._free(slot.result())
 
     # --- what clients left behind
 
-    def _drain_later(self, place: Place, owed: Owed) -> None:
+    def _drain_later(self, slot: PoolSlot, unfinished: Unfinished) -> None:
         if self._gone is not None:
-            place.state = State.BROKEN  # nobody is left to answer
-            owed.drop()
+            slot.state = SlotState.BROKEN  # nobody is left to answer
+            unfinished.give_up()
             self._changed.set()
             return
-        place.state = State.DRAINING
-        self._spawn(self._settle(place, owed), f"drain-interface-{place.number}")
+        slot.state = SlotState.DRAINING
+        self._spawn(self._finish(slot, unfinished), f"drain-interface-{slot.number}")
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _settle(self, place: Place, owed: Owed) -> None:
+    async def _finish(self, slot: PoolSlot, unfinished: Unfinished) -> None:
         try:
             async with asyncio.timeout(TOTAL_DRAINS * self._drain_s):
-                await owed.settle(self._drain_s)
-            self.settled += 1
-            self._free(place)
+                await unfinished.finish(self._drain_s)
+            self.finished += 1
+            self._free(slot)
         except TimeoutError:
-            await self._revive(place, PrinterSilent("its answer did not end"))
+            await self._revive(slot, PrinterSilent("its answer did not end"))
         except IppUsbError as exc:
-            await self._revive(place, exc)
+            await self._revive(slot, exc)
 
-    async def _revive(self, place: Place, reason: IppUsbError) -> None:
-        number = place.number
-        assert place.channel is not None
+    async def _revive(self, slot: PoolSlot, reason: IppUsbError) -> None:
+        number = slot.number
+        assert slot.channel is not None
         if isinstance(reason, DeviceGone):
-            self._break(place, reason)
+            self._break(slot, reason)
             return
-        place.state = State.RECOVERING
+        slot.state = SlotState.RECOVERING
         log.warning("interface %d: recovering it, because: %s", number, reason)
         try:
-            await self._recover(place.channel, reason)
+            await self._recover(slot.channel, reason)
         except IppUsbError as exc:
             log.warning("interface %d: not recovered: %s", number, exc)
-            self._break(place, exc)
+            self._break(slot, exc)
         else:
             self.recovered += 1
-            self._free(place)
+            self._free(slot)
 
     # --- giving back, and taking again
 
-    async def _leave(self, places: list[Place]) -> None:
+    async def _release(self, slots: list[PoolSlot]) -> None:
         assert self._claims is not None
-        for place in places:
-            channel, place.channel = place.channel, None
+        for slot in slots:
+            channel, slot.channel = slot.channel, None
             assert channel is not None
             await self._claims.release(channel)
-            place.state = State.ASLEEP
-        log.debug("%d interfaces were given back", len(places))
+            slot.state = SlotState.RELEASED
+        log.debug("%d interfaces released", len(slots))
         self._changed.set()
         self._grant()
 
-    async def _wake(self, place: Place) -> None:
+    async def _claim(self, slot: PoolSlot) -> None:
         assert self._claims is not None
         try:
-            place.channel = await self._claims.claim(place.number)
+            slot.channel = await self._claims.claim(slot.number)
         except DeviceBusy as exc:
-            place.state = State.ASLEEP
+            slot.state = SlotState.RELEASED
             self.trouble = str(exc)
             self._changed.set()
             loop = asyncio.get_running_loop()
             if self._retry_timer is None and self._gone is None:
                 self._retry_timer = loop.call_later(BUSY_RETRY_S, self._try_again)
         except IppUsbError as exc:
-            place.state = State.ASLEEP
+            slot.state = SlotState.RELEASED
             self.abandon(exc)
         else:
             self.trouble = ""
-            self._free(place)
+            self._free(slot)

@@ -14,15 +14,15 @@ from typing import Protocol
 from ippusbd.usbio.protocols import Channel
 
 
-class State(Enum):
+class SlotState(Enum):
     FREE = "free"
     LEASED = "leased"
     DRAINING = "draining"
     RECOVERING = "recovering"
     BROKEN = "broken"
-    ASLEEP = "asleep"  # given back to the kernel
-    WAKING = "waking"  # being claimed
-    LEAVING = "leaving"  # being given back
+    RELEASED = "released"  # to the kernel; claimed for the next request
+    CLAIMING = "claiming"
+    RELEASING = "releasing"
 
 
 class Lane(Enum):
@@ -32,7 +32,7 @@ class Lane(Enum):
     LONG = "long"  # documents and pictures
 
 
-class Owed(Protocol):
+class Unfinished(Protocol):
     """What stands on an interface, and what a client may leave there unfinished."""
 
     @property
@@ -51,10 +51,10 @@ class Owed(Protocol):
     def repeatable(self) -> bool:
         """Asked twice it does nothing twice."""
 
-    def drop(self) -> None:
+    def give_up(self) -> None:
         """The device is gone and nothing can be settled: stop at once."""
 
-    async def settle(self, quiet_s: float) -> None:
+    async def finish(self, quiet_s: float) -> None:
         """Bring the exchange to its end; raises when nothing moves for `quiet_s`."""
 
 
@@ -72,7 +72,7 @@ class Lease:
 
     def __init__(self, channel: Channel, contended: Callable[[], bool]) -> None:
         self.channel = channel
-        self.owed: Owed | None = None
+        self.unfinished: Unfinished | None = None
         self._contended = contended
 
     @property
@@ -82,12 +82,12 @@ class Lease:
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class PoolSlot:
     """One interface in the pool. Its channel is None while it is not claimed."""
 
     number: int
     channel: Channel | None
-    state: State = State.FREE
+    state: SlotState = SlotState.FREE
     lane: Lane = Lane.SHORT
     lease: Lease | None = None
     ready_at: float = 0.0  # in the loop's time: its printer wants a pause between requests
@@ -96,7 +96,7 @@ class Place:
 @dataclass(slots=True, eq=False)
 class Waiter:
     lane: Lane
-    place: asyncio.Future[Place]
+    slot: asyncio.Future[PoolSlot]
     turn: int = 0  # see `turns`
 
 
@@ -108,5 +108,5 @@ class PoolStatus:
     in_use: int
     draining: int
     broken: int
-    asleep: int
+    released: int
     waiting: int

@@ -15,7 +15,7 @@ from collections import deque
 from ippusbd.errors import UsbError
 
 
-class Inbox:
+class ReadBuffer:
     """Bytes in order of arrival, then perhaps a failure. Belongs to one event loop."""
 
     def __init__(self) -> None:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 from ippusbd.users import accounts
 from ippusbd.users.peers import groups_of, peer_of
-from ippusbd.users.tcp_owner import Endpoint, Untold, owner, owner_in_tables
+from ippusbd.users.tcp_owner import Endpoint, OwnerUnknown, owner, owner_in_tables
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class ClientIdentity:
     """A connection's other end.
 
     `uid` is None when it could not be told. `gids` are those the kernel vouches for; None: what
@@ -41,43 +41,45 @@ class Who:
             return False
         try:
             return owner(*self.ends) is None
-        except Untold:
+        except OwnerUnknown:
             return False
 
-    async def known(self, *, by_group: bool) -> Who:
+    async def known(self, *, by_group: bool) -> ClientIdentity:
         """With the user, and with his groups if they matter, should only slow ways tell.
 
         They run in a thread.
         """
-        who = self
-        if who.uid is None and who.ends is not None:
-            uid = await asyncio.to_thread(owner_in_tables, *who.ends)
-            who = who if uid is None else _user(uid, who.ends)
-        if by_group and who.gids is None and who.uid is not None:
-            who = replace(who, gids=await asyncio.to_thread(accounts.groups_of, who.uid))
-        return who
+        identity = self
+        if identity.uid is None and identity.ends is not None:
+            uid = await asyncio.to_thread(owner_in_tables, *identity.ends)
+            identity = identity if uid is None else _user(uid, identity.ends)
+        if by_group and identity.gids is None and identity.uid is not None:
+            identity = replace(
+                identity, gids=await asyncio.to_thread(accounts.groups_of, identity.uid)
+            )
+        return identity
 
 
-NOBODY = Who("nobody", "somebody who has left")
+NOBODY = ClientIdentity("nobody", "somebody who has left")
 
 
-def who_is(transport: asyncio.BaseTransport) -> Who:
+def identify(transport: asyncio.BaseTransport) -> ClientIdentity:
     """Who is at the other end of `transport`; takes some microseconds."""
     connection = transport.get_extra_info("socket")
     try:
         if connection.family == socket.AF_UNIX:
             peer = peer_of(connection)
             gids = frozenset((peer.gid, *groups_of(connection)))
-            return Who((peer.uid, peer.pid), str(peer), peer.uid, gids, unix=True)
+            return ClientIdentity((peer.uid, peer.pid), str(peer), peer.uid, gids, unix=True)
         ends = connection.getpeername()[:2], connection.getsockname()[:2]
     except OSError:
         return NOBODY
     try:
         uid = owner(*ends)
-    except Untold:
+    except OwnerUnknown:
         uid = None
-    return Who(ends[0][0], ends[0][0], ends=ends) if uid is None else _user(uid, ends)
+    return ClientIdentity(ends[0][0], ends[0][0], ends=ends) if uid is None else _user(uid, ends)
 
 
-def _user(uid: int, ends: tuple[Endpoint, Endpoint]) -> Who:
-    return Who(uid, f"uid {uid}", uid, ends=ends)
+def _user(uid: int, ends: tuple[Endpoint, Endpoint]) -> ClientIdentity:
+    return ClientIdentity(uid, f"uid {uid}", uid, ends=ends)

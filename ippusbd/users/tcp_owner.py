@@ -32,7 +32,7 @@ _OWNER: Final = struct.Struct("=II")  # uid and inode
 _OWNER_AT: Final = _HEADER.size + 4 + 48 + 12  # behind state, ends, timer and queues
 
 
-class Untold(Exception):
+class OwnerUnknown(Exception):
     """The kernel does not tell it this way; another way may work."""
 
 
@@ -52,7 +52,7 @@ def owner(client: Endpoint, server: Endpoint) -> int | None:
     if len(answer) < _OWNER_AT + _OWNER.size or _kind(answer) != _SOCK_DIAG_BY_FAMILY:
         if _errno(answer) == -2:  # ENOENT: no such connection here
             return None
-        raise Untold(os.strerror(-_errno(answer)))
+        raise OwnerUnknown(os.strerror(-_errno(answer)))
     uid, inode = _OWNER.unpack_from(answer, _OWNER_AT)
     return uid if inode else None
 
@@ -76,7 +76,7 @@ def _asked(question: bytes) -> bytes:
             netlink.send(question)  # answered before this returns
             return netlink.recv(4096)
     except OSError as exc:
-        raise Untold(str(exc)) from exc
+        raise OwnerUnknown(str(exc)) from exc
 
 
 def _kind(answer: bytes) -> int:

@@ -35,7 +35,7 @@ class BadQuestion(Exception):
     """What the client is told."""
 
 
-class ControlServer:
+class VirtualControlServer:
     """`ControlServer(path, printers)` serves until `close`, which ends every thread."""
 
     def __init__(self, path: Path, printers: Iterable[VirtualPrinter]) -> None:
@@ -121,12 +121,12 @@ class ControlServer:
     def personality(self, question: Question) -> Answer:
         printer = self._printer(question)
         printer.switch(_text(question, "name"), on=_flag(question))
-        return {"personalities": list(printer.character.names)}
+        return {"personalities": list(printer.personalities.names)}
 
     def paper_out(self, question: Question) -> Answer:
         printer = self._printer(question)
         printer.switch("paper-out", on=_flag(question))
-        return {"personalities": list(printer.character.names)}
+        return {"personalities": list(printer.personalities.names)}
 
     def plug(self, question: Question) -> Answer:
         self._printer(question).plug()
@@ -183,7 +183,7 @@ def _described(printer: VirtualPrinter) -> Answer:
         "plugged": device.plugged,
         "deaf": device.deaf,
         "interfaces": sum(1 for one in device.spec.interfaces if one.speaks_ipp),
-        "personalities": list(printer.character.names),
+        "personalities": list(printer.personalities.names),
     }
 
 
@@ -201,18 +201,18 @@ def _flag(question: Question) -> bool:
     return value
 
 
-COMMANDS: Final[dict[str, Callable[[ControlServer, Question], Answer]]] = {
-    "list": ControlServer.list,
-    "personalities": ControlServer.personalities,
-    "personality": ControlServer.personality,
-    "paper-out": ControlServer.paper_out,
-    "plug": ControlServer.plug,
-    "unplug": ControlServer.unplug,
-    "replug": ControlServer.replug,
-    "documents": ControlServer.documents,
-    "jobs": ControlServer.jobs,
-    "feeder": ControlServer.feeder,
-    "stats": ControlServer.stats,
+COMMANDS: Final[dict[str, Callable[[VirtualControlServer, Question], Answer]]] = {
+    "list": VirtualControlServer.list,
+    "personalities": VirtualControlServer.personalities,
+    "personality": VirtualControlServer.personality,
+    "paper-out": VirtualControlServer.paper_out,
+    "plug": VirtualControlServer.plug,
+    "unplug": VirtualControlServer.unplug,
+    "replug": VirtualControlServer.replug,
+    "documents": VirtualControlServer.documents,
+    "jobs": VirtualControlServer.jobs,
+    "feeder": VirtualControlServer.feeder,
+    "stats": VirtualControlServer.stats,
 }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ippusbd.model import Capability, UsbId
 from ippusbd.virtual.http.firmware import Firmware
 from ippusbd.virtual.http.messages import Router
-from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.services import storage
 from ippusbd.virtual.services.console import Console
@@ -53,15 +53,15 @@ class VirtualPrinter:
         print_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.character = Character(REGISTRY, personalities)
+        self.personalities = ActivePersonalities(REGISTRY, personalities)
         self.stats = Stats()
         self.jobs = JobStore(store_dir=store_dir, print_s=print_s, clock=clock)
         spec = _device_spec(model, serial, usb_id, interfaces, vendor_interface, fax)
         identity = uuid.uuid5(uuid.NAMESPACE_URL, f"ippusbd:virtual:{usb_id}:{serial}")
         about = PrinterModel(model, model, str(identity), spec.device_id, fax=fax)
-        self.printer = IppPrinter(about, self.jobs, self.character, self.stats)
-        self.scanner = EsclScanner(model, serial, str(identity), self.character, clock=clock)
-        self.device = VirtualDevice(spec, self.character)
+        self.printer = IppPrinter(about, self.jobs, self.personalities, self.stats)
+        self.scanner = EsclScanner(model, serial, str(identity), self.personalities, clock=clock)
+        self.device = VirtualDevice(spec, self.personalities)
         self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
         self._firmware = Firmware(self.device, self._router(), self.stats)
         self._raw = RawJobs(self.jobs, clock)
@@ -96,9 +96,9 @@ class VirtualPrinter:
     def switch(self, name: str, *, on: bool) -> None:
         """A personality on or off, now. Raises KeyError."""
         if on:
-            self.character.switch_on(name)
+            self.personalities.switch_on(name)
         else:
-            self.character.switch_off(name)
+            self.personalities.switch_off(name)
         self.device.wake()
 
     def plug(self) -> None:

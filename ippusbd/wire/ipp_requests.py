@@ -42,7 +42,7 @@ IDEMPOTENT: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """What the attributes before a document say; None or empty: they do not."""
 
     operation: int
@@ -157,7 +157,7 @@ def cancel_cut_job(request_head: bytes, answer: bytes) -> bytes | None:
     return _cancel(target, asked.user or USER, request_id, asked.version)
 
 
-def _cut_job(asked: Head, answer: bytes) -> tuple[Attribute, ...]:
+def _cut_job(asked: RequestHead, answer: bytes) -> tuple[Attribute, ...]:
     """How to name the job: as the request named its target; empty if there is no job."""
     made = job_id_of(answer)
     job_id = asked.job_id if made is None else made
@@ -176,7 +176,7 @@ def operation_of(data: bytes) -> int | None:
     return int.from_bytes(data[2:4], "big")
 
 
-def head(data: bytes) -> Head | None:
+def head(data: bytes) -> RequestHead | None:
     """What the start of a streamed request says; None: more bytes are needed.
 
     Raises BadIpp for what cannot become a request.
@@ -185,7 +185,7 @@ def head(data: bytes) -> Head | None:
         message, document_at = ipp_codec.decode(data, tolerant=True)
     except IncompleteIpp:
         return None
-    return Head(
+    return RequestHead(
         operation=message.code,
         request_id=message.request_id,
         version=message.version,

@@ -26,7 +26,7 @@ class Severity(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Advice:
     """What a printer asks for."""
 
     reason: str  # the keyword
@@ -114,19 +114,21 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
 _STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
 
 
-def wishes(reasons: Iterable[str]) -> list[Wish]:
+def wishes(reasons: Iterable[str]) -> list[Advice]:
     """What a printer asks for, the most urgent first, nothing twice."""
-    found = {wish.text: wish for wish in reversed([wish(r) for r in reasons if r != "none"])}
+    found = {
+        advice.text: advice for advice in reversed([advice(r) for r in reasons if r != "none"])
+    }
     order = list(Severity)
     return sorted(reversed(found.values()), key=lambda each: order.index(each.severity))
 
 
-def wish(reason: str) -> Wish:
+def advice(reason: str) -> Advice:
     """One keyword in words."""
     base, ended = _ended(reason)
     text, usual, remedy = _WORDS.get(base, (_own_words(base), Severity.WARNING, ""))
     severity = ended or usual
-    return Wish(reason, text, severity, "" if severity is Severity.REPORT else remedy)
+    return Advice(reason, text, severity, "" if severity is Severity.REPORT else remedy)
 
 
 def state_name(state: int | None) -> str:

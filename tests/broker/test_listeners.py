@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.fake_directory import HELLO, fetch
 
-from ippusbd.broker.listeners import Doors, DoorSettings
-from ippusbd.broker.unix import Claimed, bind, claim, is_live
+from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.unix import FolderInUse, bind, claim, is_live
 from ippusbd.errors import StateError
 from ippusbd.users import broker_peers
 from ippusbd.users.broker_peers import Limits, Peer
@@ -36,36 +36,36 @@ def greet(connection: socket.socket, _: Peer) -> None:
 
 
 @pytest.fixture
-async def doors(folder: Path) -> AsyncIterator[Doors]:
-    made = Doors(DoorSettings(folder))
+async def listeners(folder: Path) -> AsyncIterator[Listeners]:
+    made = Listeners(TlsSettings(folder))
     yield made
     made.shut()
 
 
 @pytest.fixture
-async def make(folder: Path) -> AsyncIterator[Callable[..., Doors]]:
-    made: list[Doors] = []
+async def make(folder: Path) -> AsyncIterator[Callable[..., Listeners]]:
+    made: list[Listeners] = []
 
-    def make_one(**settings: object) -> Doors:
-        made.append(Doors(DoorSettings(folder, **settings)))  # type: ignore[arg-type]
+    def make_one(**settings: object) -> Listeners:
+        made.append(Listeners(TlsSettings(folder, **settings)))  # type: ignore[arg-type]
         return made[-1]
 
     yield make_one
-    for doors in made:
-        doors.shut()
+    for listeners in made:
+        listeners.shut()
 
 
-async def test_a_dead_instances_socket_is_replaced(folder: Path, doors: Doors):
+async def test_a_dead_instances_socket_is_replaced(folder: Path, listeners: Listeners):
     folder.mkdir()
     await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", BIND_AND_DIE, str(folder / NAME)], check=True
     )
     assert (folder / NAME).is_socket()
-    await doors.open(NAME, greet)
+    await listeners.open(NAME, greet)
     assert await fetch(folder / NAME) == HELLO
 
 
-async def test_a_live_instances_socket_is_not_touched(folder: Path, make: Callable[..., Doors]):
+async def test_a_live_instances_socket_is_not_touched(folder: Path, make: Callable[..., Listeners]):
     await make().open(NAME, greet)
     with pytest.raises(StateError, match="another instance"):
         await make().open(NAME, greet)
@@ -85,48 +85,48 @@ async def test_a_live_instance_with_a_full_queue_is_alive(folder: Path):
             assert is_live(folder / NAME)
 
 
-async def test_a_file_that_is_no_socket_is_left_alone(folder: Path, doors: Doors):
+async def test_a_file_that_is_no_socket_is_left_alone(folder: Path, listeners: Listeners):
     folder.mkdir()
     (folder / NAME).write_text("precious")
     with pytest.raises(StateError, match="not a socket"):
-        await doors.open(NAME, greet)
+        await listeners.open(NAME, greet)
     assert (folder / NAME).read_text() == "precious"
 
 
 async def test_a_path_too_long_for_a_socket_is_refused_by_name(folder: Path):
     with pytest.raises(StateError, match="longer than"):
-        await Doors(DoorSettings(folder / ("x" * 100))).open(NAME, greet)
+        await Listeners(TlsSettings(folder / ("x" * 100))).open(NAME, greet)
 
 
 async def test_one_of_two_that_start_at_once_wins_and_the_other_is_told(
-    folder: Path, make: Callable[..., Doors]
+    folder: Path, make: Callable[..., Listeners]
 ):
     for _ in range(30):
         two = [make(), make()]
         results = await asyncio.gather(
-            *(doors.open(NAME, greet) for doors in two), return_exceptions=True
+            *(listeners.open(NAME, greet) for listeners in two), return_exceptions=True
         )
         assert [type(r) for r in results].count(StateError) == 1
         assert await fetch(folder / NAME) == HELLO
-        for doors in two:
-            doors.shut()
+        for listeners in two:
+            listeners.shut()
         assert not (folder / NAME).exists()
 
 
-async def test_who_starts_waits_while_another_is_binding(folder: Path, doors: Doors):
+async def test_who_starts_waits_while_another_is_binding(folder: Path, listeners: Listeners):
     folder.mkdir()
     with claim(folder):
-        opening = asyncio.create_task(doors.open(NAME, greet))
+        opening = asyncio.create_task(listeners.open(NAME, greet))
         await asyncio.sleep(0.05)
         assert not opening.done()
-        with pytest.raises(Claimed), claim(folder):
+        with pytest.raises(FolderInUse), claim(folder):
             pass
     await opening
     assert await fetch(folder / NAME) == HELLO
 
 
 async def test_a_successors_socket_is_not_removed_when_the_first_ends(
-    folder: Path, make: Callable[..., Doors]
+    folder: Path, make: Callable[..., Listeners]
 ):
     first, second = make(), make()
     await first.open(NAME, greet)
@@ -136,21 +136,25 @@ async def test_a_successors_socket_is_not_removed_when_the_first_ends(
     assert await fetch(folder / NAME) == HELLO
 
 
-async def test_a_client_in_the_queue_is_served_when_doors_are_shut(folder: Path, doors: Doors):
-    await doors.open(NAME, greet)
+async def test_a_client_in_the_queue_is_served_when_doors_are_shut(
+    folder: Path, listeners: Listeners
+):
+    await listeners.open(NAME, greet)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(folder / NAME))  # the loop had no turn to accept it
-        assert not doors.shut_if_quiet()
+        assert not listeners.shut_if_quiet()
         assert client.recv(100) == HELLO
     assert await fetch(folder / NAME) == HELLO  # and they are open again
-    assert doors.shut_if_quiet()
+    assert listeners.shut_if_quiet()
     assert not (folder / NAME).exists()
 
 
-async def test_doors_stay_open_while_another_instance_is_binding(folder: Path, doors: Doors):
-    await doors.open(NAME, greet)
+async def test_doors_stay_open_while_another_instance_is_binding(
+    folder: Path, listeners: Listeners
+):
+    await listeners.open(NAME, greet)
     with claim(folder):
-        assert not doors.shut_if_quiet()
+        assert not listeners.shut_if_quiet()
     assert await fetch(folder / NAME) == HELLO
 
 
@@ -164,27 +168,27 @@ async def test_who_connects_after_the_shutting_is_refused_at_once(folder: Path):
         client.connect(str(hidden))
 
 
-async def test_systemds_socket_outlives_the_doors(folder: Path, doors: Doors):
+async def test_systemds_socket_outlives_the_doors(folder: Path, listeners: Listeners):
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as systemds:
         systemds.bind(str(folder / NAME))
         systemds.listen()
-        doors.inherit(NAME, greet, systemds.dup())
+        listeners.inherit(NAME, greet, systemds.dup())
         assert await fetch(folder / NAME) == HELLO
         with socket.socket(socket.AF_UNIX) as late:
             late.connect(str(folder / NAME))
-            assert doors.shut_if_quiet()
+            assert listeners.shut_if_quiet()
             assert (folder / NAME).exists()
             accepted, _ = systemds.accept()  # as the next instance will
             accepted.close()
 
 
-async def test_the_folder_may_vanish_under_the_doors(folder: Path, doors: Doors):
-    await doors.open(NAME, greet)
+async def test_the_folder_may_vanish_under_the_doors(folder: Path, listeners: Listeners):
+    await listeners.open(NAME, greet)
     for entry in folder.iterdir():
         entry.unlink()
     folder.rmdir()
-    assert doors.shut_if_quiet()
+    assert listeners.shut_if_quiet()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ def test_the_kernel_tells_who_a_client_is_and_its_groups():
 
 
 async def test_a_client_that_is_not_admitted_hears_nothing(
-    folder: Path, make: Callable[..., Doors], monkeypatch: pytest.MonkeyPatch
+    folder: Path, make: Callable[..., Listeners], monkeypatch: pytest.MonkeyPatch
 ):
     await make(limits=Limits(uids=frozenset({7}))).open(NAME, greet)
     monkeypatch.setattr(os, "geteuid", lambda: OTHERS + 1)
@@ -229,24 +233,27 @@ async def test_a_client_that_is_not_admitted_hears_nothing(
 
 
 async def test_a_lock_held_too_long_is_an_error_and_not_a_hang(
-    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch
+    folder: Path, listeners: Listeners, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("ippusbd.broker.listeners.CLAIM_PAUSE_S", 0)
     folder.mkdir()
     with claim(folder), pytest.raises(StateError, match="holds the lock"):
-        await doors.open(NAME, greet)
+        await listeners.open(NAME, greet)
 
 
 async def test_without_file_descriptors_clients_wait_in_the_queue(
-    folder: Path, doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path,
+    listeners: Listeners,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.setattr("ippusbd.broker.listeners.OUT_OF_FILES_S", 0.05)
-    await doors.open(NAME, greet)
-    door = doors._doors[NAME]
-    real, door.listening = door.listening, OutOfFiles(door.listening)  # type: ignore[assignment]
+    await listeners.open(NAME, greet)
+    listener = listeners._listeners[NAME]
+    real, listener.listening = listener.listening, OutOfFiles(listener.listening)  # type: ignore[assignment]
     assert await fetch(folder / NAME) == HELLO
     assert "cannot accept: Too many open files" in caplog.text
-    door.listening = real
+    listener.listening = real
 
 
 class OutOfFiles:
@@ -266,27 +273,29 @@ class OutOfFiles:
         return self._real.accept()
 
 
-async def test_doors_are_shut_while_they_pause(folder: Path, doors: Doors):
-    await doors.open(NAME, greet)
-    door = doors._doors[NAME]
-    doors._pause(door, OSError(24, "Too many open files"))
+async def test_doors_are_shut_while_they_pause(folder: Path, listeners: Listeners):
+    await listeners.open(NAME, greet)
+    listener = listeners._listeners[NAME]
+    listeners._pause(listener, OSError(24, "Too many open files"))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(folder / NAME))
-        doors.shut()
+        listeners.shut()
         assert client.recv(1) == b""
     assert not (folder / NAME).exists()
 
 
-async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(folder: Path, doors: Doors):
+async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(
+    folder: Path, listeners: Listeners
+):
     with socket.socket(socket.AF_UNIX) as systemds:
         folder.mkdir()
         systemds.bind(str(folder / "broker.sock"))
         systemds.listen()
-        doors.inherit("broker.sock", greet, systemds.dup())
-        await doors.open(NAME, greet)
+        listeners.inherit("broker.sock", greet, systemds.dup())
+        await listeners.open(NAME, greet)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(folder / NAME))
-            assert not doors.shut_if_quiet()
+            assert not listeners.shut_if_quiet()
             assert client.recv(100) == HELLO
         assert await fetch(folder / "broker.sock") == HELLO
         assert await fetch(folder / NAME) == HELLO

@@ -49,7 +49,7 @@ def wait(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-class Place:
+class PoolSlot:
     """A folder with a configuration, and how to start a daemon in it."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,12 +80,12 @@ class Place:
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place() -> Iterator[PoolSlot]:
     with tempfile.TemporaryDirectory(prefix="ond-") as folder:
-        yield Place(Path(folder))
+        yield PoolSlot(Path(folder))
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(place: Place):
+def test_systemd_finds_nothing_wrong_with_the_units(place: PoolSlot):
     require("systemd-analyze")
     units = []
     for unit in UNITS.iterdir():
@@ -102,7 +102,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(place: Place):
     assert (done.returncode, complaints) == (0, [])
 
 
-def test_systemd_socket_activate_starts_it_with_the_first_client(place: Place):
+def test_systemd_socket_activate_starts_it_with_the_first_client(place: PoolSlot):
     require("systemd-socket-activate")
     process = place.start("systemd-socket-activate", "--fdname=broker", "-l", str(place.broker))
     try:
@@ -119,7 +119,7 @@ def test_systemd_socket_activate_starts_it_with_the_first_client(place: Place):
             process.wait()
 
 
-def test_a_client_in_systemds_queue_is_never_lost(place: Place):
+def test_a_client_in_systemds_queue_is_never_lost(place: PoolSlot):
     """The socket outlives the processes; clients come at every moment of their ends."""
     answers: list[bytes] = []
     ends: list[float] = []
@@ -151,7 +151,7 @@ def test_a_client_in_systemds_queue_is_never_lost(place: Place):
     assert len(answers) > EXITS
 
 
-def test_it_tells_systemd_what_it_does(place: Place):
+def test_it_tells_systemd_what_it_does(place: PoolSlot):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(place.folder / "notify"))
         notified.settimeout(WAIT_S)
@@ -166,7 +166,7 @@ def test_it_tells_systemd_what_it_does(place: Place):
     assert "STATUS=1 of 1 printers served" in said
 
 
-def test_without_systemd_a_successor_waits_for_its_predecessor(place: Place):
+def test_without_systemd_a_successor_waits_for_its_predecessor(place: PoolSlot):
     """No socket means: start one. The last one may still be giving back what it holds."""
     first = place.start()
     wait(place.broker.exists, "the first broker")
@@ -179,7 +179,7 @@ def test_without_systemd_a_successor_waits_for_its_predecessor(place: Place):
     assert second.wait(WAIT_S) == 0
 
 
-def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: Place):
+def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: PoolSlot):
     process = place.start()
     wait((place.folder / "1209_0001.sock").exists, "the printer's socket")
     with socket.socket(socket.AF_UNIX) as client:
@@ -199,7 +199,7 @@ def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: Plac
     assert time.monotonic() - end > 0.8
 
 
-def test_sigterm_takes_the_sockets_away(place: Place):
+def test_sigterm_takes_the_sockets_away(place: PoolSlot):
     process = place.start()
     wait((place.folder / "1209_0001.sock").exists, "the printer's socket")
     process.send_signal(signal.SIGTERM)

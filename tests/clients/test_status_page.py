@@ -15,7 +15,7 @@ from support.daemon import run_daemon
 from support.page_status import STATUS
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.endpoints import Looking
+from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.page_style import PALETTE
 from ippusbd.proxy.admission.listeners import bind
 from ippusbd.virtual.printer import VirtualPrinter
@@ -29,7 +29,7 @@ async def served(stack: AsyncExitStack, status: Any) -> str:
     """The page's URL, until the end of `stack`."""
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    await Looking(Config(page=True, page_port=port, listen_ipv6=""), status).start(stack)
+    await Endpoints(Config(page=True, page_port=port, listen_ipv6=""), status).start(stack)
     return f"http://127.0.0.1:{port}/"
 
 

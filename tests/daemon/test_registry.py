@@ -11,7 +11,7 @@ import pytest
 from support.ports import FIRST_PORT
 
 from ippusbd.config import Config
-from ippusbd.daemon.registry import Roster
+from ippusbd.daemon.registry import Registry
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import StateError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
@@ -29,69 +29,69 @@ def state(tmp_path: Path) -> StateFile:
 
 
 @pytest.fixture
-async def roster(state: StateFile) -> AsyncIterator[Roster]:
-    roster = Roster(CONFIG, state)
-    yield roster
-    await roster.close()
+async def registry(state: StateFile) -> AsyncIterator[Registry]:
+    registry = Registry(CONFIG, state)
+    yield registry
+    await registry.close()
     await state.close()
 
 
-async def test_a_printer_is_known_by_its_serial_number(roster: Roster):
-    assert roster.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
+async def test_a_printer_is_known_by_its_serial_number(registry: Registry):
+    assert registry.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
 
 
-async def test_a_printer_without_one_is_known_by_its_place(roster: Roster):
-    assert roster.key_for(replace(FACTS, serial=""), taken=set()) == "03f0:1234@1-1"
+async def test_a_printer_without_one_is_known_by_its_place(registry: Registry):
+    assert registry.key_for(replace(FACTS, serial=""), taken=set()) == "03f0:1234@1-1"
 
 
-async def test_a_twin_is_known_by_both(roster: Roster):
-    assert roster.key_for(TWIN, taken={FACTS.key}) == "03f0:1234:SN1@1-2"
+async def test_a_twin_is_known_by_both(registry: Registry):
+    assert registry.key_for(TWIN, taken={FACTS.key}) == "03f0:1234:SN1@1-2"
 
 
-async def test_a_twin_stays_one_whoever_comes_first(roster: Roster):
-    await roster.printer(roster.key_for(FACTS, taken=set()))
-    await roster.printer(roster.key_for(TWIN, taken={FACTS.key}))
-    assert roster.key_for(TWIN, taken=set()) == "03f0:1234:SN1@1-2"
-    assert roster.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
+async def test_a_twin_stays_one_whoever_comes_first(registry: Registry):
+    await registry.printer(registry.key_for(FACTS, taken=set()))
+    await registry.printer(registry.key_for(TWIN, taken={FACTS.key}))
+    assert registry.key_for(TWIN, taken=set()) == "03f0:1234:SN1@1-2"
+    assert registry.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
 
 
-async def test_another_serial_number_at_a_twins_place_is_another_printer(roster: Roster):
-    await roster.printer(roster.key_for(TWIN, taken={FACTS.key}))
-    assert roster.key_for(replace(TWIN, serial="SN2"), taken=set()) == "03f0:1234:SN2"
+async def test_another_serial_number_at_a_twins_place_is_another_printer(registry: Registry):
+    await registry.printer(registry.key_for(TWIN, taken={FACTS.key}))
+    assert registry.key_for(replace(TWIN, serial="SN2"), taken=set()) == "03f0:1234:SN2"
 
 
-async def test_a_printer_is_made_once_however_many_ask_for_it(roster: Roster):
-    made = await asyncio.gather(*(roster.printer(FACTS.key) for _ in range(5)))
+async def test_a_printer_is_made_once_however_many_ask_for_it(registry: Registry):
+    made = await asyncio.gather(*(registry.printer(FACTS.key) for _ in range(5)))
     assert len({id(one) for one in made}) == 1
-    assert list(roster) == [made[0]]
+    assert list(registry) == [made[0]]
 
 
-async def test_its_name_comes_from_the_state_file(roster: Roster, state: StateFile):
+async def test_its_name_comes_from_the_state_file(registry: Registry, state: StateFile):
     state.set_name(FACTS.key, "The Printer (USB)")
-    assert (await roster.printer(FACTS.key)).name == "The Printer (USB)"
+    assert (await registry.printer(FACTS.key)).name == "The Printer (USB)"
 
 
 async def test_no_free_port_is_said_and_nothing_is_left_behind(state: StateFile):
     holders = [bind("127.0.0.1", port) for port in LAST_TWO]
     state._ports = LAST_TWO
-    roster = Roster(CONFIG, state)
+    registry = Registry(CONFIG, state)
     with pytest.raises(StateError):
-        await roster.printer(FACTS.key)
-    assert list(roster) == []
+        await registry.printer(FACTS.key)
+    assert list(registry) == []
     for holder in holders:
         holder.close()
-    assert (await roster.printer(FACTS.key)).site.port in LAST_TWO
-    await roster.close()
+    assert (await registry.printer(FACTS.key)).site.port in LAST_TWO
+    await registry.close()
     await state.close()
 
 
 async def test_who_is_cancelled_while_a_printer_is_made_leaves_no_socket(state: StateFile):
-    roster = Roster(CONFIG, state)
-    making = asyncio.create_task(roster.printer(FACTS.key))
+    registry = Registry(CONFIG, state)
+    making = asyncio.create_task(registry.printer(FACTS.key))
     await asyncio.sleep(0)
     making.cancel()
     await asyncio.wait([making])
-    printer = await roster.printer(FACTS.key)
+    printer = await registry.printer(FACTS.key)
     assert printer.site.port == CONFIG.port_min
-    await roster.close()
+    await registry.close()
     await state.close()

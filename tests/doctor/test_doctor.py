@@ -311,10 +311,10 @@ async def test_a_sleeping_printer_is_no_problem(make_printer, state_path):
     found = await told(
         make_printer,
         state_path,
-        when=lambda row: row["state"] == "ready" and row["interfaces"]["asleep"] == 3,
+        when=lambda row: row["state"] == "ready" and row["interfaces"]["released"] == 3,
         idle_release_s=0.1,
     )
-    assert of(found, "asleep").level is Level.NOTE
+    assert of(found, "released").level is Level.NOTE
     assert not [each for each in found if each.level is Level.PROBLEM]
 
 
@@ -341,7 +341,7 @@ async def test_what_a_printer_asks_for_is_a_problem_until_somebody_comes(make_pr
         found = list(printers.check({"printers": daemon.supervisor.status()}))
     told = [(each.text, each.level) for each in found if each.check == "attention"]
     assert told == [
-        ("paper out", Level.PROBLEM), ("toner low", Level.NOTE), ("asleep", Level.NOTE)
+        ("paper out", Level.PROBLEM), ("toner low", Level.NOTE), ("released", Level.NOTE)
     ]  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import pytest
 from support.fake_channel import FakeChannel
 
 from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
-from ippusbd.exchange.exchange import CutJob, Exchange, Request
-from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.exchange.exchange import Exchange, InterruptedJob, Request
+from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
 from ippusbd.wire.http1_response import ResponseParser
@@ -44,13 +44,13 @@ async def never() -> AsyncIterator[bytes]:
 async def ask(pool: InterfacePool, request: Request) -> bytes:
     async with pool.lease(wait_s=5) as lease:
         exchange = Exchange(lease.channel, request)
-        lease.owed = exchange
+        lease.unfinished = exchange
         try:
             body = await whole(exchange)
             await exchange.sent()
         finally:
             if exchange.complete:
-                lease.owed = None
+                lease.unfinished = None
         return body
 
 
@@ -129,7 +129,7 @@ async def test_the_answer_is_read_while_the_printer_takes_no_more_of_the_body():
 
     channel._hear = None
     channel.take_again()
-    await exchange.settle(1)
+    await exchange.finish(1)
     assert bytes(channel.sent).endswith(b"0\r\n\r\n")
     assert exchange.complete
 
@@ -141,7 +141,7 @@ async def test_an_early_refusal_stops_waiting_for_a_slow_clients_body():
     assert (await exchange.answer()).status == 417
     async for _ in exchange.chunks():
         pass
-    await exchange.settle(1)
+    await exchange.finish(1)
     assert bytes(channel.sent).endswith(b"\r\n\r\n0\r\n\r\n")
     assert exchange.cut
 
@@ -166,11 +166,11 @@ async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answe
 
     channel._hear = printer
     stream = pieces(print_job(), b"half", failure=ClientGone("left"))
-    cut = Request("POST", "/ipp/print", HOST, stream=stream, job=CutJob("/ipp/print", HOST))
+    cut = Request("POST", "/ipp/print", HOST, stream=stream, job=InterruptedJob("/ipp/print", HOST))
     exchange = Exchange(channel, cut)
     async with asyncio.timeout(5):
         await exchange.answer()
-        await exchange.settle(1)
+        await exchange.finish(1)
 
     cancel = bytes(channel.sent).split(b"0\r\n\r\n", 1)[1]
     head, body = cancel.split(b"\r\n\r\n", 1)
@@ -181,7 +181,7 @@ async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answe
 
 
 async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
-    channel, debts = FakeChannel(), Debts()
+    channel, pending_cancels = FakeChannel(), PendingCancels()
 
     def printer(c: FakeChannel, data: bytes) -> None:
         if data.endswith(b"0\r\n\r\n"):
@@ -191,14 +191,17 @@ async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
 
     channel._hear = printer
     stream = pieces(print_job(), b"half", failure=ClientGone("left"))
-    job = CutJob("/ipp/print", HOST)
+    job = InterruptedJob("/ipp/print", HOST)
     exchange = Exchange(
-        channel, Request("POST", "/ipp/print", HOST, stream=stream, job=job, debts=debts)
+        channel,
+        Request(
+            "POST", "/ipp/print", HOST, stream=stream, job=job, pending_cancels=pending_cancels
+        ),
     )
     async with asyncio.timeout(5):
         await exchange.answer()
-        await exchange.settle(1)
-    assert len(debts) == 1
+        await exchange.finish(1)
+    assert len(pending_cancels) == 1
 
 
 async def test_an_answer_that_stands_still_is_given_up():
@@ -209,7 +212,7 @@ async def test_an_answer_that_stands_still_is_given_up():
     channel.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal")
     await answering
     with pytest.raises(PrinterSilent):
-        await exchange.settle(0.01)
+        await exchange.finish(0.01)
 
 
 async def test_settling_goes_on_as_long_as_bytes_move():
@@ -219,7 +222,7 @@ async def test_settling_goes_on_as_long_as_bytes_move():
     await asyncio.sleep(0)
     channel.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     await answering
-    settling = asyncio.create_task(exchange.settle(0.1))
+    settling = asyncio.create_task(exchange.finish(0.1))
     for letter in (b"s", b"l", b"o", b"w", b"!"):
         await asyncio.sleep(0.05)
         channel.say(letter)

@@ -10,8 +10,8 @@ import pytest
 from support.http_client import ipp_request
 
 from ippusbd.errors import DeviceGone, PrinterSilent, ProbeFailed
-from ippusbd.exchange.interrupted_job import CutJob
-from ippusbd.exchange.pending_cancels import TRIES, Debts
+from ippusbd.exchange.interrupted_job import InterruptedJob
+from ippusbd.exchange.pending_cancels import TRIES, PendingCancels
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation, Tag
 
@@ -20,7 +20,7 @@ Job = tuple[int, str, int | None]  # number, name, kilobytes
 
 
 def cut_job(*attributes: ipp.Attribute, document: bytes = b"", code: int = Operation.PRINT_JOB):
-    job = CutJob("/ipp/print", ())
+    job = InterruptedJob("/ipp/print", ())
     job.sent(ipp_request(code, *attributes) + document)
     return job
 
@@ -56,8 +56,10 @@ class Printer:
 
 
 @asynccontextmanager
-async def paying(debts: Debts, printer: Printer) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(debts.pay(printer.ask))
+async def delivering(
+    pending_cancels: PendingCancels, printer: Printer
+) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(pending_cancels.deliver(printer.ask))
     try:
         yield task
     finally:
@@ -65,17 +67,17 @@ async def paying(debts: Debts, printer: Printer) -> AsyncIterator[asyncio.Task[N
         await asyncio.wait([task])
 
 
-async def paid(printer: Printer, job: CutJob, answer: bytes = b"") -> Printer:
-    debts = Debts(pause_s=0.0)
-    async with paying(debts, printer):
-        debts.owe(job, answer)
-        await until_paid(debts)
+async def paid(printer: Printer, job: InterruptedJob, answer: bytes = b"") -> Printer:
+    pending_cancels = PendingCancels(pause_s=0.0)
+    async with delivering(pending_cancels, printer):
+        pending_cancels.add(job, answer)
+        await until_paid(pending_cancels)
     return printer
 
 
-async def until_paid(debts: Debts) -> None:
+async def until_paid(pending_cancels: PendingCancels) -> None:
     async with asyncio.timeout(10):
-        while debts:  # noqa: ASYNC110 -- nobody tells
+        while pending_cancels:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0)
 
 
@@ -135,13 +137,13 @@ async def test_nobody_is_asked_for_ever():
 
 
 async def test_what_is_owed_outlives_the_plug():
-    debts, away, back = Debts(), Printer(), Printer((3, "letter", 2))
+    pending_cancels, away, back = PendingCancels(), Printer(), Printer((3, "letter", 2))
     away.failures = [DeviceGone("unplugged")]
-    debts.owe(cut_job(NAME, document=bytes(1500)), b"")
-    async with paying(debts, away) as ended, asyncio.timeout(10):
+    pending_cancels.add(cut_job(NAME, document=bytes(1500)), b"")
+    async with delivering(pending_cancels, away) as ended, asyncio.timeout(10):
         with suppress(asyncio.CancelledError):
             await ended
-    assert len(debts) == 1
-    async with paying(debts, back):
-        await until_paid(debts)
+    assert len(pending_cancels) == 1
+    async with delivering(pending_cancels, back):
+        await until_paid(pending_cancels)
     assert back.cancelled == [3]

@@ -72,7 +72,7 @@ def ipp_answer(data: bytes) -> None:
         assert ipp.decode(written) == (message, len(written))
         state = printer_status.read(message)
         _clean_strings(state)
-        told = [wish.text for wish in wishes(state.reasons)] + [state_name(state.state)]
+        told = [advice.text for advice in wishes(state.reasons)] + [state_name(state.state)]
         assert all(text.isprintable() for text in told)
         try:
             facts = ipp_facts.facts(message)

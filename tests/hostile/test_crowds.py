@@ -21,7 +21,7 @@ from support.scripted_printer import SETTINGS, answer, serve
 
 from ippusbd.proxy.admission.connection_limit import IDLE_S
 from ippusbd.users import client_identity
-from ippusbd.users.tcp_owner import Untold
+from ippusbd.users.tcp_owner import OwnerUnknown
 from ippusbd.virtual.printer import VirtualPrinter
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients are told apart by address, as where the kernel does not tell their users."""
 
     def untold(*_: object) -> None:
-        raise Untold("not here")
+        raise OwnerUnknown("not here")
 
     monkeypatch.setattr(client_identity, "owner", untold)
 
@@ -53,11 +53,11 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
         before, rss = files(), rss_mib()
         async with crowd(daemon.port(), 1000) as clients:
             site = next(iter(daemon.supervisor._roster)).site
-            await daemon.until(lambda: len(site._guests) == 512)
+            await daemon.until(lambda: len(site._connections) == 512)
             await asyncio.sleep(IDLE_S)  # who has just come is not idle yet
             for _ in range(5):
                 assert (await ask(daemon.port())).status == 200
-            assert len(site._guests) <= 512
+            assert len(site._connections) <= 512
             grown = rss_mib() - rss
             await daemon.until(lambda: sum(has_ended(client) for client in clients) >= 488)
         await daemon.until(lambda: files() <= before + 2)
@@ -68,14 +68,14 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
 async def test_who_comes_too_late_is_told_at_once_and_wholly(folder: Path):
     async with serve(settings=replace(SETTINGS, max_clients=3)) as served:
         async with crowd(served.port, 3):
-            while len(served.site._guests) < 3:  # noqa: ASYNC110 -- the accepting of the loop
+            while len(served.site._connections) < 3:  # noqa: ASYNC110 -- the accepting of the loop
                 await asyncio.sleep(0)
             reply = await ask(served.port, "POST", "/", bytes(30_000))
             assert reply.status == 503
             assert reply.headers["retry-after"] == "7"
             assert reply.complete
             assert reply.body == b"ippusbd: there are too many clients now\n"
-        while len(served.site._guests):  # noqa: ASYNC110
+        while len(served.site._connections):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

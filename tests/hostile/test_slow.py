@@ -145,4 +145,4 @@ async def test_connections_that_are_half_there_leave_nothing(folder: Path, endin
                 client.writer.write_eof() if ending == "half" else client.kill()
             await serves(daemon)
         site = next(iter(daemon.supervisor._roster)).site
-        await daemon.until(lambda: len(site._guests) == 0)
+        await daemon.until(lambda: len(site._connections) == 0)

@@ -20,7 +20,7 @@ from support.scripted_printer import SETTINGS, Served, answer, serve
 from ippusbd.proxy.access import rules as access
 from ippusbd.proxy.access.rules import Access, Allowed, Kind
 from ippusbd.users import accounts, client_identity
-from ippusbd.users.tcp_owner import Untold
+from ippusbd.users.tcp_owner import OwnerUnknown
 from ippusbd.wire import ipp
 
 SOMEBODY_ELSE = 54321
@@ -133,7 +133,7 @@ async def test_a_connection_asks_who_it_is_once(monkeypatch: pytest.MonkeyPatch)
 
 async def test_where_netlink_is_forbidden_the_table_in_proc_tells(monkeypatch: pytest.MonkeyPatch):
     def untold(*_: object) -> None:
-        raise Untold("a sandbox")
+        raise OwnerUnknown("a sandbox")
 
     monkeypatch.setattr(client_identity, "owner", untold)
     async with ruled(only(Kind.CONFIG, uid=os.getuid()), answer(b"in")) as served:

@@ -16,8 +16,8 @@ from support.http_client import Connection, Reply
 from support.scripted_printer import SETTINGS, Answer, Served, answer, serve
 
 from ippusbd.daemon.share import certificate
-from ippusbd.proxy.access.network import Gate, Network
-from ippusbd.proxy.admission.tls_listener import Door
+from ippusbd.proxy.access.network import BasicAuth, Network
+from ippusbd.proxy.admission.tls_listener import TlsListener
 from ippusbd.proxy.server import SiteSettings, bind
 from ippusbd.users.passwords import Users, line
 
@@ -34,7 +34,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 def guarded(tmp_path: Path) -> SiteSettings:
     users = tmp_path / "users"
     users.write_text(line("anna", "geheim"))
-    return replace(SETTINGS, network=Network(gate=Gate(Users(users))))
+    return replace(SETTINGS, network=Network(gate=BasicAuth(Users(users))))
 
 
 @asynccontextmanager
@@ -48,11 +48,11 @@ async def shared(
         async def greet(connection: socket.socket) -> None:
             await served.site.adopt(connection, tls)
 
-        door = Door(listening, lambda address: True, greet)
+        listener = TlsListener(listening, lambda address: True, greet)
         try:
             yield served, listening.getsockname()[1]
         finally:
-            await door.close()
+            await listener.close()
 
 
 async def ask(port: int, data: bytes, method: str = "GET") -> Reply:
@@ -185,4 +185,4 @@ async def test_many_clients_are_served_one_after_the_other(tls: ssl.SSLContext):
         replies = await asyncio.gather(*(ask(port, get(f"/eSCL/{n}")) for n in range(30)))
         heard = [int(request.target.rpartition("/")[2]) for request in served.printer.heard]
         # Whoever was heard as the nth got the nth answer.
-        assert [replies[who].body for who in heard] == bodies
+        assert [replies[identity].body for identity in heard] == bodies

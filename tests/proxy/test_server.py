@@ -496,7 +496,7 @@ async def test_who_leaves_while_waiting_leaves_the_answer_to_the_pool():
         await asyncio.sleep(0.02)
         served.printer.channels[0].say(answer(b"first"))
         assert (await second).body == b"second"
-        assert (served.pool.settled, served.pool.recovered) == (1, 0)
+        assert (served.pool.finished, served.pool.recovered) == (1, 0)
 
 
 async def test_who_reads_nothing_is_let_go_when_others_wait():

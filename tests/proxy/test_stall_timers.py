@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ippusbd.proxy.stall_timers import Pace, Trickle
+from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
 
 
 class Clock:
@@ -40,9 +40,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def paced(clock: Clock, *, contended: Callable[[], bool]) -> tuple[Pace, list[float]]:
+def paced(clock: Clock, *, contended: Callable[[], bool]) -> tuple[ReaderStallTimer, list[float]]:
     let_go: list[float] = []
-    pace = Pace(contended, 10.0, lambda: let_go.append(clock.now))
+    pace = ReaderStallTimer(contended, 10.0, lambda: let_go.append(clock.now))
     pace._loop = clock  # type: ignore[assignment]
     return pace, let_go
 
@@ -105,7 +105,7 @@ class Upload:
         self.received = 0
         self.blameless = False
         self.let_go: list[float] = []
-        self.trickle = Trickle(
+        self.trickle = UploadStallTimer(
             lambda: self.received,
             lambda: self.blameless,
             10.0,
@@ -128,7 +128,7 @@ async def test_who_sends_a_kilobyte_in_time_is_not_timed(clock: Clock):
     with upload.trickle:
         for second in range(0, 100, 9):
             clock.pass_to(float(second))
-            upload.received += Trickle.LEAST
+            upload.received += UploadStallTimer.LEAST
     assert upload.let_go == []
 
 

@@ -42,16 +42,16 @@ async def test_idle_interfaces_have_their_kernel_driver_and_the_next_request_tak
     async with run_daemon(printer, state_path=state_path, **SOON) as daemon:
         port = daemon.backend.port(printer.device)
         storage = port.drivers[3]
-        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         assert {number for number, name in port.drivers.items() if name == "usblp"} == {0, 1, 2}
 
         start = time.monotonic()
         assert (await ask(daemon.port())).status == 200
         took_s = time.monotonic() - start
-        assert daemon.interfaces()["asleep"] == 2
+        assert daemon.interfaces()["released"] == 2
         assert 0 not in port.drivers
         assert took_s < 0.5
-        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         assert port.drivers[3] == storage
         assert 3 not in {number for _, number in port.driver_log}
 
@@ -73,13 +73,13 @@ async def test_a_quirk_keeps_the_interfaces(make_printer, state_path, quirk):
         make_printer(), state_path=state_path, quirks_dirs=folders, **SOON
     ) as daemon:
         await asyncio.sleep(0.5)
-        assert daemon.interfaces()["asleep"] == 0
+        assert daemon.interfaces()["released"] == 0
 
 
 async def test_a_device_that_another_program_took_is_waited_for_and_named(make_printer, state_path):
     printer = make_printer(interfaces=1)
     async with run_daemon(printer, state_path=state_path, lease_wait_s=4.0, **SOON) as daemon:
-        await daemon.until(lambda: daemon.interfaces()["asleep"] == 1)
+        await daemon.until(lambda: daemon.interfaces()["released"] == 1)
         port = daemon.backend.port(printer.device)
         other = port.open()
         port.detach(other, 0)
@@ -137,16 +137,16 @@ async def test_an_interface_that_another_program_has_from_the_start_is_taken_whe
         port.claim(other, 1)
         daemon.supervisor.wake()
         await daemon.until_state("ready")
-        assert daemon.interfaces()["asleep"] == 1
+        assert daemon.interfaces()["released"] == 1
         assert "interface 1 is held by" in daemon.row()["trouble"]
         assert (await ask(daemon.port())).status == 200
         port.close(other)
         for _ in range(100):  # it is tried again when more is wanted than one interface gives
             replies = await asyncio.gather(*(ask(daemon.port()) for _ in range(8)))
             assert {reply.status for reply in replies} == {200}
-            if not daemon.interfaces()["asleep"]:
+            if not daemon.interfaces()["released"]:
                 break
-        assert daemon.interfaces()["asleep"] == 0
+        assert daemon.interfaces()["released"] == 0
         assert daemon.row()["trouble"] == ""
 
 
@@ -170,7 +170,7 @@ async def test_a_device_that_another_program_has_whole_is_waited_for_and_named(
 async def test_an_unplug_while_asleep_is_noticed_and_a_replug_served(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path, **SOON) as daemon:
-        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         daemon.unplug(printer)
         await daemon.until_state("away")
         daemon.plug(printer)

@@ -64,7 +64,7 @@ async def test_after_the_last_exchange_all_interfaces_are_given_back():
     pool = pool_of(desk)
     await use(pool)
     await until(lambda: desk.released == [0, 1])
-    assert pool.status().asleep == 2
+    assert pool.status().released == 2
     assert pool.idle
     await pool.close()
 
@@ -73,10 +73,10 @@ async def test_the_next_request_claims_the_one_interface_it_needs():
     desk = Desk()
     pool = pool_of(desk)
     await use(pool)
-    await until(lambda: pool.status().asleep == 2)
+    await until(lambda: pool.status().released == 2)
     assert await use(pool) == 0
     assert desk.claimed == [0]
-    await until(lambda: pool.status().asleep == 2)  # and again
+    await until(lambda: pool.status().released == 2)  # and again
     await pool.close()
 
 
@@ -106,7 +106,7 @@ async def test_a_request_that_comes_while_they_are_given_back_is_served():
 
 async def test_two_requests_wake_two_interfaces_and_two_documents_only_one_of_two():
     desk = Desk()
-    pool = InterfacePool([], drain_s=1, claims=desk, asleep=[0, 1], idle_release_s=60)
+    pool = InterfacePool([], drain_s=1, claims=desk, released=[0, 1], idle_release_s=60)
     async with pool.lease(wait_s=1, lane=Lane.LONG):
         with pytest.raises(NoInterface):
             await use(pool, SOON_S, Lane.LONG)
@@ -119,7 +119,7 @@ async def test_two_requests_wake_two_interfaces_and_two_documents_only_one_of_tw
 async def test_a_device_that_somebody_else_holds_is_waited_for():
     desk = Desk()
     desk.refusal = DeviceBusy("held by process 7 (scanner)")
-    pool = InterfacePool([], drain_s=1, claims=desk, asleep=[0])
+    pool = InterfacePool([], drain_s=1, claims=desk, released=[0])
     with pytest.raises(NoInterface, match="held by process 7"):
         await use(pool, wait_s=0.05)
     assert pool.trouble == "held by process 7 (scanner)"
@@ -135,7 +135,7 @@ async def test_a_device_that_somebody_else_holds_is_waited_for():
 async def test_a_device_that_cannot_be_claimed_again_ends_the_pool(failure: UsbError):
     desk = Desk()
     desk.refusal = failure
-    pool = InterfacePool([], drain_s=1, claims=desk, asleep=[0])
+    pool = InterfacePool([], drain_s=1, claims=desk, released=[0])
     with pytest.raises(type(failure)):
         await use(pool)
     assert await pool.gone() is failure
@@ -154,7 +154,7 @@ async def test_an_interval_of_nothing_means_never():
 async def test_a_pool_closed_while_waiting_leaves_no_timer():
     desk = Desk()
     desk.refusal = DeviceBusy("held")
-    pool = InterfacePool([], drain_s=1, claims=desk, asleep=[0])
+    pool = InterfacePool([], drain_s=1, claims=desk, released=[0])
     with pytest.raises(NoInterface):
         await use(pool, wait_s=SOON_S)
     await pool.close()

@@ -11,7 +11,7 @@ from support.daemon import InProcessDaemon, run_daemon
 from support.fake_channel import FakeChannel
 from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_request
 
-from ippusbd.daemon.recovery.stall_detector import Watch
+from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.errors import PrinterSilent, TransferTimeout
 from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool, Lane
@@ -37,7 +37,7 @@ class Work:
         self.taken = False
         self.repeatable = repeatable
 
-    async def settle(self, quiet_s: float) -> None:
+    async def finish(self, quiet_s: float) -> None:
         await asyncio.Event().wait()
 
 
@@ -53,7 +53,7 @@ class Ward:
         self.attention: bool | None = False
         self.known: Condition | None = None
         self.asked = 0
-        self.watch = Watch(
+        self.detector = StallDetector(
             self.pool,
             self._ask,
             self._needs_attention,
@@ -75,7 +75,7 @@ class Ward:
     async def minutes(self, count: float) -> None:
         for _ in range(round(count * 6)):
             self.clock.now += 10
-            await self.watch.step()
+            await self.detector.step()
 
     def given_up(self) -> list[int]:
         return [c.number for c in self.channels if c._inbox.failure is not None]
@@ -85,26 +85,26 @@ class Ward:
 async def test_twenty_minutes_without_paper_are_waited_out(interfaces: int):
     ward = Ward(interfaces)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         ward.attention = True
         await ward.minutes(20)
         assert ward.given_up() == []
         assert ward.asked == (0 if interfaces == 1 else 39)
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
 async def test_a_printer_that_says_it_is_stopped_is_waited_for_for_hours():
     ward = Ward(3)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         ward.state = PrinterState.STOPPED
         await ward.minutes(300)
         assert ward.given_up() == []
         ward.state = PrinterState.PROCESSING  # somebody brought paper; its patience begins anew
         await ward.minutes(19)
         assert ward.given_up() == []
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
@@ -117,38 +117,38 @@ async def test_a_job_that_stands_still_without_a_reason_has_met_a_deaf_interface
 ):
     ward = Ward(2)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         ward.state = state
         await ward.minutes(minutes - 0.2)
         assert ward.given_up() == []
         await ward.minutes(1)
         assert ward.given_up() == [0]
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
 async def test_silence_on_all_interfaces_is_noticed_within_the_minute():
     ward = Ward(3)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         ward.answers = False
         await ward.minutes(1)
         assert ward.given_up() == [0]
         with pytest.raises(TransferTimeout):
             await lease.channel.read()
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
 async def test_one_silent_interface_is_given_up_after_as_long_as_configured():
     ward = Ward(1)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         await ward.minutes(4.8)
         assert ward.given_up() == []
         await ward.minutes(1)
         assert ward.given_up() == [0]
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
@@ -169,12 +169,12 @@ async def test_where_one_interface_reports_nothing_what_the_printer_said_last_de
     ward = Ward(1)
     ward.attention, ward.known = None, known
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         await ward.minutes(min(patience_min, 60) - 0.2)
         assert ward.given_up() == []
         await ward.minutes(2)
         assert ward.given_up() == ([] if math.isinf(patience_min) else [0])
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
@@ -182,10 +182,10 @@ async def test_a_port_status_without_an_error_counts_more_than_old_news():
     ward = Ward(1)
     ward.known = Condition(state=5, reasons=("media-empty-error",))  # there is paper again
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work()
+        lease.unfinished = Work()
         await ward.minutes(6)
         assert ward.given_up() == [0]
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
@@ -193,33 +193,33 @@ async def test_a_client_that_dawdles_is_not_taken_for_a_deaf_printer():
     ward = Ward(3)
     ward.answers = False
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = Work(awaits_printer=False)
+        lease.unfinished = Work(awaits_printer=False)
         await ward.minutes(20)
         assert ward.given_up() == []
         assert ward.asked == 0
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
 async def test_a_print_that_moves_is_never_asked_about():
     ward = Ward(3)
     async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.owed = work = Work()
+        lease.unfinished = work = Work()
         for _ in range(100):
             work.progress += 1
             await ward.minutes(0.2)
         assert ward.asked == 0
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
 async def test_a_harmless_question_on_a_deaf_interface_is_given_up_while_others_answer():
     ward = Ward(2)
     async with ward.pool.lease(wait_s=1) as lease:
-        lease.owed = Work(repeatable=True)
+        lease.unfinished = Work(repeatable=True)
         await ward.minutes(1.2)
         assert ward.given_up() == [0]
-        lease.owed = None
+        lease.unfinished = None
     await ward.pool.close()
 
 
@@ -276,11 +276,11 @@ async def test_a_patient_client_is_told_when_the_printer_went_deaf_and_the_next_
 async def test_an_error_of_our_own_in_the_watch_is_loud(
     make_printer, state_path, monkeypatch, caplog
 ):
-    async def broken(self: Watch) -> None:
+    async def broken(self: StallDetector) -> None:
         raise ZeroDivisionError("a bug")
 
     async with run_daemon(make_printer(), state_path=state_path, busy_check_s=0.2) as daemon:
-        monkeypatch.setattr(Watch, "step", broken)
+        monkeypatch.setattr(StallDetector, "step", broken)
         await daemon.until(lambda: "a bug" in caplog.text)
         monkeypatch.undo()
         await daemon.until_state("ready")

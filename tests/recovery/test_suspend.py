@@ -49,7 +49,7 @@ async def test_after_a_suspend_all_is_as_before(
     async with run_daemon(printer, state_path=state_path, **HASTY, **release) as daemon:
         before = (daemon.port(), daemon.row()["name"])
         if doing == "given back":
-            await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+            await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         job = None
         if doing == "printing":
             printer.switch("paper-out", on=True)

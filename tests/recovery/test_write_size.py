@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ippusbd.daemon.recovery.choking import Choking
-from ippusbd.daemon.recovery.learning import TRIALS, Trials
+from ippusbd.daemon.recovery.learning import TRIALS, ConnectionTrial, WriteSizeTrial
 from ippusbd.quirks.load import load
 from ippusbd.quirks.match import Device
 
@@ -14,7 +13,7 @@ class Choked:
     def __init__(self, write_bytes: int | None = None) -> None:
         self.now = 0.0
         self.learned: list[tuple[str, object]] = []
-        self.choking = Choking(
+        self.choking = WriteSizeTrial(
             write_bytes, lambda key, value: self.learned.append((key, value)), clock=self.clock
         )
 
@@ -46,32 +45,32 @@ def test_what_a_quirk_says_is_where_it_begins_and_there_is_an_end():
 
 def test_headers_are_tried_one_after_the_other_and_then_none_again():
     learned: list[tuple[str, object]] = []
-    trials = Trials(lambda key, value: learned.append((key, value)))
+    connection_trial = ConnectionTrial(lambda key, value: learned.append((key, value)))
     usual = load().effective_for(Device.asked_for("Some Printer"))
     tried = []
-    while trials.may_go_on(usual):
-        trials.go_on()
-        tried.append(dict(trials.current))
+    while connection_trial.may_go_on(usual):
+        connection_trial.go_on()
+        tried.append(dict(connection_trial.current))
     assert tried == [*map(dict, TRIALS), {}]
     assert learned == []
 
 
 def test_nothing_is_tried_where_a_quirk_speaks_of_the_model():
-    trials = Trials(lambda key, value: None)
+    connection_trial = ConnectionTrial(lambda key, value: None)
     known = load().effective_for(Device.asked_for("HP OfficeJet Pro 8730"))
-    assert not trials.may_go_on(known)
+    assert not connection_trial.may_go_on(known)
 
 
 def test_the_header_with_which_it_answers_is_learned_unless_something_else_was_done_too():
     learned: list[tuple[str, object]] = []
-    trials = Trials(lambda key, value: learned.append((key, value)))
+    connection_trial = ConnectionTrial(lambda key, value: learned.append((key, value)))
     for _ in range(2):
-        trials.go_on()
-    trials.stop()  # it was reset
-    trials.worked()
+        connection_trial.go_on()
+    connection_trial.stop()  # it was reset
+    connection_trial.worked()
     assert learned == []
-    trials.afresh()
+    connection_trial.afresh()
     for _ in range(2):
-        trials.go_on()
-    trials.worked()
+        connection_trial.go_on()
+    connection_trial.worked()
     assert learned == [("connection", "keep-alive")]

@@ -87,13 +87,13 @@ class FakeAvahi:
         """Somebody on the network turns out to own `name`."""
         for path, group in self.groups.items():
             if any(entry.name == name for entry in group.services):
-                self._settle(path, GroupState.COLLISION)
+                self._finish(path, GroupState.COLLISION)
 
     def fail(self, name: str, error: str) -> None:
         """Give up the group that holds `name`."""
         for path, group in self.groups.items():
             if any(entry.name == name for entry in group.services):
-                self._settle(path, GroupState.FAILURE, error)
+                self._finish(path, GroupState.FAILURE, error)
 
     def lose_bus(self) -> None:
         """The bus goes, and everything on it."""
@@ -101,7 +101,7 @@ class FakeAvahi:
         self._state = None
         self.groups.clear()
         for client in list(self._clients):
-            client.drop()
+            client.give_up()
 
     @property
     def established(self) -> list[Entry]:
@@ -177,19 +177,19 @@ class FakeAvahi:
         self.groups[path].subtypes.append((str(body[3]), str(body[6])))
 
     def _Commit(self, path: str) -> None:
-        self._settle(path, GroupState.REGISTERING)
+        self._finish(path, GroupState.REGISTERING)
         asyncio.get_running_loop().call_soon(self._probed, path)
 
     def _probed(self, path: str) -> None:
         group = self.groups.get(path)
         if group is not None and group.state is GroupState.REGISTERING:
             lost = any(entry.name in self.taken_elsewhere for entry in group.services)
-            self._settle(path, GroupState.COLLISION if lost else GroupState.ESTABLISHED)
+            self._finish(path, GroupState.COLLISION if lost else GroupState.ESTABLISHED)
 
     def _Free(self, path: str) -> None:
         del self.groups[path]
 
-    def _settle(self, path: str, state: GroupState, error: str = "") -> None:
+    def _finish(self, path: str, state: GroupState, error: str = "") -> None:
         self.groups[path].state = state
         self._emit(self._owner, GROUP, "StateChanged", (int(state), error), path)
 
@@ -242,7 +242,7 @@ class FakeBus:
         self._avahi.leave(self)
         self.lost = True
 
-    def drop(self) -> None:
+    def give_up(self) -> None:
         """The bus hung up."""
         self._avahi.leave(self)
         self.lost = True

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from ippusbd.errors import TransferFailed, UsbError
-from ippusbd.usbio.read_buffer import Inbox
+from ippusbd.usbio.read_buffer import ReadBuffer
 
 
 class FakeChannel:
@@ -31,7 +31,7 @@ class FakeChannel:
         self.closed = False
         self.reset_failure: UsbError | None = None
         self._hear = hear
-        self._inbox = Inbox()
+        self._inbox = ReadBuffer()
         self._takes = asyncio.Event()
         self._takes.set()
         self.say(*says)

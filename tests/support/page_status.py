@@ -12,12 +12,12 @@ def supply(name: str, level: int | None, **more: object) -> dict[str, Any]:
             "fills": False, **more}  # fmt: skip
 
 
-def wish(text: str, severity: str, remedy: str = "") -> dict[str, str]:
+def advice(text: str, severity: str, remedy: str = "") -> dict[str, str]:
     return {"reason": text.replace(" ", "-"), "text": text, "severity": severity, "remedy": remedy}
 
 
 def interfaces(**counts: int) -> dict[str, int]:
-    return {"total": 3, "in_use": 0, "broken": 0, "waiting": 0, "asleep": 0, **counts}
+    return {"total": 3, "in_use": 0, "broken": 0, "waiting": 0, "released": 0, **counts}
 
 
 STATUS: dict[str, Any] = {
@@ -39,9 +39,9 @@ STATUS: dict[str, Any] = {
                 "state": "stopped",
                 "message": "Load A4 into tray 2",
                 "asks": [
-                    wish("paper out", "error", "load paper"),
-                    wish("toner low", "warning", "have new toner ready"),
-                    wish("asleep", "report"),
+                    advice("paper out", "error", "load paper"),
+                    advice("toner low", "warning", "have new toner ready"),
+                    advice("asleep", "report"),
                 ],
                 "supplies": [
                     supply("Black toner", 8, low=True),
@@ -62,7 +62,7 @@ STATUS: dict[str, Any] = {
             "announced": "established",
             "url": "http://localhost:60001/",
             "requests": 3,
-            "interfaces": interfaces(asleep=3),
+            "interfaces": interfaces(released=3),
             "condition": {"state": "idle", "age_s": 400.0, "supplies": [], "asks": []},
         },
         {

@@ -19,7 +19,7 @@ from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
 from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
 from ippusbd.virtual.usb.device import VirtualDevice
@@ -158,7 +158,7 @@ async def device_rig(
 @asynccontextmanager
 async def thread_rig() -> AsyncIterator[Rig]:
     """pyusb, the thread Channel, and the virtual device in this process."""
-    device = VirtualDevice(SPEC, Character({}))
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:
@@ -171,7 +171,7 @@ async def _kernel_rig(channel: str) -> AsyncIterator[Rig]:
     from ippusbd.virtual.usb.usbip import UsbIpServer
     from ippusbd.virtual.usb.vhci import Attacher
 
-    device = VirtualDevice(SPEC, Character({}))
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
     device.plug()
     server = UsbIpServer([device])
     try:

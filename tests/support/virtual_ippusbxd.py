@@ -16,7 +16,7 @@ from ippusbd.cli import ippusbxd
 from ippusbd.config import Config
 from ippusbd.usbio.protocols import UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
-from ippusbd.virtual.control import ControlServer
+from ippusbd.virtual.control import VirtualControlServer
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.backend import VirtualBackend
 
@@ -26,7 +26,7 @@ COUNT = int(sys.argv[1])
 def make_host(config: Config) -> UsbHost:
     printers = [VirtualPrinter(serial=f"VIRTUAL{n}") for n in range(1, COUNT + 1)]
     if "VIRTUAL_CONTROL" in os.environ:
-        control = ControlServer(Path(os.environ["VIRTUAL_CONTROL"]), printers)
+        control = VirtualControlServer(Path(os.environ["VIRTUAL_CONTROL"]), printers)
         atexit.register(control.close)
     return PyusbHost(VirtualBackend(printer.device for printer in printers))
 

@@ -224,11 +224,11 @@ async def test_a_missing_class_descriptor_is_told_apart_from_an_empty_one(
 
 
 def _without_ipp() -> VirtualDevice:
-    from ippusbd.virtual.personalities.base import Character
+    from ippusbd.virtual.personalities.base import ActivePersonalities
 
     legacy = d.InterfaceSpec(0, (d.AlternateSpec(d.PRINTER_LEGACY, (0x81, 0x01)),))
     spec = d.DeviceSpec(UsbId(1, 2), "Old", "Laser", "1", "", (legacy,))
-    return VirtualDevice(spec, Character({}))
+    return VirtualDevice(spec, ActivePersonalities({}))
 
 
 async def test_a_printer_without_ipp_over_usb_is_named_with_the_reason():
@@ -242,10 +242,10 @@ async def test_a_printer_without_ipp_over_usb_is_named_with_the_reason():
 
 
 async def test_devices_that_are_no_printers_are_passed_over():
-    from ippusbd.virtual.personalities.base import Character
+    from ippusbd.virtual.personalities.base import ActivePersonalities
 
     spec = d.DeviceSpec(UsbId(1, 2), "A", "Stick", "1", "", (d.storage_interface(0, 0),))
-    host = PyusbHost(VirtualBackend([VirtualDevice(spec, Character({}))]))
+    host = PyusbHost(VirtualBackend([VirtualDevice(spec, ActivePersonalities({}))]))
     assert await host.survey() == []
     await host.close()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_channel import FakeChannel
 
-from ippusbd.usbio.fair_queue import KEPT, Turns
+from ippusbd.usbio.fair_queue import KEPT, FairQueue
 from ippusbd.usbio.pool import InterfacePool, Lane
 
 
@@ -50,18 +50,18 @@ async def test_who_was_served_at_once_comes_behind_a_newcomer():
 
 
 def test_what_is_kept_of_clients_that_do_not_wait_is_bounded():
-    turns = Turns()
+    queue = FairQueue()
     for client in range(10_000):
-        turns.served_at_once(client)
-    assert len(turns._last) <= KEPT
+        queue.served_at_once(client)
+    assert len(queue._last) <= KEPT
 
 
 def test_who_gave_up_waiting_is_no_longer_behind_when_all_is_quiet():
-    turns = Turns()
+    queue = FairQueue()
     for _ in range(50):
-        turns.next_of("impatient")
-    turns.served_at_once("other")
-    assert turns.next_of("impatient") <= turns.next_of("other") <= turns.next_of("impatient")
+        queue.next_of("impatient")
+    queue.served_at_once("other")
+    assert queue.next_of("impatient") <= queue.next_of("other") <= queue.next_of("impatient")
 
 
 async def test_clients_are_served_in_the_order_of_their_coming():
@@ -105,8 +105,8 @@ async def test_a_short_request_passes_long_ones_of_others_whose_turn_it_is():
 
 @given(st.lists(st.sampled_from("abcd")))
 def test_nobody_waits_longer_than_one_request_of_every_other_client_for_each_of_his_own(asked):
-    turns = Turns()
-    waiting = [(turns.next_of(client), number, client) for number, client in enumerate(asked)]
+    queue = FairQueue()
+    waiting = [(queue.next_of(client), number, client) for number, client in enumerate(asked)]
     order = [client for _, _, client in sorted(waiting)]
     for client in set(asked):
         last = len(order) - 1 - order[::-1].index(client)
@@ -116,7 +116,7 @@ def test_nobody_waits_longer_than_one_request_of_every_other_client_for_each_of_
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1))
 def test_a_newcomer_comes_before_the_second_request_of_everybody(asked):
-    turns = Turns()
-    waiting = [turns.next_of(client) for client in asked]
-    turns.reached(min(waiting))
-    assert turns.next_of("newcomer") <= min(waiting)
+    queue = FairQueue()
+    waiting = [queue.next_of(client) for client in asked]
+    queue.reached(min(waiting))
+    assert queue.next_of("newcomer") <= min(waiting)

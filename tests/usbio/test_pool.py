@@ -12,7 +12,7 @@ from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFaile
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 
 
-class Debt:
+class PendingCancel:
     """An answer that ends when the test says so."""
 
     def __init__(self, failure: Exception | None = None) -> None:
@@ -20,7 +20,7 @@ class Debt:
         self.failure = failure
         self.settling = False
 
-    async def settle(self, quiet_s: float) -> None:
+    async def finish(self, quiet_s: float) -> None:
         self.settling = True
         if self.failure is not None:
             raise self.failure
@@ -33,9 +33,9 @@ async def until(condition: object) -> None:
             await asyncio.sleep(0)
 
 
-async def leave_early(pool: InterfacePool, debt: Debt) -> None:
+async def leave_early(pool: InterfacePool, debt: PendingCancel) -> None:
     async with pool.lease(wait_s=1) as lease:
-        lease.owed = debt
+        lease.unfinished = debt
 
 
 async def test_an_interface_serves_one_lease_at_a_time():
@@ -103,7 +103,7 @@ async def test_a_single_interface_serves_long_requests_too():
 
 async def test_what_a_client_left_is_settled_before_the_next_gets_the_interface():
     pool = InterfacePool([FakeChannel()], drain_s=1)
-    debt = Debt()
+    debt = PendingCancel()
     await leave_early(pool, debt)
     next_client = asyncio.create_task(_hold(pool, Lane.SHORT))
     await until(lambda: debt.settling)
@@ -112,7 +112,7 @@ async def test_what_a_client_left_is_settled_before_the_next_gets_the_interface(
 
     debt.end.set()
     await next_client
-    assert pool.settled == 1
+    assert pool.finished == 1
     await pool.close()
 
 
@@ -173,7 +173,7 @@ async def _try(pool: InterfacePool, wait_s: float) -> bool:
 async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=0.001)
-    await leave_early(pool, Debt())
+    await leave_early(pool, PendingCancel())
     async with pool.lease(wait_s=5):
         assert channel.resets == 1
     assert pool.recovered == 1
@@ -184,7 +184,7 @@ async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
 async def test_a_failed_drain_is_recovered_from(failure: Exception):
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=1)
-    await leave_early(pool, Debt(failure))
+    await leave_early(pool, PendingCancel(failure))
     async with pool.lease(wait_s=5):
         assert channel.resets == 1
     await pool.close()
@@ -197,7 +197,7 @@ async def test_an_interface_that_cannot_be_recovered_is_marked_and_told():
     pool = InterfacePool(
         [bad, good], drain_s=1, on_broken=lambda channel, _: told.append(channel.number)
     )
-    await leave_early(pool, Debt(TransferFailed("x")))
+    await leave_early(pool, PendingCancel(TransferFailed("x")))
     await until(lambda: told == [0])
     assert pool.status().broken == 1
 
@@ -214,7 +214,7 @@ async def test_the_end_of_the_last_interface_is_the_end_of_the_pool():
     channel = FakeChannel()
     channel.reset_failure = TransferFailed("no")
     pool = InterfacePool([channel], drain_s=1)
-    await leave_early(pool, Debt(TransferFailed("x")))
+    await leave_early(pool, PendingCancel(TransferFailed("x")))
     assert isinstance(await pool.gone(), NoInterface)
     with pytest.raises(NoInterface):
         async with pool.lease(wait_s=1):
@@ -239,7 +239,7 @@ async def test_an_unplug_wakes_all_who_wait_and_refuses_all_who_come():
 
 async def test_a_device_that_vanishes_while_draining_ends_the_pool():
     pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
-    await leave_early(pool, Debt(DeviceGone("unplugged")))
+    await leave_early(pool, PendingCancel(DeviceGone("unplugged")))
     assert isinstance(await pool.gone(), DeviceGone)
     await pool.close()
 
@@ -259,7 +259,7 @@ async def test_join_waits_for_what_is_in_flight_but_not_for_ever():
 
 async def test_closing_stops_draining():
     pool = InterfacePool([FakeChannel()], drain_s=100)
-    debt = Debt()
+    debt = PendingCancel()
     await leave_early(pool, debt)
     await until(lambda: debt.settling)
     await pool.close()

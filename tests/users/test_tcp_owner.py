@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ippusbd.users import tcp_owner
-from ippusbd.users.tcp_owner import Untold, owner, owner_in_tables
+from ippusbd.users.tcp_owner import OwnerUnknown, owner, owner_in_tables
 
 NOBODY = 65534
 AS_NOBODY = """
@@ -106,7 +106,7 @@ def test_without_netlink_it_says_so(monkeypatch: pytest.MonkeyPatch):
         raise OSError(97, "Address family not supported by protocol")
 
     monkeypatch.setattr(tcp_owner.socket, "socket", refused)
-    with pytest.raises(Untold, match="not supported"):
+    with pytest.raises(OwnerUnknown, match="not supported"):
         owner(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.usb_client import UsbClient
 
 from ippusbd.errors import StateError
-from ippusbd.virtual.control import ControlServer, ask
+from ippusbd.virtual.control import VirtualControlServer, ask
 from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 
@@ -23,7 +23,7 @@ def printers(make_printer: Callable[..., VirtualPrinter]) -> list[VirtualPrinter
 
 @pytest.fixture
 def control(printers: list[VirtualPrinter], tmp_path: Path) -> Iterator[Path]:
-    server = ControlServer(tmp_path / "control.sock", printers)
+    server = VirtualControlServer(tmp_path / "control.sock", printers)
     yield server.path
     server.close()
     server.close()
@@ -68,7 +68,7 @@ def test_printers_without_serial_numbers_are_told_by_their_place(
     make_printer: Callable[..., VirtualPrinter], tmp_path: Path
 ) -> None:
     twins = [make_printer(serial=""), make_printer(serial="")]
-    server = ControlServer(tmp_path / "twins.sock", twins)
+    server = VirtualControlServer(tmp_path / "twins.sock", twins)
     ask(server.path, "plug", printer=2)
     server.close()
 
@@ -139,11 +139,11 @@ def test_a_dead_instances_socket_is_replaced_and_a_live_ones_is_not(
     control: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StateError, match="another instance"):
-        ControlServer(control, [])
+        VirtualControlServer(control, [])
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(stale))
-    ControlServer(stale, []).close()
+    VirtualControlServer(stale, []).close()
 
     assert not stale.exists()
 

@@ -62,7 +62,7 @@ def healthy(backend: VirtualBackend) -> Callable[[VirtualPrinter], None]:
     """Asserts that after a power cycle the printer is as new."""
 
     def check(printer: VirtualPrinter) -> None:
-        for name in printer.character.names:
+        for name in printer.personalities.names:
             printer.switch(name, on=False)
         printer.replug()
         dev = usb.core.find(backend=backend)

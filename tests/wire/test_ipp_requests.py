@@ -74,7 +74,7 @@ def test_the_head_is_known_as_soon_as_the_attributes_are_there():
     data = print_job(Operation.SEND_DOCUMENT, ipp.attribute("job-id", ipp.integer(7)))
 
     assert all(ipp.head(data[:end]) is None for end in range(len(data)))
-    assert ipp.head(data + b"%PDF-1.7") == ipp.Head(
+    assert ipp.head(data + b"%PDF-1.7") == ipp.RequestHead(
         operation=Operation.SEND_DOCUMENT,
         request_id=41,
         version=(2, 0),

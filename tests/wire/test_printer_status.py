@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ippusbd.model import Condition, Supply
 from ippusbd.wire import ipp, printer_status
 from ippusbd.wire.ipp import Group, Message, Tag, Value
-from ippusbd.wire.state_reasons import Severity, state_name, wish, wishes
+from ippusbd.wire.state_reasons import Severity, advice, state_name, wishes
 
 
 def told(**attributes: tuple[Value, ...]) -> Condition:
@@ -107,7 +107,7 @@ def test_whatever_stands_in_the_attributes_a_condition_comes_out(attributes):
     ],
 )
 def test_a_reason_is_told_in_words(reason: str, text: str, severity: Severity):
-    assert (wish(reason).text, wish(reason).severity) == (text, severity)
+    assert (advice(reason).text, advice(reason).severity) == (text, severity)
 
 
 def test_the_worst_comes_first_and_nothing_twice():

@@ -23,7 +23,7 @@ log = logging.getLogger("ippusbd.daemon")
 Status = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
-class Looking:
+class Endpoints:
     """`status` is the daemon's; `pages` may be shown to whoever may ask the daemon."""
 
     def __init__(self, config: Config, status: Status) -> None:

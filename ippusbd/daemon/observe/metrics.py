@@ -41,7 +41,7 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
     "process_open_fds": ("gauge", "Open file descriptors of the daemon."),
 }
 _UP: Final = ("ready", "partial")
-_USES: Final = ("in_use", "broken", "asleep")
+_USES: Final = ("in_use", "broken", "released")
 
 
 @dataclass(slots=True)
@@ -110,8 +110,8 @@ def _interfaces(samples: _Samples, about: Labels, counts: Mapping[str, Any]) -> 
 
 
 def _condition(samples: _Samples, about: Labels, condition: Mapping[str, Any]) -> None:
-    for wish in condition.get("asks") or ():
-        told = {"reason": wish.get("reason", ""), "severity": wish.get("severity", "")}
+    for advice in condition.get("asks") or ():
+        told = {"reason": advice.get("reason", ""), "severity": advice.get("severity", "")}
         samples.add("ippusbd_printer_reason", 1, {**about, **told})
     samples.add("ippusbd_printer_pages_total", condition.get("pages"), about)
     samples.add("ippusbd_printer_sheets_total", condition.get("sheets"), about)

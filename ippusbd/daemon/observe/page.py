@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ippusbd.daemon.observe.http import Reply
 from ippusbd.daemon.observe.page_style import CSS, POLICY
-from ippusbd.daemon.observe.remedies import cause
+from ippusbd.daemon.observe.remedies import diagnose
 
 # state -> words, class
 _STATES: Final = {
@@ -87,8 +87,8 @@ def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
     yield f'<h2 id="printer-{number}">{name}</h2>'
     yield f'<span class="state {colour}">{escape(words)}</span></div>'
     yield from _reason(row)
-    for wish in _wishes(row):
-        yield _wish(wish)
+    for advice in _wishes(row):
+        yield _wish(advice)
     yield from _facts(row)
     yield from _supplies((row.get("condition") or {}).get("supplies") or [])
     yield "</section>"
@@ -97,19 +97,18 @@ def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
 def _reason(row: Mapping[str, Any]) -> Iterator[str]:
     reason = str(row.get("reason") or "")
     if reason and row.get("state") != "away":
-        found = cause(reason)
+        found = diagnose(reason)
         colour = "soon" if found.passes or row.get("state") in ("opening", "probing") else "bad"
         yield f'<p class="wish {colour}">{escape(reason)}{_then(found.remedy)}</p>'
 
 
-def _wish(wish: Mapping[str, Any]) -> str:
-    colour, title = _SEVERITIES.get(str(wish.get("severity")), ("", ""))
-    text = escape(str(wish.get("text")))
+def _wish(advice: Mapping[str, Any]) -> str:
+    colour, title = _SEVERITIES.get(str(advice.get("severity")), ("", ""))
+    text = escape(str(advice.get("text")))
     if not title:
         return f'<p class="faint">{text}</p>'
-    return (
-        f'<p class="wish {colour}"><strong>{title}: {text}</strong>{_then(wish.get("remedy"))}</p>'
-    )
+    then = _then(advice.get("remedy"))
+    return f'<p class="wish {colour}"><strong>{title}: {text}</strong>{then}</p>'
 
 
 def _then(remedy: object) -> str:
@@ -153,7 +152,7 @@ def _interfaces(counts: Mapping[str, Any]) -> str:
     total = counts.get("total", 0)
     if not total:
         return ""
-    if counts.get("asleep") == total:
+    if counts.get("released") == total:
         return "at rest until somebody asks"
     told = [(counts.get("in_use"), "in use"), (counts.get("broken"), "broken")]
     parts = [f"{count} {words}" for count, words in told if count]

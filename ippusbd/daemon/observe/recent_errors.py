@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ippusbd.daemon.observe.remedies import cause
+from ippusbd.daemon.observe.remedies import diagnose
 from ippusbd.log import ROOT, About, printable
 
 KEPT: Final = 20
@@ -29,7 +29,7 @@ class _Trouble:
     times: int = 1
 
 
-class Recent(logging.Handler):
+class RecentErrors(logging.Handler):
     """Keeps what is logged from WARNING up."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -63,16 +63,16 @@ class Recent(logging.Handler):
                 "printer": who,
                 "text": text,
                 "times": trouble.times,
-                "remedy": cause(text).remedy,
+                "remedy": diagnose(text).remedy,
             }
             for (who, text), trouble in reversed(kept)
         ]
 
 
 @contextmanager
-def listening() -> Iterator[Recent]:
+def listening() -> Iterator[RecentErrors]:
     """Hears everything that is logged inside."""
-    recent = Recent()
+    recent = RecentErrors()
     logger = logging.getLogger(ROOT)
     logger.addHandler(recent)
     try:

@@ -13,7 +13,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class Diagnosis:
     """`kind` for programs; `passes` by itself: nobody has to do anything."""
 
     kind: str
@@ -21,32 +21,32 @@ class Cause:
     passes: bool = False
 
 
-UNKNOWN: Final = Cause("unknown", "")
+UNKNOWN: Final = Diagnosis("unknown", "")
 _CAUSES: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), cause)
-    for pattern, cause in (
+    (re.compile(pattern, re.IGNORECASE), diagnose)
+    for pattern, diagnose in (
         (
             r"configuration says to ignore|a quirk says to leave it alone",
-            Cause("ignored", "nothing, if you want it so; `ippusbd quirks` says who does", True),
+            Diagnosis("ignored", "nothing, if that is intended; see `ippusbd quirks`", True),
         ),
         (
             r"left alone: \d+ resets",
-            Cause("given-up", "switch the printer off and on, or say: ippusbd retry"),
+            Diagnosis("given-up", "switch the printer off and on, or say: ippusbd retry"),
         ),
         (
             r"no port from \d+ to \d+ is free|port \d+ of .*in use",
-            Cause(
+            Diagnosis(
                 "ports",
                 "widen port_min and port_max in [listen], or end what listens there (ss -ltnp)",
             ),
         ),
         (
             r"is held by|held by",
-            Cause("held", "end the program that holds it, or wait until it is done"),
+            Diagnosis("held", "end the program that holds it, or wait until it is done"),
         ),
         (
             r"permission|may not be (opened|used)|no access|access denied",
-            Cause(
+            Diagnosis(
                 "permission",
                 "install the udev rule 71-ippusbd.rules, then: udevadm control --reload;"
                 " and plug the printer in again",
@@ -54,7 +54,7 @@ _CAUSES: Final = tuple(
         ),
         (
             r"answered 404|has neither",
-            Cause(
+            Diagnosis(
                 "not-found",
                 "its firmware does not speak IPP over USB, whatever it claims: look for an update;"
                 " else put its id into `ignore` of [printers] and use the maker's driver",
@@ -62,32 +62,32 @@ _CAUSES: Final = tuple(
         ),
         (
             r"answered 50[0-9]|warm|gives it .* to start",
-            Cause("warming-up", "wait: it is asked again, and clients wait by themselves", True),
+            Diagnosis("warming-up", "wait: it is asked again; clients retry by themselves", True),
         ),
         (
             r"no answer to|not taken|silent|deaf|answers on no interface|stopped in the middle",
-            Cause("silent", "wait for the recovery; if it stays so, switch the printer off and on"),
+            Diagnosis("silent", "wait for the recovery; if that does not help, power-cycle the printer"),
         ),
         (
             r"passive: ",
-            Cause("passive", "nothing: its first client wakes it", True),
+            Diagnosis("passive", "nothing: its first client wakes it", True),
         ),
         (
             r"unplugged|not plugged in|was let go|is gone|no such device",
-            Cause("unplugged", "plug it in, switch it on"),
+            Diagnosis("unplugged", "plug it in, switch it on"),
         ),
         (
             r"an error of ippusbd itself",
-            Cause("bug", "please report it with the log: journalctl -u ippusbd"),
+            Diagnosis("bug", "please report it with the log: journalctl -u ippusbd"),
         ),
         (
             r"could not announce|collision|avahi|d-bus|zeroconf",
-            Cause("announcing", "`ippusbd doctor` looks at Avahi; printing by address works"),
+            Diagnosis("announcing", "`ippusbd doctor` looks at Avahi; printing by address works"),
         ),
     )
 )  # fmt: skip
 
 
-def cause(reason: str) -> Cause:
+def diagnose(reason: str) -> Diagnosis:
     """What a reason means, and what to do."""
     return next((known for pattern, known in _CAUSES if pattern.search(reason)), UNKNOWN)

@@ -14,7 +14,7 @@ import logging
 
 from ippusbd.aio import run_to_end
 from ippusbd.daemon.process.device_users import holders
-from ippusbd.daemon.recovery.history import DEAF, Care
+from ippusbd.daemon.recovery.history import DEAF, RecoveryHistory
 from ippusbd.daemon.recovery.interface_check import Examine, OneAtMost, examined
 from ippusbd.daemon.recovery.ladder import QUIET_S, STALE_LIMIT, reset_softly
 from ippusbd.errors import (
@@ -36,9 +36,11 @@ LOOK_S = 2.0
 class Claimer:
     """A `Claims` for the pool. `label` names the printer in the log."""
 
-    def __init__(self, device: UsbDevice, quirks: Effective, care: Care, label: str) -> None:
+    def __init__(
+        self, device: UsbDevice, quirks: Effective, history: RecoveryHistory, label: str
+    ) -> None:
         self._device = device
-        self._care = care
+        self._history = history
         self._quirks = quirks
         self._label = label
         self.gentler(quirks)
@@ -74,7 +76,7 @@ class Claimer:
         for failure in failures:
             if not isinstance(failure, IppUsbError) or not channels:
                 raise failure
-            if isinstance(failure, DEAF) and not self._care.exhausted:
+            if isinstance(failure, DEAF) and not self._history.exhausted:
                 raise failure
         for info, result in zip(self._wanted, results, strict=True):
             if isinstance(result, DeviceBusy):
@@ -96,12 +98,12 @@ class Claimer:
             good = await examined(channels, examine)
         except OneAtMost as exc:
             log.warning("%s: %s; from now on one is used", self._label, exc)
-            self._care.learn("max_interfaces", 1)
+            self._history.learn("max_interfaces", 1)
             raise
         deaf = [channel for channel in channels if channel not in good]
         if not deaf:
-            self._care.healthy()
-        elif not self._care.exhausted:
+            self._history.healthy()
+        elif not self._history.exhausted:
             raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
         for channel in deaf:
             log.warning("%s: serving without interface %d", self._label, channel.number)
@@ -125,7 +127,7 @@ class Claimer:
             log.debug("it knows no soft reset: %s", exc)
         except TransferTimeout:
             log.warning("%s: soft reset makes it worse; never again", self._label)
-            self._care.learn("soft_reset", "never")
+            self._history.learn("soft_reset", "never")
             raise
 
     async def _claim(self, info: InterfaceInfo) -> Channel:

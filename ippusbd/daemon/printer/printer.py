@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ippusbd.config import Config
 from ippusbd.daemon.printer.states import Event, State, step
-from ippusbd.daemon.printer.status_poll import Informed
+from ippusbd.daemon.printer.status_poll import StatusPoll
 from ippusbd.dnssd.protocols import Publication, Publisher
-from ippusbd.exchange.pending_cancels import Debts
+from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
@@ -55,9 +55,9 @@ class Printer:
         self.reason = ""
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
-        self.informed = Informed()
+        self.status_poll = StatusPoll()
         self.answers = False  # it was probed; announcing may still take a moment
-        self.debts = Debts()  # kept until the printer can be asked again
+        self.pending_cancels = PendingCancels()  # kept until the printer can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
 
     def to(self, event: Event, reason: str = "") -> None:
@@ -91,10 +91,10 @@ class Printer:
                 "in_use": counts.in_use + counts.draining if counts else 0,
                 "broken": counts.broken if counts else 0,
                 "waiting": counts.waiting if counts else 0,
-                "asleep": counts.asleep if counts else 0,
+                "released": counts.released if counts else 0,
             },
             "trouble": pool.trouble if pool else "",
-            "condition": self.informed.status(),
+            "condition": self.status_poll.status(),
             "requests": self.site.traffic.requests,
             "bytes_in": self.site.traffic.bytes_in,
             "bytes_out": self.site.traffic.bytes_out,

@@ -82,11 +82,11 @@ class _Hurried:
     def progress(self) -> int:
         return self._exchange.progress
 
-    def drop(self) -> None:
-        self._exchange.drop()
+    def give_up(self) -> None:
+        self._exchange.give_up()
 
-    async def settle(self, quiet_s: float) -> None:
-        await self._exchange.settle(min(quiet_s, HURRY_S))
+    async def finish(self, quiet_s: float) -> None:
+        await self._exchange.finish(min(quiet_s, HURRY_S))
 
 
 class Asker:
@@ -121,14 +121,14 @@ class Asker:
                     lease.channel, request, self._traffic, cut_response_s=self._pause_s
                 )
                 answers.append(exchange)
-                lease.owed = _Hurried(exchange)
+                lease.unfinished = _Hurried(exchange)
                 try:
                     head = await exchange.answer()
                     body = await _whole(exchange)
                     await exchange.sent()
                 finally:
                     if exchange.complete:
-                        lease.owed = None
+                        lease.unfinished = None
                 return head, body
         except (TimeoutError, BadResponse) as exc:
             raise _no_end(answers, request.target, answer_s, exc) from None

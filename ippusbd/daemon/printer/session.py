@@ -31,13 +31,13 @@ from ippusbd.daemon.printer.probe import (
 )
 from ippusbd.daemon.printer.rewriting import sanitized
 from ippusbd.daemon.printer.states import Event
-from ippusbd.daemon.printer.status_poll import ask_condition, keep_informed
+from ippusbd.daemon.printer.status_poll import ask_condition, poll_status
 from ippusbd.daemon.recovery.backoff import Backoff
-from ippusbd.daemon.recovery.choking import Choking
-from ippusbd.daemon.recovery.history import Care
+from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.daemon.recovery.interface_check import others_answer
 from ippusbd.daemon.recovery.ladder import Deadlines, Examiner, Ladder
-from ippusbd.daemon.recovery.stall_detector import Watch, keep_watch, needs_attention
+from ippusbd.daemon.recovery.learning import WriteSizeTrial
+from ippusbd.daemon.recovery.stall_detector import StallDetector, detect_stalls, needs_attention
 from ippusbd.errors import (
     HalfAnswered,
     IppUsbError,
@@ -64,7 +64,7 @@ FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not 
 NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
 
 
-class Life:
+class PrinterSession:
     """Serves one plugged-in printer until it is gone or has failed."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Life:
         services: Services,
         printer: Printer,
         quirks: Effective,
-        care: Care,
+        history: RecoveryHistory,
         *,
         on_ready: Callable[[], None] | None = None,
         on_change: Callable[[], None] | None = None,
@@ -81,7 +81,7 @@ class Life:
         self._config = services.config
         self._printer = printer
         self._quirks = quirks
-        self._care = care
+        self._history = history
         self._examiner = Examiner(
             host=quirks.host_header or f"localhost:{printer.site.port}",
             connection=quirks.connection,
@@ -90,7 +90,7 @@ class Life:
         )
         self._on_ready = on_ready or (lambda: None)
         self._on_change = on_change or (lambda: None)
-        self._choking = Choking(quirks.write_bytes, care.learn)
+        self._write_size = WriteSizeTrial(quirks.write_bytes, history.learn)
         self._claimer: Claimer | None = None
         self._again = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
@@ -120,23 +120,23 @@ class Life:
     async def _let_it_start(self) -> None:
         """A pause after the plug that a quirk asks for."""
         delay_s = self._quirks.start_delay_s
-        if delay_s and not self._care.failures:
+        if delay_s and not self._history.failures:
             self._printer.reason = f"a quirk gives it {delay_s:g} s to start"
             await asyncio.sleep(delay_s)
 
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """All that serving needs, on the stack in the order of the shutdown."""
         printer = self._printer
-        claimer = self._claimer = Claimer(device, self._quirks, self._care, printer.label)
+        claimer = self._claimer = Claimer(device, self._quirks, self._history, printer.label)
         passive = self._quirks.passive or self._config.passive
-        self._waits = passive and not self._care.under_treatment
+        self._waits = passive and not self._history.under_treatment
         channels = [] if self._waits else await claimer.claim_all()
-        if self._care.under_treatment:
+        if self._history.under_treatment:
             channels = await claimer.examined(channels, self._examiner.examine)
         printer.pool = pool = InterfacePool(
             channels,
             claims=claimer,
-            asleep=claimer.numbers if self._waits else list(claimer.held),
+            released=claimer.numbers if self._waits else list(claimer.held),
             idle_release_s=self._config.idle_release_s if self._quirks.idle_release else 0.0,
             drain_s=self._config.drain_s,
             pause_s=self._quirks.request_pause_s,
@@ -157,14 +157,16 @@ class Life:
 
     async def _serve(self, device: UsbDevice, pool: InterfacePool) -> None:
         """Announce, and watch over the printer until its end."""
-        watch = self._watch(device, pool)
-        watching = asyncio.create_task(keep_watch(watch, self._config.busy_check_s / 4))
+        detector = self._stall_detector(device, pool)
+        detecting = asyncio.create_task(detect_stalls(detector, self._config.busy_check_s / 4))
         announcing = asyncio.create_task(self._announce(device, pool), name="announce")
         ask = partial(self._asker(pool).ipp_bytes, answer_s=self._config.check_s)
-        paying = asyncio.create_task(self._printer.debts.pay(ask), name="cancel cut jobs")
-        tasks = [announcing, watching, paying]
+        delivering = asyncio.create_task(
+            self._printer.pending_cancels.deliver(ask), name="cancel cut jobs"
+        )
+        tasks = [announcing, detecting, delivering]
         try:
-            raise await self._until_gone(pool, announcing, watching)
+            raise await self._until_gone(pool, announcing, detecting)
         finally:
             for task in tasks:
                 task.cancel()
@@ -175,7 +177,7 @@ class Life:
     def _ladder(self, device: UsbDevice, pool: InterfacePool) -> Ladder:
         return Ladder(
             device,
-            self._care,
+            self._history,
             self._examiner.examine,
             soft_reset=self._quirks.soft_reset,
             deadlines=Deadlines(),
@@ -185,15 +187,15 @@ class Life:
 
     def _choked(self) -> None:
         """Smaller transfers are used as soon as an interface is claimed again."""
-        if self._choking.stood_still():
-            self._quirks = replace(self._quirks, write_bytes=self._choking.write_bytes)
+        if self._write_size.stood_still():
+            self._quirks = replace(self._quirks, write_bytes=self._write_size.write_bytes)
             if self._claimer is not None:
                 self._claimer.gentler(self._quirks)
 
     def _device_may(self) -> bool:
         """A rung of the whole device could be taken now without cutting anybody's exchange."""
         pool = self._printer.pool
-        if pool is None or self._care.exhausted:
+        if pool is None or self._history.exhausted:
             return False
         now = pool.status()
         return not now.in_use and not now.waiting and now.draining <= 1
@@ -207,7 +209,7 @@ class Life:
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
                 rewrite=sanitized if quirks.sanitize_ipp else links.rewritten,
-                debts=self._printer.debts,
+                pending_cancels=self._printer.pending_cancels,
             )
         )
 
@@ -226,7 +228,7 @@ class Life:
         while pool.status().broken:
             await self._pause(pauses.next())
             await pool.mend()
-            if pool.status().broken and pool.idle and not self._care.exhausted:
+            if pool.status().broken and pool.idle and not self._history.exhausted:
                 pool.abandon(NoInterface("an interface stays deaf"))
 
     def retry(self) -> None:
@@ -278,33 +280,33 @@ class Life:
 
     async def _find_out(self, probed: Probed, pool: InterfacePool) -> None:
         """Learn from the answers; raises HalfAnswered when another setting may bring them whole."""
-        care = self._care
+        history = self._history
         if probed.halved is None:
             await self._judge_trial(pool)
-        elif not self._printer.name and care.trials.may_go_on(self._quirks):
+        elif not self._printer.name and history.connection_trial.may_go_on(self._quirks):
             raise probed.halved
         for setting, value in probed.found_out:
             if getattr(self._quirks, setting) != value:
                 log.info("%s: learned: %s = %s", self._printer.label, setting, value)
-                care.learn(setting, value)
+                history.learn(setting, value)
                 self._quirks = replace(self._quirks, **{setting: value})  # type: ignore[arg-type]
                 self._connect(pool)
 
     async def _judge_trial(self, pool: InterfacePool) -> None:
         """It may have woken up in the middle of the trial: does it answer without, too?"""
-        trials, printer = self._care.trials, self._printer
-        if trials.current and printer.facts is not None:
+        connection_trial, printer = self._history.connection_trial, self._printer
+        if connection_trial.current and printer.facts is not None:
             tried, usual = self._quirks, self._services.quirks.effective(printer.facts)
             self._quirks = replace(tried, connection=usual.connection)
             uri = f"ipp://localhost:{printer.site.port}{PRINT_PATH}"
             try:
                 await whole_attributes(self._asker(pool), uri, answer_s=self._config.check_s)
-                trials.stop()
+                connection_trial.stop()
                 self._connect(pool)
             except HalfAnswered as exc:
                 log.info("%s: not without it: %s", printer.label, exc)
                 self._quirks = tried
-        trials.worked()
+        connection_trial.worked()
 
     async def _probe_or_deaf(self, device: UsbDevice, pool: InterfacePool) -> Probed:
         """As `_probe`; a printer that says nothing at all is deaf, one that refuses warms up."""
@@ -317,13 +319,13 @@ class Life:
                 raise PrinterSilent(str(exc)) from exc
             raise
 
-    def _watch(self, device: UsbDevice, pool: InterfacePool) -> Watch:
+    def _stall_detector(self, device: UsbDevice, pool: InterfacePool) -> StallDetector:
         config, asker = self._config, self._asker(pool)
-        return Watch(
+        return StallDetector(
             pool,
             lambda: asker.state(answer_s=config.check_s),
             lambda: needs_attention(device),
-            known=lambda: self._printer.informed.condition,
+            known=lambda: self._printer.status_poll.condition,
             busy_check_s=config.busy_check_s,
             single_wait_s=config.single_wait_s,
             on_choked=self._choked,
@@ -332,10 +334,10 @@ class Life:
     async def _keep_informed(self, pool: InterfacePool) -> None:
         """Until the printer is gone, or cannot tell how it is."""
         asker, every_s = self._asker(pool, Traffic()), self._config.supplies_s
-        port, informed = self._printer.site.port, self._printer.informed
+        port, status_poll = self._printer.site.port, self._printer.status_poll
         if every_s and self._quirks.print:
             ask = partial(ask_condition, asker, port)
-            await keep_informed(informed, pool, ask, every_s=every_s)
+            await poll_status(status_poll, pool, ask, every_s=every_s)
 
     def _asker(self, pool: InterfacePool, traffic: Traffic | None = None) -> Asker:
         quirks, site = self._quirks, self._printer.site
@@ -363,9 +365,9 @@ class Life:
 
     def _patience_s(self) -> float:
         """Short at first: another driver may be waiting for a printer that will not answer."""
-        if self._care.trials.under_way:
+        if self._history.connection_trial.under_way:
             return self._config.check_s
-        return min(self._config.probe_s, FIRST_PROBE_S * (1 << min(self._care.failures, 8)))
+        return min(self._config.probe_s, FIRST_PROBE_S * (1 << min(self._history.failures, 8)))
 
     async def _publish(self, probed: Probed) -> None:
         printer = self._printer

@@ -23,7 +23,7 @@ from ippusbd.model import Condition, Supply
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import printer_status
 from ippusbd.wire.ipp import PrinterState
-from ippusbd.wire.state_reasons import Wish, state_name, wishes
+from ippusbd.wire.state_reasons import Advice, state_name, wishes
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -33,7 +33,7 @@ WHILE_PRINTING_S: Final = 1.0  # its pages come out after the last byte went in
 PRINTING_S: Final = 600.0  # so long after the last client, who prints prints for somebody else
 
 
-class Informed:
+class StatusPoll:
     """What is known of one printer's condition, and since when."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,7 @@ class Informed:
         }
 
 
-def _wish(one: Wish) -> dict[str, str]:
+def _wish(one: Advice) -> dict[str, str]:
     return {
         "reason": one.reason,
         "text": one.text,
@@ -90,8 +90,8 @@ async def ask_condition(asker: Asker, port: int) -> Condition:
     return printer_status.read(await asker.ipp(PRINT_PATH, message, answer_s=ANSWER_S))
 
 
-async def keep_informed(
-    informed: Informed,
+async def poll_status(
+    status_poll: StatusPoll,
     pool: InterfacePool,
     ask: Ask,
     *,
@@ -104,7 +104,7 @@ async def keep_informed(
 
     def prints() -> bool:
         """It has not yet printed what clients sent it."""
-        now = informed.condition
+        now = status_poll.condition
         is_at_it = now is not None and now.state == PrinterState.PROCESSING
         return is_at_it and clock() - used_at < PRINTING_S
 
@@ -115,7 +115,7 @@ async def keep_informed(
         is_quiet = uses == seen and not _busy(pool) and not prints()
         pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if prints() else every_s
         if clock() - asked_at >= pause_s and _may_ask(pool):
-            if not await _asked(informed, ask):
+            if not await _asked(status_poll, ask):
                 return
             asked_at = clock()
             uses += 1  # our own
@@ -125,10 +125,10 @@ async def keep_informed(
         await sleep(STEP_S)
 
 
-async def _asked(informed: Informed, ask: Ask) -> bool:
+async def _asked(status_poll: StatusPoll, ask: Ask) -> bool:
     """False: asking again is of no use in this life."""
     try:
-        informed.tell(await ask())
+        status_poll.tell(await ask())
     except DeviceGone:
         return False
     except (PrinterSilent, ProbeFailed) as exc:
@@ -149,5 +149,5 @@ def _busy(pool: InterfacePool) -> bool:
 def _may_ask(pool: InterfacePool) -> bool:
     """An interface is free and claimed, and nobody waits for it."""
     now = pool.status()
-    taken = now.in_use + now.draining + now.broken + now.asleep
+    taken = now.in_use + now.draining + now.broken + now.released
     return not now.waiting and taken < now.total

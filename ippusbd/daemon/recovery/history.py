@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from ippusbd.daemon.recovery.backoff import ResetBudget
 from ippusbd.daemon.recovery.ladder import Rung
-from ippusbd.daemon.recovery.learning import Trials
+from ippusbd.daemon.recovery.learning import ConnectionTrial
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
     CutAnswer,
@@ -42,7 +42,7 @@ class GivenUp(UsbError):
     retry = False
 
 
-class Care:
+class RecoveryHistory:
     """One printer's; a `Memory` for its ladder."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Care:
         self._worked = False  # since then
         self._reset_at = -OWN_PLUG_S
         self._tried: list[Rung] = []  # since it last worked
-        self.trials = Trials(self.learn)
+        self.connection_trial = ConnectionTrial(self.learn)
         self.failures = 0  # lives that ended since it last worked
 
     # --- Memory
@@ -103,7 +103,7 @@ class Care:
         """
         if not isinstance(failure, DEAF) or isinstance(failure, CutAnswer):
             return None
-        self.trials.stop()
+        self.connection_trial.stop()
         rung = self._choose()
         if rung is Rung.USB_RESET and self._budget.spent and self._may_warm_up:
             rung = Rung.RECLAIM
@@ -147,7 +147,7 @@ class Care:
     def afresh(self) -> None:
         """An administrator, or a replug, grants a new start."""
         self._tried.clear()
-        self.trials.afresh()
+        self.connection_trial.afresh()
         self._since_s, self._worked = self._clock(), False
         self.failures = 0
         self._budget = self._fresh_budget()

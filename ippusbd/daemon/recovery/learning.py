@@ -1,17 +1,23 @@
-"""Settings that are tried on a printer which takes questions and never answers one whole.
+"""Settings that are tried on a printer that misbehaves, and kept when they help.
 
-Some firmware says nothing without `Connection: close`, some stops after a few
-KB without `Connection: keep-alive`, and nothing tells which. So each life that
-ends like this is followed by one with the next setting, before anything is
-reset; the one with which the printer answers is learned. Where an entry of the
-quirk files speaks of this very model, or none of them helped, nothing is tried.
+ConnectionTrial: some firmware answers nothing without `Connection: close`, some stops after a few
+KB without `Connection: keep-alive`, and nothing tells which. So a session that ends with an
+unanswered or half-answered question is followed by one with the next setting, before anything is
+reset; the setting with which the printer answers is kept. Nothing is tried where an entry of the
+quirk files names this very model, or where no setting helped.
 
-Pure but for what it remembers; lives and their ends are `care`'s.
+WriteSizeTrial: some firmware loses its place when it gets more data at once than it has room for:
+an upload stalls in the middle, the printer is alive and reports no reason, and after a reset of
+the interface all is well until the next document. After the second time within an hour transfers
+get smaller, and that is kept.
+
+Pure but for what it remembers; time is injected.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -27,7 +33,7 @@ TRIALS: Final[tuple[Mapping[str, object], ...]] = (
 )
 
 
-class Trials:
+class ConnectionTrial:
     """Of one printer, from plug to plug. `learn` keeps a setting."""
 
     def __init__(self, learn: Callable[[str, object], None]) -> None:
@@ -63,3 +69,38 @@ class Trials:
     def afresh(self) -> None:
         """Another start: everything may be tried again."""
         self._made, self.current, self.under_way = 0, {}, False
+
+
+WRITE_SIZE: Final = "write_bytes"
+STEPS: Final = (16_384, 4_096, 512)
+WITHIN_S: Final = 3600.0
+
+
+class WriteSizeTrial:
+    """Of one printer's life. `write_bytes`: what transfers are limited to now; None: not."""
+
+    def __init__(
+        self,
+        write_bytes: int | None,
+        learn: Callable[[str, object], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.write_bytes = write_bytes
+        self._learn = learn
+        self._clock = clock
+        self._last_at: float | None = None
+
+    def stood_still(self) -> bool:
+        """An upload did, for no reason. True: transfers are smaller from now on."""
+        now, last = self._clock(), self._last_at
+        self._last_at = now
+        if last is None or now - last > WITHIN_S:
+            return False
+        smaller = [step for step in STEPS if self.write_bytes is None or step < self.write_bytes]
+        if not smaller:
+            return False
+        self.write_bytes, self._last_at = smaller[0], None
+        log.warning("learned: it chokes on large transfers; from now on %d bytes", smaller[0])
+        self._learn(WRITE_SIZE, smaller[0])
+        return True

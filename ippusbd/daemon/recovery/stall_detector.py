@@ -30,7 +30,7 @@ from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool, Lease
 from ippusbd.usbio.protocols import UsbDevice
 from ippusbd.wire.ipp import PrinterState
-from ippusbd.wire.state_reasons import Severity, wish
+from ippusbd.wire.state_reasons import Severity, advice
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -43,7 +43,7 @@ _NO_ERROR: Final = 0x08
 
 
 @dataclass(slots=True)
-class _Stand:
+class _Standing:
     """Where an exchange stood when it last moved."""
 
     progress: int
@@ -52,7 +52,7 @@ class _Stand:
     last_check: float = 0.0
 
 
-class Watch:
+class StallDetector:
     """Looks at the leases of `pool` whenever `step` is called.
 
     `ask` asks the printer over the pool for its state, None when that cannot be understood, and
@@ -81,7 +81,7 @@ class Watch:
         self._busy_check_s = busy_check_s
         self._single_wait_s = single_wait_s
         self._clock = clock
-        self._stands: dict[Lease, _Stand] = {}
+        self._stands: dict[Lease, _Standing] = {}
 
     async def step(self) -> None:
         """Check what stands still for too long; call it a few times in `busy_check_s`."""
@@ -98,17 +98,21 @@ class Watch:
             else:
                 self._give_up(lease, stand, NOWHERE)
 
-    def _standing(self) -> list[tuple[Lease, _Stand]]:
+    def _standing(self) -> list[tuple[Lease, _Standing]]:
         """What waits for the printer and did not move, nor was checked, for `busy_check_s`."""
         now = self._clock()
-        stands: dict[Lease, _Stand] = {}
+        stands: dict[Lease, _Standing] = {}
         for lease in self._pool.leases():
-            owed = lease.owed
-            if owed is None:
+            unfinished = lease.unfinished
+            if unfinished is None:
                 continue
             stand = self._stands.get(lease)
-            if stand is None or stand.progress != owed.progress or not owed.awaits_printer:
-                stand = _Stand(owed.progress, now, last_check=now)
+            if (
+                stand is None
+                or stand.progress != unfinished.progress
+                or not unfinished.awaits_printer
+            ):
+                stand = _Standing(unfinished.progress, now, last_check=now)
             stands[lease] = stand
         self._stands = stands
         return [
@@ -135,24 +139,24 @@ class Watch:
             return math.inf
         return self._single_wait_s * (1.0 if state is PrinterState.IDLE else BUSY_FACTOR)
 
-    def _wait_on(self, lease: Lease, stand: _Stand, patience_s: float) -> None:
-        now, owed = self._clock(), lease.owed
+    def _wait_on(self, lease: Lease, stand: _Standing, patience_s: float) -> None:
+        now, unfinished = self._clock(), lease.unfinished
         stand.last_check = now
         stand.checks += 1
         if math.isinf(patience_s):
             stand.since = now  # it counts from when the printer could go on
-        asks = owed is not None and owed.repeatable and stand.checks >= DEAF_AFTER
+        asks = unfinished is not None and unfinished.repeatable and stand.checks >= DEAF_AFTER
         if asks or now - stand.since >= patience_s:
             self._give_up(lease, stand, "deaf: the printer answers on others")
         else:
             log.info("interface %d stands still, the printer lives", lease.channel.number)
 
-    async def _check_single(self, lease: Lease, stand: _Stand) -> None:
+    async def _check_single(self, lease: Lease, stand: _Standing) -> None:
         known = self._known()
         reported = await self._needs_attention()
         if reported is None and known is not None:
             reported = known.state == PrinterState.STOPPED or any(
-                wish(reason).severity is Severity.ERROR for reason in known.reasons
+                advice(reason).severity is Severity.ERROR for reason in known.reasons
             )
         if reported:
             log.info("interface %d stands still: paper or an error", lease.channel.number)
@@ -163,23 +167,23 @@ class Watch:
         if self._clock() - stand.since >= patience_s:
             self._give_up(lease, stand, "silent")
 
-    def _give_up(self, lease: Lease, stand: _Stand, why: str) -> None:
-        owed = lease.owed
-        if owed is None or owed.progress != stand.progress:
+    def _give_up(self, lease: Lease, stand: _Standing, why: str) -> None:
+        unfinished = lease.unfinished
+        if unfinished is None or unfinished.progress != stand.progress:
             return  # it moved, or ended, while we asked
         number, silent_s = lease.channel.number, self._clock() - stand.since
         log.warning("interface %d: %s, %.0f s without a byte", number, why, silent_s)
-        if not owed.taken and why != NOWHERE:
+        if not unfinished.taken and why != NOWHERE:
             self._on_choked()
         lease.channel.fail(TransferTimeout(f"the printer was silent for {silent_s:.0f} s"))
 
 
-async def keep_watch(watch: Watch, every_s: float) -> None:
+async def detect_stalls(detector: StallDetector, every_s: float) -> None:
     """Step until cancelled, or until the device is gone."""
     while True:
         await asyncio.sleep(every_s)
         try:
-            await watch.step()
+            await detector.step()
         except DeviceGone:
             return
 

@@ -24,12 +24,12 @@ from ippusbd.config import Config
 from ippusbd.daemon.share import certificate
 from ippusbd.daemon.share.interfaces import Address, Changes, look
 from ippusbd.dnssd.protocols import Publication, Publisher
-from ippusbd.dnssd.rebinding_publisher import MovingPublisher
-from ippusbd.dnssd.scope import Reach
+from ippusbd.dnssd.rebinding_publisher import RebindingPublisher
+from ippusbd.dnssd.scope import Scope
 from ippusbd.model import ServiceSet
-from ippusbd.proxy.access.network import Gate, Network
+from ippusbd.proxy.access.network import BasicAuth, Network
 from ippusbd.proxy.admission.listeners import bind
-from ippusbd.proxy.admission.tls_listener import Door
+from ippusbd.proxy.admission.tls_listener import TlsListener
 from ippusbd.proxy.server import PrinterSite
 from ippusbd.users.passwords import Users
 from ippusbd.wire.txt_shared import shared
@@ -50,7 +50,7 @@ class Sharing:
         self,
         config: Config,
         tls: ssl.SSLContext,
-        publisher: MovingPublisher,
+        publisher: RebindingPublisher,
         *,
         machine: str,
         mark: str = "",
@@ -67,13 +67,13 @@ class Sharing:
         self._mark = mark
         self._look = look
         users = config.share_users_file
-        gate = Gate(Users(users)) if users is not None else None
+        gate = BasicAuth(Users(users)) if users is not None else None
         self._names = {machine, f"{machine}.local"}
         self.network = Network(self._names, config.share_console, gate)
         self._addresses: tuple[Address, ...] = ()
         self._allowed: tuple[IPv4Network | IPv6Network, ...] = config.share_allow
         self._sites: list[PrinterSite] = []
-        self._doors: dict[_Key, Door] = {}
+        self._listeners: dict[_Key, TlsListener] = {}
         self._complained: set[_Key] = set()
         self._wake = asyncio.Event()
         self._changes: Changes | None = None
@@ -109,7 +109,7 @@ class Sharing:
         return {
             "addresses": [address.text for address in self._addresses],
             "interfaces": list(_interfaces(self._addresses)),
-            "doors": sorted(f"{a.text} port {site.port}" for site, a in self._doors),
+            "doors": sorted(f"{a.text} port {site.port}" for site, a in self._listeners),
             "passwords": self.network.gate is not None,
             "console": self.network.console,
             "fingerprint": self._mark,
@@ -124,8 +124,8 @@ class Sharing:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await asyncio.gather(*(door.close() for door in self._doors.values()))
-        self._doors.clear()
+        await asyncio.gather(*(listener.close() for listener in self._listeners.values()))
+        self._listeners.clear()
         await self._publisher.close()
 
     # --- following the interfaces
@@ -149,12 +149,12 @@ class Sharing:
     async def _fit_doors(self) -> bool:
         """Doors on the addresses that there are; whether there is one on each."""
         wanted = {(site, address) for site in self._sites for address in self._addresses}
-        gone = [self._doors.pop(key) for key in self._doors.keys() - wanted]
-        await asyncio.gather(*(door.close() for door in gone))
-        for key in wanted - self._doors.keys():
+        gone = [self._listeners.pop(key) for key in self._listeners.keys() - wanted]
+        await asyncio.gather(*(listener.close() for listener in gone))
+        for key in wanted - self._listeners.keys():
             self._open(*key)
         self._complained &= wanted
-        return wanted <= self._doors.keys()
+        return wanted <= self._listeners.keys()
 
     def _open(self, site: PrinterSite, address: Address) -> None:
         scope = address.index if address.is_of_link else 0
@@ -170,13 +170,13 @@ class Sharing:
             return
         log.info("shared on %s port %d (%s)", address.text, site.port, address.interface)
         greet = partial(_greet, site, self._tls)
-        self._doors[site, address] = Door(listening, self._admits, greet)
+        self._listeners[site, address] = TlsListener(listening, self._admits, greet)
 
-    def _reach(self) -> Reach | None:
+    def _reach(self) -> Scope | None:
         """Where to announce."""
         addresses = self._addresses
         everywhere = tuple(address.text for address in addresses if not address.is_of_link)
-        reach = Reach(
+        reach = Scope(
             _interfaces(addresses),
             f"{self._machine}.local",
             everywhere or tuple(address.text for address in addresses),
@@ -246,7 +246,7 @@ class _Both:
         await asyncio.gather(self._here.withdraw(), self._there.withdraw())
 
 
-async def make_sharing(config: Config, folder: Path, make: Callable[[Reach], Publisher]) -> Sharing:
+async def make_sharing(config: Config, folder: Path, make: Callable[[Scope], Publisher]) -> Sharing:
     """What the configuration asks for; `make` makes publishers. ConfigError, StateError."""
     machine = socket.gethostname().partition(".")[0].lower() or "localhost"
     if config.share_certificate is not None and config.share_key is not None:
@@ -258,7 +258,7 @@ async def make_sharing(config: Config, folder: Path, make: Callable[[Reach], Pub
         tls = await asyncio.to_thread(certificate.own, folder, machine, addresses)
     mark = certificate.fingerprint(path)
     log.info("sharing to the network: the certificate's SHA-256 fingerprint is %s", mark)
-    return Sharing(config, tls, MovingPublisher(make), machine=machine, mark=mark)
+    return Sharing(config, tls, RebindingPublisher(make), machine=machine, mark=mark)
 
 
 async def _greet(site: PrinterSite, tls: ssl.SSLContext, connection: socket.socket) -> None:

@@ -34,7 +34,7 @@ _OPEN: Final = frozenset({"ipp", "escl"})  # first parts of paths that print and
 _UNDONE: Final = 4  # percent signs may be escaped themselves; so often
 
 
-class Gate:
+class BasicAuth:
     """Tells whether what a client showed is a user's name and password."""
 
     def __init__(self, users: Users) -> None:
@@ -93,7 +93,7 @@ class Network:
 
     names: Set[str] = frozenset()  # that this machine has there
     console: bool = False  # they may open more than what prints and scans
-    gate: Gate | None = field(default=None)  # None: nobody needs a password
+    gate: BasicAuth | None = field(default=None)  # None: nobody needs a password
 
     async def refusal(self, target: str, authorization: str | None) -> Refusal | None:
         """Why a request is not let through; None: it is."""

@@ -99,7 +99,7 @@ class Asked:
 
     kinds: frozenset[Kind]
     harmless: bool = False  # it asks only what the device can do and how it is
-    head: ipp_requests.Head | None = None  # of an IPP request
+    head: ipp_requests.RequestHead | None = None  # of an IPP request
 
 
 def is_ipp(target: str, content_types: Iterable[str]) -> bool:
@@ -127,7 +127,7 @@ def asked(method: str, target: str, content_types: Iterable[str], start: bytes) 
     return Asked(kinds, harmless, head)
 
 
-def not_authorized(head: ipp_requests.Head, reason: str) -> bytes:
+def not_authorized(head: ipp_requests.RequestHead, reason: str) -> bytes:
     """An IPP answer whose message CUPS shows."""
     attributes = (
         ipp.attribute("attributes-charset", ipp.charset()),
@@ -139,7 +139,7 @@ def not_authorized(head: ipp_requests.Head, reason: str) -> bytes:
     return ipp.encode(message)
 
 
-def _ipp_kinds(path: str, head: ipp_requests.Head | None, start: bytes) -> frozenset[Kind]:
+def _ipp_kinds(path: str, head: ipp_requests.RequestHead | None, start: bytes) -> frozenset[Kind]:
     """By the path and by every URI that is named, because printers go by either."""
     if head is None:
         return frozenset({Kind.PRINT, Kind.FAX})
@@ -155,7 +155,7 @@ def _ipp_kinds(path: str, head: ipp_requests.Head | None, start: bytes) -> froze
     return frozenset(Kind.FAX if one else Kind.PRINT for one in faxes)
 
 
-def _head(start: bytes) -> ipp_requests.Head | None:
+def _head(start: bytes) -> ipp_requests.RequestHead | None:
     try:
         return ipp_requests.head(start)
     except BadIpp:

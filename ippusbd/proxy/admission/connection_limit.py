@@ -32,7 +32,7 @@ class Doing(Enum):
     SERVED = "served"
 
 
-class Guest:
+class Connection:
     """One connection. `leave` closes it, telling its client to come again if told to."""
 
     def __init__(self, client: Hashable, leave: Callable[[bool], None], now: float) -> None:
@@ -42,7 +42,7 @@ class Guest:
         self.since = now  # of what it does; of its last progress, while it sends
 
 
-class Guests:
+class ConnectionLimit:
     """At most `places` connections."""
 
     def __init__(
@@ -52,36 +52,36 @@ class Guests:
         self._stall_s = stall_s
         self._clock = clock
         self._name = name
-        self._guests: dict[Guest, None] = {}  # in the order of their coming
+        self._connections: dict[Connection, None] = {}  # in the order of their coming
         self._counts: Counter[Hashable] = Counter()
         self._told = False
 
     def __len__(self) -> int:
-        return len(self._guests)
+        return len(self._connections)
 
-    def admit(self, client: Hashable, leave: Callable[[bool], None]) -> Guest | None:
+    def admit(self, client: Hashable, leave: Callable[[bool], None]) -> Connection | None:
         """A place for a connection of `client`; None: there is none."""
-        if len(self._guests) >= self._places and not self._make_room(client):
+        if len(self._connections) >= self._places and not self._make_room(client):
             return None
-        guest = Guest(client, leave, self._clock())
-        self._guests[guest] = None
+        client_connection = Connection(client, leave, self._clock())
+        self._connections[client_connection] = None
         self._counts[client] += 1
-        return guest
+        return client_connection
 
-    def left(self, guest: Guest) -> None:
+    def left(self, client_connection: Connection) -> None:
         """Its connection is closed. Idempotent."""
-        if guest in self._guests:
-            del self._guests[guest]
-            self._counts[guest.client] -= 1
-            if not self._counts[guest.client]:
-                del self._counts[guest.client]
-        if len(self._guests) < self._places * 3 // 4:
+        if client_connection in self._connections:
+            del self._connections[client_connection]
+            self._counts[client_connection.client] -= 1
+            if not self._counts[client_connection.client]:
+                del self._counts[client_connection.client]
+        if len(self._connections) < self._places * 3 // 4:
             self._told = False
 
-    def now(self, guest: Guest, doing: Doing) -> None:
+    def now(self, client_connection: Connection, doing: Doing) -> None:
         """`guest` does so from now on, or still, and has made progress."""
-        guest.doing = doing
-        guest.since = self._clock()
+        client_connection.doing = doing
+        client_connection.since = self._clock()
 
     def _make_room(self, client: Hashable) -> bool:
         victim = self._to_leave(client)
@@ -95,19 +95,37 @@ class Guests:
         victim.leave(victim.doing is not Doing.NOTHING)
         return True
 
-    def _to_leave(self, client: Hashable) -> Guest | None:
+    def _to_leave(self, client: Hashable) -> Connection | None:
         held, now = self._counts[client], self._clock()
-        rich = [g for g in self._guests if g.client == client or self._count(g) > held]
-        idle = [guest for guest in rich if self._is_idle(guest, now)]
+        rich = [g for g in self._connections if g.client == client or self._count(g) > held]
+        idle = [
+            client_connection for client_connection in rich if self._is_idle(client_connection, now)
+        ]
         if idle:
-            return min(idle, key=lambda guest: (-self._count(guest), guest.since))
-        waiting = [guest for guest in rich if guest.doing is Doing.WAITING]
-        greedy = [guest for guest in waiting if self._count(guest) >= held + 2]
+            return min(
+                idle,
+                key=lambda client_connection: (
+                    -self._count(client_connection),
+                    client_connection.since,
+                ),
+            )
+        waiting = [
+            client_connection
+            for client_connection in rich
+            if client_connection.doing is Doing.WAITING
+        ]
+        greedy = [
+            client_connection
+            for client_connection in waiting
+            if self._count(client_connection) >= held + 2
+        ]
         return max(reversed(greedy), key=self._count, default=None)
 
-    def _count(self, guest: Guest) -> int:
-        return self._counts[guest.client]
+    def _count(self, client_connection: Connection) -> int:
+        return self._counts[client_connection.client]
 
-    def _is_idle(self, guest: Guest, now: float) -> bool:
-        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(guest.doing)
-        return allowed_s is not None and now - guest.since >= allowed_s
+    def _is_idle(self, client_connection: Connection, now: float) -> bool:
+        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(
+            client_connection.doing
+        )
+        return allowed_s is not None and now - client_connection.since >= allowed_s

@@ -34,7 +34,7 @@ def may_read(transport: asyncio.BaseTransport | None, size: int) -> None:
         cast(_Reads, transport).max_size = size
 
 
-class Arrival(asyncio.Protocol):
+class Handover(asyncio.Protocol):
     """The protocol of a new connection. `admit` gives its next one; None: there is no place."""
 
     def __init__(

@@ -21,7 +21,7 @@ HANDSHAKES: Final = 64  # at a time; more are refused
 NO_FILES_S: Final = 1.0  # pause when no connection can be taken
 
 
-class Door:
+class TlsListener:
     """Accepts on a bound socket until `close`."""
 
     def __init__(

@@ -55,7 +55,7 @@ class Link:
         return data
 
     def send(self, transfer: Buffer) -> None:
-        transfers = self.device.character.packets(self.face, transfer)
+        transfers = self.device.personalities.packets(self.face, transfer)
         self.face.ipp.into.send(self.session, transfers)
         self.stats.add("bytes_out", len(transfer))
 
@@ -93,7 +93,7 @@ class Writer:
     def finish(self) -> None:
         """The end of the message: a zero-length packet where no short one says so."""
         self.flush()
-        if self._open and self._link.device.character.ends_with_zlp():
+        if self._open and self._link.device.personalities.ends_with_zlp():
             self._link.send(b"")
 
     def _send(self, data: Buffer) -> None:
@@ -234,14 +234,14 @@ class _Served:
         return request
 
     def _answer(self, request: Request) -> Response:
-        character = self._device.character
-        response = character.answer(request)
+        personalities = self._device.personalities
+        response = personalities.answer(request)
         if response is None:
             try:
                 response = self._handler(request)
             except IppUsbError as exc:
                 response = plain(exc.http_status, f"{exc}\n")
-        return character.amend(request, response)
+        return personalities.amend(request, response)
 
     def _rest(self, request: Request, response: Response) -> None:
         """Whatever of the request nobody wanted is read and thrown away."""

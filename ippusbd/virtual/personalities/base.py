@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ippusbd.wire.ipp import Message
 
 
-class Event(Enum):
+class DeviceEvent(Enum):
     """What happens to a device as a whole, or to one of its interfaces."""
 
     PLUGGED = "plugged"
@@ -57,7 +57,9 @@ class Personality:
         """The answer to a control request instead of the usual one; may raise; None: as usual."""
         return None
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
         """Told after it happened; `face` is None for the whole device."""
 
     def takes(self, face: VirtualInterface) -> bool:
@@ -108,7 +110,7 @@ class Personality:
         return document
 
 
-class Character:
+class ActivePersonalities:
     """The personalities switched on, in order."""
 
     def __init__(self, known: dict[str, type[Personality]], names: Iterable[str] = ()) -> None:
@@ -145,7 +147,9 @@ class Character:
         answers = (one.control(device, setup) for one in self._on)
         return next((answer for answer in answers if answer is not None), None)
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
         for one in self._on:
             one.happened(device, event, face)
 

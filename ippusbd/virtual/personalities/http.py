@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ippusbd.virtual.http.messages import Request, Response, plain
-from ippusbd.virtual.personalities.base import Event, Personality
+from ippusbd.virtual.personalities.base import DeviceEvent, Personality
 from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 
 THREE_KB: Final = 3072
@@ -34,8 +34,10 @@ class _WarmingUp(Personality):
     def __init__(self) -> None:
         self._since_s = time.monotonic()
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.PLUGGED:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.PLUGGED:
             self._since_s = time.monotonic()
 
     @property

@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from ippusbd.virtual.http.messages import Request, Response
-from ippusbd.virtual.personalities.base import Event, Personality
+from ippusbd.virtual.personalities.base import DeviceEvent, Personality
 from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 
 RUNGS: Final = (
-    Event.CLEAR_HALT,
-    Event.SET_INTERFACE,
-    Event.SOFT_RESET,
-    Event.BUS_RESET,
-    Event.PLUGGED,
+    DeviceEvent.CLEAR_HALT,
+    DeviceEvent.SET_INTERFACE,
+    DeviceEvent.SOFT_RESET,
+    DeviceEvent.BUS_RESET,
+    DeviceEvent.PLUGGED,
 )
 
 
 class _DeafUntil(Personality):
-    cure: ClassVar[Event]
+    cure: ClassVar[DeviceEvent]
     halts: ClassVar[bool] = False
     on_request: ClassVar[int] = 3
 
@@ -42,7 +42,9 @@ class _DeafUntil(Personality):
         self._deaf = request.face.number
         return Response(cut_at=0, stuck=True)
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
         if event not in RUNGS or RUNGS.index(event) < RUNGS.index(self.cure):
             return
         if face is None or face.number == self._deaf:
@@ -58,7 +60,7 @@ class HaltsOnce(_DeafUntil):
     """Its IN endpoint stalls in the middle of the third request; CLEAR_HALT helps."""
 
     name = "halts-once"
-    cure = Event.CLEAR_HALT
+    cure = DeviceEvent.CLEAR_HALT
     halts = True
 
 
@@ -66,32 +68,36 @@ class DeafUntilSetInterface(_DeafUntil):
     """An interface goes deaf in the third request; choosing its setting again helps."""
 
     name = "deaf-until-set-interface"
-    cure = Event.SET_INTERFACE
+    cure = DeviceEvent.SET_INTERFACE
 
 
 class DeafUntilSoftReset(_DeafUntil):
     """An interface goes deaf in the third request; SOFT_RESET helps."""
 
     name = "deaf-until-soft-reset"
-    cure = Event.SOFT_RESET
+    cure = DeviceEvent.SOFT_RESET
 
 
 class DeafUntilBusReset(_DeafUntil):
     """An interface goes deaf in the third request; a bus reset helps."""
 
     name = "deaf-until-bus-reset"
-    cure = Event.BUS_RESET
+    cure = DeviceEvent.BUS_RESET
 
 
 class DeafUntilReclaimed(_DeafUntil):
     """An interface goes deaf in the third request; it helps that all are let go at once."""
 
     name = "deaf-until-reclaimed"
-    cure = Event.BUS_RESET
+    cure = DeviceEvent.BUS_RESET
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
         super().happened(device, event, face)
-        if event is Event.SET_INTERFACE and not any(one.alternate for one in device.interfaces):
+        if event is DeviceEvent.SET_INTERFACE and not any(
+            one.alternate for one in device.interfaces
+        ):
             self._deaf = None
 
 
@@ -99,7 +105,7 @@ class DeafUntilReplug(_DeafUntil):
     """An interface goes deaf in the third request; nothing but its power helps."""
 
     name = "deaf-until-replug"
-    cure = Event.PLUGGED
+    cure = DeviceEvent.PLUGGED
 
 
 class Deaf(Personality):

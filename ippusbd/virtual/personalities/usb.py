@@ -8,7 +8,7 @@ from typing import Final
 
 from ippusbd.errors import EndpointHalted, TransferFailed
 from ippusbd.model import UsbId
-from ippusbd.virtual.personalities.base import Event, Personality
+from ippusbd.virtual.personalities.base import DeviceEvent, Personality
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.descriptors import DeviceSpec, InterfaceSpec
 from ippusbd.virtual.usb.device import Setup, Silent, VirtualDevice, VirtualInterface
@@ -37,8 +37,10 @@ class OneInterfaceOnly(Personality):
     def __init__(self) -> None:
         self._used: int | None = None
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event in (Event.PLUGGED, Event.BUS_RESET):
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event in (DeviceEvent.PLUGGED, DeviceEvent.BUS_RESET):
             self._used = None
 
     def takes(self, face: VirtualInterface) -> bool:
@@ -57,12 +59,14 @@ class DeafAfterUnplug(Personality):
     def __init__(self) -> None:
         self._interrupted = False
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.UNPLUGGED:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.UNPLUGGED:
             self._interrupted = any(one.busy for one in device.interfaces)
-        elif event is Event.PLUGGED and self._interrupted:
+        elif event is DeviceEvent.PLUGGED and self._interrupted:
             device.deaf = "it was unplugged in the middle"
-        elif event is Event.BUS_RESET:
+        elif event is DeviceEvent.BUS_RESET:
             self._interrupted = False
 
 
@@ -74,10 +78,12 @@ class EioAfterReplug(Personality):
     def __init__(self) -> None:
         self._broken: set[int] = set()
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.PLUGGED and device.plug_count > 1:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.PLUGGED and device.plug_count > 1:
             self._broken = {one.number for one in device.interfaces[1:]}
-        elif event is Event.BUS_RESET:
+        elif event is DeviceEvent.BUS_RESET:
             self._broken.clear()
 
     def takes(self, face: VirtualInterface) -> bool:
@@ -96,12 +102,14 @@ class FirstOutTimesOut(Personality):
     def __init__(self) -> None:
         self._awake: set[int] = set()
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.PLUGGED:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.PLUGGED:
             self._awake.clear()
-        elif event in (Event.SOFT_RESET, Event.GAVE_UP) and face is not None:
+        elif event in (DeviceEvent.SOFT_RESET, DeviceEvent.GAVE_UP) and face is not None:
             self._awake.add(face.number)
-        elif event is Event.BUS_RESET:
+        elif event is DeviceEvent.BUS_RESET:
             self._awake.update(one.number for one in device.interfaces)
 
     def takes(self, face: VirtualInterface) -> bool:
@@ -128,8 +136,10 @@ class SoftResetHarms(Personality):
     def __init__(self) -> None:
         self.resets = 0
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.SOFT_RESET:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.SOFT_RESET:
             self.resets += 1
             device.deaf = "it was soft-reset"
 
@@ -158,9 +168,11 @@ class EmptyStrings(Personality):
     def __init__(self) -> None:
         self._reset = False
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event in (Event.PLUGGED, Event.BUS_RESET):
-            self._reset = event is Event.BUS_RESET
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event in (DeviceEvent.PLUGGED, DeviceEvent.BUS_RESET):
+            self._reset = event is DeviceEvent.BUS_RESET
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
         if self._reset or not _string_index(setup):
@@ -297,10 +309,12 @@ class ChokesOnLargeTransfers(Personality):
     def __init__(self) -> None:
         self._choked: set[int] = set()
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
         if face is None:
             self._choked.clear()
-        elif event is Event.SET_INTERFACE:
+        elif event is DeviceEvent.SET_INTERFACE:
             self._choked.discard(face.number)
 
     def offered(self, face: VirtualInterface, size: int) -> None:
@@ -332,8 +346,10 @@ class BlocksUnread(Personality):
 
     name = "blocks-while-unread"
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.PLUGGED:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.PLUGGED:
             for one in device.interfaces:
                 one.ipp.into.fetched = device.wake
 
@@ -347,8 +363,10 @@ class Stale(Personality):
     name = "stale-200"
     size = 200
 
-    def happened(self, device: VirtualDevice, event: Event, face: VirtualInterface | None) -> None:
-        if event is Event.PLUGGED:
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.PLUGGED:
             stale = (STALE * (1 + self.size // len(STALE)))[: self.size]
             for one in device.interfaces:
                 if one.spec.speaks_ipp:

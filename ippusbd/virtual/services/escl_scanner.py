@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ippusbd.virtual.http.messages import Request, Response, plain
-from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import escl_xml as xml
 from ippusbd.virtual.services.pictures import MODES, PictureSpec, picture
 
@@ -62,7 +62,7 @@ class EsclScanner:
         make_and_model: str,
         serial: str,
         identity: str,
-        character: Character,
+        personalities: ActivePersonalities,
         *,
         adf_pages: int = 2,
         patience_s: float = 10.0,
@@ -71,7 +71,7 @@ class EsclScanner:
         self.make_and_model = make_and_model
         self.serial = serial
         self.identity = identity
-        self.character = character
+        self.personalities = personalities
         self.adf_pages = adf_pages  # sheets in the feeder, at the start of every job
         self.has_adf = True
         self.jobs: dict[str, ScanJob] = {}
@@ -100,7 +100,7 @@ class EsclScanner:
         return on_job(self, request, job)
 
     def _xml(self, request: Request, text: str) -> Response:
-        text = self.character.xml(request.path.rstrip("/"), text)
+        text = self.personalities.xml(request.path.rstrip("/"), text)
         return Response(200, [("Content-Type", "text/xml")], text.encode())
 
     # --- what it is and does

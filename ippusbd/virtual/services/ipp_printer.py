@@ -17,7 +17,7 @@ from typing import Final
 from ippusbd.errors import BadIpp, IncompleteIpp
 from ippusbd.virtual.http.messages import Request, Response, plain
 from ippusbd.virtual.http.server import BrokenBody
-from ippusbd.virtual.personalities.base import Character
+from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import ipp_attributes as known
 from ippusbd.virtual.services.ipp_jobs import job_attributes, selected
 from ippusbd.virtual.services.ipp_request import IppFailure, IppRequest, answer, check, read_request
@@ -38,11 +38,15 @@ class IppPrinter:
     """The printer behind `/ipp/print` and `/ipp/faxout`."""
 
     def __init__(
-        self, model: known.PrinterModel, jobs: JobStore, character: Character, stats: Stats
+        self,
+        model: known.PrinterModel,
+        jobs: JobStore,
+        personalities: ActivePersonalities,
+        stats: Stats,
     ) -> None:
         self.model = model
         self.jobs = jobs
-        self.character = character
+        self.personalities = personalities
         self.stats = stats
         self.state_reasons: tuple[str, ...] = ()  # settable; "media-empty-error" stops it
         self.accepting = True
@@ -74,9 +78,9 @@ class IppPrinter:
     def _answer(self, request: IppRequest) -> bytes:
         """Encoded; the printer's attributes once for all who ask the same in one second."""
         asks = request.message.code == Operation.GET_PRINTER_ATTRIBUTES
-        if not asks or any(self.character):
-            message = self.character.ipp(request.message, self._perform(request))
-            return self.character.ipp_bytes(request.message, ipp.encode(message))
+        if not asks or any(self.personalities):
+            message = self.personalities.ipp(request.message, self._perform(request))
+            return self.personalities.ipp_bytes(request.message, ipp.encode(message))
         if (moment := self._moment()) != self._answers[0]:
             self._answers = (moment, {})
         kept = self._answers[1]  # other threads may begin a new one meanwhile
@@ -117,7 +121,7 @@ class IppPrinter:
     @property
     def reasons(self) -> tuple[str, ...]:
         """printer-state-reasons now: those set, and those of personalities."""
-        return (*self.state_reasons, *self.character.reasons())
+        return (*self.state_reasons, *self.personalities.reasons())
 
     @property
     def stopped(self) -> bool:

@@ -27,7 +27,7 @@ from ippusbd.errors import (
     TransferTimeout,
 )
 from ippusbd.virtual.usb.device import Setup, VirtualDevice
-from ippusbd.virtual.usb.host import Handle, Port, Refused
+from ippusbd.virtual.usb.host import Port, Refused, VirtualHandle
 from ippusbd.virtual.usb.parsed import ConfigurationNode, parse_configuration
 from ippusbd.virtual.usb.pipes import Overflow
 
@@ -170,63 +170,69 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
     # --- open devices
 
     @_translated
-    def open_device(self, dev: Port) -> Handle:
+    def open_device(self, dev: Port) -> VirtualHandle:
         return dev.open()
 
-    def close_device(self, dev_handle: Handle) -> None:
+    def close_device(self, dev_handle: VirtualHandle) -> None:
         dev_handle.port.close(dev_handle)
 
     @_translated
-    def set_configuration(self, dev_handle: Handle, config_value: int) -> None:
+    def set_configuration(self, dev_handle: VirtualHandle, config_value: int) -> None:
         dev_handle.port.set_configuration(dev_handle, config_value)
 
     @_translated
-    def get_configuration(self, dev_handle: Handle) -> int:
+    def get_configuration(self, dev_handle: VirtualHandle) -> int:
         return dev_handle.port.configuration(dev_handle)
 
     @_translated
-    def set_interface_altsetting(self, dev_handle: Handle, intf: int, altsetting: int) -> None:
+    def set_interface_altsetting(
+        self, dev_handle: VirtualHandle, intf: int, altsetting: int
+    ) -> None:
         dev_handle.port.set_interface(dev_handle, intf, altsetting)
 
     @_translated
-    def claim_interface(self, dev_handle: Handle, intf: int) -> None:
+    def claim_interface(self, dev_handle: VirtualHandle, intf: int) -> None:
         dev_handle.port.claim(dev_handle, intf)
 
     @_translated
-    def release_interface(self, dev_handle: Handle, intf: int) -> None:
+    def release_interface(self, dev_handle: VirtualHandle, intf: int) -> None:
         dev_handle.port.release(dev_handle, intf)
 
     @_translated
-    def clear_halt(self, dev_handle: Handle, ep: int) -> None:
+    def clear_halt(self, dev_handle: VirtualHandle, ep: int) -> None:
         dev_handle.port.check_alive(dev_handle)
         dev_handle.port.device.control(Setup(0x02, 1, 0, ep, 0))
 
     @_translated
-    def reset_device(self, dev_handle: Handle) -> None:
+    def reset_device(self, dev_handle: VirtualHandle) -> None:
         dev_handle.port.reset(dev_handle)
 
     @_translated
-    def is_kernel_driver_active(self, dev_handle: Handle, intf: int) -> bool:
+    def is_kernel_driver_active(self, dev_handle: VirtualHandle, intf: int) -> bool:
         return bool(dev_handle.port.driver(dev_handle, intf))
 
     @_translated
-    def detach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+    def detach_kernel_driver(self, dev_handle: VirtualHandle, intf: int) -> None:
         dev_handle.port.detach(dev_handle, intf)
 
     @_translated
-    def attach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+    def attach_kernel_driver(self, dev_handle: VirtualHandle, intf: int) -> None:
         dev_handle.port.attach(dev_handle, intf)
 
     # --- transfers
 
     @_translated
-    def bulk_write(self, dev_handle: Handle, ep: int, intf: int, data: Any, timeout: int) -> int:
+    def bulk_write(
+        self, dev_handle: VirtualHandle, ep: int, intf: int, data: Any, timeout: int
+    ) -> int:
         dev_handle.port.check_claimed(dev_handle, intf)
         pipe = dev_handle.port.device.out_pipe(ep)
         return pipe.write(memoryview(data).cast("B"), _seconds(timeout))
 
     @_translated
-    def bulk_read(self, dev_handle: Handle, ep: int, intf: int, buff: Any, timeout: int) -> int:
+    def bulk_read(
+        self, dev_handle: VirtualHandle, ep: int, intf: int, buff: Any, timeout: int
+    ) -> int:
         dev_handle.port.check_claimed(dev_handle, intf)
         pipe = dev_handle.port.device.in_pipe(ep)
         return pipe.read_into(memoryview(buff).cast("B"), _seconds(timeout))
@@ -234,7 +240,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
     @_translated
     def ctrl_transfer(
         self,
-        dev_handle: Handle,
+        dev_handle: VirtualHandle,
         bmRequestType: int,
         bRequest: int,
         wValue: int,
@@ -252,7 +258,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
         view[: len(answer)] = answer
         return len(answer)
 
-    def _control(self, handle: Handle, setup: Setup, data: bytes, timeout: int) -> bytes:
+    def _control(self, handle: VirtualHandle, setup: Setup, data: bytes, timeout: int) -> bytes:
         try:
             return handle.port.device.control(setup, data)
         except TransferTimeout:

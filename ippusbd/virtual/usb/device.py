@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferTimeout
-from ippusbd.virtual.personalities.base import Character, Event
+from ippusbd.virtual.personalities.base import ActivePersonalities, DeviceEvent
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.pipes import InPipe, OutPipe, Session
 
@@ -138,9 +138,9 @@ class VirtualInterface:
 class VirtualDevice:
     """A device on its bus, or in its box: see the module's text."""
 
-    def __init__(self, spec: d.DeviceSpec, character: Character) -> None:
+    def __init__(self, spec: d.DeviceSpec, personalities: ActivePersonalities) -> None:
         self.model = spec
-        self.character = character
+        self.personalities = personalities
         self.spec = spec
         self.configuration = 0
         self.interfaces: tuple[VirtualInterface, ...] = ()
@@ -159,7 +159,7 @@ class VirtualDevice:
         with self._lock:
             if self.plugged:
                 return
-            self.spec = self.character.describe(self.model)
+            self.spec = self.personalities.describe(self.model)
             self.configuration, self.deaf = 0, ""
             self.interfaces = tuple(
                 VirtualInterface(self, one, self.spec.packet) for one in self.spec.interfaces
@@ -170,7 +170,7 @@ class VirtualDevice:
                 self._connect_gates(face)
                 for start in self.powered:
                     start(face)
-            self._tell(Event.PLUGGED)
+            self._tell(DeviceEvent.PLUGGED)
         self._plug_told()
 
     def unplug(self) -> None:
@@ -179,7 +179,7 @@ class VirtualDevice:
             if not self.plugged:
                 return
             self.plugged = False
-            self._tell(Event.UNPLUGGED)
+            self._tell(DeviceEvent.UNPLUGGED)
             for face in self.interfaces:
                 face.power_off()
         self._plug_told()
@@ -199,7 +199,7 @@ class VirtualDevice:
             self.configuration, self.deaf = 0, ""
             for face in self.interfaces:
                 face.restart(0, ready=False, flush_in=True)
-            self._tell(Event.BUS_RESET)
+            self._tell(DeviceEvent.BUS_RESET)
 
     # --- endpoints
 
@@ -229,13 +229,13 @@ class VirtualDevice:
 
     def _connect_gates(self, face: VirtualInterface) -> None:
         for pair in face.pairs:
-            pair.out.gate = lambda: not self.deaf and self.character.takes(face)
-            pair.into.gate = lambda: not self.deaf and self.character.gives(face)
-            pair.out.offered = lambda size: self.character.offered(face, size)
-            pair.out.gave_up = lambda: self._tell(Event.GAVE_UP, face)
+            pair.out.gate = lambda: not self.deaf and self.personalities.takes(face)
+            pair.into.gate = lambda: not self.deaf and self.personalities.gives(face)
+            pair.out.offered = lambda size: self.personalities.offered(face, size)
+            pair.out.gave_up = lambda: self._tell(DeviceEvent.GAVE_UP, face)
 
-    def _tell(self, event: Event, face: VirtualInterface | None = None) -> None:
-        self.character.happened(self, event, face)
+    def _tell(self, event: DeviceEvent, face: VirtualInterface | None = None) -> None:
+        self.personalities.happened(self, event, face)
         self.wake()
 
     def _check_plugged(self) -> None:
@@ -248,7 +248,7 @@ class VirtualDevice:
         """The answer of a control transfer; raises EndpointHalted (stall), Silent, DeviceGone."""
         with self._lock:
             self._check_plugged()
-            answer = self.character.control(self, setup)
+            answer = self.personalities.control(self, setup)
             if answer is None:
                 handler = REQUESTS.get((setup.request_type, setup.request))
                 if handler is None:
@@ -304,7 +304,7 @@ class VirtualDevice:
         if not self.configuration or setup.value >= len(face.pairs):
             raise EndpointHalted(f"no alternate setting {setup.value}")
         face.restart(setup.value, ready=True, flush_in=False)
-        self._tell(Event.SET_INTERFACE, face)
+        self._tell(DeviceEvent.SET_INTERFACE, face)
         return b""
 
     def get_device_status(self, setup: Setup) -> bytes:
@@ -327,7 +327,7 @@ class VirtualDevice:
             pipe.halt()
         else:
             pipe.clear_halt()
-            self._tell(Event.CLEAR_HALT)
+            self._tell(DeviceEvent.CLEAR_HALT)
         return b""
 
     def ignore(self, setup: Setup) -> bytes:
@@ -347,7 +347,7 @@ class VirtualDevice:
         number = setup.index if setup.index < 0x100 else setup.index >> 8
         face = self.interface(number)
         face.restart(face.alternate, ready=bool(self.configuration), flush_in=True)
-        self._tell(Event.SOFT_RESET, face)
+        self._tell(DeviceEvent.SOFT_RESET, face)
         return b""
 
     def get_max_lun(self, setup: Setup) -> bytes:

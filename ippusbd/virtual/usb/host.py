@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class Handle:
+class VirtualHandle:
     """One open file of a device; what it claimed goes when it is closed."""
 
     port: Port
@@ -55,7 +55,7 @@ class Port:
         self.address = 0
         self.drivers: dict[int, str] = {}  # interface -> kernel driver bound now
         self.driver_log: list[tuple[str, int]] = []  # ("detach" or "attach", interface)
-        self._handles: set[Handle] = set()
+        self._handles: set[VirtualHandle] = set()
         self._lock = threading.RLock()
         self._seen = 0
         device.plug_changed.append(self._plug_changed)
@@ -84,28 +84,28 @@ class Port:
 
     # --- files
 
-    def open(self) -> Handle:
-        handle = Handle(self, self.device.plug_count)
+    def open(self) -> VirtualHandle:
+        handle = VirtualHandle(self, self.device.plug_count)
         self._check(handle)
         with self._lock:
             self._handles.add(handle)
         return handle
 
-    def close(self, handle: Handle) -> None:
+    def close(self, handle: VirtualHandle) -> None:
         with self._lock:
             for number in tuple(handle.claims):
                 self._release(handle, number)
             handle.closed = True
             self._handles.discard(handle)
 
-    def _check(self, handle: Handle) -> None:
+    def _check(self, handle: VirtualHandle) -> None:
         """A handle of before a replug stays dead."""
         if handle.closed or not self.device.plugged or handle.plug_count != self.device.plug_count:
             raise Refused(errno.ENODEV)
 
     # --- configuration and settings
 
-    def set_configuration(self, handle: Handle, value: int) -> None:
+    def set_configuration(self, handle: VirtualHandle, value: int) -> None:
         """Busy while a driver or a program has an interface, as Linux answers."""
         with self._lock:
             self._check(handle)
@@ -117,15 +117,15 @@ class Port:
         self.device.control(Setup(*SET_CONFIGURATION, value, 0, 0))
         self.drivers = {f.number: f.spec.driver for f in self.device.interfaces} if value else {}
 
-    def configuration(self, handle: Handle) -> int:
+    def configuration(self, handle: VirtualHandle) -> int:
         self._check(handle)
         return self.device.control(Setup(0x80, 8, 0, 0, 1))[0]
 
-    def set_interface(self, handle: Handle, number: int, alternate: int) -> None:
+    def set_interface(self, handle: VirtualHandle, number: int, alternate: int) -> None:
         self.check_claimed(handle, number)
         self.device.control(Setup(*SET_INTERFACE, alternate, number, 0))
 
-    def reset(self, handle: Handle) -> None:
+    def reset(self, handle: VirtualHandle) -> None:
         """A port reset; the kernel restores configuration and settings after it."""
         with self._lock:
             self._check(handle)
@@ -139,7 +139,7 @@ class Port:
 
     # --- claims and drivers
 
-    def claim(self, handle: Handle, number: int) -> None:
+    def claim(self, handle: VirtualHandle, number: int) -> None:
         with self._lock:
             self._check_interface(handle, number)
             others = any(number in one.claims for one in self._handles - {handle})
@@ -147,41 +147,41 @@ class Port:
                 raise Refused(errno.EBUSY)
             handle.claims.add(number)
 
-    def release(self, handle: Handle, number: int) -> None:
+    def release(self, handle: VirtualHandle, number: int) -> None:
         with self._lock:
             self._check(handle)
             if number not in handle.claims:
                 raise Refused(errno.ENOENT)
             self._release(handle, number)
 
-    def _release(self, handle: Handle, number: int) -> None:
+    def _release(self, handle: VirtualHandle, number: int) -> None:
         handle.claims.discard(number)
         if self.device.plugged and handle.plug_count == self.device.plug_count:
             face = self.device.interface(number)
             if face.alternate:
                 self.device.control(Setup(*SET_INTERFACE, 0, number, 0))
 
-    def check_claimed(self, handle: Handle, number: int) -> None:
+    def check_claimed(self, handle: VirtualHandle, number: int) -> None:
         self._check(handle)
         if number not in handle.claims:
             raise Refused(errno.ENOENT)
 
-    def check_alive(self, handle: Handle) -> None:
+    def check_alive(self, handle: VirtualHandle) -> None:
         self._check(handle)
 
-    def driver(self, handle: Handle, number: int) -> str:
+    def driver(self, handle: VirtualHandle, number: int) -> str:
         """The kernel driver on an interface, "" if none."""
         self._check_interface(handle, number)
         return self.drivers.get(number, "")
 
-    def detach(self, handle: Handle, number: int) -> None:
+    def detach(self, handle: VirtualHandle, number: int) -> None:
         with self._lock:
             self._check_interface(handle, number)
             if self.drivers.pop(number, None) is None:
                 raise Refused(errno.ENOENT)
             self.driver_log.append(("detach", number))
 
-    def attach(self, handle: Handle, number: int) -> None:
+    def attach(self, handle: VirtualHandle, number: int) -> None:
         with self._lock:
             self._check_interface(handle, number)
             if number in self.drivers or any(number in one.claims for one in self._handles):
@@ -189,7 +189,7 @@ class Port:
             self.drivers[number] = self.device.interface(number).spec.driver
             self.driver_log.append(("attach", number))
 
-    def _check_interface(self, handle: Handle, number: int) -> None:
+    def _check_interface(self, handle: VirtualHandle, number: int) -> None:
         self._check(handle)
         if number not in {face.number for face in self.device.interfaces}:
             raise Refused(errno.ENOENT)

@@ -16,7 +16,7 @@ from support.http_client import ask
 from ippusbd.config import Config
 from ippusbd.daemon.observe import metrics, process
 from ippusbd.daemon.observe.control import ControlServer
-from ippusbd.daemon.observe.endpoints import Looking
+from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.http import MAX_CLIENTS
 from ippusbd.daemon.observe.recent_errors import KEPT, listening
 from ippusbd.log import about
@@ -41,7 +41,7 @@ STATUS: dict[str, Any] = {
             "requests": 7,
             "bytes_in": 8,
             "bytes_out": 9,
-            "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 2, "asleep": 0},
+            "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 2, "released": 0},
             "condition": {
                 "asks": [{"reason": "media-empty-error", "severity": "error"}],
                 "supplies": [
@@ -112,7 +112,7 @@ async def from_socket(path: Path, request: bytes) -> bytes:
 
 
 async def test_the_control_socket_speaks_http_to_who_begins_with_it(tmp_path: Path):
-    looking = Looking(Config(), status)
+    looking = Endpoints(Config(), status)
     path = tmp_path / "c.sock"
     server = ControlServer(path, {"status": status}, pages=looking.pages)
     await server.start()
@@ -142,7 +142,7 @@ async def port():
         number = free.getsockname()[1]
     config = Config(page=True, page_port=number, metrics_port=number, listen_ipv6="")
     async with AsyncExitStack() as stack:
-        looking = Looking(config, status)
+        looking = Endpoints(config, status)
         await looking.start(stack)
         assert looking.status() == {"url": f"http://localhost:{number}/", "trouble": ""}
         yield number
@@ -203,7 +203,7 @@ async def test_a_port_that_is_taken_costs_the_page_and_nothing_else():
         taken.listen()
         config = Config(page=True, page_port=taken.getsockname()[1], listen_ipv6="")
         async with AsyncExitStack() as stack:
-            looking = Looking(config, status)
+            looking = Endpoints(config, status)
             await looking.start(stack)
             assert "cannot be had" in looking.status()["trouble"]
 

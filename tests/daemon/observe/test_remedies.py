@@ -10,7 +10,7 @@ import pytest
 import usb.core
 
 import ippusbd
-from ippusbd.daemon.observe.remedies import UNKNOWN, cause
+from ippusbd.daemon.observe.remedies import UNKNOWN, diagnose
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import AccessDenied, IppUsbError, StateError
 from ippusbd.usbio.pyusb_host import translated
@@ -40,7 +40,7 @@ SAYINGS = [
 @pytest.mark.parametrize(("words", "module", "sentence", "kind"), SAYINGS)
 def test_what_a_module_says_is_understood(words: str, module: str, sentence: str, kind: str):
     assert words in (PACKAGE / module).read_text(), f"{module} says it in other words now"
-    found = cause(sentence.format(words))
+    found = diagnose(sentence.format(words))
     assert found.kind == kind
     assert found.remedy
 
@@ -48,17 +48,17 @@ def test_what_a_module_says_is_understood(words: str, module: str, sentence: str
 def test_a_device_that_may_not_be_opened_is_understood():
     with pytest.raises(AccessDenied) as denied, translated("open the device"):
         raise usb.core.USBError("Access denied", -3, errno.EACCES)
-    assert cause(str(denied.value)).kind == "permission"
-    assert "udev" in cause(str(denied.value)).remedy
+    assert diagnose(str(denied.value)).kind == "permission"
+    assert "udev" in diagnose(str(denied.value)).remedy
 
 
 def test_ports_that_are_used_up_are_understood(tmp_path: Path):
     state = StateFile(tmp_path / "s.json", range(61000, 61001))
     with pytest.raises(StateError) as used_up:
         state.port_for("03f0:1234:A", is_free=lambda _: False)
-    assert cause(str(used_up.value)).kind == "ports"
+    assert diagnose(str(used_up.value)).kind == "ports"
 
 
 def test_what_nobody_knows_has_no_remedy():
-    assert cause("the moon is in the wrong house") is UNKNOWN
-    assert cause(str(IppUsbError(os.strerror(errno.ENOSPC)))) is UNKNOWN
+    assert diagnose("the moon is in the wrong house") is UNKNOWN
+    assert diagnose(str(IppUsbError(os.strerror(errno.ENOSPC)))) is UNKNOWN

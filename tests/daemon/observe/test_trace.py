@@ -39,7 +39,7 @@ class Watcher:
 
     def __init__(self, daemon: InProcessDaemon, *, bodies: bool = False) -> None:
         self.daemon = daemon
-        self.trace = Trace(next(iter(daemon.supervisor._roster)), bodies=bodies)
+        self.trace = Trace(next(iter(daemon.supervisor._registry)), bodies=bodies)
         self.events: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Watcher:

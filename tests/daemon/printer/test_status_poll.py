@@ -78,10 +78,10 @@ async def test_a_printer_that_nobody_uses_is_left_asleep(make_printer, state_pat
     settings = {"supplies_s": 0.05, "idle_release_s": 0.1}
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
         await daemon.until(lambda: condition(daemon))
-        await daemon.until(lambda: daemon.interfaces()["asleep"] == 3)
+        await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         asked = len(printer.printer.operations)
         await asyncio.sleep(0.5)
-        assert daemon.interfaces()["asleep"] == 3
+        assert daemon.interfaces()["released"] == 3
         assert len(printer.printer.operations) == asked
         assert (await ask(daemon.port())).status == 200  # the next client wakes it, and then
         await daemon.until(lambda: len(printer.printer.operations) > asked)
@@ -103,16 +103,16 @@ async def test_a_printer_without_ipp_is_not_asked_twice():
 
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=1)
-    informed = status_poll.Informed()
-    await status_poll.keep_informed(informed, pool, no_ipp, every_s=0.1)
-    assert (len(asked), informed.status()) == (1, None)
+    polled = status_poll.StatusPoll()
+    await status_poll.poll_status(polled, pool, no_ipp, every_s=0.1)
+    assert (len(asked), polled.status()) == (1, None)
     await pool.close()
 
 
 async def test_an_old_word_is_shown_with_its_age():
     now = [0.0]
-    informed = status_poll.Informed(clock=lambda: now[0])
-    informed.tell(Condition(state=4))
+    polled = status_poll.StatusPoll(clock=lambda: now[0])
+    polled.tell(Condition(state=4))
     now[0] = 200.0
-    shown = dict(cli_status.condition_lines(informed.status() or {}))
+    shown = dict(cli_status.condition_lines(polled.status() or {}))
     assert shown["printer"] == "printing (3 min 20 s ago)"

@@ -18,8 +18,8 @@ from ippusbd.config import Config
 from ippusbd.daemon.share import certificate
 from ippusbd.daemon.share.interfaces import Address
 from ippusbd.daemon.share.sharing import Sharing, SharingPublisher
-from ippusbd.dnssd.rebinding_publisher import MovingPublisher
-from ippusbd.dnssd.scope import Reach
+from ippusbd.dnssd.rebinding_publisher import RebindingPublisher
+from ippusbd.dnssd.scope import Scope
 from ippusbd.model import ServiceRecord, ServiceSet
 from ippusbd.proxy.admission.tls_listener import HANDSHAKES
 from ippusbd.proxy.server import PrinterSite, SiteSettings, bind
@@ -34,19 +34,19 @@ class Bench:
 
     def __init__(self, tls: ssl.SSLContext, config: Config) -> None:
         self.addresses: tuple[Address, ...] = (HERE,)
-        self.made: list[tuple[Reach, MemoryPublisher]] = []
-        moving = MovingPublisher(self._publisher)
+        self.made: list[tuple[Scope, MemoryPublisher]] = []
+        moving = RebindingPublisher(self._publisher)
         self.sharing = Sharing(
             config, tls, moving, machine="desk", look=lambda names: self.addresses
         )
         self.site = PrinterSite(SiteSettings(network=self.sharing.network))
 
-    def _publisher(self, reach: Reach) -> MemoryPublisher:
+    def _publisher(self, reach: Scope) -> MemoryPublisher:
         self.made.append((reach, MemoryPublisher()))
         return self.made[-1][1]
 
     @property
-    def doors(self) -> list[str]:
+    def listeners(self) -> list[str]:
         return [str(each).split()[0] for each in self.sharing.status()["doors"]]
 
     def changed(self, *addresses: Address) -> None:
@@ -99,20 +99,20 @@ async def test_a_printer_has_a_door_on_every_address_and_none_where_there_is_non
     tls: ssl.SSLContext,
 ):
     async with opened(tls) as bench:
-        await bench.until(lambda: bench.doors == ["127.0.0.2"])
+        await bench.until(lambda: bench.listeners == ["127.0.0.2"])
         assert (await bench.ask()).startswith(b"HTTP/1.1 503")
         bench.changed(HERE, THERE)
-        await bench.until(lambda: bench.doors == ["127.0.0.2", "127.0.0.3"])
+        await bench.until(lambda: bench.listeners == ["127.0.0.2", "127.0.0.3"])
         assert (await bench.ask("127.0.0.3")).startswith(b"HTTP/1.1 503")
         bench.changed(THERE)
-        await bench.until(lambda: bench.doors == ["127.0.0.3"])
+        await bench.until(lambda: bench.listeners == ["127.0.0.3"])
         assert await bench.ask() == b""
 
 
 async def test_who_is_not_of_the_interfaces_networks_is_closed(tls: ssl.SSLContext):
     async with opened(tls) as bench:
         bench.changed(THERE)  # whose network is itself alone
-        await bench.until(lambda: bench.doors == ["127.0.0.3"])
+        await bench.until(lambda: bench.listeners == ["127.0.0.3"])
         assert await bench.ask("127.0.0.3") == b""
         assert await bench.ask("127.0.0.3", source="127.0.0.3") != b""
 
@@ -120,7 +120,7 @@ async def test_who_is_not_of_the_interfaces_networks_is_closed(tls: ssl.SSLConte
 async def test_a_list_of_networks_is_the_only_one_that_counts(tls: ssl.SSLContext):
     config = replace(QUICK, share_allow=(ip_network("127.0.0.8/31"),))
     async with opened(tls, config) as bench:
-        await bench.until(lambda: bench.doors)
+        await bench.until(lambda: bench.listeners)
         assert await bench.ask(source="127.0.0.9") != b""
         assert await bench.ask(source="127.0.0.2") == b""
 
@@ -129,14 +129,14 @@ async def test_a_port_that_somebody_has_is_taken_when_it_is_free(
     tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ):
     async with opened(tls) as bench:
-        await bench.until(lambda: bench.doors)
+        await bench.until(lambda: bench.listeners)
         with bind("127.0.0.3", bench.site.port):
             bench.changed(HERE, THERE)
             await bench.until(lambda: "is not shared on 127.0.0.3" in caplog.text)
-            assert bench.doors == ["127.0.0.2"]
+            assert bench.listeners == ["127.0.0.2"]
             bench.changed(HERE, THERE)
         bench.changed(HERE, THERE)
-        await bench.until(lambda: bench.doors == ["127.0.0.2", "127.0.0.3"])
+        await bench.until(lambda: bench.listeners == ["127.0.0.2", "127.0.0.3"])
     assert caplog.text.count("is not shared on") == 1
 
 
@@ -145,7 +145,7 @@ async def test_handshakes_that_never_end_keep_nobody_out_for_long_and_end_with_t
 ):
     """As many as there may be; the next is refused, and a place is free as soon as one leaves."""
     async with opened(tls) as bench:
-        await bench.until(lambda: bench.doors)
+        await bench.until(lambda: bench.listeners)
         there = ("127.0.0.2", bench.site.port)
         loop = asyncio.get_running_loop()
         silent = []
@@ -153,11 +153,11 @@ async def test_handshakes_that_never_end_keep_nobody_out_for_long_and_end_with_t
             silent.append(client := socket.socket())
             client.setblocking(False)
             await loop.sock_connect(client, there)
-        (door,) = bench.sharing._doors.values()
-        await bench.until(lambda: len(door._greeting) == HANDSHAKES)
+        (listener,) = bench.sharing._listeners.values()
+        await bench.until(lambda: len(listener._greeting) == HANDSHAKES)
         assert await bench.ask() == b""
         silent.pop().close()
-        await bench.until(lambda: len(door._greeting) < HANDSHAKES)
+        await bench.until(lambda: len(listener._greeting) < HANDSHAKES)
         assert await bench.ask() != b""
         for client in silent:
             client.close()

@@ -116,7 +116,9 @@ def held(served: Served) -> str:
 
 @GROUP.check("the doctor says that usblp has the interfaces while nobody prints")
 def usblp(served: Served) -> None:
-    until(lambda: served.daemon.printers()[0]["interfaces"]["asleep"], "the interfaces given back")
+    until(
+        lambda: served.daemon.printers()[0]["interfaces"]["released"], "the interfaces given back"
+    )
     until(lambda: devices_told(served).get("driver"), "usblp being told")
 
 
@@ -131,7 +133,7 @@ def trace(served: Served) -> str:
             uri = f"ipp://localhost:{served.row['port']}/ipp/print"
             run("ipptool", "-tf", photo, uri, "print-job.test")
             must_be(arrived(served.printers.documents, before), photo)
-            until(lambda: served.daemon.printers()[0]["interfaces"]["asleep"], "quiet")
+            until(lambda: served.daemon.printers()[0]["interfaces"]["released"], "quiet")
             usbmon.kill()
         tracing.terminate()
         tracing.wait(30)

@@ -151,18 +151,18 @@ _cured("deaf-until-bus-reset", "USB reset")
 def latency(lab: Ward) -> str:
     lab.whole()
     _one_request(lab.port)  # the first of this process
-    asleep, awake = [], []
+    released, awake = [], []
     for _ in range(TRIES):
         lab.given_back()
-        asleep.append(_one_request(lab.port))
+        released.append(_one_request(lab.port))
         awake += [_one_request(lab.port) for _ in range(3)]
-    added_s = statistics.median(asleep) - statistics.median(awake)
+    added_s = statistics.median(released) - statistics.median(awake)
     said = (
         f"{1000 * statistics.median(awake):.1f} ms claimed, "
-        f"{1000 * statistics.median(asleep):.1f} ms given back: {1000 * added_s:+.1f} ms"
+        f"{1000 * statistics.median(released):.1f} ms released: {1000 * added_s:+.1f} ms"
     )
     # What else the machine does delays single requests, and is not meant.
-    if min(added_s, min(asleep) - min(awake)) > ADDED_S:
+    if min(added_s, min(released) - min(awake)) > ADDED_S:
         raise Failed(said)
     return said
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.proxy.access.network import Gate, Network, is_open
+from ippusbd.proxy.access.network import BasicAuth, Network, is_open
 from ippusbd.users.passwords import Users, line
 
 
@@ -62,7 +62,7 @@ def test_no_path_that_climbs_is_open(tail: str):
 
 async def test_a_right_password_is_looked_at_once_and_a_wrong_one_every_time(file: Path):
     users = Counted(file)
-    gate = Gate(users)
+    gate = BasicAuth(users)
     for _ in range(3):
         assert await gate.admits(basic("anna", "geheim"))
     assert users.looked == 1
@@ -78,12 +78,12 @@ async def test_a_right_password_is_looked_at_once_and_a_wrong_one_every_time(fil
 )
 async def test_what_is_no_name_and_password_is_not_even_looked_at(file: Path, shown: str | None):
     users = Counted(file)
-    assert not await Gate(users).admits(shown)
+    assert not await BasicAuth(users).admits(shown)
     assert users.looked == 0
 
 
 async def test_who_is_taken_out_of_the_file_is_out_at_once(file: Path):
-    gate = Gate(Users(file))
+    gate = BasicAuth(Users(file))
     assert await gate.admits(basic("anna", "geheim"))
     file.write_text(line("berta", "geheim") + "\n\n# anna has left\n")
     assert not await gate.admits(basic("anna", "geheim"))
@@ -93,7 +93,7 @@ async def test_who_is_taken_out_of_the_file_is_out_at_once(file: Path):
 async def test_a_file_that_is_gone_or_makes_no_sense_lets_nobody_in(
     file: Path, caplog: pytest.LogCaptureFixture
 ):
-    gate = Gate(Users(file))
+    gate = BasicAuth(Users(file))
     assert await gate.admits(basic("anna", "geheim"))
     file.write_text("anna:geheim\n")
     assert not await gate.admits(basic("anna", "geheim"))
@@ -105,7 +105,7 @@ async def test_a_file_that_is_gone_or_makes_no_sense_lets_nobody_in(
 
 
 async def test_without_a_password_not_even_the_path_is_judged(file: Path):
-    network = Network(gate=Gate(Users(file)))
+    network = Network(gate=BasicAuth(Users(file)))
     refused = [await network.refusal(path, None) for path in ("/ipp/print", "/admin")]
     assert [refusal.status for refusal in refused if refusal] == [401, 401]
     inside = await network.refusal("/admin", basic("anna", "geheim"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ippusbd.proxy.admission.connection_limit import IDLE_S, Doing, Guest, Guests
+from ippusbd.proxy.admission.connection_limit import IDLE_S, Connection, ConnectionLimit, Doing
 
 STALL_S = 60.0
 
@@ -19,33 +19,35 @@ class House:
     places: int
     now: float = 0.0
     left: list[tuple[int, bool]] = field(default_factory=list)
-    guests: Guests = field(init=False)
+    connections: ConnectionLimit = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self.guests = Guests(self.places, stall_s=STALL_S, clock=lambda: self.now)
+        self.connections = ConnectionLimit(self.places, stall_s=STALL_S, clock=lambda: self.now)
 
-    def comes(self, client: str, doing: Doing = Doing.NOTHING) -> Guest | None:
+    def comes(self, client: str, doing: Doing = Doing.NOTHING) -> Connection | None:
         number, self._count = self._count, self._count + 1
-        guest = self.guests.admit(client, lambda told: self.left.append((number, told)))
-        if guest is not None:
-            self.guests.now(guest, doing)
-        return guest
+        client_connection = self.connections.admit(
+            client, lambda told: self.left.append((number, told))
+        )
+        if client_connection is not None:
+            self.connections.now(client_connection, doing)
+        return client_connection
 
 
 def test_as_many_as_there_are_places_are_let_in():
     house = House(3)
     assert all(house.comes(client) for client in "aab")
     assert house.comes("a", Doing.SERVED) is None
-    assert len(house.guests) == 3
+    assert len(house.connections) == 3
 
 
 def test_a_place_that_was_left_is_free_and_leaving_twice_frees_one():
     house = House(1)
     first = house.comes("a", Doing.SERVED)
     assert first is not None
-    house.guests.left(first)
-    house.guests.left(first)
+    house.connections.left(first)
+    house.connections.left(first)
     assert house.comes("b", Doing.SERVED) is not None
     assert house.comes("b") is None
 
@@ -89,7 +91,7 @@ def test_who_sends_nothing_in_the_middle_of_a_request_gives_way_and_is_told_to_c
     assert sender is not None
     house.now = STALL_S - 1
     assert house.comes("b") is None
-    house.guests.now(sender, Doing.SENDING)  # it sends
+    house.connections.now(sender, Doing.SENDING)  # it sends
     house.now = STALL_S + 1
     assert house.comes("b") is None
     house.now = 2 * STALL_S
@@ -117,13 +119,13 @@ def test_who_is_being_served_stays():
 def test_a_full_house_is_told_once_until_there_was_room_again(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING)
     house = House(4)
-    guests = [house.comes("a", Doing.SERVED) for _ in range(4)]
+    connections = [house.comes("a", Doing.SERVED) for _ in range(4)]
     for _ in range(50):
         assert house.comes("b") is None
     assert caplog.text.count("are taken") == 1
-    for guest in guests[:2]:
-        assert guest is not None
-        house.guests.left(guest)
+    for client_connection in connections[:2]:
+        assert client_connection is not None
+        house.connections.left(client_connection)
     for _ in range(50):
         house.comes("b", Doing.SERVED)
     assert caplog.text.count("are taken") == 2

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ippusbd.proxy.admission import handover
-from ippusbd.proxy.admission.handover import Arrival, refusal
+from ippusbd.proxy.admission.handover import Handover, refusal
 
 
 class Greeter(asyncio.Protocol):
@@ -19,7 +19,7 @@ class Greeter(asyncio.Protocol):
         transport.close()
 
 
-class Watched(Arrival):
+class Watched(Handover):
     """Says when its connection is over."""
 
     def __init__(self, next_protocol: asyncio.Protocol | None) -> None:
@@ -31,7 +31,7 @@ class Watched(Arrival):
         self.over.set()
 
 
-async def heard(arrival: Arrival, *, says: bytes = b"", stays: bool = False) -> bytes:
+async def heard(arrival: Handover, *, says: bytes = b"", stays: bool = False) -> bytes:
     """All that a client hears of `arrival`, to which it `says` something."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: arrival, "127.0.0.1", 0)
@@ -48,7 +48,7 @@ async def heard(arrival: Arrival, *, says: bytes = b"", stays: bool = False) -> 
 
 
 async def test_the_next_protocol_takes_over_from_the_first_moment():
-    arrival = Arrival(lambda _: Greeter(), refusal("full", 7))
+    arrival = Handover(lambda _: Greeter(), refusal("full", 7))
     assert await heard(arrival) == b"hello"
 
 

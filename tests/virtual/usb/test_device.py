@@ -10,7 +10,7 @@ import pytest
 
 from ippusbd.errors import DeviceGone, EndpointHalted
 from ippusbd.model import Capability
-from ippusbd.virtual.personalities.base import Event
+from ippusbd.virtual.personalities.base import DeviceEvent
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.device import Setup, VirtualDevice
@@ -259,7 +259,7 @@ def test_plugging_in_again_is_nothing_new(device: VirtualDevice) -> None:
     device.plug()
 
     assert device.interfaces is before
-    assert Event.PLUGGED.value == "plugged"
+    assert DeviceEvent.PLUGGED.value == "plugged"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

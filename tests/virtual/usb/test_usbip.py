@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.usbip_client import UsbIpClient
 
 from ippusbd.model import Capability, UsbId
-from ippusbd.virtual.personalities.base import Character, Personality
+from ippusbd.virtual.personalities.base import ActivePersonalities, Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb import usbip_messages as m
@@ -65,7 +65,7 @@ def device() -> Iterator[VirtualDevice]:
         "MFG:Example;",
         (d.ipp_interface(0, 0, Capability.PRINT), d.ipp_interface(1, 1, Capability.PRINT)),
     )
-    bare = VirtualDevice(spec, Character({"mute": _Mute}))
+    bare = VirtualDevice(spec, ActivePersonalities({"mute": _Mute}))
     bare.plug()
     yield bare
     bare.unplug()
@@ -163,7 +163,7 @@ def test_an_unknown_request_stalls(client: UsbIpClient) -> None:
 def test_a_request_the_device_never_answers_waits_until_it_is_taken_back(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
-    device.character.switch_on("mute")
+    device.personalities.switch_on("mute")
     silent = client.submit_control(*GET_DEVICE_ID, 64)
 
     assert client.control(*DEVICE_DESCRIPTOR, 18)[0] == 18
@@ -382,7 +382,7 @@ def test_what_a_lost_host_left_is_gone_for_the_next(serve: Serve, printer: Virtu
 @given(cuts=st.lists(st.integers(1, 400), max_size=40))
 def test_where_the_stream_is_cut_never_changes_what_urbs_do(cuts: list[int]) -> None:
     spec = d.DeviceSpec(UsbId(1, 2), "E", "B", "S", "", (d.ipp_interface(0, 0, None),))
-    device = VirtualDevice(spec, Character({}))
+    device = VirtualDevice(spec, ActivePersonalities({}))
     device.plug()
     server = UsbIpServer([device])
     try:
