@@ -66,7 +66,7 @@ _CAUSES: Final = tuple(
         ),
         (
             r"no answer to|not taken|silent|deaf|answers on no interface|stopped in the middle",
-            Diagnosis("silent", "wait for the recovery; if that does not help, power-cycle the printer"),
+            Diagnosis("silent", "wait for the recovery; else power-cycle the printer"),
         ),
         (
             r"passive: ",
