@@ -124,6 +124,11 @@ class Supervisor:
         self._wake.set()
         await looker
 
+    @property
+    def printers(self) -> Registry:
+        """All printers known, plugged in or not."""
+        return self._registry
+
     def devices(self) -> list[tuple[DeviceFacts, Printer | None, str]]:
         """What is plugged in: the device, its printer if known, and why it is not served yet."""
         return [(p.facts, p.printer, p.reason) for p in self._plugged.values()]

@@ -52,7 +52,7 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
         await ask(daemon.port())
         before, rss = files(), rss_mib()
         async with crowd(daemon.port(), 1000) as clients:
-            site = next(iter(daemon.supervisor._roster)).site
+            site = next(iter(daemon.supervisor.printers)).site
             await daemon.until(lambda: len(site._connections) == 512)
             await asyncio.sleep(IDLE_S)  # who has just come is not idle yet
             for _ in range(5):

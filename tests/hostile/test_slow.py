@@ -144,5 +144,5 @@ async def test_connections_that_are_half_there_leave_nothing(folder: Path, endin
                 await client.send(message("GET", "/big?bytes=1000")[: 10 + number])
                 client.writer.write_eof() if ending == "half" else client.kill()
             await serves(daemon)
-        site = next(iter(daemon.supervisor._roster)).site
+        site = next(iter(daemon.supervisor.printers)).site
         await daemon.until(lambda: len(site._connections) == 0)

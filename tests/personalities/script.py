@@ -294,7 +294,7 @@ async def conform(name: str, case: Case, folder: Path) -> Line:
         personalities=(personality_name,),
         print_s=0.0,
     )
-    (personality,) = printer.character
+    (personality,) = printer.personalities
     for attribute, value in case.tuned.items():
         assert hasattr(personality, attribute)
         setattr(personality, attribute, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.daemon import InProcessDaemon, run_daemon
 
-from ippusbd.daemon.observe.remedies import cause
+from ippusbd.daemon.observe.remedies import diagnose
 
 HASTY = {"drain_s": 0.3, "check_s": 0.3, "probe_s": 0.5, "fax_probe_s": 0.2, "retry_max_s": 0.2}
 
@@ -31,6 +31,6 @@ async def test_a_printer_that_is_not_served_has_a_reason_with_a_remedy(
 ):
     printer = make_printer(personality, interfaces=1)
     async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
-        found = cause(await reason(daemon))
+        found = diagnose(await reason(daemon))
     assert found.kind == kind
     assert found.remedy

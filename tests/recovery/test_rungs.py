@@ -111,7 +111,7 @@ async def test_a_printer_that_soft_reset_harms_gets_it_once(
 ):
     """The request is accepted, and then even what worked before is silent."""
     printer = make_printer("soft-reset-harms", interfaces=interfaces)
-    (personality,) = printer.character
+    (personality,) = printer.personalities
     async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
         for _ in range(2):
             (key,) = daemon.state.printers()

@@ -8,7 +8,7 @@ import pytest
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask, connected, head
 
-from ippusbd.virtual.personalities.base import Event
+from ippusbd.virtual.personalities.base import DeviceEvent
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 
@@ -24,7 +24,7 @@ class Resets:
         tell = device._tell
 
         def told(event: Event, face: VirtualInterface | None = None) -> None:
-            self.count += event is Event.BUS_RESET
+            self.count += event is DeviceEvent.BUS_RESET
             tell(event, face)
 
         device._tell = told  # type: ignore[method-assign]

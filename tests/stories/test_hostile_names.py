@@ -123,7 +123,7 @@ async def daemon_with_a_liar(
     evil: bytes, printer: VirtualPrinter, folder: Path
 ) -> AsyncIterator[Served]:
     liar = type("Liar", (Liar,), {"evil": evil})
-    printer.character._known = REGISTRY | {"liar": liar}
+    printer.personalities._known = REGISTRY | {"liar": liar}
     printer.switch("liar", on=True)
     (folder / "services").mkdir()
     path = folder / "ippusbd.conf"

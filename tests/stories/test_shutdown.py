@@ -12,7 +12,7 @@ async def test_services_are_withdrawn_while_the_printer_still_answers(make_print
     printer = make_printer()
     answered: list[bool] = []
     async with run_daemon(printer, state_path=state_path) as daemon:
-        site = next(iter(daemon.supervisor._roster)).site
+        site = next(iter(daemon.supervisor.printers)).site
         daemon.publisher.told.append(lambda *_: answered.append(site._wiring is not None))
     assert daemon.publisher.events[-1][0] == "withdraw"
     assert answered == [True]

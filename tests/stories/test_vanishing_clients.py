@@ -221,16 +221,16 @@ class LosesAnAnswer(Personality):
 )
 @pytest.mark.parametrize("interfaces", [1, 2])
 async def test_a_cut_document_is_cancelled_although_its_end_was_lost(
-    make_printer, state_path, interfaces: int, character: str
+    make_printer, state_path, interfaces: int, personalities: str
 ):
     """The interface fails at the third request, the Cancel-Job, or with the cut job's answer."""
     printer = make_printer(interfaces=interfaces, print_s=30.0)
-    printer.character._known = REGISTRY | {LosesAnAnswer.name: LosesAnAnswer}
+    printer.personalities._known = REGISTRY | {LosesAnAnswer.name: LosesAnAnswer}
     quick = {"drain_s": 0.3, "check_s": 1.0, "supplies_s": 0.0}
     start = ipp_request(Operation.PRINT_JOB, ipp.attribute("job-name", ipp.name("cut")))
     job = message("POST", "/ipp/print", start + bytes(200_000), IPP_TYPE)
     async with run_daemon(printer, state_path=state_path, **quick) as daemon:
-        printer.switch(character, on=True)
+        printer.switch(personalities, on=True)
         await ask(daemon.port())
         async with connected(daemon.port()) as connection:
             await connection.send(job[:-99])

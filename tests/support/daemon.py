@@ -116,7 +116,7 @@ class InProcessDaemon:
 
     def pool(self) -> Any:
         """Of the first printer that is open."""
-        return next(p.pool for p in self.supervisor._roster if p.pool is not None)
+        return next(p.pool for p in self.supervisor.printers if p.pool is not None)
 
     async def until(self, condition: Callable[[], object], timeout_s: float = WAIT_S) -> float:
         """Wait until `condition()`; the seconds it took."""
