@@ -23,7 +23,7 @@ class Resets:
         device = printer.device
         tell = device._tell
 
-        def told(event: Event, face: VirtualInterface | None = None) -> None:
+        def told(event: DeviceEvent, face: VirtualInterface | None = None) -> None:
             self.count += event is DeviceEvent.BUS_RESET
             tell(event, face)
 
