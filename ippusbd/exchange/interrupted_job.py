@@ -54,14 +54,12 @@ class InterruptedJob:
 def cancellation(job: InterruptedJob, answer: bytes) -> bytes | None:
     """The Cancel-Job for the job that was being made; None: there is none."""
     asked = job.asked
-    if asked is None or asked.operation not in ipp_requests.CREATING:
+    if asked is None:
         return None
-    job_id = asked.job_id
+    job_id = None
     with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
-        job_id = ipp_requests.job_id_of(answer) or job_id
-    if job_id is None:
-        return None
-    return ipp_requests.cancel_job(asked.printer_uri, job_id, user=asked.user)
+        job_id = ipp_requests.job_id_of(answer)
+    return ipp_requests.cancel_job(asked, job_id)
 
 
 def question(job: InterruptedJob) -> bytes | None:

@@ -1,15 +1,14 @@
 """The few requests the daemon makes itself, and what it reads out of others' messages.
 
-The proxy looks at the first kilobytes of a streamed Print-Job (`head`), and,
-when a client left in the middle of one, cancels the job that the printer's
-answer names (`job_id_of`, `cancel_cut_job`): it would take the cut document for a
-whole one.
+The proxy reads the head of a streamed Print-Job or Send-Document (`head`). When
+its client disconnects in the middle of the document, the printer would print
+what it got; so the job is cancelled (`job_id_of`, `cancel_job`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ippusbd.errors import IncompleteIpp
@@ -20,7 +19,7 @@ from ippusbd.wire.ipp_codes import Operation
 from ippusbd.wire.ipp_values import Attribute, Tag
 
 USER: Final = "ippusbd"
-REQUEST_ID_MAX: Final = (1 << 31) - 1
+JOB_ID_MAX: Final = (1 << 31) - 1
 
 # Operations whose document would print although only half of it came.
 CREATING: Final = frozenset({Operation.PRINT_JOB, Operation.SEND_DOCUMENT})
@@ -54,6 +53,12 @@ class RequestHead:
     user: str = ""
     job_name: str = ""  # or the document's, which becomes the job's
     document_at: int = 0  # offset where the document begins
+    attributes: tuple[Attribute, ...] = field(default=(), compare=False, repr=False)  # operation's
+
+    def kept(self, *names: str) -> tuple[Attribute, ...]:
+        """The operation attributes called so, in this order, byte for byte as the client sent."""
+        group = Group(Tag.OPERATION, self.attributes)
+        return tuple(found for name in names if (found := group.get(name)) is not None)
 
 
 def request(
@@ -65,20 +70,10 @@ def request(
     groups: tuple[Group, ...] = (),
 ) -> Message:
     """A request with the operation attributes that every request must begin with."""
-    target = ipp.attribute("printer-uri", ipp.uri(printer_uri))
-    return _request(operation, (target, *attributes), request_id, version, groups)
-
-
-def _request(
-    operation: int,
-    attributes: tuple[Attribute, ...],
-    request_id: int,
-    version: tuple[int, int],
-    groups: tuple[Group, ...] = (),
-) -> Message:
     first = (
         ipp.attribute("attributes-charset", ipp.charset()),
         ipp.attribute("attributes-natural-language", ipp.language()),
+        ipp.attribute("printer-uri", ipp.uri(printer_uri)),
     )
     return Message(
         operation, request_id, (Group(Tag.OPERATION, first + attributes), *groups), version
@@ -116,57 +111,27 @@ def get_my_jobs(printer_uri: str, requested: Iterable[str], *, user: str) -> byt
     )
 
 
-def cancel_job(
-    printer_uri: str,
-    job_id: int,
-    *,
-    user: str = USER,
-    request_id: int = 1,
-    version: tuple[int, int] = (2, 0),
-) -> bytes:
-    """The request; `user` should be the one who made the job, printers may insist."""
-    target = (
-        ipp.attribute("printer-uri", ipp.uri(printer_uri)),
-        ipp.attribute("job-id", ipp.integer(job_id)),
-    )
-    return _cancel(target, user, request_id, version)
+def cancel_job(head: RequestHead, job_id: int | None = None) -> bytes | None:
+    """Cancel-Job for the job that `head` began, as its own client would send it.
 
-
-def _cancel(
-    target: tuple[Attribute, ...], user: str, request_id: int, version: tuple[int, int]
-) -> bytes:
-    who = ipp.attribute("requesting-user-name", ipp.name(user))
-    return ipp_codec.encode(_request(Operation.CANCEL_JOB, (*target, who), request_id, version))
-
-
-def cancel_cut_job(request_head: bytes, answer: bytes) -> bytes | None:
-    """Cancel-Job for the job that a cut upload left at the printer; None: it left none.
-
-    `request_head` is the request from its start, at least up to its document; `answer` is what
-    the printer said to it. Raises BadIpp when either cannot be read.
+    The job is named as the request named it: a Send-Document carries its own job-uri or job-id,
+    which no answer overrules. A Print-Job's number is `job_id`, from its answer. None: the
+    request makes no job, or its number is unknown.
     """
-    asked = head(request_head)
-    if asked is None:
-        raise IncompleteIpp("the request ends before its document begins")
-    if asked.operation not in CREATING:
+    if head.operation not in CREATING:
         return None
-    target = _cut_job(asked, answer)
-    if not target:
+    # Never 0 (RFC 8011, 5.3.2): some printers take it for their current job.
+    number = (job_id if head.operation == Operation.PRINT_JOB else head.job_id) or 0
+    printer, job_uri = head.kept("printer-uri"), head.kept("job-uri")
+    if printer and 0 < number <= JOB_ID_MAX:
+        target = (*printer, ipp.attribute("job-id", ipp.integer(number)))
+    elif job_uri and head.operation == Operation.SEND_DOCUMENT:
+        target = job_uri
+    else:
         return None
-    request_id = asked.request_id % REQUEST_ID_MAX + 1
-    return _cancel(target, asked.user or USER, request_id, asked.version)
-
-
-def _cut_job(asked: RequestHead, answer: bytes) -> tuple[Attribute, ...]:
-    """How to name the job: as the request named its target; empty if there is no job."""
-    made = job_id_of(answer)
-    job_id = asked.job_id if made is None else made
-    if job_id is not None and asked.printer_uri:
-        return (
-            ipp.attribute("printer-uri", ipp.uri(asked.printer_uri)),
-            ipp.attribute("job-id", ipp.integer(job_id)),
-        )
-    return (ipp.attribute("job-uri", ipp.uri(asked.job_uri)),) if asked.job_uri else ()
+    first = head.kept("attributes-charset", "attributes-natural-language")
+    group = Group(Tag.OPERATION, (*first, *target, *head.kept("requesting-user-name")))
+    return ipp_codec.encode(Message(Operation.CANCEL_JOB, head.request_id, (group,), head.version))
 
 
 def operation_of(data: bytes) -> int | None:
@@ -197,6 +162,7 @@ def head(data: bytes) -> RequestHead | None:
         or message.first_text(Tag.OPERATION, "document-name")
         or "",
         document_at=document_at,
+        attributes=message.group(Tag.OPERATION).attributes,
     )
 
 
@@ -208,6 +174,6 @@ def job_id_of(data: bytes) -> int | None:
 
 
 def _from_uri(job_uri: str | None) -> int | None:
-    """The number that job URIs of printers end with, should job-id be missing."""
+    """The number that job URIs of printers end with, where job-id is missing."""
     last = (job_uri or "").rpartition("/")[2]
     return int(last) if last.isascii() and last.isdecimal() and len(last) < 11 else None

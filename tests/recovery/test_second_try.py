@@ -8,9 +8,9 @@ from support.http_client import ask, ask_ipp
 
 from ippusbd.exchange.exchange import Request
 from ippusbd.virtual.printer import VirtualPrinter
-from ippusbd.wire import ipp_codes
+from ippusbd.wire import ipp, ipp_codes
 from ippusbd.wire.ipp import Operation, Status
-from ippusbd.wire.ipp_requests import IDEMPOTENT, cancel_job, get_printer_attributes
+from ippusbd.wire.ipp_requests import IDEMPOTENT, get_printer_attributes, request
 
 HASTY = {"drain_s": 0.3, "check_s": 0.5, "supplies_s": 0.0}
 IPP = (("Content-Type", "application/ipp"),)
@@ -53,6 +53,7 @@ async def test_a_print_is_never_sent_twice(make_printer, state_path):
 
 
 def test_what_may_be_repeated_is_told_by_method_target_and_operation():
+    cancel_job = ipp.encode(request(Operation.CANCEL_JOB, PRINTER))
     assert Request("GET", "/", ()).repeatable
     assert Request("HEAD", "/", ()).repeatable
     assert not Request("GET", "/eSCL/ScanJobs/1/NextDocument", ()).repeatable
@@ -60,7 +61,7 @@ def test_what_may_be_repeated_is_told_by_method_target_and_operation():
     assert not Request("POST", "/eSCL/ScanJobs", (), b"<x/>").repeatable
     assert Request("POST", "/ipp/print", IPP, get_printer_attributes(PRINTER)).repeatable
     assert not Request("POST", "/x", (), get_printer_attributes(PRINTER)).repeatable
-    assert not Request("POST", "/ipp/print", IPP, cancel_job(PRINTER, 1)).repeatable
+    assert not Request("POST", "/ipp/print", IPP, cancel_job).repeatable
     assert not Request("POST", "/ipp/print", IPP, b"").repeatable
 
 
