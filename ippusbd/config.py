@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import ConfigError
+from ippusbd.log import AREAS, LEVELS
 from ippusbd.toml_lines import key_lines, line_of
 from ippusbd.toml_schema import (
     Check,
@@ -40,8 +41,6 @@ from ippusbd.toml_schema import (
     unknown,
 )
 
-AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
-LEVELS: Final = ("debug", "info", "warning", "error")
 SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
 MAX_FILE_BYTES: Final = 1 << 20
 BROKER_FOLDER: Final = "ippusb"  # clients know it by this name

@@ -5,7 +5,7 @@ last to touch a line, escapes every control character, so a device cannot
 forge a line, colour a terminal or break the journal. A traceback continues
 under its line, each further line marked by a bar that no first line has.
 
-Knows logging; never who logs what. Areas are the loggers `ippusbd.AREA`.
+Knows logging, and the table of areas; never who logs what.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from typing import Final, TextIO
 from ippusbd.journal import SOCKET, Journal, opened
 
 ROOT: Final = "ippusbd"
+# Every logger is `ippusbd.AREA`; users name areas in `journalctl AREA=dnssd` and [log] levels.
+AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
+LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_LINE_CHARS: Final = 2000  # a printer's name may have 10 KB
 _CUT: Final = "..."
 _BAR: Final = "    | "
@@ -192,16 +195,16 @@ def to_syslog(program: str, address: str = "/dev/log") -> None:
     root.addHandler(handler)
 
 
-def set_level(area: str, level: str, *, areas: Iterable[str] = ()) -> None:
-    """Change the level of `area`; for the empty one that of all, and of `areas` that differ."""
+def set_level(area: str, level: str) -> None:
+    """Set the level of `area`, or, if it is empty, of every area."""
     logging.getLogger(f"{ROOT}.{area}" if area else ROOT).setLevel(level.upper())
-    for each in areas:
+    for each in () if area else AREAS:
         logging.getLogger(f"{ROOT}.{each}").setLevel(logging.NOTSET)
 
 
-def levels(areas: Iterable[str]) -> dict[str, str]:
-    """The level in force for each of `areas`."""
-    loggers = {area: logging.getLogger(f"{ROOT}.{area}") for area in areas}
+def levels() -> dict[str, str]:
+    """The level in force for each area."""
+    loggers = {area: logging.getLogger(f"{ROOT}.{area}") for area in AREAS}
     names = {area: logging.getLevelName(each.getEffectiveLevel()) for area, each in loggers.items()}
     return {area: name.lower() for area, name in names.items()}
 

@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
-from ippusbd.config import AREAS, LEVELS, Config, runtime_dir, state_dir
+from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.observe.control import ControlServer, Handler
 from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.recent_errors import RecentErrors, listening
@@ -30,7 +30,7 @@ from ippusbd.daemon.process.tuning import keep_buffers
 from ippusbd.daemon.state.state_file import StateFile, only_instance
 from ippusbd.daemon.unplugged_exit import Unplugged
 from ippusbd.errors import IppUsbError
-from ippusbd.log import levels, set_level
+from ippusbd.log import AREAS, LEVELS, levels, set_level
 from ippusbd.usbio.protocols import UsbHost
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class Daemon:
         if level and (level not in LEVELS or (area and area not in AREAS)):
             raise IppUsbError(f"levels are {', '.join(LEVELS)}; areas are {', '.join(AREAS)}")
         if level:
-            set_level(area, level, areas=() if area else AREAS)
+            set_level(area, level)
             log.info("level of %s: %s", area or "everything", level)
-        return levels(AREAS)
+        return levels()
 
     def _running(self) -> Supervisor:
         if self.supervisor is None:

@@ -25,7 +25,7 @@ from ippusbd.dnssd.protocols import REGISTERING, WITHDRAWN, Publication, Publish
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
 from ippusbd.model import ServiceSet
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 LOOKING = "looking for Avahi"
 

@@ -33,7 +33,7 @@ from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 ANY_PROTOCOL = -1  # AVAHI_PROTO_UNSPEC
 NO_REVERSE = 16  # AVAHI_PUBLISH_NO_REVERSE: 127.0.0.1 keeps its own PTR record

@@ -24,7 +24,7 @@ from enum import IntEnum
 from ippusbd.dnssd.dbus import BUS, BUS_PATH, Bus, CallRefused, Signal
 from ippusbd.errors import PublishError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 AVAHI = "org.freedesktop.Avahi"
 SERVER = f"{AVAHI}.Server"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING, WITHDRAWN
 from ippusbd.model import ServiceSet
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 
 class KeptPublication(ABC):

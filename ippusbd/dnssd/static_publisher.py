@@ -33,7 +33,7 @@ from ippusbd.dnssd.publication import KeptPublication
 from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 PREFIX = "ippusbd-"
 MAX_TEMPLATE_BYTES = 1 << 16

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from zeroconf import ServiceInfo
     from zeroconf.asyncio import AsyncZeroconf
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ippusbd.dnssd")
 
 PROBE_MS = 750  # three questions 250 ms apart, as RFC 6762, 8.1
 TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing

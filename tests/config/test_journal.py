@@ -14,8 +14,8 @@ from support.http_client import ask
 
 from ippusbd import log
 from ippusbd.cli import main as cli
-from ippusbd.config import AREAS, LEVELS
 from ippusbd.journal import MAX_BYTES, Journal, encode, opened
+from ippusbd.log import AREAS, LEVELS
 
 
 @pytest.fixture(autouse=True)
@@ -155,9 +155,9 @@ async def test_each_request_is_logged_with_its_number_and_its_printer(
 def test_levels_of_one_area_or_all_are_changed_and_told():
     log.set_level("", "info")
     log.set_level("usb", "debug")
-    assert log.levels(("usb", "http")) == {"usb": "debug", "http": "info"}
-    log.set_level("", "error", areas=("usb", "http"))
-    assert log.levels(("usb", "http")) == {"usb": "error", "http": "error"}
+    assert log.levels() == {**dict.fromkeys(AREAS, "info"), "usb": "debug"}
+    log.set_level("", "error")
+    assert log.levels() == dict.fromkeys(AREAS, "error")
 
 
 def test_the_help_knows_every_level_and_area(capsys: pytest.CaptureFixture[str]):
