@@ -35,16 +35,16 @@ _DEBUG: Final = "<7>"
 _HIDDEN: Final = ("C", "Zl", "Zp")
 
 
-def printable(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
+def escaped(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     """`text` on one line, control characters as backslash escapes, cut at `max_chars`."""
     if len(text) > max_chars:
         text = text[: max_chars - len(_CUT)] + _CUT
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(char) for char in text)
+    return "".join(_visible(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def _visible(char: str) -> str:
     if not unicodedata.category(char).startswith(_HIDDEN):
         return char
     return char.encode("unicode_escape").decode("ascii")
@@ -61,9 +61,9 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a line for each one of the traceback."""
         area = record.name.removeprefix(f"{ROOT}.")
-        first = printable(f"{area}{_who(record)}: {record.getMessage()}")
+        first = escaped(f"{area}{_who(record)}: {record.getMessage()}")
         start = _priority(record.levelno) if self._journal else self._stamp(record)
-        more = [printable(line) for line in self._traceback(record)]
+        more = [escaped(line) for line in self._traceback(record)]
         mark = start if self._journal else ""
         return "\n".join([start + first, *(f"{mark}{_BAR}{line}" for line in more)])
 
@@ -97,7 +97,7 @@ _ABOUT: Final[ContextVar[tuple[str, int]]] = ContextVar("ippusbd.about", default
 def about(printer: str, request: int = 0) -> None:
     """From here on, what this task and those it starts log is about these.
 
-    `printer` is a name fit for a line (`printable`); `request` counts from 1.
+    `printer` is a name fit for a line (`escaped`); `request` counts from 1.
     """
     _ABOUT.set((printer, request))
 

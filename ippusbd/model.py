@@ -54,18 +54,13 @@ class Capability(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class InterfaceInfo:
-    """One usable IPP-over-USB interface, as the descriptors tell.
-
-    `in_packet` and `out_packet` are wMaxPacketSize in bytes.
-    """
+    """One usable IPP-over-USB interface, from its descriptors."""
 
     configuration: int
     number: int
     alternate: int
     bulk_in: int
     bulk_out: int
-    in_packet: int
-    out_packet: int
     capabilities: Capability | None  # None: no 0x21 descriptor
 
 
@@ -114,8 +109,6 @@ class PrinterFacts:
     more_info: str = ""  # printer-more-info, a URL
     mopria: str = ""  # mopria-certified
     device_id: str = ""  # printer-device-id
-    state: int | None = None  # printer-state: 3 idle, 4 processing, 5 stopped
-    state_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +127,7 @@ class Supply:
 class Condition:
     """How a printer was when it was asked last; empty where it did not say."""
 
-    state: int | None = None  # printer-state, as in PrinterFacts
+    state: int | None = None  # printer-state: 3 idle, 4 processing, 5 stopped
     reasons: tuple[str, ...] = ()  # printer-state-reasons without "none"
     message: str = ""  # printer-state-message
     supplies: tuple[Supply, ...] = ()

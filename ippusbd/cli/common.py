@@ -87,10 +87,10 @@ def ask_daemon(config: Config, command: str, **arguments: str) -> object:
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, without what a device could do to a terminal."""
-    from ippusbd.log import printable
+    from ippusbd.log import escaped
 
     for line in lines:
-        print(printable(line), flush=True)
+        print(escaped(line), flush=True)
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:

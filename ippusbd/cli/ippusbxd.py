@@ -218,9 +218,9 @@ def _serve(
         )
         asyncio.run(work)
     except IppUsbError as exc:
-        from ippusbd.log import printable
+        from ippusbd.log import escaped
 
-        print(f"ippusbxd: {printable(str(exc))}", file=sys.stderr, flush=True)
+        print(f"ippusbxd: {escaped(str(exc))}", file=sys.stderr, flush=True)
         return FAILED
     return 0
 

@@ -112,9 +112,10 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _failed(exc: IppUsbError) -> Exit:
-    from ippusbd.log import printable
 
-    print(f"ippusbd: {printable(str(exc))}", file=sys.stderr)
+    from ippusbd.log import escaped
+
+    print(f"ippusbd: {escaped(str(exc))}", file=sys.stderr)
     if isinstance(exc, ConfigError):
         return Exit.USAGE
     if isinstance(exc, NotRunning):

@@ -238,9 +238,9 @@ def _announce(printers: Sequence[Mapping[str, Any]]) -> None:
 
 def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
     """A printer that became ready, with commands to paste."""
-    from ippusbd.log import printable
+    from ippusbd.log import escaped
 
-    name = printable(str(printer.get("name") or ""))
+    name = escaped(str(printer.get("name") or ""))
     found = printer.get("announced") == "established"
     yield ""
     yield f"{name or 'printer'}  http://localhost:{printer['port']}/"

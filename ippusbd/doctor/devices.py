@@ -19,7 +19,7 @@ from ippusbd.doctor.machine import Credentials, Machine
 from ippusbd.errors import BadDescriptor
 from ippusbd.model import BusAddress, UsbId
 from ippusbd.wire.descriptors import usable_interfaces
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 RULE: Final = (
     "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, say"
@@ -83,7 +83,7 @@ def _split(raw: bytes) -> tuple[bytes, list[bytes]]:
 
 def _text(path: Path) -> str:
     with suppress(FileNotFoundError):
-        return printable(path.read_text(errors="replace").strip(), NAME_CHARS)
+        return one_line(path.read_text(errors="replace").strip(), NAME_CHARS)
     return ""
 
 

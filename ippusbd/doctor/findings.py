@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 LINE_CHARS = 400
 
@@ -49,9 +49,9 @@ def lines(findings: Iterable[Finding]) -> Iterator[str]:
     words = {Level.OK: "ok  ", Level.NOTE: "note", Level.PROBLEM: "FAIL"}
     for each in findings:
         about = f"{each.about}: " if each.about else ""
-        yield f"{words[each.level]}  {printable(about + each.text, LINE_CHARS)}"
+        yield f"{words[each.level]}  {one_line(about + each.text, LINE_CHARS)}"
         if each.remedy:
-            yield f"      -> {printable(each.remedy, LINE_CHARS)}"
+            yield f"      -> {one_line(each.remedy, LINE_CHARS)}"
 
 
 def as_table(each: Finding) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 RUN_S: Final = 15.0
 SBIN: Final = ":/usr/sbin:/sbin"
@@ -48,7 +48,7 @@ class Machine:
         for folder in self.proc.glob("[0-9]*"):
             with suppress(OSError):
                 name = (folder / "comm").read_text(errors="replace").strip()
-                yield Process(int(folder.name), printable(name, 32))
+                yield Process(int(folder.name), one_line(name, 32))
 
     def named(self, *names: str) -> list[Process]:
         """Processes with one of these names; the kernel keeps fifteen characters of them."""

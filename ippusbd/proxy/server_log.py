@@ -14,7 +14,7 @@ import logging
 import re
 from typing import Any, Final
 
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 MESSAGE_LIMIT: Final = 120
 _QUOTED: Final = re.compile(r"\n\n|\bb['\"]|bytearray\(")
@@ -47,4 +47,4 @@ class ServerLog(logging.Logger):
 
 def _without_quotes(exc: Exception) -> str:
     """The server quotes what it could not read after an empty line, or as Python shows bytes."""
-    return printable(_QUOTED.split(str(exc))[0], MESSAGE_LIMIT)
+    return one_line(_QUOTED.split(str(exc))[0], MESSAGE_LIMIT)

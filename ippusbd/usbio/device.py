@@ -31,7 +31,7 @@ from ippusbd.usbio.libusb import Libusb
 from ippusbd.usbio.protocols import USUAL, Channel, Pacing
 from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
@@ -324,7 +324,7 @@ class OpenDevice:
             except UsbError:
                 continue
             if text:
-                return printable(text, 126)
+                return one_line(text, 126)
         return ""
 
     def _sysfs(self, name: str) -> str:
@@ -334,7 +334,7 @@ class OpenDevice:
             return ""
         with contextlib.suppress(OSError):
             text = (SYSFS / path / name).read_text(encoding="utf-8", errors="replace")
-            return printable(text.strip(), 126)
+            return one_line(text.strip(), 126)
         return ""
 
     def _device_id(self) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 
 from ippusbd.errors import BadDescriptor
 from ippusbd.model import Capability, InterfaceInfo, UsbId
-from ippusbd.wire.text import decoded, printable
+from ippusbd.wire.text import decoded, one_line, utf8_line
 
 DEVICE_ID_LIMIT: Final = 4096  # characters
 
@@ -31,6 +31,7 @@ _HP_CLASS: Final = (255, 9, 1)  # LaserJet MFP M426fdn, M278-M281
 _BULK: Final = 2
 _CAPABILITIES_END: Final = 8  # bytes 6 and 7 of descriptor 0x21
 
+_SHORT_KEYS: Final = {"MANUFACTURER": "MFG", "MODEL": "MDL", "COMMAND SET": "CMD"}
 _UNCOUNTED: Final = re.compile(rb"[A-Za-z][A-Za-z ]{2,30}:")
 
 
@@ -41,7 +42,7 @@ class _Setting:
     number: int
     alternate: int
     triple: tuple[int, int, int]
-    bulk: dict[bool, tuple[int, int]] = field(default_factory=dict)  # is IN -> address, packet
+    bulk: dict[bool, int] = field(default_factory=dict)  # is IN -> address
     capabilities: Capability | None = None
 
 
@@ -76,7 +77,21 @@ def parse_device_id(data: bytes) -> str:
     endian, forgets the two bytes, tells any number or leaves the count out.
     """
     text = data if _UNCOUNTED.match(data) else data[2 : _device_id_end(data)]
-    return printable(decoded(text.partition(b"\0")[0]), DEVICE_ID_LIMIT)
+    return one_line(decoded(text.partition(b"\0")[0]), DEVICE_ID_LIMIT)
+
+
+def device_id_fields(device_id: str) -> dict[str, str]:
+    """`MFG:HP;MDL:DeskJet;CMD:PCL;` by upper-case key, long keys made short.
+
+    The first of equal keys counts.
+    """
+    found: dict[str, str] = {}
+    for item in device_id.split(";"):
+        key, colon, value = item.partition(":")
+        key = utf8_line(key).upper()
+        if colon and key:
+            found.setdefault(_SHORT_KEYS.get(key, key), utf8_line(value))
+    return found
 
 
 def _device_id_end(data: bytes) -> int:
@@ -97,15 +112,12 @@ def _usable(raw: bytes, classes: set[tuple[int, int, int]]) -> tuple[InterfaceIn
 
 
 def _info(configuration: int, setting: _Setting) -> InterfaceInfo:
-    (bulk_in, in_packet), (bulk_out, out_packet) = setting.bulk[True], setting.bulk[False]
     return InterfaceInfo(
         configuration=configuration,
         number=setting.number,
         alternate=setting.alternate,
-        bulk_in=bulk_in,
-        bulk_out=bulk_out,
-        in_packet=in_packet,
-        out_packet=out_packet,
+        bulk_in=setting.bulk[True],
+        bulk_out=setting.bulk[False],
         capabilities=setting.capabilities,
     )
 
@@ -130,7 +142,7 @@ def _add(setting: _Setting, part: bytes) -> None:
     if part[1] == _ENDPOINT:
         address, packet = part[2], _u16(part, 4) & 0x7FF
         if part[3] & 3 == _BULK and address & 0x0F and packet:
-            setting.bulk.setdefault(bool(address & 0x80), (address, packet))
+            setting.bulk.setdefault(bool(address & 0x80), address)
     elif part[1] == _IPP_USB and len(part) >= _CAPABILITIES_END:
         # None set is as good as not said: assume all (field-notes 1).
         setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or Capability.all()

@@ -12,9 +12,9 @@ from xml.etree.ElementTree import Element
 
 from ippusbd.errors import BadXml
 from ippusbd.model import ScannerFacts
-from ippusbd.wire import clean, safe_xml
+from ippusbd.wire import safe_xml
+from ippusbd.wire.text import canonical_uuid, utf8_line
 
-PATH: Final = "/eSCL/ScannerCapabilities"
 SOURCES: Final = {"Platen": "platen", "Adf": "adf", "Camera": "camera"}
 # In the order of DNS-SD's `cs`; a mode is told by how it begins: RGB24, RGB48.
 COLOR_SPACES: Final = {"color": "rgb", "grayscale": "grayscale", "binary": "blackandwhite"}
@@ -25,7 +25,7 @@ def capabilities(document: bytes) -> ScannerFacts:
     """The facts; BadXml if this is no ScannerCapabilities, or one without any source."""
     root = safe_xml.parse(document)
     if root.tag != "ScannerCapabilities":
-        raise BadXml(f"ScannerCapabilities expected, not {clean.printable(root.tag, 63)!r}")
+        raise BadXml(f"ScannerCapabilities expected, not {utf8_line(root.tag, 63)!r}")
     sources = tuple(source for tag, source in SOURCES.items() if root.find(tag) is not None)
     if not sources:
         raise BadXml("ScannerCapabilities without a source to scan from")
@@ -33,7 +33,7 @@ def capabilities(document: bytes) -> ScannerFacts:
         version=_child(root, "Version"),
         make_and_model=_child(root, "MakeAndModel"),
         serial=_child(root, "SerialNumber"),
-        uuid=clean.uuid(_child(root, "UUID")),
+        uuid=canonical_uuid(_child(root, "UUID")),
         admin_uri=_child(root, "AdminURI"),
         icon_uri=_child(root, "IconURI"),
         pdl=_formats(root),
@@ -44,11 +44,11 @@ def capabilities(document: bytes) -> ScannerFacts:
 
 
 def _child(root: Element, tag: str) -> str:
-    return clean.printable(root.findtext(tag) or "")
+    return utf8_line(root.findtext(tag) or "")
 
 
 def _all(root: Element, tag: str) -> tuple[str, ...]:
-    texts = (clean.printable(element.text or "") for element in root.iter(tag))
+    texts = (utf8_line(element.text or "") for element in root.iter(tag))
     return tuple(dict.fromkeys(filter(None, texts)))
 
 

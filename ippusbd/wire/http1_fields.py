@@ -25,7 +25,7 @@ _STATUS_LINE: Final = re.compile(r"HTTP/([0-9])\.([0-9])[ \t]+([0-9]{3})(?:[ \t]
 _FOLD: Final = re.compile(r"\n[ \t]+")  # RFC 9112 5.2
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # RFC 9110 5.5: become blanks
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_TELLING: Final = frozenset(("content-length", "transfer-encoding", "connection"))
+_FRAMING: Final = frozenset(("content-length", "transfer-encoding"))
 
 
 def head_lines(raw: bytes) -> list[str]:
@@ -60,11 +60,11 @@ def fields(lines: list[str], limit: int) -> tuple[Header, ...]:
     return tuple(found)
 
 
-def telling(headers: tuple[Header, ...]) -> Members:
-    """The members, lower case, of the fields that tell of framing and connection."""
-    members: Members = {name: [] for name in _TELLING}
+def framing_members(headers: tuple[Header, ...]) -> Members:
+    """The members, lower case, of the fields that declare the framing."""
+    members: Members = {name: [] for name in _FRAMING}
     for name, value in headers:
-        if (lower := name.lower()) in _TELLING:
+        if (lower := name.lower()) in _FRAMING:
             members[lower] += [member.strip(" \t").lower() for member in value.split(",")]
     return members
 
@@ -88,9 +88,3 @@ def is_chunked(members: Members) -> bool:
     if codings - {"chunked"}:
         raise BadResponse(f"transfer coding nobody asked for: {min(codings - {'chunked'})[:40]!r}")
     return bool(codings)
-
-
-def persists(version: Version, members: Members) -> bool:
-    """Whether the printer means to keep the connection (RFC 9112 9.3); USB has none to close."""
-    options = members["connection"]
-    return "close" not in options and (version >= (1, 1) or "keep-alive" in options)

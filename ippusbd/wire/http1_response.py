@@ -16,7 +16,6 @@ head, the body bytes not yet taken, and bounded rests. Knows RFC 9112 6.
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -26,7 +25,6 @@ from ippusbd.wire import http1_fields
 from ippusbd.wire.http1 import Header
 from ippusbd.wire.http1_chunked import ChunkedBody
 
-INFORMATIONAL_KEPT: Final = 16
 SURPLUS_KEPT: Final = 256 * 1024  # bytes; one big read
 
 _MAGIC: Final = b"HTTP/"
@@ -54,7 +52,6 @@ class Head:
     headers: tuple[Header, ...]
     framing: BodyFraming
     length: int | None
-    keep_alive: bool
 
 
 class ResponseParser:
@@ -70,7 +67,6 @@ class ResponseParser:
         max_informational: int = 10_000,
     ) -> None:
         self.head: Head | None = None
-        self.informational: deque[Head] = deque(maxlen=INFORMATIONAL_KEPT)  # the latest 1xx
         self.done = False
         self.surplus = b""  # what came after the end, its first SURPLUS_KEPT bytes
         self.skipped = 0  # bytes before the status line, empty lines included
@@ -199,14 +195,13 @@ class ResponseParser:
         if not self._informational_left:
             raise BadResponse("nothing but 1xx responses")
         self._informational_left -= 1
-        self.informational.append(head)
 
 
 def _parsed(raw: bytes, method: str, max_fields: int) -> Head:
     lines = http1_fields.head_lines(raw)
     version, status, reason = http1_fields.status_line(lines[0])
     headers = http1_fields.fields(lines[1:], max_fields)
-    members = http1_fields.telling(headers)
+    members = http1_fields.framing_members(headers)
     chunked = http1_fields.is_chunked(members)
     length = None if chunked else http1_fields.declared_length(members)
     bodiless = method == "HEAD" or status < 200 or status in _BODILESS
@@ -217,7 +212,6 @@ def _parsed(raw: bytes, method: str, max_fields: int) -> Head:
         headers=headers,
         framing=BodyFraming.NONE if bodiless else _framing(chunked, length),
         length=length,
-        keep_alive=http1_fields.persists(version, members),
     )
 
 

@@ -2,7 +2,7 @@
 
 Every attribute is optional and may be of the wrong type: what cannot be
 understood is left out, the rest counts. All strings leave here clean (see
-`clean`), so that nobody above has to think of it. The status is not looked
+`text`), so that nobody above has to think of it. The status is not looked
 at: one printer (Canon SELPHY CP1500) sends good data with an error status,
 and whether that is believed is the caller's quirk.
 """
@@ -14,10 +14,11 @@ from typing import Final
 
 from ippusbd.errors import BadIpp
 from ippusbd.model import PrinterFacts
-from ippusbd.wire import clean, device_id
+from ippusbd.wire.descriptors import device_id_fields
 from ippusbd.wire.ipp import Attribute, Group, Message, Plain, Tag
 from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.paper import Size, paper_max, size_of_name
+from ippusbd.wire.text import canonical_uuid, utf8_line
 
 REQUESTED: Final[tuple[str, ...]] = (
     "color-supported",
@@ -32,8 +33,6 @@ REQUESTED: Final[tuple[str, ...]] = (
     "printer-location",
     "printer-make-and-model",
     "printer-more-info",
-    "printer-state",
-    "printer-state-reasons",
     "printer-uuid",
     "sides-supported",
     "urf-supported",
@@ -57,7 +56,7 @@ def facts(message: Message) -> PrinterFacts:
         make_and_model=_text(printer, "printer-make-and-model"),
         info=_text(printer, "printer-info"),
         location=_text(printer, "printer-location"),
-        uuid=clean.uuid(_text(printer, "printer-uuid")),
+        uuid=canonical_uuid(_text(printer, "printer-uuid")),
         pdl=_texts(printer, "document-format-supported"),
         urf=_urf(printer, identity),
         color=_color(printer),
@@ -67,8 +66,6 @@ def facts(message: Message) -> PrinterFacts:
         more_info=_text(printer, "printer-more-info"),
         mopria=_text(printer, "mopria-certified"),
         device_id=identity,
-        state=_state(printer),
-        state_reasons=tuple(r for r in _texts(printer, "printer-state-reasons") if r != "none"),
     )
 
 
@@ -82,7 +79,7 @@ def _texts(printer: Group, name: str) -> tuple[str, ...]:
     """All strings of an attribute, clean, none twice."""
     found = printer.get(name)
     texts = found.texts[:LIST_MAX] if found else ()
-    return tuple(dict.fromkeys(filter(None, map(clean.printable, texts))))
+    return tuple(dict.fromkeys(filter(None, map(utf8_line, texts))))
 
 
 def _text(printer: Group, name: str) -> str:
@@ -92,11 +89,6 @@ def _text(printer: Group, name: str) -> str:
 def _color(printer: Group) -> bool | None:
     found = printer.get("color-supported")
     return found.values[0].boolean if found and found.values else None
-
-
-def _state(printer: Group) -> int | None:
-    found = printer.get("printer-state")
-    return next(iter(found.integers), None) if found else None
 
 
 def _duplex(sides: tuple[str, ...]) -> bool | None:
@@ -110,7 +102,7 @@ def _urf(printer: Group, identity: str) -> tuple[str, ...]:
     supported = _texts(printer, "urf-supported")
     if supported:
         return supported
-    spelled = device_id.parse(identity).get("URF", "")
+    spelled = device_id_fields(identity).get("URF", "")
     return tuple(filter(None, map(str.strip, spelled.split(","))))
 
 

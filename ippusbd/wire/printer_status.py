@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from ippusbd.model import Condition, Supply
-from ippusbd.wire import clean
 from ippusbd.wire.ipp import Attribute, Group, Message, Tag
 from ippusbd.wire.ipp_requests import get_printer_attributes
+from ippusbd.wire.text import utf8_line
 
 REQUESTED: Final[tuple[str, ...]] = (
     "marker-colors",
@@ -67,7 +67,7 @@ def _texts(printer: Group, name: str) -> list[str]:
     """All strings in their places; empty where a value is none."""
     found = printer.get(name)
     values = found.values[:SUPPLIES_MAX] if found else ()
-    return [clean.printable(value.text or "", NAME_BYTES) for value in values]
+    return [utf8_line(value.text or "", NAME_BYTES) for value in values]
 
 
 def _integers(printer: Group, name: str) -> list[int | None]:
@@ -134,7 +134,7 @@ def _supplies(printer: Group) -> tuple[Supply, ...]:
 
 def _fields(raw: bytes) -> dict[str, str]:
     """`type=toner;level=80;` as a table; text that is none of it is left out."""
-    text = clean.printable(raw.decode("utf-8", "replace"))
+    text = utf8_line(raw.decode("utf-8", "replace"))
     pairs = (part.partition("=") for part in text.split(";"))
     return {key.strip(): value.strip() for key, sign, value in pairs if sign}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from ippusbd.wire import clean
+from ippusbd.wire.text import utf8_line
 
 TEXT_BYTES: Final = 80
 
@@ -144,4 +144,4 @@ def _ended(reason: str) -> tuple[str, Severity | None]:
 
 
 def _own_words(keyword: str) -> str:
-    return clean.printable(keyword.replace("-", " ").replace("_", " "), TEXT_BYTES) or "unknown"
+    return utf8_line(keyword.replace("-", " ").replace("_", " "), TEXT_BYTES) or "unknown"

@@ -1,22 +1,21 @@
-"""Text that a device or a client chose, made safe for logs, names, terminals and paths.
+"""Text that a device or a client chose, made safe for logs, names, terminals and DNS-SD.
 
 Firmware is the attacker: a product string may carry terminal escapes, a
 serial number may be `../../etc/passwd`, an answer may be half UTF-8.
 
 Invariants: what leaves here holds no control, format or unassigned character,
-is no longer than asked, and is left alone when it is cleaned once more;
-different texts give different file names. Knows nothing of the project.
+is no longer than asked, and does not change when it is cleaned once more.
+Knows nothing of the project.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
+from uuid import UUID
 
 ELLIPSIS: Final = "…"
-FILE_PART_LIMIT: Final = 80  # characters; leaves room for a suffix below NAME_MAX
-DIGEST_DIGITS: Final = 12
+TEXT_BYTES: Final = 1023  # the longest text of IPP (RFC 8011, 5.1.2)
 
 _ESCAPES: Final = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -24,10 +23,10 @@ _ESCAPES: Final = re.compile(
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BLANKS: Final = re.compile(r"\s+")
-_NOT_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII)
 
 
-def printable(text: str, limit: int) -> str:
+def one_line(text: str, limit: int) -> str:
     """`text` on one line without terminal escapes, at most `limit` characters long.
 
     White space of any kind becomes one blank, bytes that were no UTF-8 become U+FFFD, all else
@@ -48,13 +47,23 @@ def decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def file_part(text: str) -> str:
-    """One component of a path, of letters, digits, `_`, `.` and `-`; never empty or hidden.
+def utf8_line(text: str, limit_bytes: int = TEXT_BYTES) -> str:
+    """As `one_line`, at most `limit_bytes` of UTF-8, as DNS-SD and IPP count; no ellipsis."""
+    return clip(one_line(text, len(text)), limit_bytes)
 
-    A text that had to be changed gets digits of its hash, so that no two share a file.
+
+def clip(text: str, limit_bytes: int) -> str:
+    """At most that many bytes of UTF-8, cut between characters and then trimmed."""
+    return text.encode("utf-8", "replace")[:limit_bytes].decode("utf-8", "ignore").strip()
+
+
+def canonical_uuid(text: str) -> str:
+    """The canonical form of a UUID, with or without `urn:uuid:`; empty if it is none.
+
+    All zeros are none: some firmware has that for all devices of a model.
     """
-    safe = _NOT_IN_FILE_NAMES.sub("_", text).lstrip(".")
-    if safe == text and 0 < len(text) <= FILE_PART_LIMIT - DIGEST_DIGITS - 1:
-        return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
-    return f"{safe[: FILE_PART_LIMIT - DIGEST_DIGITS - 1] or '_'}-{digest}"
+    bare = text.strip().lower().removeprefix("urn:uuid:").strip("{}")
+    if not _UUID.fullmatch(bare):
+        return ""
+    parsed = UUID(bare)
+    return str(parsed) if parsed.int else ""

@@ -1,13 +1,12 @@
 """What is announced of a printer: its DNS-SD records and their TXT keys.
 
-Which records, and when (`always` on loopback; the flagship record only where
-others on a network could need it, on loopback CUPS lists it as a dead device):
+Which records, and when, on loopback (`txt_shared` has those of a network; the flagship record
+`_printer._tcp` is only there, because CUPS would list it as an unknown LPD device):
 
-    NAME  _ipp._tcp       it prints             _universal, _print
-    NAME  _printer._tcp   it prints, shared     port 0
+    NAME  _ipp._tcp       it prints     _universal, _print
     NAME  _uscan._tcp     it scans
     NAME  _http._tcp      always
-    BBPP  _ipp-usb._tcp   always                bus and port: "this one is taken"
+    BBPP  _ipp-usb._tcp   always        bus and port: legacy drivers leave this device alone
 
 Every item is `key=value` of at most 255 bytes, without control characters,
 whatever the facts hold; URLs name localhost and our port; the UUID is the
@@ -18,7 +17,7 @@ marks a CUPS share. Sources: Bonjour Printing 1.2.1, PWG 5100.14, Mopria eSCL.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, count
 from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
@@ -33,7 +32,8 @@ from ippusbd.model import (
     ServiceRecord,
     ServiceSet,
 )
-from ippusbd.wire import clean, device_id
+from ippusbd.wire.descriptors import device_id_fields
+from ippusbd.wire.text import clip, utf8_line
 
 Txt: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -49,25 +49,17 @@ _LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 
-def services(
-    probe: ProbeResult, *, port: int, shared: bool = False, taken: Collection[str] = ()
-) -> ServiceSet:
-    """All records of one printer that serves on `port`, under a name that is not `taken`.
-
-    `shared`: others than this machine can see them.
-    """
-    used = {name.casefold() for name in taken}
-    name = next(name for name in names(base_name(probe)) if name.casefold() not in used)
+def services(probe: ProbeResult, *, port: int) -> ServiceSet:
+    """All records of one printer that serves on `port`, under the first of its `names`."""
+    name = next(names(base_name(probe)))
     fixed = ServiceRecord(_bus_position(probe.device.address), "_ipp-usb._tcp", port)
-    return ServiceSet(name, tuple(_records(probe, name, port, shared)), (fixed,))
+    return ServiceSet(name, tuple(_records(probe, name, port)), (fixed,))
 
 
-def _records(probe: ProbeResult, name: str, port: int, shared: bool) -> Iterator[ServiceRecord]:
+def _records(probe: ProbeResult, name: str, port: int) -> Iterator[ServiceRecord]:
     if probe.printer:
         txt = _printer_txt(probe, probe.printer, port)
         yield ServiceRecord(name, "_ipp._tcp", port, ("_universal", "_print"), txt)
-        if shared:
-            yield ServiceRecord(name, "_printer._tcp", 0)
     if probe.scanner:
         yield ServiceRecord(name, "_uscan._tcp", port, (), _scanner_txt(probe, probe.scanner, port))
     yield ServiceRecord(name, "_http._tcp", port)
@@ -87,7 +79,7 @@ def base_name(probe: ProbeResult) -> str:
         scanner.make_and_model,
         f"USB printer {probe.device.usb_id}",
     )
-    return next(filter(None, map(clean.printable, wishes)))
+    return next(filter(None, map(utf8_line, wishes)))
 
 
 def names(base: str) -> Iterator[str]:
@@ -95,19 +87,19 @@ def names(base: str) -> Iterator[str]:
 
     A base that has such a suffix already is counted on from there.
     """
-    plain = clean.printable(base) or "USB printer"
+    plain = utf8_line(base) or "USB printer"
     numbered = _NUMBERED.fullmatch(plain)
     if numbered:
         plain, start = numbered[1], int(numbered[2] or 1)
     else:
-        yield clean.clip(plain, NAME_BYTES)
+        yield clip(plain, NAME_BYTES)
         start = 1
     yield from (_numbered(plain, number) for number in count(start))
 
 
 def _numbered(plain: str, number: int) -> str:
     suffix = " (USB)" if number == 1 else f" (USB {number})"
-    return clean.clip(plain, NAME_BYTES - len(suffix)) + suffix
+    return clip(plain, NAME_BYTES - len(suffix)) + suffix
 
 
 def _bus_position(address: BusAddress) -> str:
@@ -139,7 +131,7 @@ def _usb_txt(device: DeviceFacts) -> Iterator[tuple[str, str]]:
 
 def _printer_txt(probe: ProbeResult, printer: PrinterFacts, port: int) -> Txt:
     model = printer.make_and_model or probe.device.model or printer.info
-    ids = device_id.parse(printer.device_id or probe.device.device_id)
+    ids = device_id_fields(printer.device_id or probe.device.device_id)
     return _items(
         ("txtvers", "1"),
         ("qtotal", "1"),
@@ -198,7 +190,7 @@ def _room(key: str) -> int:
 
 
 def _clean(key: str, value: str, reserved_bytes: int = 0) -> str:
-    return clean.printable(value, _room(key) - reserved_bytes)
+    return utf8_line(value, _room(key) - reserved_bytes)
 
 
 def _flag(truth: bool | None) -> str | None:
@@ -212,7 +204,7 @@ def _root(port: int) -> str:
 def _local_url(key: str, url: str, port: int) -> str | None:
     """The printer's URL as it works for clients here; None if it is none, or too long to cut."""
     try:
-        parts = urlsplit(clean.printable(url))
+        parts = urlsplit(utf8_line(url))
     except ValueError:
         return None
     if parts.scheme not in ("http", "https"):
@@ -241,7 +233,7 @@ def _listed(key: str, entries: Iterable[str]) -> str | None:
 
 def _entries(key: str, values: Iterable[str]) -> list[str]:
     """Single entries, none twice; some firmware puts several, with commas, into one value."""
-    parts = (clean.printable(part) for value in values for part in value.split(","))
+    parts = (utf8_line(part) for value in values for part in value.split(","))
     return [part for part in dict.fromkeys(parts) if 0 < len(part.encode()) <= _room(key)]
 
 

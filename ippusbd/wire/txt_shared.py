@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ippusbd.model import ServiceRecord, ServiceSet
-from ippusbd.wire import clean
+from ippusbd.wire.text import clip
 from ippusbd.wire.txt import ITEM_BYTES, NAME_BYTES, Txt
 
 TLS: Final = "1.2"  # what every client has to speak at least
@@ -43,8 +43,8 @@ def shared(
 
 
 def _name(name: str, machine: str) -> str:
-    where = f" @ {clean.clip(machine, 24)}"
-    return clean.clip(name, NAME_BYTES - len(where.encode())) + where
+    where = f" @ {clip(machine, 24)}"
+    return clip(name, NAME_BYTES - len(where.encode())) + where
 
 
 def _items(

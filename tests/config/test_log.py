@@ -69,13 +69,13 @@ def test_no_device_name_makes_a_second_line_or_a_terminal_escape(name: str):
 
 
 def test_readable_letters_stay_readable():
-    assert log.printable("Büro-Drucker 打印机 é") == "Büro-Drucker 打印机 é"
-    assert log.printable("a\tb\r\n\x1b[2J\u202e") == r"a\tb\r\n\x1b[2J\u202e"
+    assert log.escaped("Büro-Drucker 打印机 é") == "Büro-Drucker 打印机 é"
+    assert log.escaped("a\tb\r\n\x1b[2J\u202e") == r"a\tb\r\n\x1b[2J\u202e"
 
 
 def test_ten_kilobytes_of_name_are_cut():
     assert len(lines_of(True, "found %s", "x" * 10240)[0]) < 2100
-    assert log.printable("x" * 100, 10) == "xxxxxxx..."
+    assert log.escaped("x" * 100, 10) == "xxxxxxx..."
 
 
 def test_standard_error_is_the_journal_only_if_it_is_that_very_file(tmp_path: Path):
@@ -117,13 +117,13 @@ async def test_what_a_task_logs_names_its_printer_and_its_request():
     usb = logging.getLogger("ippusbd.usb")
 
     async def serve(printer: str, request: int) -> None:
-        log.about(log.printable(printer), request)
+        log.about(log.escaped(printer), request)
         await asyncio.sleep(0)
         usb.info("claimed")
         await asyncio.create_task(later(printer))
 
     async def later(printer: str) -> None:
-        usb.info("%s: ready", log.printable(printer))
+        usb.info("%s: ready", log.escaped(printer))
 
     await asyncio.gather(serve("Evil\nPrinter", 7), serve("Other", 0))
     usb.info("nobody's")

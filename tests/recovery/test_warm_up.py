@@ -59,9 +59,7 @@ class SlowStarter:
 
     facts = FACTS
     interfaces = tuple(
-        InterfaceInfo(
-            1, number, 1, 0x81 + number, 1 + number, 512, 512, Capability.PRINT | Capability.SCAN
-        )
+        InterfaceInfo(1, number, 1, 0x81 + number, 1 + number, Capability.PRINT | Capability.SCAN)
         for number in range(2)
     )
 

@@ -17,7 +17,6 @@ class Outcome:
     """All that a parser tells of one stream."""
 
     head: Head | None
-    informational: tuple[Head, ...]
     body: bytes
     done: bool
     body_complete: bool
@@ -37,7 +36,6 @@ def outcome(pieces: Iterable[bytes], *, method: str = "GET", **limits: int) -> O
         error = str(exc)
     return Outcome(
         head=parser.head,
-        informational=tuple(parser.informational),
         body=body + parser.take(),
         done=parser.done,
         body_complete=parser.body_complete,

@@ -78,8 +78,6 @@ def test_an_interface_tells_all_that_is_needed_to_use_it():
             alternate=1,
             bulk_in=0x81,
             bulk_out=0x02,
-            in_packet=512,  # the bits above are transactions of a microframe
-            out_packet=64,
             capabilities=Capability.PRINT | Capability.SCAN | Capability.FAX,
         )
     ]
@@ -243,7 +241,7 @@ def test_any_bytes_are_usable_interfaces_or_refused(raw):
         return
     assert len({info.configuration for info in found}) <= 1
     assert [info.number for info in found] == sorted({info.number for info in found})
-    assert all(info.in_packet and info.out_packet for info in found)
+    assert all(info.bulk_in and info.bulk_out for info in found)
     assert all(info.bulk_in & 0x80 and not info.bulk_out & 0x80 for info in found)
 
 

@@ -8,7 +8,6 @@ from support.http1_streams import outcome, single_bytes
 from ippusbd.errors import BadResponse
 from ippusbd.wire.http1_chunked import MAX_LINE
 from ippusbd.wire.http1_response import (
-    INFORMATIONAL_KEPT,
     SURPLUS_KEPT,
     BodyFraming,
     Head,
@@ -152,24 +151,7 @@ def test_a_head_tells_everything():
         headers=(("Server", "a b c"), ("set-cookie", "")),
         framing=BodyFraming.EOF,
         length=None,
-        keep_alive=False,
     )
-
-
-@pytest.mark.parametrize(
-    ("start", "connection", "expected"),
-    [
-        (b"HTTP/1.1", b"", True),
-        (b"HTTP/1.1", b"Connection: foo, Close\r\n", False),
-        (b"HTTP/1.0", b"", False),
-        (b"HTTP/1.0", b"Connection: Keep-Alive\r\n", True),
-    ],
-)
-def test_whether_the_printer_keeps_the_connection(start, connection, expected):
-    head = outcome([start + b" 200 OK\r\n" + connection + b"\r\n"]).head
-
-    assert head is not None
-    assert head.keep_alive is expected
 
 
 def test_an_answer_to_head_ends_with_its_head_and_keeps_the_length():
@@ -180,18 +162,17 @@ def test_an_answer_to_head_ends_with_its_head_and_keeps_the_length():
     assert (result.head.framing, result.head.length) == (BodyFraming.NONE, 5)
 
 
-def test_informational_heads_are_kept_apart_and_only_the_latest():
+def test_informational_heads_are_read_and_dropped():
     parser = ResponseParser("POST")
-    for number in range(INFORMATIONAL_KEPT + 3):
-        parser.feed(b"HTTP/1.1 102 Processing\r\nN: %d\r\n\r\n" % number)
+    for _ in range(3):
+        parser.feed(b"HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n")
     assert parser.head is None
-    assert parser.informational[0].headers[0][1] == "3"
 
     parser.feed(OK + b"Content-Length: 0\r\n\r\n")
 
     assert parser.done
-    assert len(parser.informational) == INFORMATIONAL_KEPT
-    assert {head.framing for head in parser.informational} == {BodyFraming.NONE}
+    assert parser.head is not None
+    assert parser.head.status == 200
 
 
 def test_a_series_of_informational_heads_is_bounded():

@@ -49,8 +49,6 @@ def test_a_complete_answer_becomes_facts():
         ipp.attribute("printer-more-info", ipp.uri("http://192.0.2.7/")),
         ipp.attribute("mopria-certified", ipp.text("1.3")),
         ipp.attribute("printer-device-id", ipp.text("MFG:Example;")),
-        ipp.attribute("printer-state", ipp.enum(4)),
-        ipp.attribute("printer-state-reasons", ipp.keyword("none"), ipp.keyword("media-low")),
     )
     assert ipp_facts.facts(told) == PrinterFacts(
         dns_sd_name="Office",
@@ -67,8 +65,6 @@ def test_a_complete_answer_becomes_facts():
         more_info="http://192.0.2.7/",
         mopria="1.3",
         device_id="MFG:Example;",
-        state=4,
-        state_reasons=("media-low",),
     )
 
 
@@ -87,8 +83,7 @@ def test_the_model_printer_of_cups_is_read_to_the_last_byte():
     assert (facts.make_and_model, facts.location) == ("Example Captured 1", "Second floor")
     assert facts.pdl[1:3] == ("application/pdf", "image/jpeg")
     assert facts.urf[-1] == "DM3"
-    assert (facts.color, facts.duplex, facts.state) == (True, True, ipp.PrinterState.IDLE)
-    assert (facts.paper_max, facts.state_reasons) == ("legal-A4", ())
+    assert (facts.color, facts.duplex, facts.paper_max) == (True, True, "legal-A4")
 
 
 def test_everything_that_facts_reads_is_asked_for():

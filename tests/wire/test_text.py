@@ -1,14 +1,12 @@
-"""Nothing a device calls itself reaches a terminal, a log or a path as it is."""
+"""Nothing a device calls itself reaches a terminal, a log or a DNS-SD record as it is."""
 
 from __future__ import annotations
-
-from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.wire.text import FILE_PART_LIMIT, decoded, file_part, printable
+from ippusbd.wire.text import decoded, one_line
 
 any_text = st.text(st.characters(exclude_categories=()))  # surrogates too
 hostile = st.lists(
@@ -34,51 +32,23 @@ hostile = st.lists(
     ],
 )
 def test_text_is_shown_on_one_line_without_tricks(text: str, shown: str):
-    assert printable(text, 80) == shown
+    assert one_line(text, 80) == shown
 
 
 @pytest.mark.parametrize(("limit", "shown"), [(6, "abcdef"), (5, "abcd…"), (1, "…"), (0, "")])
 def test_a_cut_is_marked(limit: int, shown: str):
-    assert printable("abcdef", limit) == shown
+    assert one_line("abcdef", limit) == shown
 
 
 @given(hostile, st.integers(0, 30))
 def test_any_text_becomes_printable_short_and_stays_so(text: str, limit: int):
-    shown = printable(text, limit)
+    shown = one_line(text, limit)
 
     assert shown.isprintable()
     assert len(shown) <= limit
-    assert printable(shown, limit) == shown
+    assert one_line(shown, limit) == shown
 
 
 @given(st.binary())
 def test_any_bytes_are_some_text(data: bytes):
     assert decoded(data).encode("utf-8") == data or decoded(data).encode("latin-1") == data
-
-
-@pytest.mark.parametrize("name", ["abc", "CN12_3-4.5", "0"])
-def test_a_harmless_name_is_left_alone(name: str):
-    assert file_part(name) == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../../etc/passwd", ".hidden", "a/b", "a\0b", "-ä"]
-)
-def test_a_harmful_name_is_changed(name: str):
-    assert file_part(name) != name
-
-
-def test_names_that_differ_only_in_what_is_changed_do_not_meet():
-    assert len({file_part(name) for name in ("a/b", "a\\b", "a_b", ".a_b", "a b")}) == 5
-    assert file_part("x" * 500 + "1") != file_part("x" * 500 + "2")
-
-
-@given(hostile)
-def test_any_name_is_one_visible_component_of_a_path(name: str):
-    part = file_part(name)
-
-    assert PurePosixPath("/d", part).parent == PurePosixPath("/d")
-    assert part.isascii()
-    assert part.isprintable()
-    assert not part.startswith(".")
-    assert 0 < len(part) <= FILE_PART_LIMIT

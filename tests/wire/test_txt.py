@@ -66,19 +66,9 @@ def test_a_multifunction_printer_has_the_records_of_the_table():
     ]
 
 
-def test_the_flagship_record_is_there_only_for_a_network():
-    shared = txt.services(ProbeResult(DEVICE, PRINTER, None), port=PORT, shared=True)
-    assert table(shared) == [
-        ("Office", "_ipp._tcp", PORT, ("_universal", "_print")),
-        ("Office", "_printer._tcp", 0, ()),
-        ("Office", "_http._tcp", PORT, ()),
-        ("010A", "_ipp-usb._tcp", PORT, ()),
-    ]
-
-
-def test_a_scanner_alone_neither_prints_nor_needs_the_flagship_record():
-    shared = txt.services(ProbeResult(DEVICE, None, SCANNER), port=PORT, shared=True)
-    assert [r.type for r in shared.records] == ["_uscan._tcp", "_http._tcp"]
+def test_a_scanner_alone_has_no_record_of_a_printer():
+    records = txt.services(ProbeResult(DEVICE, None, SCANNER), port=PORT).records
+    assert [r.type for r in records] == ["_uscan._tcp", "_http._tcp"]
 
 
 @pytest.mark.parametrize(
@@ -268,11 +258,11 @@ def test_without_a_serial_the_uuid_is_that_of_the_plug():
 # --- for all
 
 
-@given(probes, st.integers(1, 65535), st.booleans())
+@given(probes, st.integers(1, 65535))
 @settings(deadline=None, max_examples=200)
-def test_any_facts_make_records_within_the_limits(probe, port, shared):
-    services = txt.services(probe, port=port, shared=shared)
-    assert services == txt.services(probe, port=port, shared=shared)
+def test_any_facts_make_records_within_the_limits(probe, port):
+    services = txt.services(probe, port=port)
+    assert services == txt.services(probe, port=port)
     for record in (*services.records, *services.fixed):
         assert 1 <= len(record.name.encode()) <= 63
         assert record.name.isprintable()

@@ -68,13 +68,6 @@ def test_names_come_from_the_best_source_there_is(printer, scanner, device, name
     assert txt.services(probe, port=1).name == name
 
 
-def test_a_taken_name_is_not_taken_again():
-    probe = ProbeResult(NAMED, None, ScannerFacts())
-    services = txt.services(probe, port=1, taken={"hp LASERJET", "HP LaserJet (USB)"})
-    assert services.name == "HP LaserJet (USB 2)"
-    assert {record.name for record in services.records} == {"HP LaserJet (USB 2)"}
-
-
 @given(texts)
 def test_any_base_gives_different_names_within_the_limit(base):
     names = first(base, 12)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ippusbd.daemon.observe.remedies import diagnose
-from ippusbd.log import ROOT, About, printable
+from ippusbd.log import ROOT, About, escaped
 
 KEPT: Final = 20
 TEXT_CHARS: Final = 300
@@ -41,7 +41,7 @@ class RecentErrors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """May be called in any thread; the handler's lock is held."""
         who = str(getattr(record, "printer", ""))
-        key = (who, printable(record.getMessage(), TEXT_CHARS))
+        key = (who, escaped(record.getMessage(), TEXT_CHARS))
         level = "error" if record.levelno >= logging.ERROR else "warning"
         known = self._kept.pop(key, None)
         times = known.times + 1 if known else 1

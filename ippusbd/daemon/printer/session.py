@@ -49,7 +49,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.exchange.exchange import Traffic
-from ippusbd.log import about, printable
+from ippusbd.log import about, escaped
 from ippusbd.proxy.server import Wiring
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
@@ -102,7 +102,7 @@ class PrinterSession:
 
         Always ends in an exception: what went wrong, DeviceGone, or a cancellation.
         """
-        self._printer.site.label = label = printable(self._printer.label, LABEL_CHARS)
+        self._printer.site.label = label = escaped(self._printer.label, LABEL_CHARS)
         about(label)
         stack = AsyncExitStack()
         stack.push_async_callback(device.close)

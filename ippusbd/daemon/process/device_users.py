@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ippusbd.model import BusAddress
-from ippusbd.wire.text import printable
+from ippusbd.wire.text import one_line
 
 PROC, DEV = Path("/proc"), Path("/dev")
 
@@ -33,5 +33,5 @@ def _has_open(process: Path, node: str) -> bool:
 
 def _name(process: Path) -> str:
     with suppress(OSError):
-        return printable((process / "comm").read_text(errors="replace").strip(), 32)
+        return one_line((process / "comm").read_text(errors="replace").strip(), 32)
     return "?"

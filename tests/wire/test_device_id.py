@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.wire import device_id
+from ippusbd.wire.descriptors import device_id_fields
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from ippusbd.wire import device_id
     ],
 )
 def test_keys_are_short_upper_case_and_the_first_counts(text, parsed):
-    assert device_id.parse(text) == parsed
+    assert device_id_fields(text) == parsed
 
 
 @given(st.text())
 def test_values_are_one_printable_line(text):
-    assert all(key and value.isprintable() for key, value in device_id.parse(text).items())
+    assert all(key and value.isprintable() for key, value in device_id_fields(text).items())
