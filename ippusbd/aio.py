@@ -1,4 +1,4 @@
-"""Tasks that must not be lost: run to their end, cancelled and waited for, or looked at.
+"""Tasks that must not be lost: run to their end, cancelled and waited for, kept running.
 
 Knows asyncio and our own errors; nothing of what the tasks do.
 """
@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ippusbd.errors import IppUsbError
 
 T = TypeVar("T")
 
+log = logging.getLogger("ippusbd.daemon")
+
+RESTART_S = 5.0  # pause before a failed main task is started again
 CANCEL_S = 1.0  # pause between two cancellations of a task that ends something in good order
 
 
@@ -51,3 +55,32 @@ def retrieve_exception(task: asyncio.Task[None]) -> None:
     """A done callback: whoever reads the channel is told of a writer's failure, too."""
     if not task.cancelled():
         task.exception()
+
+
+async def keep_running(
+    name: str,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    pause_s: float = RESTART_S,
+    on_failure: Callable[[BaseException], None] = lambda _: None,
+) -> None:
+    """Run `work` until it ends by itself; one that fails is logged, and started again.
+
+    For the daemon's main tasks: an error of ours in one of them must be loud, and must not
+    end hot-plug, say, for ever.
+    """
+    while True:
+        task = asyncio.create_task(work(), name=name)
+        try:
+            await asyncio.wait([task])
+        finally:
+            if not task.done():
+                await cancel_and_wait(task)
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if failure is None:
+            return
+        log.error("%s failed, started again in %g s: %r", name, pause_s, failure, exc_info=failure)
+        on_failure(failure)
+        await asyncio.sleep(pause_s)

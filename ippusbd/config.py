@@ -123,7 +123,9 @@ class Config:
     # without progress for so long, another interface asks whether the printer lives
     busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
     # with one interface nobody else can be asked: so long without progress means deaf
-    single_wait_s: float = setting(300.0, "printers.single_wait_s", seconds(0.1))
+    idle_stall_s: float = setting(300.0, "printers.idle_stall_s", seconds(0.1))
+    # ... that says it works, or of which nothing is known
+    stall_s: float = setting(3600.0, "printers.stall_s", seconds(0.1))
     # how long a question may take that asks whether a printer lives
     check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
     retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))

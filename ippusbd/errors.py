@@ -79,6 +79,10 @@ class NoInterface(UsbError):
     """No interface became free in time, or all of them are broken."""
 
 
+class NotAsked(NoInterface):
+    """A question of ours could not be asked; proves nothing about the printer."""
+
+
 # --- what the printer says
 
 
@@ -124,11 +128,11 @@ class PrinterSilent(PrinterError):
     http_status = 504
 
 
-class HalfAnswered(PrinterSilent):
+class Unanswered(PrinterSilent):
     """The printer takes requests, and its answers do not come."""
 
 
-class CutAnswer(HalfAnswered):
+class CutAnswer(Unanswered):
     """The printer takes requests, and its answers stop in the middle."""
 
 

@@ -18,22 +18,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ippusbd.aio import keep_running
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.session import PrinterSession
 from ippusbd.daemon.printer.states import Event, State
 from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
-from ippusbd.daemon.recovery.ladder import Rung
+from ippusbd.daemon.recovery.ladder import Rung, take
 from ippusbd.daemon.registry import Registry
 from ippusbd.daemon.selector import meant, names_of
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
     CutAnswer,
     DeviceGone,
-    HalfAnswered,
     IppUsbError,
     NotAPrinter,
     NotUsable,
+    Unanswered,
     UsbError,
 )
 from ippusbd.model import BusAddress, DeviceFacts
@@ -43,6 +44,7 @@ from ippusbd.usbio.protocols import UsbDevice
 log = logging.getLogger("ippusbd.daemon")
 
 UDEV_POLL_S = 30.0  # the net below udev's events
+BUG_PAUSE_S = 5.0  # before a device is served again whose task died
 SETTLE_S = 0.02  # events come in bursts
 BEING_OPENED = "being opened"
 PAUSING = (State.WAITING, State.REFUSED)
@@ -92,6 +94,9 @@ class Supervisor:
     async def run(self, *, hotplug: bool = True) -> None:
         """Reconcile whenever woken, and from time to time; until cancelled."""
         self._listens_to_udev = hotplug and self._hotplug.start()
+        await keep_running("look for printers", self._look_for_ever)
+
+    async def _look_for_ever(self) -> None:
         poll_s = UDEV_POLL_S if self._listens_to_udev else self._services.config.poll_s
         while True:
             self._wake.clear()
@@ -211,7 +216,7 @@ class Supervisor:
         self._plugged[facts.address] = plugged
 
     def _died(self, plugged: _Plugged, task: asyncio.Task[None]) -> None:
-        """A life ends by cancellation; anything else is a bug of ours, which stops one printer."""
+        """A task ends by cancellation; anything else is a bug of ours, which stops one printer."""
         if task.cancelled():
             return
         log.error("%s: %r", plugged.facts.usb_id, task.exception(), exc_info=task.exception())
@@ -220,7 +225,9 @@ class Supervisor:
             plugged.printer.state = State.AWAY
             plugged.printer.reason = plugged.reason
             plugged.printer.site.disconnect(plugged.reason)
-        self._plugged.pop(plugged.facts.address, None)  # the next look starts it afresh
+        if self._plugged.get(plugged.facts.address) is plugged:  # else a newer device has it
+            del self._plugged[plugged.facts.address]  # the next look starts it anew
+            asyncio.get_running_loop().call_later(BUG_PAUSE_S, self.wake)
 
     def _end(self, address: BusAddress, *, gone: bool = True) -> None:
         plugged = self._plugged.pop(address)
@@ -304,7 +311,7 @@ class Supervisor:
             raise NotUsable("the configuration says to ignore it")
         if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
             plugged.was_reset = True
-            await self._reset(plugged.facts)
+            await take(Rung.USB_RESET, services.host, plugged.facts)
         device = await services.host.open(plugged.facts)
         quirks = services.quirks.effective(device.facts)
         if quirks.ignore_device:
@@ -337,15 +344,14 @@ class Supervisor:
             raise
         except IppUsbError as exc:
             history.failures += 1
-            halved = isinstance(exc, HalfAnswered)
-            if halved and not printer.name and history.connection_trial.may_go_on(quirks):
+            unanswered = isinstance(exc, Unanswered)
+            if unanswered and not printer.name and history.connection_trial.may_go_on(quirks):
                 history.connection_trial.go_on()
                 raise
             rung = history.next_rung(exc)
             if rung is not None:
                 log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
-            if rung is Rung.USB_RESET:
-                await self._reset(device.facts)
+                await take(rung, self._services.host, device.facts)
             raise
         finally:
             plugged.session = None
@@ -362,15 +368,6 @@ class Supervisor:
                 clock=self._clock,
             )
         return self._histories[key]
-
-    async def _reset(self, facts: DeviceFacts) -> None:
-        """A USB reset of a device that no life holds any more."""
-        with suppress(UsbError):
-            device = await self._services.host.open(facts)
-            try:
-                await device.reset()
-            finally:
-                await device.close()
 
     def _ready(self, printer: Printer, backoff: Backoff) -> None:
         backoff.reset()

@@ -3,11 +3,13 @@
 Reading starts when writing starts: a printer may answer early and take no
 more of the body until its answer was read. The exchange is over when the
 request was sent to its end and the response read to its end; who leaves
-before hands it to the pool as what is owed, and `settle` brings it there.
+before leaves it to the pool, and `finish` brings it there.
 
-An upload that was cut is ended in good order (chunked framing), and, because
-the printer would take the cut document for a whole one, the job of its answer
-is cancelled.
+An upload whose client left before its last byte came is ended in good order
+(chunked framing), and, because the printer would take the cut document for a
+whole one, the job of its answer is cancelled. A document that came whole stays
+whole, whoever left afterwards. A scan job whose client left is deleted, so that
+the scanner is free for the next.
 
 Knows `Channel` and wire; never aiohttp, never pyusb.
 """
@@ -17,28 +19,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 
 from ippusbd.aio import cancel_and_wait, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
-from ippusbd.exchange.idempotent import is_repeatable
-from ippusbd.exchange.interrupted_job import IPP_HEAD, InterruptedJob, cancellation
+from ippusbd.exchange.interrupted_job import (
+    IPP_HEAD,
+    InterruptedJob,
+    cancellation,
+    is_cancelled,
+    scan_job_of,
+)
+from ippusbd.exchange.kinds import kind_of
 from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.usbio.pool_types import Awaits, Kind
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
+from ippusbd.wire.whole import TAIL, looks_whole
 
 log = logging.getLogger("ippusbd.http")
 
-EOF_QUIET_S = 2.0  # a response without framing is over after so much silence
+EOF_QUIET_S = 2.0  # a response without framing that looks whole is over after so much silence
+EOF_CUT_S = 20.0  # one that does not
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What goes to the printer: `body` is sent with its length, `stream` in chunks.
 
-    `job` is set when the stream carries a document: how to cancel it when it is cut.
+    `job` is set when the request makes a job: how to cancel it when it is cut.
     """
 
     method: str
@@ -46,15 +57,21 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    arrived: Callable[[], bool] = lambda: False  # the stream's last byte is here
     connection: str | None = None
     job: InterruptedJob | None = None
-    pending_cancels: PendingCancels | None = None  # where its cancellation is kept when it is lost
+    pending_cancels: PendingCancels | None = None  # keeps its cancellation when that is lost
+
+    @property
+    def kind(self) -> Kind:
+        if self.stream is not None:
+            return Kind.DOCUMENT
+        return kind_of(self.method, self.target, self.headers, self.body)
 
     @property
     def repeatable(self) -> bool:
         """Sent twice it does nothing twice, and all of it is here to be sent again."""
-        known = self.stream is None
-        return known and is_repeatable(self.method, self.target, self.headers, self.body)
+        return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)
 
 
 @dataclass(slots=True)
@@ -88,17 +105,40 @@ class Exchange:
         self._pulling = False
         self._in_write = False
         self._in_read = False
-        self._received = 0
+        self.received = 0
         self._enough = False  # the rest of the upload is not wanted
+        self._client_left = False
+        self._delivered = False  # the answer was taken to its end
+        self._began = False  # bytes of the body went to the printer
+        self._whole = False  # all that the client meant to send did
+        self._tail = b""  # of the answer, to see whether it looks whole
+        self._ended_by_silence = False
         self._answer_head = bytearray()
         self._kept_cancellation = False
-        self.cut = False  # the printer got less than the client had to say
+        self._began_at = self._moved_at = 0.0  # in the loop's time
+        self.kind = request.kind
         self.progress = 0  # moves whenever a byte moved
 
     @property
     def complete(self) -> bool:
-        """Nothing is owed: sent to the end and read to the end."""
-        return self._parser.done and self._sent
+        """The interface is free: sent to the end and read to a provable end, without a failure."""
+        return self._parser.done and not self._ended_by_silence and self.written
+
+    @property
+    def written(self) -> bool:
+        """The writer came to its end without a failure."""
+        writer = self._writer
+        return (
+            writer is not None
+            and writer.done()
+            and not writer.cancelled()
+            and writer.exception() is None
+        )
+
+    @property
+    def cut(self) -> bool:
+        """The printer got less than the client meant to send."""
+        return self._began and not self._whole
 
     @property
     def _sent(self) -> bool:
@@ -113,6 +153,7 @@ class Exchange:
         if stale:
             log.info("interface %d: threw away %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
+        self._began_at = self._moved_at = asyncio.get_running_loop().time()
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(retrieve_exception)
         try:
@@ -136,12 +177,13 @@ class Exchange:
         while True:
             data = self._parser.take()
             if data:
-                self._keep_answer(data)
+                self._note_answer(data)
                 yield data
             elif self._parser.done:
                 break
             else:
                 await self._read_more()
+        self._delivered = True
         self._finish_reading()
 
     async def sent(self) -> None:
@@ -150,9 +192,13 @@ class Exchange:
             await asyncio.shield(self._writer)
 
     @property
-    def awaits_printer(self) -> bool:
-        """It is the printer's turn: to take bytes, or, after all were sent, to give some."""
-        return self._in_write or (self._in_read and self._sent)
+    def awaits(self) -> Awaits:
+        """Whose turn it is."""
+        if self._in_write:
+            return Awaits.PRINTER_TAKES
+        if self._in_read and self._sent:
+            return Awaits.PRINTER_ANSWERS
+        return Awaits.CLIENT_SENDS if self._pulling else Awaits.CLIENT_READS
 
     @property
     def repeatable(self) -> bool:
@@ -167,7 +213,7 @@ class Exchange:
     @property
     def untouched(self) -> bool:
         """Not a byte of an answer came."""
-        return not self._received
+        return not self.received
 
     @property
     def heard(self) -> bool:
@@ -182,9 +228,7 @@ class Exchange:
     @property
     def taken(self) -> bool:
         """The printer took the request to its end."""
-        writer = self._writer
-        sent = writer is not None and writer.done() and not writer.cancelled()
-        return sent and writer is not None and writer.exception() is None and not self.cut
+        return self.written and not self.cut
 
     async def stop(self) -> None:
         """Give up: no more is sent; the interface then needs a reset."""
@@ -198,38 +242,40 @@ class Exchange:
             await asyncio.sleep(0)
 
     def give_up(self) -> None:
-        """See `Owed`."""
+        """See `Unfinished`."""
         self._keep_cancellation()
         self._enough = True
         if self._writer is not None:
             self._writer.cancel()
 
-    async def finish(self, quiet_s: float) -> None:
-        """Bring the exchange to its end without its client; see `Owed`."""
+    async def finish(self, quiet_s: float, excused: Callable[[], bool] = lambda: False) -> None:
+        """Bring the exchange to its end without its client; see `Unfinished`."""
+        self._client_left = True
         try:
-            await self._finish(quiet_s)
+            await self._finish(quiet_s, excused)
         except (IppUsbError, asyncio.CancelledError):
             self._keep_cancellation()
             raise
 
     def _keep_cancellation(self) -> None:
-        """The printer may have half a document for a whole one, and was not told better."""
-        job, pending_cancels = self._request.job, self._request.pending_cancels
-        if (
-            self.cut
-            and not self._refused
-            and not self._kept_cancellation
-            and job
-            and pending_cancels is not None
-        ):
-            pending_cancels.add(job, bytes(self._answer_head))
-            self._kept_cancellation = True
+        """The printer may take half a document for a whole one, and could not be told better."""
+        job, pending = self._request.job, self._request.pending_cancels
+        if not self.cut or self._refused or self._kept_cancellation or not job or pending is None:
+            return
+        now = asyncio.get_running_loop().time()
+        answer = bytes(self._answer_head)
+        pending.add(job, answer, began_s=now - self._began_at, cut_s=now - self._moved_at)
+        self._kept_cancellation = True
 
-    async def _finish(self, quiet_s: float) -> None:
+    async def _finish(self, quiet_s: float, excused: Callable[[], bool]) -> None:
         self._stop_upload()
+
+        def waits() -> bool:
+            return self.taken and excused()
+
         reader = asyncio.get_running_loop().create_task(self._read_to_end())
         try:
-            await self._while_moving(reader, quiet_s)
+            await self._while_moving(reader, quiet_s, waits)
             if self._writer is not None:
                 await self._while_moving(self._writer, quiet_s)
         finally:
@@ -237,8 +283,10 @@ class Exchange:
             if self._writer is not None:
                 await cancel_and_wait(self._writer)
         self._channel.rest()
-        if self.cut and self._request.job is not None and not self._refused:
-            await self._cancel_job(self._request.job, quiet_s)
+        if self._ended_by_silence:  # its rest, if there is one, must not meet the next client
+            await self._channel.reset()
+        if not self._refused:
+            await self._undo(quiet_s)
 
     # --- writing
 
@@ -257,43 +305,53 @@ class Exchange:
             connection=request.connection,
         )
         if request.stream is None:
+            self._sends(request.body)
             await self._write(head + request.body)
+            self._whole = True
             return
         await self._write(head)
+        self._sends(b"")
         data = await self._pull(request.stream)
-        while data is not None:
-            if request.job is not None:
-                request.job.sent(data)
+        while data:
+            self._sends(data)
             # What the client sends meanwhile is collected by its connection: the slower the
             # printer, the larger, and so the fewer, the writes.
             await self._write(chunk(data))
             data = await self._pull(request.stream)
         await self._write(LAST_CHUNK)
+        self._whole = data is None
+
+    def _sends(self, data: bytes) -> None:
+        """`data` of the body is about to go to the printer, all of it or a part."""
+        self._began = True
+        if self._request.job is not None:
+            self._request.job.sent(data)
 
     async def _pull(self, stream: AsyncIterator[bytes]) -> bytes | None:
-        """The next bytes of the client's body; None at its end, or when they are not wanted."""
+        """The next bytes of the client's body; None at its end, b"" when it is cut there."""
         if self._unwanted():
-            self.cut = True
-            return None
+            return b""
         self._pulling = True
         try:
             return await anext(stream, None)
         except ClientGone:
-            self.cut = True
-            return None
+            return b""
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._unwanted() or task is None:
                 raise
             task.uncancel()
-            self.cut = True
-            return None
+            return b""
         finally:
             self._pulling = False
 
     def _unwanted(self) -> bool:
-        """Whether the rest of the upload was called off; may change at every await."""
-        return self._enough
+        """Whether the rest of the upload was called off; may change at every await.
+
+        A document whose last byte is here is sent to its end though its client left.
+        """
+        whole = self._client_left and not self._refused and self._request.arrived()
+        return self._enough and not whole
 
     async def _write(self, data: bytes) -> None:
         self._in_write = True
@@ -302,13 +360,17 @@ class Exchange:
         finally:
             self._in_write = False
         self._traffic.bytes_out += len(data)
-        self.progress += 1
+        self._moved()
 
     def _stop_upload(self) -> None:
         """Send no more of the body than what is on its way; end the framing."""
         self._enough = True
-        if self._pulling and self._writer is not None:
+        if self._pulling and self._unwanted() and self._writer is not None:
             self._writer.cancel()
+
+    def _moved(self) -> None:
+        self.progress += 1
+        self._moved_at = asyncio.get_running_loop().time()
 
     # --- reading
 
@@ -319,13 +381,15 @@ class Exchange:
             async with asyncio.timeout(self._allowed_silence_s()):
                 data = await self._channel.read()
         except TimeoutError:
+            complete = parser.body_complete
             parser.end_of_stream()  # raises where the framing promised more
+            self._ended_by_silence = not complete
             return
         finally:
             self._in_read = False
         self._traffic.bytes_in += len(data)
-        self._received += len(data)
-        self.progress += 1
+        self.received += len(data)
+        self._moved()
         parser.feed(data)
 
     def _allowed_silence_s(self) -> float | None:
@@ -333,21 +397,26 @@ class Exchange:
         head = self._parser.head
         if head is None:
             return None
-        if head.framing is BodyFraming.EOF or self._parser.body_complete:
-            return EOF_QUIET_S  # all is there but, perhaps, the last line of chunked framing
+        if self._parser.body_complete:
+            return EOF_QUIET_S  # all is there but the last line of chunked framing
+        if head.framing is BodyFraming.EOF:
+            return EOF_QUIET_S if looks_whole(head.value("Content-Type"), self._tail) else EOF_CUT_S
         return self._cut_response_s
 
     async def _read_to_end(self) -> None:
         while not self._parser.done:
-            self._keep_answer(self._parser.take())
+            self._note_answer(self._parser.take())
             if not self._parser.done:
                 await self._read_more()
-        self._keep_answer(self._parser.take())
+        self._note_answer(self._parser.take())
         self._finish_reading()
 
-    def _keep_answer(self, data: bytes) -> None:
+    def _note_answer(self, data: bytes) -> None:
         if self._request.job is not None and len(self._answer_head) < IPP_HEAD:
             self._answer_head += data[: IPP_HEAD - len(self._answer_head)]
+        head = self._parser.head
+        if data and head is not None and head.framing is BodyFraming.EOF:
+            self._tail = (self._tail + data[-TAIL:])[-TAIL:]
 
     def _finish_reading(self) -> None:
         """The response is over: what follows it belongs to nobody."""
@@ -366,40 +435,59 @@ class Exchange:
         """The printer took nothing of the request, and its client may come again with it."""
         return self._parser.head is not None and self._parser.head.status >= 400
 
-    async def _while_moving(self, task: asyncio.Task[None], quiet_s: float) -> None:
+    async def _while_moving(
+        self, task: asyncio.Task[None], quiet_s: float, excused: Callable[[], bool] = lambda: False
+    ) -> None:
         """Wait for `task` as long as bytes move; raises PrinterSilent when none do."""
         while not task.done():
             before = self.progress
             await asyncio.wait([task], timeout=quiet_s)
-            if not task.done() and self.progress == before:
-                raise PrinterSilent(f"nothing moved for {quiet_s:g} s")
+            if not task.done() and self.progress == before and not excused():
+                raise PrinterSilent(f"no byte moved for {quiet_s:g} s")
         await task
 
-    # --- cancelling what a lost client began
+    # --- undoing what a lost client began
+
+    async def _undo(self, quiet_s: float) -> None:
+        """Cancel the job of a cut document; delete the scan job of a client that left."""
+        request = self._request
+        if self.cut and request.job is not None:
+            await self._cancel_job(request.job, quiet_s)
+            return
+        head = self._parser.head
+        location = head.value("Location") if head else ""
+        path = "" if self._delivered else scan_job_of(request.method, request.target, location)
+        if path:
+            headers = tuple(h for h in request.headers if h[0].lower() in ("host", "user-agent"))
+            await self._ask(Request("DELETE", path, headers), quiet_s)
+            log.info("interface %d: deleted the scan job of a lost client", self._channel.number)
 
     async def _cancel_job(self, job: InterruptedJob, quiet_s: float) -> None:
         body = cancellation(job, bytes(self._answer_head))
         if body is None:
             log.info("a cut upload left no job to cancel")
             return
-        exchange = Exchange(
-            self._channel,
-            Request("POST", job.target, job.headers, body, connection=self._request.connection),
-            self._traffic,
-        )
-        reader = asyncio.get_running_loop().create_task(_discard_answer(exchange))
-        try:
-            await exchange._while_moving(reader, quiet_s)
-        finally:
-            await cancel_and_wait(reader)
-        if exchange._refused:  # with all of HTTP: it warms up, or is busy
+        status, answer = await self._ask(Request("POST", job.target, job.headers, body), quiet_s)
+        if not is_cancelled(status, answer):  # it warms up, or is busy
             self._keep_cancellation()
             return
         log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
 
+    async def _ask(self, request: Request, quiet_s: float) -> tuple[int, bytes]:
+        """Status and body of the answer to a small request of our own on this interface."""
+        request = replace(request, connection=self._request.connection)
+        exchange = Exchange(self._channel, request, self._traffic)
+        answer = bytearray()
+        reader = asyncio.get_running_loop().create_task(_read_answer(exchange, answer))
+        try:
+            await exchange._while_moving(reader, quiet_s)
+        finally:
+            await cancel_and_wait(reader)
+        return (exchange.head.status if exchange.head else 0), bytes(answer)
 
-async def _discard_answer(exchange: Exchange) -> None:
+
+async def _read_answer(exchange: Exchange, answer: bytearray) -> None:
     await exchange.answer()
-    async for _ in exchange.chunks():
-        pass
+    async for data in exchange.chunks():
+        answer += data[: IPP_HEAD - len(answer)]
     await exchange.sent()

@@ -1,20 +1,41 @@
-"""The job of an upload that was cut, found and cancelled.
+"""The job of an upload or a scan whose client left: which one it is, and how to end it.
 
 The printer would take half a document for a whole one. Which job that became
 stands in its answer; how the client spoke of the printer, in the request.
 
-Knows IPP; neither channels nor clients.
+A late cancellation is a danger: it must hit exactly that job or nobody. So the job is looked
+at again first: same user, same name, same size, and created during the upload by the
+printer's own clock, which did not start anew since. In any doubt nothing is cancelled.
+
+Knows IPP and eSCL paths; neither channels nor clients.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
 
 from ippusbd.errors import BadIpp
-from ippusbd.wire import ipp_requests
+from ippusbd.wire import ipp, ipp_requests
+from ippusbd.wire.ipp import Tag
 
-IPP_HEAD = 64 * 1024  # as much of an answer is kept to find the job-id in it
+IPP_HEAD: Final = 64 * 1024  # as much of an answer is kept to find the job-id in it
+SLACK_S: Final = 2  # a printer counts whole seconds
+
+_OVER: Final = frozenset((ipp.Status.NOT_POSSIBLE, ipp.Status.NOT_FOUND, ipp.Status.GONE))
+_JOB: Final = (
+    "job-id",
+    "job-name",
+    "job-originating-user-name",
+    "job-k-octets",
+    "time-at-creation",
+    "job-printer-up-time",
+)
+_SCAN_JOB: Final = re.compile(r"(/.*/ScanJobs/[^/?]+)(?:/.*)?", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -34,16 +55,12 @@ class InterruptedJob:
 
     @property
     def asked(self) -> ipp_requests.RequestHead | None:
-        """What the request says before its document; None where that cannot be read."""
+        """What the request says before its document; None where it makes no job."""
         try:
-            return ipp_requests.head(bytes(self.request_head))
+            asked = ipp_requests.head(bytes(self.request_head))
         except BadIpp:
             return None
-
-    @property
-    def name(self) -> str:
-        """What the client called its job."""
-        return self.asked.job_name if self.asked else ""
+        return asked if asked and asked.operation in ipp_requests.CREATING else None
 
     @property
     def kilobytes(self) -> int:
@@ -51,24 +68,91 @@ class InterruptedJob:
         return (self.sent_bytes - (self.asked.document_at if self.asked else 0) + 1023) // 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """When a cut upload was: seconds before now."""
+
+    began_s: float
+    cut_s: float
+
+
 def cancellation(job: InterruptedJob, answer: bytes) -> bytes | None:
-    """The Cancel-Job for the job that was being made; None: there is none."""
+    """The Cancel-Job for the job that was being made; None: nothing names it."""
     asked = job.asked
-    if asked is None:
-        return None
-    job_id = None
+    return None if asked is None else ipp_requests.cancel_job(asked, job_id_of(job, answer))
+
+
+def job_id_of(job: InterruptedJob, answer: bytes) -> int | None:
+    """The job's number: the answer's, else the request's own."""
     with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
-        job_id = ipp_requests.job_id_of(answer)
-    return ipp_requests.cancel_job(asked, job_id)
+        number = ipp_requests.job_id_of(answer)
+        if number is not None:
+            return number
+    return job.asked.job_id if job.asked else None
 
 
-def question(job: InterruptedJob) -> bytes | None:
-    """The Get-Jobs whose answer names the job among others; None: it cannot be told from them."""
+def is_cancelled(status: int, answer: bytes) -> bool:
+    """Whether the printer says that the job is over; anything else is a refusal."""
+    if status >= 400:
+        return False
+    try:
+        code = ipp.decode(answer, tolerant=True)[0].code
+    except BadIpp:
+        return False
+    return code < 0x100 or code in _OVER
+
+
+def search(job: InterruptedJob, number: int | None) -> bytes | None:
+    """The Get-Jobs whose answer shows the job; None: it cannot be told from others."""
     asked = job.asked
-    if asked is None or asked.operation not in ipp_requests.CREATING:
+    if asked is None or not (asked.user and asked.printer_uri):
         return None
-    if not (asked.user and asked.job_name and asked.printer_uri):
+    if number is None and not asked.job_name:
         return None
-    return ipp_requests.get_my_jobs(
-        asked.printer_uri, ("job-id", "job-name", "job-k-octets"), user=asked.user
-    )
+    return ipp_requests.get_my_jobs(asked.printer_uri, _JOB, user=asked.user)
+
+
+def found(answer: ipp.Message, job: InterruptedJob, number: int | None, when: Upload) -> int | None:
+    """The number of the one job in the answer to `search` that is the cut one; None: in doubt."""
+    matching = [n for n, one in _jobs(answer) if _is_it(one, n, job, number, when)]
+    return matching[0] if len(matching) == 1 else None
+
+
+def _is_it(one: ipp.Message, n: int, job: InterruptedJob, number: int | None, when: Upload) -> bool:
+    asked = job.asked
+    if asked is None or number not in (None, n):
+        return False
+    name = one.first_text(Tag.JOB, "job-name")
+    user = one.first_text(Tag.JOB, "job-originating-user-name")
+    size = one.first_integer(Tag.JOB, "job-k-octets")
+    named = asked.operation == ipp.Operation.PRINT_JOB and asked.job_name
+    if user not in (None, asked.user) or (named and name != asked.job_name):
+        return False
+    if size != job.kilobytes and (number is None or size is not None):
+        return False
+    up = one.first_integer(Tag.JOB, "job-printer-up-time")
+    created = one.first_integer(Tag.JOB, "time-at-creation")
+    if up is None or created is None or up <= when.cut_s:  # it was switched on since
+        return False
+    made_s = up - created
+    return when.cut_s - SLACK_S <= made_s <= when.began_s + SLACK_S
+
+
+def _jobs(answer: ipp.Message) -> Iterator[tuple[int, ipp.Message]]:
+    for group in answer.groups:
+        one = ipp.Message(0, 0, (group,))
+        number = one.first_integer(Tag.JOB, "job-id")
+        if number is not None:
+            yield number, one
+
+
+def scan_job_of(method: str, target: str, location: str) -> str:
+    """The path of the scan job that a request made or used; empty: none.
+
+    A scanner stays locked by a job whose client died until its own time-out (eSCL, 8.4).
+    """
+    path = urlsplit(location).path if method == "POST" else target if method == "GET" else ""
+    if method == "POST" and not target.rstrip("/").lower().endswith("/scanjobs"):
+        return ""
+    match = _SCAN_JOB.fullmatch(path)
+    return match[1] if match else ""

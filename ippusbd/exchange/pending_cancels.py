@@ -2,12 +2,13 @@
 
 An upload that was cut was ended in good order, so the printer has half a
 document for a whole one; and then its answer, or the Cancel-Job, was lost: the
-interface went deaf, or the plug was pulled. What is owed is kept over lives
-and paid as soon as the printer can be asked.
+interface failed, or the plug was pulled. The cancellation is kept over
+sessions, and delivered when the printer can be asked.
 
-Where the answer was lost nobody knows the job's number. It is the one job of
-that user and name, not over yet, with as many kilobytes as were sent; a job
-whose printer does not tell its size is left alone, for it may be a second try.
+Within the session of the upload a job's number means that job. After it, or
+where the answer with the number was lost, the job is looked at again first
+(`interrupted_job`); in doubt it is left alone. "Could not be asked" is no try;
+an IPP error is a refusal; a cancellation expires.
 
 Knows IPP; how to ask is its caller's.
 """
@@ -16,103 +17,138 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ippusbd.errors import DeviceGone, IppUsbError
-from ippusbd.exchange.interrupted_job import InterruptedJob, cancellation, question
-from ippusbd.wire import ipp
-from ippusbd.wire.ipp import Tag
+from ippusbd.errors import BadIpp, DeviceGone, IppUsbError, NotAsked, PrinterError
+from ippusbd.exchange.interrupted_job import (
+    InterruptedJob,
+    Upload,
+    cancellation,
+    found,
+    is_cancelled,
+    job_id_of,
+    search,
+)
+from ippusbd.wire import ipp, ipp_requests
 
 log = logging.getLogger("ippusbd.http")
 
-DEBTS_KEPT: Final = 32
+KEPT: Final = 32
 TRIES: Final = 20
 PAUSE_S: Final = 0.5  # grows with every try
+PAUSE_MAX_S: Final = 10.0
+EXPIRES_S: Final = 3600.0
 
 Ask = Callable[[str, bytes], Awaitable[bytes]]  # (target, request) -> answer
 
 
-@dataclass(slots=True)
+def _boottime() -> float:
+    """Goes on while the machine is suspended, as the printer's clock does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True, eq=False)
 class PendingCancel:
     """`answer`: as much as came of the answer to the cut upload."""
 
     job: InterruptedJob
     answer: bytes
+    began_at: float
+    cut_at: float
+    session: int
     tries: int = 0
 
 
 class PendingCancels:
-    """What is owed to one printer, plugged in or not."""
+    """Those of one printer, plugged in or not."""
 
-    def __init__(self, *, pause_s: float = PAUSE_S) -> None:
-        self._due: deque[PendingCancel] = deque(maxlen=DEBTS_KEPT)
+    def __init__(self, *, pause_s: float = PAUSE_S, clock: Callable[[], float] = _boottime) -> None:
+        self._due: list[PendingCancel] = []
         self._some = asyncio.Event()
         self._pause_s = pause_s
+        self._clock = clock
+        self._session = 0
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, job: InterruptedJob, answer: bytes) -> None:
-        """The job's cancellation was lost."""
-        self._due.append(PendingCancel(job, answer))
+    def add(
+        self, job: InterruptedJob, answer: bytes, *, began_s: float = 0.0, cut_s: float = 0.0
+    ) -> None:
+        """The job's cancellation was lost; its upload began and was cut so many seconds ago."""
+        now = self._clock()
+        self._due.append(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
+        if len(self._due) > KEPT:
+            log.warning("too many pending cancellations; the oldest is given up")
+            del self._due[0]
         self._some.set()
 
     async def deliver(self, ask: Ask) -> None:
-        """Cancel what is due, whenever something is; until cancelled, or the device is gone."""
+        """Cancel what is due, whenever something is; until cancelled, or the device is gone.
+
+        For one session with the printer.
+        """
+        self._session += 1
         while True:
             await self._some.wait()
             pending = self._due[0]
             try:
-                await _deliver_one(pending, ask)
+                over = await self._deliver_one(pending, ask)
             except DeviceGone:
                 return
+            except NotAsked:
+                over = False
             except IppUsbError as exc:
                 pending.tries += 1
-                if pending.tries < TRIES:
-                    await asyncio.sleep(self._pause_s * pending.tries)
-                    continue
-                log.warning("the job of a cut upload could not be cancelled: %s", exc)
-            self._due.remove(pending)
+                over = pending.tries >= TRIES
+                level = logging.WARNING if over else logging.INFO
+                log.log(level, "the job of a cut upload could not be cancelled: %s", exc)
+            if not over:
+                await asyncio.sleep(min(self._pause_s * (pending.tries + 1), PAUSE_MAX_S))
+                continue
+            if pending in self._due:
+                self._due.remove(pending)
             if not self._due:
                 self._some.clear()
 
+    async def _deliver_one(self, pending: PendingCancel, ask: Ask) -> bool:
+        """Whether nothing is left to do; raises what says why it was not cancelled."""
+        if self._clock() - pending.cut_at > EXPIRES_S:
+            log.warning("the cancellation of a cut upload expired")
+            return True
+        job = pending.job
+        request = cancellation(job, pending.answer)
+        number = job_id_of(job, pending.answer)
+        if request is None or pending.session != self._session:
+            request = await self._looked_at_again(pending, number, ask)
+        if request is None:
+            log.info("a cut upload left no job that is certainly its own; nothing is cancelled")
+            return True
+        answer = await ask(job.target, request)
+        if not is_cancelled(200, answer):
+            code = ipp_requests.operation_of(answer)
+            raise PrinterError(f"Cancel-Job answered IPP status {code or 0:#06x}")
+        log.info("the job of a cut upload was cancelled late")
+        return True
 
-async def _deliver_one(pending: PendingCancel, ask: Ask) -> None:
-    request = cancellation(pending.job, pending.answer)
-    if request is None:
-        request = await _searched(pending.job, ask)
-    if request is None:
-        log.info("a cut upload left no job to cancel")
-        return
-    answer, _ = ipp.decode(await ask(pending.job.target, request), tolerant=True)
-    log.info("the job of a cut upload was cancelled late; the printer says 0x%04x", answer.code)
-
-
-async def _searched(job: InterruptedJob, ask: Ask) -> bytes | None:
-    """The Cancel-Job for the job that nobody knows the number of; None: it is not there."""
-    asked = question(job)
-    if asked is None:
-        return None
-    answer, _ = ipp.decode(await ask(job.target, asked), tolerant=True)
-    found = [number for number, size in _jobs(answer, job) if size == job.kilobytes]
-    if len(found) != 1:
-        return None
-    return cancellation(job, _naming(found[0]))
-
-
-def _jobs(answer: ipp.Message, job: InterruptedJob) -> Iterator[tuple[int, int | None]]:
-    """Number and kilobytes of the jobs with this job's name."""
-    for group in answer.groups:
-        one = ipp.Message(0, 0, (group,))
-        number = one.first_integer(Tag.JOB, "job-id")
-        if number is not None and one.first_text(Tag.JOB, "job-name") == job.name:
-            yield number, one.first_integer(Tag.JOB, "job-k-octets")
-
-
-def _naming(number: int) -> bytes:
-    """An answer that names the job, as the lost one did."""
-    group = ipp.Group(Tag.JOB, (ipp.attribute("job-id", ipp.integer(number)),))
-    return ipp.encode(ipp.Message(0, 1, (group,)))
+    async def _looked_at_again(
+        self, pending: PendingCancel, number: int | None, ask: Ask
+    ) -> bytes | None:
+        """The Cancel-Job, if the printer still has exactly that job."""
+        job, question = pending.job, search(pending.job, number)
+        if question is None or job.asked is None:
+            return None
+        answer = await ask(job.target, question)
+        now = self._clock()
+        try:
+            message, _ = ipp.decode(answer, tolerant=True)
+        except BadIpp:
+            return None
+        if not message.ok:
+            raise PrinterError(f"Get-Jobs answered IPP status {message.code:#06x}")
+        when = Upload(now - pending.began_at, now - pending.cut_at)
+        exactly = found(message, job, number, when)
+        return None if exactly is None else ipp_requests.cancel_job(job.asked, exactly)

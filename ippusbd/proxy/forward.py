@@ -124,15 +124,14 @@ class Forwarder:
         if self._asks_for_password(client):  # it was for us
             raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
         headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
-        job = None
-        if stream is not None and request.content_type == IPP:
-            job = InterruptedJob(client.target, headers)
+        job = InterruptedJob(client.target, headers) if request.content_type == IPP else None
         return Request(
             request.method,
             client.target,
             headers,
             body,
             stream,
+            arrived=request.content.is_eof,
             connection=wiring.connection,
             job=job,
             pending_cancels=wiring.pending_cancels,
@@ -154,6 +153,8 @@ class Forwarder:
         else:
             if head.status < 400:
                 await exchange.sent()
+            if media_type(head) == IPP:
+                self._wiring.overhear(bytes(start))
             body_base = f"http://localhost:{self._port}" if client.is_local else base
             body = _rewritten(head, self._wiring, body_base, bytes(start))
             if self._asks_for_password(client):
@@ -200,7 +201,7 @@ class Forwarder:
             return nullcontext()
 
         def blameless() -> bool:
-            return not client.owes or exchange.awaits_printer or not lease.contended
+            return not client.owes or exchange.awaits.printer or not lease.contended
 
         def let_go() -> None:
             log.info("%s: its client sent nothing for %g s while others wait", client, stall_s)

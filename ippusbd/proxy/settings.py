@@ -40,3 +40,4 @@ class Wiring:
     cut_response_s: float | None = None
     rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
     pending_cancels: PendingCancels | None = None
+    overhear: Callable[[bytes], None] = lambda _: None  # hears of IPP answers that pass

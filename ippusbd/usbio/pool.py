@@ -5,15 +5,17 @@ arrive as the start of the next client's answer. So a lease ends only when
 its response has been read to the end; whoever leaves early leaves the
 reading to the pool, which outlives every request.
 
-    FREE --lease()--> LEASED --nothing owed--> FREE
-                        +--left early--> DRAINING --settled--> FREE
+    FREE --lease()--> LEASED --finished--> FREE
+                        +--left early--> DRAINING --finished--> FREE
                                            +--failed--> RECOVERING --> FREE
                                                             +--> BROKEN (told to `on_broken`)
-    FREE --all idle for a while--> LEAVING --> ASLEEP --somebody waits--> WAKING --> FREE
+    FREE --all idle for a while--> RELEASING --> RELEASED --somebody waits--> CLAIMING --> FREE
 
 Where there are two or more interfaces, long transfers never take the last
-one: status and cancel always get through. Every decision is one synchronous
-function; no await stands between looking and taking.
+one: status and cancel always get through. Failure to claim an interface is
+trouble of that interface: the others keep their exchanges, and are tried in
+turn. Every decision is one synchronous function; no await stands between
+looking and taking.
 
 Knows asyncio and `Channel`; never aiohttp, never pyusb.
 """
@@ -23,11 +25,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import insort
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.usbio.fair_queue import FairQueue
+from ippusbd.usbio.idle_release import IdleRelease
 from ippusbd.usbio.pool_types import (
     Claims,
     Lane,
@@ -44,19 +55,23 @@ __all__ = ["Claims", "InterfacePool", "Lane", "Lease", "PoolStatus", "SlotState"
 
 log = logging.getLogger("ippusbd.usb")
 
-BUSY_RETRY_S = 0.25  # how often an interface is tried that somebody else holds
+CLAIM_RETRY_S = 0.25  # pause after a claim that failed; doubles
+BUSY_RETRY_MAX_S, CLAIM_RETRY_MAX_S = 1.0, 15.0  # held by another program; any other failure
+CLAIM_TRIES = 4  # of every interface, until claiming is taken for hopeless
 TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain times
 
 
 class InterfacePool:
     """Leases on `channels`, first come first served for every client; clients take turns.
 
-    `drain_s`: how long a lost client's answer may stand still before its interface is recovered
-    by `recover` (default: the channel's own reset). `on_broken` hears of an interface that could
-    not be recovered; it stays in the pool, unused.
+    `drain_s`: how long a lost client's answer may make no progress before its interface is
+    recovered by `recover` (default: the channel's own reset); longer while `excused`: the
+    printer is known to have a reason to wait. `on_broken` hears of an interface that could not
+    be recovered; it stays in the pool, unused.
 
-    With `claims`, interfaces are given back when nothing was asked for `idle_release_s` (0: never)
-    and claimed for the next request; those in `asleep` are not yet. `pause_s`: after an answer.
+    With `claims`, interfaces are released when nothing was asked for `idle_release_s` (0: never)
+    and `may_release` allows it, and claimed for the next request; those in `released` are not
+    claimed yet. `pause_s`: after an answer.
     """
 
     def __init__(
@@ -66,20 +81,23 @@ class InterfacePool:
         drain_s: float,
         recover: Callable[[Channel, IppUsbError], Awaitable[None]] | None = None,
         on_broken: Callable[[Channel, IppUsbError], None] | None = None,
+        excused: Callable[[], bool] = lambda: False,
         claims: Claims | None = None,
         released: Sequence[int] = (),
         idle_release_s: float = 0.0,
+        may_release: Callable[[], bool] = lambda: True,
         pause_s: float = 0.0,
     ) -> None:
         self._slots = [PoolSlot(channel.number, channel) for channel in channels]
         self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
         self._pause_s = pause_s
-        self._idle_release_s = idle_release_s if claims is not None else 0.0
+        self._idle = IdleRelease(idle_release_s if claims is not None else 0.0)
+        self._may_release = may_release
         self._release_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
-        self.trouble = ""  # why an interface could not be claimed again
         self._drain_s = drain_s
+        self._excused = excused
         self._recover = recover or (lambda channel, _: channel.reset())
         self._on_broken = on_broken
         self._waiters: list[Waiter] = []  # in the order of their turns
@@ -91,8 +109,9 @@ class InterfacePool:
         self._used = asyncio.Event()
         self.uses = 0  # leases so far
         self.witness: Callable[[Channel], Channel] | None = None  # lends them out, for a trace
+        self.explain: Callable[[], str] = lambda: ""  # what the printer waits for, for refusals
         self.finished = 0  # exchanges the pool finished for clients that had left
-        self.recovered = 0
+        self.recovered = 0  # interfaces that worked again after a recovery
 
     @asynccontextmanager
     async def lease(
@@ -117,14 +136,20 @@ class InterfacePool:
             else:
                 self._drain_later(slot, lease.unfinished)
 
-    def leases(self) -> list[Lease]:
-        """What is leased now."""
-        return [slot.lease for slot in self._slots if slot.lease is not None]
+    @property
+    def slots(self) -> Sequence[PoolSlot]:
+        """All interfaces, to be looked at only."""
+        return self._slots
 
     @property
-    def usable(self) -> int:
-        """How many interfaces are not broken."""
-        return sum(slot.state is not SlotState.BROKEN for slot in self._slots)
+    def trouble(self) -> str:
+        """Why interfaces could not be claimed again."""
+        return "; ".join(slot.trouble for slot in self._slots if slot.trouble)
+
+    def held(self, troubles: Mapping[int, str]) -> None:
+        """These interfaces could not be claimed at the start."""
+        for slot in self._slots:
+            slot.trouble = troubles.get(slot.number, slot.trouble)
 
     def status(self) -> PoolStatus:
         states = [slot.state for slot in self._slots]
@@ -241,7 +266,7 @@ class InterfacePool:
             self._release_timer = None
 
     def _free(self, slot: PoolSlot) -> None:
-        slot.state, slot.lane = SlotState.FREE, Lane.SHORT
+        slot.state, slot.lane, slot.unfinished = SlotState.FREE, Lane.SHORT, None
         if self._pause_s:
             slot.ready_at = asyncio.get_running_loop().time() + self._pause_s
             asyncio.get_running_loop().call_at(slot.ready_at, self._grant)
@@ -250,38 +275,68 @@ class InterfacePool:
         self._release_later()
 
     def _release_later(self) -> None:
-        """Idle from now on: give all interfaces back, unless somebody comes before."""
+        """Idle from now on: release all interfaces, unless somebody comes before."""
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
-        if self._idle_release_s and self.idle and self._gone is None:
+        if self._idle.after_s and self.idle and self._gone is None:
             loop = asyncio.get_running_loop()
-            self._release_timer = loop.call_later(self._idle_release_s, self._release_idle)
+            self._release_timer = loop.call_later(self._idle.after_s, self._release_idle)
 
     def _release_idle(self) -> None:
         self._release_timer = None
         if not self.idle or self._gone is not None:
             return
-        leaving = [slot for slot in self._slots if slot.state is SlotState.FREE]
-        for slot in leaving:
+        if not self._may_release():
+            self._release_later()
+            return
+        releasing = [slot for slot in self._slots if slot.state is SlotState.FREE]
+        for slot in releasing:
             slot.state = SlotState.RELEASING
-        if leaving:
-            self._spawn(self._release(leaving), "release-interfaces")
+        if releasing:
+            self._spawn(self._release(releasing), "release-interfaces")
 
     def _claim_more(self) -> None:
-        """Claim as many interfaces again as are waited for."""
-        if self._gone is not None or self._retry_timer is not None:
+        """Claim as many interfaces again as are waited for, the ones that failed least first."""
+        if self._gone is not None:
             return
+        now = asyncio.get_running_loop().time()
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
         wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
         released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
-        for slot in released[: max(wanted, 0)]:
+        ready = sorted(
+            (slot for slot in released if slot.ready_at <= now), key=lambda slot: slot.failures
+        )
+        for slot in ready[: max(wanted, 0)]:
             slot.state = SlotState.CLAIMING
             self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
+        later = [slot.ready_at for slot in released if slot.ready_at > now]
+        if wanted > len(ready) and later and self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_at(min(later), self._try_again)
 
     def _try_again(self) -> None:
         self._retry_timer = None
         self._claim_more()
+
+    def _claim_failed(self, slot: PoolSlot, failure: IppUsbError) -> None:
+        """That interface is tried again after a pause; the others are not touched by it."""
+        busy = isinstance(failure, DeviceBusy)
+        most_s = BUSY_RETRY_MAX_S if busy else CLAIM_RETRY_MAX_S
+        pause_s = min(CLAIM_RETRY_S * 2**slot.failures, most_s)
+        slot.state, slot.trouble = SlotState.RELEASED, str(failure)
+        slot.ready_at = asyncio.get_running_loop().time() + pause_s
+        slot.failures = min(slot.failures + 1, 8)
+        self._changed.set()
+        if isinstance(failure, DeviceGone):
+            self.abandon(failure)
+        elif not busy and all(
+            other.state in (SlotState.RELEASED, SlotState.BROKEN)
+            and (other.failures >= CLAIM_TRIES or other.state is SlotState.BROKEN)
+            for other in self._slots
+        ):
+            self.abandon(failure)  # no interface can be had any more
+        else:
+            self._claim_more()
 
     def _stop_timers(self) -> None:
         for timer in (self._release_timer, self._retry_timer):
@@ -320,8 +375,8 @@ class InterfacePool:
                 granted = await waiter.slot
             return granted
         except TimeoutError:
-            why = self.trouble or "all interfaces were busy"
-            raise NoInterface(f"{why}, for {wait_s:.0f} s") from None
+            why = self.trouble or "all interfaces are in use"
+            raise NoInterface("; ".join(filter(None, (why, self.explain())))) from None
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -341,7 +396,7 @@ class InterfacePool:
             unfinished.give_up()
             self._changed.set()
             return
-        slot.state = SlotState.DRAINING
+        slot.state, slot.unfinished = SlotState.DRAINING, unfinished
         self._spawn(self._finish(slot, unfinished), f"drain-interface-{slot.number}")
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -350,18 +405,27 @@ class InterfacePool:
         task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, slot: PoolSlot, unfinished: Unfinished) -> None:
+        total_s = TOTAL_DRAINS * self._drain_s
+
+        def excused() -> bool:
+            if not self._excused():
+                return False
+            deadline.reschedule(asyncio.get_running_loop().time() + total_s)
+            return True
+
         try:
-            async with asyncio.timeout(TOTAL_DRAINS * self._drain_s):
-                await unfinished.finish(self._drain_s)
-            self.finished += 1
-            self._free(slot)
+            async with asyncio.timeout(total_s) as deadline:
+                await unfinished.finish(self._drain_s, excused)
         except TimeoutError:
-            await self._revive(slot, PrinterSilent("its answer did not end"))
+            await self._revive(slot, PrinterSilent("the answer does not end"))
         except IppUsbError as exc:
             await self._revive(slot, exc)
+        else:
+            self.finished += 1
+            self._free(slot)
 
     async def _revive(self, slot: PoolSlot, reason: IppUsbError) -> None:
-        number = slot.number
+        number, slot.unfinished = slot.number, None
         assert slot.channel is not None
         if isinstance(reason, DeviceGone):
             self._break(slot, reason)
@@ -377,7 +441,7 @@ class InterfacePool:
             self.recovered += 1
             self._free(slot)
 
-    # --- giving back, and taking again
+    # --- releasing, and claiming again
 
     async def _release(self, slots: list[PoolSlot]) -> None:
         assert self._claims is not None
@@ -386,6 +450,7 @@ class InterfacePool:
             assert channel is not None
             await self._claims.release(channel)
             slot.state = SlotState.RELEASED
+        self._idle.released(asyncio.get_running_loop().time())
         log.debug("%d interfaces released", len(slots))
         self._changed.set()
         self._grant()
@@ -394,16 +459,9 @@ class InterfacePool:
         assert self._claims is not None
         try:
             slot.channel = await self._claims.claim(slot.number)
-        except DeviceBusy as exc:
-            slot.state = SlotState.RELEASED
-            self.trouble = str(exc)
-            self._changed.set()
-            loop = asyncio.get_running_loop()
-            if self._retry_timer is None and self._gone is None:
-                self._retry_timer = loop.call_later(BUSY_RETRY_S, self._try_again)
         except IppUsbError as exc:
-            slot.state = SlotState.RELEASED
-            self.abandon(exc)
+            self._claim_failed(slot, exc)
         else:
-            self.trouble = ""
+            slot.trouble, slot.failures = "", 0
+            self._idle.claimed(asyncio.get_running_loop().time())
             self._free(slot)

@@ -32,37 +32,72 @@ class Lane(Enum):
     LONG = "long"  # documents and pictures
 
 
+class Kind(Enum):
+    """What a request is for."""
+
+    DOCUMENT = "document"  # to be printed or faxed
+    SCAN = "scan"  # a page being scanned
+    QUESTION = "question"  # changes nothing, and may be asked again
+    LONG_POLL = "long poll"  # answered when something happens, however late
+    OTHER = "other"
+
+    @property
+    def is_work(self) -> bool:
+        """The printer may be working on it for minutes."""
+        return self in (Kind.DOCUMENT, Kind.SCAN, Kind.OTHER)
+
+
+class Awaits(Enum):
+    """What an exchange waits for."""
+
+    PRINTER_TAKES = "the printer to take data"
+    PRINTER_ANSWERS = "the printer's answer"
+    CLIENT_SENDS = "the client to send"
+    CLIENT_READS = "the client to read"
+
+    @property
+    def printer(self) -> bool:
+        """It is the printer's turn."""
+        return self in (Awaits.PRINTER_TAKES, Awaits.PRINTER_ANSWERS)
+
+
 class Unfinished(Protocol):
-    """What stands on an interface, and what a client may leave there unfinished."""
+    """An exchange on a leased interface, which its client may leave unfinished."""
 
     @property
     def progress(self) -> int:
         """Another number whenever a byte moved."""
 
     @property
-    def awaits_printer(self) -> bool:
-        """It is the printer's turn, not the client's."""
+    def received(self) -> int:
+        """Bytes of an answer so far."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def awaits(self) -> Awaits: ...
 
     @property
     def taken(self) -> bool:
         """The printer took the request to its end."""
 
-    @property
-    def repeatable(self) -> bool:
-        """Asked twice it does nothing twice."""
-
     def give_up(self) -> None:
-        """The device is gone and nothing can be settled: stop at once."""
+        """The device is gone and nothing can be finished: stop at once."""
 
-    async def finish(self, quiet_s: float) -> None:
-        """Bring the exchange to its end; raises when nothing moves for `quiet_s`."""
+    async def finish(self, quiet_s: float, excused: Callable[[], bool] = lambda: False) -> None:
+        """Bring the exchange to its end without its client.
+
+        Raises PrinterSilent when nothing moved for `quiet_s`, unless it is `excused`: the
+        printer has all it needs, and has a reason to wait.
+        """
 
 
 class Claims(Protocol):
     """Gives interfaces back to the kernel, and takes them again."""
 
     async def claim(self, number: int) -> Channel:
-        """Raises DeviceBusy while somebody else holds it, DeviceGone, or another UsbError."""
+        """Raises DeviceBusy while another program holds it, DeviceGone, or another UsbError."""
 
     async def release(self, channel: Channel) -> None: ...
 
@@ -90,7 +125,15 @@ class PoolSlot:
     state: SlotState = SlotState.FREE
     lane: Lane = Lane.SHORT
     lease: Lease | None = None
-    ready_at: float = 0.0  # in the loop's time: its printer wants a pause between requests
+    unfinished: Unfinished | None = None  # what is drained
+    ready_at: float = 0.0  # in the loop's time: no request, or no claim, before
+    failures: int = 0  # claims in a row that failed
+    trouble: str = ""  # why it could not be claimed
+
+    @property
+    def work(self) -> Unfinished | None:
+        """The exchange on it, leased or drained."""
+        return self.unfinished if self.lease is None else self.lease.unfinished
 
 
 @dataclass(slots=True, eq=False)

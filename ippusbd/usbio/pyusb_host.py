@@ -238,7 +238,11 @@ class PyusbHost:
 
     async def survey(self) -> list[tuple[DeviceFacts, str]]:
         """Every printer class device, and why it is not usable; "": it is."""
-        return await self._run(lambda: [(_facts(d), reason) for _, d, reason in self._printers()])
+        return await self._run(self._survey)
+
+    def _survey(self) -> list[tuple[DeviceFacts, str]]:
+        with translated("look at the bus"):
+            return [(_facts(d), reason) for _, d, reason in self._printers()]
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:
         opening = asyncio.get_running_loop().run_in_executor(

@@ -53,6 +53,11 @@ class Head:
     framing: BodyFraming
     length: int | None
 
+    def value(self, name: str) -> str:
+        """Of the first field with that name; empty: there is none."""
+        wanted = name.lower()
+        return next((v for n, v in self.headers if n.lower() == wanted), "")
+
 
 class ResponseParser:
     """Feed it what the printer sends for one request of `method`; take the body from it."""

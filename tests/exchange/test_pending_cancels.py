@@ -5,18 +5,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import pytest
 from support.http_client import ipp_request
 
-from ippusbd.errors import DeviceGone, PrinterSilent, ProbeFailed
+from ippusbd.errors import DeviceGone, NotAsked, PrinterSilent, ProbeFailed
 from ippusbd.exchange.interrupted_job import InterruptedJob
-from ippusbd.exchange.pending_cancels import TRIES, PendingCancels
+from ippusbd.exchange.pending_cancels import EXPIRES_S, KEPT, TRIES, PendingCancels
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation, Tag
 
 NAME = ipp.attribute("job-name", ipp.name("letter"))
-Job = tuple[int, str, int | None]  # number, name, kilobytes
+UP_S = 5000  # what the printer's clock says
+
+
+@dataclass
+class Job:
+    """A job as Get-Jobs shows it; `age_s`: made so long ago, by the printer's clock."""
+
+    number: int
+    name: str
+    kilobytes: int | None = None
+    user: str = "tester"
+    age_s: int | None = 10
+    up_s: int = UP_S
+
+    def group(self) -> ipp.Group:
+        attributes = [
+            ipp.attribute("job-id", ipp.integer(self.number)),
+            ipp.attribute("job-name", ipp.name(self.name)),
+            ipp.attribute("job-originating-user-name", ipp.name(self.user)),
+        ]
+        if self.kilobytes is not None:
+            attributes.append(ipp.attribute("job-k-octets", ipp.integer(self.kilobytes)))
+        if self.age_s is not None:
+            attributes += [
+                ipp.attribute("time-at-creation", ipp.integer(self.up_s - self.age_s)),
+                ipp.attribute("job-printer-up-time", ipp.integer(self.up_s)),
+            ]
+        return ipp.Group(Tag.JOB, tuple(attributes))
 
 
 def cut_job(*attributes: ipp.Attribute, document: bytes = b"", code: int = Operation.PRINT_JOB):
@@ -25,10 +53,8 @@ def cut_job(*attributes: ipp.Attribute, document: bytes = b"", code: int = Opera
     return job
 
 
-def job_group(number: int, name: str, kilobytes: int | None) -> ipp.Group:
-    size = () if kilobytes is None else (ipp.attribute("job-k-octets", ipp.integer(kilobytes)),)
-    named = ipp.attribute("job-name", ipp.name(name))
-    return ipp.Group(Tag.JOB, (ipp.attribute("job-id", ipp.integer(number)), named, *size))
+def answer_of(number: int) -> bytes:
+    return ipp.encode(ipp.Message(0, 1, (Job(number, "letter").group(),)))
 
 
 class Printer:
@@ -38,6 +64,7 @@ class Printer:
         self.jobs = jobs
         self.failures: list[Exception] = []
         self.cancelled: list[int | None] = []
+        self.refusals: list[int] = []  # IPP status codes of the next Cancel-Jobs
         self.asked = 0
 
     async def ask(self, target: str, data: bytes) -> bytes:
@@ -48,11 +75,13 @@ class Printer:
         assert target == "/ipp/print"
         assert request.first_text(Tag.OPERATION, "requesting-user-name") == "tester"
         if request.code == Operation.CANCEL_JOB:
+            if self.refusals:
+                return ipp.encode(ipp.Message(self.refusals.pop(0), 1))
             self.cancelled.append(request.first_integer(Tag.OPERATION, "job-id"))
             return ipp.encode(ipp.Message(0, 1))
         assert request.code == Operation.GET_JOBS
         assert request.first_text(Tag.OPERATION, "which-jobs") == "not-completed"
-        return ipp.encode(ipp.Message(0, 1, tuple(job_group(*job) for job in self.jobs)))
+        return ipp.encode(ipp.Message(0, 1, tuple(job.group() for job in self.jobs)))
 
 
 @asynccontextmanager
@@ -67,33 +96,65 @@ async def delivering(
         await asyncio.wait([task])
 
 
-async def paid(printer: Printer, job: InterruptedJob, answer: bytes = b"") -> Printer:
-    pending_cancels = PendingCancels(pause_s=0.0)
-    async with delivering(pending_cancels, printer):
-        pending_cancels.add(job, answer)
-        await until_paid(pending_cancels)
+class Later:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def delivered(
+    printer: Printer,
+    job: InterruptedJob,
+    answer: bytes = b"",
+    *,
+    later_session: bool = False,
+    after_s: float = 0.0,
+) -> Printer:
+    """What becomes of the cancellation of an upload that began 12 s ago and was cut 8 s ago."""
+    clock = Later()
+    pending = PendingCancels(pause_s=0.0, clock=clock)
+    if later_session:
+        pending.add(job, answer, began_s=12, cut_s=8)
+    clock.now += after_s
+    async with delivering(pending, printer):
+        await asyncio.sleep(0)
+        if not later_session:
+            pending.add(job, answer, began_s=12, cut_s=8)
+        await until_delivered(pending)
     return printer
 
 
-async def until_paid(pending_cancels: PendingCancels) -> None:
+async def until_delivered(pending_cancels: PendingCancels) -> None:
     async with asyncio.timeout(10):
         while pending_cancels:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0)
 
 
-async def test_a_job_whose_number_the_answer_told_is_cancelled():
-    answer = ipp.encode(ipp.Message(0, 1, (job_group(7, "letter", 1),)))
-    assert (await paid(Printer(), cut_job(NAME), answer)).cancelled == [7]
+LETTER = {"document": bytes(1500)}  # 2 KB
+
+
+async def test_a_job_whose_number_the_answer_said_is_cancelled():
+    printer = await delivered(Printer(), cut_job(NAME), answer_of(7))
+    assert (printer.cancelled, printer.asked) == ([7], 1)
 
 
 async def test_a_document_that_was_sent_to_a_job_needs_no_answer():
     job = cut_job(ipp.attribute("job-id", ipp.integer(5)), code=Operation.SEND_DOCUMENT)
-    assert (await paid(Printer(), job)).cancelled == [5]
+    assert (await delivered(Printer(), job)).cancelled == [5]
 
 
-async def test_a_job_that_no_answer_named_is_found_by_user_name_and_size():
-    others = ((3, "letter", 90), (4, "photo", 2), (5, "letter", 2))
-    printer = await paid(Printer(*others), cut_job(NAME, document=bytes(1500)))
+async def test_a_job_that_no_answer_named_is_found_by_user_name_size_and_time():
+    others = (
+        Job(3, "letter", 90),
+        Job(4, "photo", 2),
+        Job(5, "letter", 2),
+        Job(6, "letter", 2, age_s=4),
+    )
+    printer = await delivered(Printer(*others), cut_job(NAME, **LETTER))
     assert printer.cancelled == [5]
 
 
@@ -101,49 +162,125 @@ async def test_a_job_that_no_answer_named_is_found_by_user_name_and_size():
     "jobs",
     [
         (),
-        ((3, "letter", 90),),
-        ((3, "letter", None),),
-        ((3, "letter", 2), (4, "letter", 2)),
-        ((3, "photo", 2),),
+        (Job(3, "letter", 90),),
+        (Job(3, "letter", None),),
+        (Job(3, "letter", 2), Job(4, "letter", 2)),
+        (Job(3, "photo", 2),),
+        (Job(3, "letter", 2, user="another"),),
+        (Job(3, "letter", 2, age_s=3),),
+        (Job(3, "letter", 2, age_s=600),),
+        (Job(3, "letter", 2, age_s=None),),
+        (Job(3, "letter", 2, age_s=5, up_s=6),),
     ],
-    ids=["over", "its second try", "size untold", "two alike", "another"],
+    ids=[
+        "over",
+        "another size",
+        "no size",
+        "two alike",
+        "another name",
+        "another user",
+        "its second try",
+        "an older one",
+        "no times",
+        "power-up since",
+    ],
 )
 async def test_a_job_that_cannot_be_told_from_others_is_left_alone(jobs: tuple[Job, ...]):
-    assert (await paid(Printer(*jobs), cut_job(NAME, document=bytes(1500)))).cancelled == []
+    printer = await delivered(Printer(*jobs), cut_job(NAME, **LETTER))
+    assert printer.cancelled == []
+
+
+@pytest.mark.parametrize(
+    ("job", "cancelled"),
+    [
+        (Job(7, "letter", 2), [7]),
+        (Job(7, "letter", None), [7]),
+        (Job(7, "letter", 2, age_s=5, up_s=6), []),
+        (Job(7, "invoice", 2), []),
+        (Job(7, "letter", 90), []),
+        (Job(8, "letter", 2), []),
+        (Job(7, "letter", 2, age_s=3), []),
+    ],
+    ids=["still there", "no size", "power-up since", "name", "size", "number", "made later"],
+)
+async def test_in_a_later_session_a_number_alone_cancels_nothing(job: Job, cancelled: list[int]):
+    answer = answer_of(7)
+    printer = await delivered(Printer(job), cut_job(NAME, **LETTER), answer, later_session=True)
+    assert printer.cancelled == cancelled
 
 
 async def test_a_job_without_a_name_is_not_searched():
-    printer = await paid(Printer((3, "", 2)), cut_job(document=bytes(1500)))
+    printer = await delivered(Printer(Job(3, "", 2)), cut_job(**LETTER))
     assert printer.asked == 0
 
 
 async def test_what_was_no_document_leaves_nothing_to_search():
     job = cut_job(NAME, code=Operation.VALIDATE_JOB)
-    assert (await paid(Printer((1, "letter", 0)), job)).asked == 0
+    assert (await delivered(Printer(Job(1, "letter", 0)), job)).asked == 0
 
 
 async def test_a_printer_that_does_not_answer_is_asked_again():
-    printer = Printer((3, "letter", 2))
-    printer.failures = [PrinterSilent("deaf"), ProbeFailed("503")]
-    await paid(printer, cut_job(NAME, document=bytes(1500)))
+    printer = Printer(Job(3, "letter", 2))
+    printer.failures = [PrinterSilent("silent"), ProbeFailed("503")]
+    await delivered(printer, cut_job(NAME, **LETTER))
     assert printer.cancelled == [3]
 
 
-async def test_nobody_is_asked_for_ever():
+@pytest.mark.parametrize("code", [ipp.Status.BUSY, ipp.Status.INTERNAL_ERROR, 0x0401])
+async def test_an_ipp_error_is_a_refusal_and_the_job_is_cancelled_later(code: int):
     printer = Printer()
-    printer.failures = [PrinterSilent("deaf")] * 1000
-    await paid(printer, cut_job(NAME))
+    printer.refusals = [code]
+    await delivered(printer, cut_job(NAME), answer_of(7))
+    assert printer.cancelled == [7]
+
+
+@pytest.mark.parametrize("code", [ipp.Status.NOT_POSSIBLE, ipp.Status.NOT_FOUND])
+async def test_a_job_that_is_over_needs_no_cancellation(code: int):
+    printer = Printer()
+    printer.refusals = [code]
+    await delivered(printer, cut_job(NAME), answer_of(7))
+    assert (printer.cancelled, printer.asked) == ([], 1)
+
+
+async def test_a_printer_is_not_asked_for_ever():
+    printer = Printer()
+    printer.failures = [PrinterSilent("silent")] * 1000
+    await delivered(printer, cut_job(NAME))
     assert printer.asked == TRIES
 
 
-async def test_what_is_owed_outlives_the_plug():
-    pending_cancels, away, back = PendingCancels(), Printer(), Printer((3, "letter", 2))
+async def test_an_interface_that_is_in_use_costs_no_try():
+    printer = Printer()
+    printer.failures = [NotAsked("all interfaces are in use")] * (3 * TRIES)
+    await delivered(printer, cut_job(NAME), answer_of(7))
+    assert printer.cancelled == [7]
+
+
+async def test_a_pending_cancellation_expires():
+    printer = Printer(Job(7, "letter", 2))
+    await delivered(printer, cut_job(NAME), answer_of(7), later_session=True, after_s=EXPIRES_S)
+    assert printer.asked == 0
+
+
+async def test_more_than_can_be_kept_cost_the_oldest_and_nothing_else():
+    pending, printer = PendingCancels(pause_s=0.0), Printer()
+    printer.failures = [NotAsked("in use")]
+    async with delivering(pending, printer):
+        await asyncio.sleep(0)
+        for number in range(1, KEPT + 4):
+            pending.add(cut_job(NAME), answer_of(number))
+        await until_delivered(pending)
+    assert printer.cancelled == list(range(4, KEPT + 4))
+
+
+async def test_a_pending_cancellation_outlives_the_plug():
+    pending, away, back = PendingCancels(), Printer(), Printer(Job(3, "letter", 2))
     away.failures = [DeviceGone("unplugged")]
-    pending_cancels.add(cut_job(NAME, document=bytes(1500)), b"")
-    async with delivering(pending_cancels, away) as ended, asyncio.timeout(10):
+    pending.add(cut_job(NAME, **LETTER), b"", began_s=12, cut_s=8)
+    async with delivering(pending, away) as ended, asyncio.timeout(10):
         with suppress(asyncio.CancelledError):
             await ended
-    assert len(pending_cancels) == 1
-    async with delivering(pending_cancels, back):
-        await until_paid(pending_cancels)
+    assert len(pending) == 1
+    async with delivering(pending, back):
+        await until_delivered(pending)
     assert back.cancelled == [3]

@@ -59,7 +59,7 @@ class Ward:
             self._needs_attention,
             known=lambda: self.known,
             busy_check_s=30,
-            single_wait_s=300,
+            idle_stall_s=300,
             clock=self.clock,
         )
 
@@ -244,7 +244,7 @@ async def test_a_job_that_waits_for_paper_prints_when_there_is_some(
     printer = make_printer(interfaces=interfaces)
     document = bytes(range(256)) * 8192
     async with run_daemon(
-        printer, state_path=state_path, busy_check_s=0.1, single_wait_s=0.2, check_s=2.0
+        printer, state_path=state_path, busy_check_s=0.1, idle_stall_s=0.2, check_s=2.0
     ) as daemon:
         printer.switch("paper-out", on=True)
         job = asyncio.create_task(_print(daemon.port(), document))

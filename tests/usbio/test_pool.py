@@ -12,16 +12,16 @@ from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFaile
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 
 
-class PendingCancel:
+class Answer:
     """An answer that ends when the test says so."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.end = asyncio.Event()
         self.failure = failure
-        self.settling = False
+        self.finishing = False
 
-    async def finish(self, quiet_s: float) -> None:
-        self.settling = True
+    async def finish(self, quiet_s: float, excused: object = None) -> None:
+        self.finishing = True
         if self.failure is not None:
             raise self.failure
         await self.end.wait()
@@ -33,9 +33,9 @@ async def until(condition: object) -> None:
             await asyncio.sleep(0)
 
 
-async def leave_early(pool: InterfacePool, debt: PendingCancel) -> None:
+async def leave_early(pool: InterfacePool, answer: Answer) -> None:
     async with pool.lease(wait_s=1) as lease:
-        lease.unfinished = debt
+        lease.unfinished = answer
 
 
 async def test_an_interface_serves_one_lease_at_a_time():
@@ -103,14 +103,14 @@ async def test_a_single_interface_serves_long_requests_too():
 
 async def test_what_a_client_left_is_settled_before_the_next_gets_the_interface():
     pool = InterfacePool([FakeChannel()], drain_s=1)
-    debt = PendingCancel()
-    await leave_early(pool, debt)
+    answer = Answer()
+    await leave_early(pool, answer)
     next_client = asyncio.create_task(_hold(pool, Lane.SHORT))
-    await until(lambda: debt.settling)
+    await until(lambda: answer.finishing)
     assert not next_client.done()
     assert pool.status().draining == 1
 
-    debt.end.set()
+    answer.end.set()
     await next_client
     assert pool.finished == 1
     await pool.close()
@@ -173,7 +173,7 @@ async def _try(pool: InterfacePool, wait_s: float) -> bool:
 async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=0.001)
-    await leave_early(pool, PendingCancel())
+    await leave_early(pool, Answer())
     async with pool.lease(wait_s=5):
         assert channel.resets == 1
     assert pool.recovered == 1
@@ -184,7 +184,7 @@ async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
 async def test_a_failed_drain_is_recovered_from(failure: Exception):
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=1)
-    await leave_early(pool, PendingCancel(failure))
+    await leave_early(pool, Answer(failure))
     async with pool.lease(wait_s=5):
         assert channel.resets == 1
     await pool.close()
@@ -197,7 +197,7 @@ async def test_an_interface_that_cannot_be_recovered_is_marked_and_told():
     pool = InterfacePool(
         [bad, good], drain_s=1, on_broken=lambda channel, _: told.append(channel.number)
     )
-    await leave_early(pool, PendingCancel(TransferFailed("x")))
+    await leave_early(pool, Answer(TransferFailed("x")))
     await until(lambda: told == [0])
     assert pool.status().broken == 1
 
@@ -214,7 +214,7 @@ async def test_the_end_of_the_last_interface_is_the_end_of_the_pool():
     channel = FakeChannel()
     channel.reset_failure = TransferFailed("no")
     pool = InterfacePool([channel], drain_s=1)
-    await leave_early(pool, PendingCancel(TransferFailed("x")))
+    await leave_early(pool, Answer(TransferFailed("x")))
     assert isinstance(await pool.gone(), NoInterface)
     with pytest.raises(NoInterface):
         async with pool.lease(wait_s=1):
@@ -239,7 +239,7 @@ async def test_an_unplug_wakes_all_who_wait_and_refuses_all_who_come():
 
 async def test_a_device_that_vanishes_while_draining_ends_the_pool():
     pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
-    await leave_early(pool, PendingCancel(DeviceGone("unplugged")))
+    await leave_early(pool, Answer(DeviceGone("unplugged")))
     assert isinstance(await pool.gone(), DeviceGone)
     await pool.close()
 
@@ -259,9 +259,9 @@ async def test_join_waits_for_what_is_in_flight_but_not_for_ever():
 
 async def test_closing_stops_draining():
     pool = InterfacePool([FakeChannel()], drain_s=100)
-    debt = PendingCancel()
-    await leave_early(pool, debt)
-    await until(lambda: debt.settling)
+    answer = Answer()
+    await leave_early(pool, answer)
+    await until(lambda: answer.finishing)
     await pool.close()
     assert pool.is_gone
 

@@ -1,10 +1,10 @@
-"""Taking a device's interfaces, at the start of a life and again after they were given back.
+"""Claiming a device's interfaces, at the start of a session and again after their release.
 
 At the start an interface is brought into order: reset if a quirk wants it so,
-emptied of what nobody fetched, and examined when a cure is to be judged. Taken
-again it needs nothing of that, and is there at once.
+emptied of what nobody fetched, and checked when a recovery step is to be judged.
+Claimed again it needs nothing of that, and is there at once.
 
-Knows the device, its quirks and its care; leases are the pool's.
+Knows the device, its quirks and its history; leases are the pool's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import logging
 
 from ippusbd.aio import run_to_end
 from ippusbd.daemon.process.device_users import holders
-from ippusbd.daemon.recovery.history import DEAF, RecoveryHistory
-from ippusbd.daemon.recovery.interface_check import Examine, OneAtMost, examined
+from ippusbd.daemon.recovery.history import UNRESPONSIVE, RecoveryHistory
+from ippusbd.daemon.recovery.interface_check import Check, OneAtMost, check_interfaces
 from ippusbd.daemon.recovery.ladder import QUIET_S, STALE_LIMIT, reset_softly
 from ippusbd.errors import (
     DeviceBusy,
@@ -43,14 +43,14 @@ class Claimer:
         self._history = history
         self._quirks = quirks
         self._label = label
-        self.gentler(quirks)
-        self.lost: list[int] = []  # interfaces that nothing helped
-        self.held: dict[int, str] = {}  # interfaces somebody else had at the start, and who
-        self._held_by = "somebody else"
+        self.adopt(quirks)
+        self.lost: list[int] = []  # interfaces that no recovery step helped
+        self.held: dict[int, str] = {}  # interfaces another program had at the start, and which
+        self._held_by = "another program"
         self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
 
-    def gentler(self, quirks: Effective) -> None:
+    def adopt(self, quirks: Effective) -> None:
         """Handle what is claimed from now on as `quirks` say."""
         self._pacing = Pacing(
             read_bytes=quirks.read_bytes,
@@ -66,7 +66,7 @@ class Claimer:
     async def claim_all(self) -> list[Channel]:
         """The interfaces that can be had, quiet; raises if there is none.
 
-        Raises too for one that a cure of the device may bring back.
+        Raises too for one that a rung of the device may bring back.
         """
         results = await asyncio.gather(
             *(self._first_claim(info) for info in self._wanted), return_exceptions=True
@@ -76,7 +76,7 @@ class Claimer:
         for failure in failures:
             if not isinstance(failure, IppUsbError) or not channels:
                 raise failure
-            if isinstance(failure, DEAF) and not self._history.exhausted:
+            if isinstance(failure, UNRESPONSIVE) and not self._history.exhausted:
                 raise failure
         for info, result in zip(self._wanted, results, strict=True):
             if isinstance(result, DeviceBusy):
@@ -92,20 +92,20 @@ class Claimer:
     async def release(self, channel: Channel) -> None:
         await run_to_end(self._device.release(channel))
 
-    async def examined(self, channels: list[Channel], examine: Examine) -> list[Channel]:
-        """Whether the last cure helped; raises unless it did, or it is all that can be had."""
+    async def checked(self, channels: list[Channel], check: Check) -> list[Channel]:
+        """Whether the last rung helped; raises unless it did, or nothing more can be had."""
         try:
-            good = await examined(channels, examine)
+            good = await check_interfaces(channels, check)
         except OneAtMost as exc:
             log.warning("%s: %s; from now on one is used", self._label, exc)
             self._history.learn("max_interfaces", 1)
             raise
-        deaf = [channel for channel in channels if channel not in good]
-        if not deaf:
+        silent = [channel for channel in channels if channel not in good]
+        if not silent:
             self._history.healthy()
         elif not self._history.exhausted:
-            raise PrinterSilent(f"interface {deaf[0].number} is still deaf")
-        for channel in deaf:
+            raise PrinterSilent(f"interface {silent[0].number} is still unresponsive")
+        for channel in silent:
             log.warning("%s: serving without interface %d", self._label, channel.number)
             await self._device.release(channel)
             self.lost.append(channel.number)
@@ -142,6 +142,6 @@ class Claimer:
         now = asyncio.get_running_loop().time()
         if now >= self._look_again_at:
             self._look_again_at = now + LOOK_S
-            who = await asyncio.to_thread(holders, self._device.facts.address)
-            self._held_by = ", ".join(who) or "somebody else"
+            programs = await asyncio.to_thread(holders, self._device.facts.address)
+            self._held_by = ", ".join(programs) or "another program"
         return self._held_by

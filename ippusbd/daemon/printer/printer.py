@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ippusbd.config import Config
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
+from ippusbd.daemon.recovery import verdict
+from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
+from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.model import DeviceFacts
@@ -23,6 +26,7 @@ from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.protocols import UsbHost
+from ippusbd.wire.overheard import printer_state
 
 if TYPE_CHECKING:
     from ippusbd.daemon.share.sharing import Sharing
@@ -56,6 +60,8 @@ class Printer:
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.status_poll = StatusPoll()
+        self.evidence = EvidenceLog(lambda: asyncio.get_running_loop().time())
+        self.detector: StallDetector | None = None  # while it is served
         self.answers = False  # it was probed; announcing may still take a moment
         self.pending_cancels = PendingCancels()  # kept until the printer can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
@@ -66,6 +72,29 @@ class Printer:
         self.reason = reason
         self.answers = self.state in ANSWERING
         log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
+
+    def overhear(self, body: bytes) -> None:
+        """An IPP answer, to us or to a client: the best witness costs nothing."""
+        heard = printer_state(body)
+        if heard is not None:
+            self.evidence.tell(*heard)
+            self.status_poll.overhear(*heard)
+
+    def at_work(self) -> str:
+        """Why nothing may be done to the device as a whole; empty: no work would be lost."""
+        return verdict.at_work(self._look(), asyncio.get_running_loop().time())
+
+    def is_printing(self) -> bool:
+        """Between a job's document and its end; its interfaces stay claimed."""
+        return verdict.is_printing(self._look(), asyncio.get_running_loop().time())
+
+    def waits_for(self) -> str:
+        """What its exchanges wait for; empty: nothing stands."""
+        return self.detector.waits if self.detector is not None else ""
+
+    def _look(self) -> Evidence:
+        slots = self.pool.slots if self.pool is not None else ()
+        return self.evidence.look(slots)
 
     @property
     def label(self) -> str:
@@ -94,8 +123,20 @@ class Printer:
                 "released": counts.released if counts else 0,
             },
             "trouble": pool.trouble if pool else "",
+            "waits_for": self.waits_for(),
+            "ended": self._ended(),
             "condition": self.status_poll.status(),
             "requests": self.site.traffic.requests,
             "bytes_in": self.site.traffic.bytes_in,
             "bytes_out": self.site.traffic.bytes_out,
         }
+
+    def _ended(self) -> list[dict[str, Any]]:
+        """Exchanges that were ended, and on which proof."""
+        if self.detector is None or not self.detector.ended:
+            return []
+        now = asyncio.get_running_loop().time()
+        return [
+            {"age_s": round(now - one.at, 1), "interface": one.interface, "proof": one.proof}
+            for one in self.detector.ended
+        ]

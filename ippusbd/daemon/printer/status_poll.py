@@ -1,11 +1,11 @@
-"""Keeps what a printer says of itself up to date without ever disturbing it.
+"""Keeps what a printer says about itself up to date without ever disturbing it.
 
-It is asked when its life begins, and after that only around what clients do:
+It is asked when its session begins, and after that only around what clients do:
 while they keep it busy, and until it has printed what they sent. An interface must be free
-and claimed: one that was given back to the kernel may belong to a vendor's driver
-by now, a printer that nobody uses may sleep, and neither is worth a level of toner.
+and claimed: a released one may belong to a vendor's driver by now, a printer that nobody uses
+may sleep, and neither is worth a level of toner. What clients' answers say costs nothing.
 
-Knows the pool and a question; time is injected.
+Knows the pool and a query; time is injected.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
-from ippusbd.daemon.printer.probe import PRINT_PATH, Asker
 from ippusbd.errors import DeviceGone, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
+from ippusbd.exchange.query import PRINT_PATH, Query
 from ippusbd.model import Condition, Supply
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import printer_status
@@ -30,7 +31,7 @@ log = logging.getLogger("ippusbd.daemon")
 STEP_S: Final = 1.0  # between looks while clients are at it
 ANSWER_S: Final = 5.0
 WHILE_PRINTING_S: Final = 1.0  # its pages come out after the last byte went in
-PRINTING_S: Final = 600.0  # so long after the last client, who prints prints for somebody else
+PRINTING_S: Final = 600.0  # after the last client; what is printed later is somebody else's
 
 
 class StatusPoll:
@@ -41,9 +42,13 @@ class StatusPoll:
         self._told_at = 0.0
         self.condition: Condition | None = None
 
-    def tell(self, printer_status: Condition) -> None:
-        self.condition = printer_status
+    def tell(self, condition: Condition) -> None:
+        self.condition = condition
         self._told_at = self._clock()
+
+    def overhear(self, state: int, reasons: tuple[str, ...]) -> None:
+        """What an answer to a client said."""
+        self.tell(replace(self.condition or Condition(), state=state, reasons=reasons))
 
     def status(self) -> dict[str, Any] | None:
         """For `ippusbd status`; None: the printer was not asked yet, or has no IPP."""
@@ -81,23 +86,21 @@ def _supply(one: Supply) -> dict[str, Any]:
     }
 
 
-Ask = Callable[[], Awaitable[Condition]]
-
-
-async def ask_condition(asker: Asker, port: int) -> Condition:
+async def ask_condition(query: Query, port: int) -> Condition:
     """How the printer is. Raises what the exchange raises, PrinterError when it has no IPP."""
     message = printer_status.question(f"ipp://localhost:{port}{PRINT_PATH}")
-    return printer_status.read(await asker.ipp(PRINT_PATH, message, answer_s=ANSWER_S))
+    answer = await query.ipp(PRINT_PATH, message, answer_s=ANSWER_S, counted=False)
+    return printer_status.read(answer)
 
 
 async def poll_status(
     status_poll: StatusPoll,
     pool: InterfacePool,
-    ask: Ask,
+    query: Query,
+    port: int,
     *,
     every_s: float,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Ask now, and around clients' requests, until cancelled or the printer cannot tell."""
     asked_at, used_at, seen = -math.inf, clock(), pool.uses
@@ -115,20 +118,20 @@ async def poll_status(
         is_quiet = uses == seen and not _busy(pool) and not prints()
         pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if prints() else every_s
         if clock() - asked_at >= pause_s and _may_ask(pool):
-            if not await _asked(status_poll, ask):
+            if not await _asked(status_poll, query, port):
                 return
             asked_at = clock()
             uses += 1  # our own
         if is_quiet and not prints():
             await pool.used(beyond=uses)
         seen = uses
-        await sleep(STEP_S)
+        await asyncio.sleep(STEP_S)
 
 
-async def _asked(status_poll: StatusPoll, ask: Ask) -> bool:
-    """False: asking again is of no use in this life."""
+async def _asked(status_poll: StatusPoll, query: Query, port: int) -> bool:
+    """False: asking again is of no use in this session."""
     try:
-        status_poll.tell(await ask())
+        status_poll.tell(await ask_condition(query, port))
     except DeviceGone:
         return False
     except (PrinterSilent, ProbeFailed) as exc:

@@ -1,10 +1,10 @@
-"""What is known about a printer's health over its lives: which cure comes next, and when to stop.
+"""What is known about a printer's health over its sessions: which rung comes next, when to stop.
 
-A life that ended because the printer was deaf is followed by a rung of the
-device: claim again, then USB resets, the last winner first. The next life
-examines every interface before it serves, so each rung gets its verdict.
-Resets are counted over lives, and over the new address that a reset itself may
-bring; a real replug, or the word of an administrator, starts afresh.
+A session that ended because the printer was unresponsive is followed by a rung of
+the device: claim again, then USB resets, the last winner first. The next session
+checks every interface before it serves, so each rung is judged.
+Resets are counted over sessions, and over the new address that a reset itself may
+bring; a real replug, or an administrator's `retry`, starts anew.
 
 Knows the ladder and the state file; time is injected.
 """
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from ippusbd.daemon.recovery.backoff import ResetBudget
-from ippusbd.daemon.recovery.ladder import Rung
+from ippusbd.daemon.recovery.ladder import DEVICE_RUNGS, Rung
 from ippusbd.daemon.recovery.learning import ConnectionTrial
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
@@ -33,11 +33,11 @@ from ippusbd.errors import (
 log = logging.getLogger("ippusbd.daemon")
 
 OWN_PLUG_S = 15.0  # a device that comes back so soon after our reset was not replugged by anybody
-DEAF = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, TransferTimeout)
+UNRESPONSIVE = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, TransferTimeout)
 
 
 class GivenUp(UsbError):
-    """Resets did not help; the printer is left alone until somebody says or does something."""
+    """Resets did not help; nothing is tried until a replug or `ippusbd retry`."""
 
     retry = False
 
@@ -97,11 +97,11 @@ class RecoveryHistory:
         return self._choose() is Rung.USB_RESET and self._budget.spent
 
     def next_rung(self, failure: IppUsbError) -> Rung | None:
-        """What to do to the device after a life that ended so; None: nothing, it was not deaf.
+        """The step after a session that ended so; None: the printer was not unresponsive.
 
         Raises GivenUp when there were enough resets.
         """
-        if not isinstance(failure, DEAF) or isinstance(failure, CutAnswer):
+        if not isinstance(failure, UNRESPONSIVE) or isinstance(failure, CutAnswer):
             return None
         self.connection_trial.stop()
         rung = self._choose()
@@ -109,8 +109,8 @@ class RecoveryHistory:
             rung = Rung.RECLAIM
         if rung is Rung.USB_RESET and not self._budget.allow():
             raise GivenUp(
-                f"left alone: {self._resets_max} resets in {self._resets_window_s:g} s did not"
-                f" help ({failure}); `ippusbd retry` or a replug starts afresh"
+                f"given up: {self._resets_max} resets in {self._resets_window_s:g} s did not"
+                f" help ({failure}); run `ippusbd retry`, or unplug it and plug it in again"
             ) from failure
         if rung is Rung.USB_RESET:
             self._reset_at = self._clock()
@@ -123,9 +123,9 @@ class RecoveryHistory:
         return not self._worked and self._clock() - self._since_s < self._warm_up_s
 
     def _choose(self) -> Rung:
-        if self.winner is Rung.USB_RESET or Rung.RECLAIM in self._tried:
-            return Rung.USB_RESET
-        return Rung.RECLAIM
+        if self.winner in DEVICE_RUNGS[1:] or DEVICE_RUNGS[0] in self._tried:
+            return DEVICE_RUNGS[-1]
+        return DEVICE_RUNGS[0]
 
     def healthy(self) -> None:
         """Every interface answered at the start of a life."""

@@ -1,10 +1,10 @@
-"""The examination after a cure: which interfaces answer, alone and together.
+"""The check after a recovery step: which interfaces answer, alone and together.
 
 Firmware exists that hangs as soon as two interfaces are in use. So they are
 asked one after the other first, then all at once: when one more question makes
 all of them silent, the device is to be used through one interface only.
 
-Knows channels, the pool and a question; nothing of what follows from the findings.
+Knows channels and a question; nothing of what follows from the findings.
 """
 
 from __future__ import annotations
@@ -13,75 +13,54 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ippusbd.daemon.printer.probe import Asker
-from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, UsbError
-from ippusbd.usbio.pool import InterfacePool
+from ippusbd.errors import DeviceGone, IppUsbError, PrinterSilent
 from ippusbd.usbio.protocols import Channel
 
 log = logging.getLogger("ippusbd.daemon")
 
-Examine = Callable[[Channel], Awaitable[None]]
+Check = Callable[[Channel], Awaitable[None]]
 
 
 class OneAtMost(PrinterSilent):
     """It answers through one interface, and is silent on all once a second one is used."""
 
 
-async def examined(channels: Sequence[Channel], examine: Examine) -> list[Channel]:
+async def check_interfaces(channels: Sequence[Channel], check: Check) -> list[Channel]:
     """The channels that answer; the others need a reset.
 
     Raises PrinterSilent when none does, OneAtMost, DeviceGone.
     """
-    first = await _first_that_answers(channels, examine)
+    first = await _first_that_answers(channels, check)
     good = [first]
     for channel in channels:
         if channel is first:
             continue
-        if await _answers(channel, examine):
+        if await _answers(channel, check):
             good.append(channel)
-        elif not await _answers(first, examine):
+        elif not await _answers(first, check):
             raise OneAtMost("using a second interface makes it silent on all")
-    if len(good) > 1 and not any(await _all_at_once(good, examine)):
+    if len(good) > 1 and not any(await _all_at_once(good, check)):
         raise OneAtMost("using two interfaces at once makes it silent on all")
     return good
 
 
-async def others_answer(pool: InterfacePool, asker: Asker, answer_s: float) -> bool | None:
-    """Whether the printer answers on an interface that is free; None: none is."""
-    now = pool.status()
-    if now.in_use + now.draining + now.broken >= now.total:
-        return None
-    try:
-        await asker.state(answer_s=answer_s)
-    except DeviceGone:
-        raise
-    except NoInterface:
-        return None
-    except (PrinterSilent, UsbError) as exc:
-        log.info("no answer on other interfaces either: %s", exc)
-        return False
-    except IppUsbError as exc:
-        log.debug("an answer, though not a good one: %s", exc)
-    return True
-
-
-async def _first_that_answers(channels: Sequence[Channel], examine: Examine) -> Channel:
-    if await _answers(channels[0], examine):
+async def _first_that_answers(channels: Sequence[Channel], check: Check) -> Channel:
+    if await _answers(channels[0], check):
         return channels[0]
-    answers = await _all_at_once(channels[1:], examine)
+    answers = await _all_at_once(channels[1:], check)
     for channel, answered in zip(channels[1:], answers, strict=True):
         if answered:
             return channel
     raise PrinterSilent("it answers on no interface")
 
 
-async def _all_at_once(channels: Sequence[Channel], examine: Examine) -> list[bool]:
-    return list(await asyncio.gather(*(_answers(channel, examine) for channel in channels)))
+async def _all_at_once(channels: Sequence[Channel], check: Check) -> list[bool]:
+    return list(await asyncio.gather(*(_answers(channel, check) for channel in channels)))
 
 
-async def _answers(channel: Channel, examine: Examine) -> bool:
+async def _answers(channel: Channel, check: Check) -> bool:
     try:
-        await examine(channel)
+        await check(channel)
     except DeviceGone:
         raise
     except IppUsbError as exc:

@@ -1,15 +1,11 @@
-"""The ladder: what is tried, in which order, to make a deaf interface answer again.
+"""The ladder: what is tried, in which order, to make an unresponsive printer answer again.
 
-    wait -> clear halt -> set alternate setting -> soft reset      this interface
-    -> release all and claim again -> USB reset -> give up         the whole device
+All recovery steps, of interfaces and of the device, stand in one table (`RUNGS`), in the order
+of what they cost. A rung of an interface has helped when the printer answers a question on
+that very interface; the one that helped last is tried first. A rung of the device ends the
+session, and the next session judges it; nobody else's exchange is cut for one interface.
 
-The waiting is the pool's: it lets an answer stand still for its drain time
-before it calls for help. A rung has helped when the printer answers a question
-on that very interface; what helped last is tried first. The rungs of the
-device end the life of the printer, and stand in `care`; nobody else's exchange
-is cut for one interface.
-
-Knows channels and exchanges; where memory is kept is its caller's.
+Knows channels, the device and a question; where memory is kept is its caller's.
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -26,26 +23,25 @@ from ippusbd.errors import (
     EndpointHalted,
     IppUsbError,
     NoInterface,
+    PrinterError,
     PrinterSilent,
     TransferFailed,
     TransferTimeout,
     UsbError,
 )
-from ippusbd.exchange.exchange import Exchange, Request, Traffic
-from ippusbd.model import InterfaceInfo
-from ippusbd.usbio.protocols import Channel, UsbDevice
-from ippusbd.wire.ipp_requests import get_printer_attributes
+from ippusbd.exchange.query import Query
+from ippusbd.model import DeviceFacts, InterfaceInfo
+from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 
 log = logging.getLogger("ippusbd.daemon")
 
 QUIET_S: Final = 0.05  # stale bytes of an unfetched answer come at once, or not at all
 STALE_LIMIT: Final = 64 << 20
-CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
-STATUS_PATH: Final = "/ipp/print"
+ANSWER_S: Final = 5.0  # of the port status
 
 
 class Rung(Enum):
-    """In the order of what they cost; the values stand in the state file."""
+    """The values stand in the state file."""
 
     CLEAR_HALT = "clear halt"
     SET_ALTERNATE = "set alternate setting"
@@ -53,14 +49,67 @@ class Rung(Enum):
     RECLAIM = "claim again"
     USB_RESET = "USB reset"
 
-    @property
-    def of_device(self) -> bool:
-        """It costs every interface its exchange."""
-        return self in (Rung.RECLAIM, Rung.USB_RESET)
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rung: what it costs whom, and how long it may take before its question.
+
+    Rungs of an interface have an `on_interface` action, those of the device an `on_device` one.
+    """
+
+    rung: Rung
+    costs: str
+    deadline_s: float
+    on_interface: Callable[[Ladder, Channel], Awaitable[None]] | None = None
+    on_device: Callable[[UsbHost, DeviceFacts], Awaitable[None]] | None = None
+
+
+async def _clear_halt(_: Ladder, channel: Channel) -> None:
+    await channel.clear_halt()
+
+
+async def _set_alternate(_: Ladder, channel: Channel) -> None:
+    await channel.reset()
+
+
+async def _soft_reset(ladder: Ladder, channel: Channel) -> None:
+    await ladder.soft_reset(channel)
+    await channel.reset()
+
+
+async def _claim_again(_: UsbHost, __: DeviceFacts) -> None:
+    """The next session does."""
+
+
+async def _usb_reset(host: UsbHost, facts: DeviceFacts) -> None:
+    with suppress(UsbError):
+        device = await host.open(facts)
+        try:
+            await device.reset()
+        finally:
+            await device.close()
+
+
+RUNGS: Final = (
+    Step(Rung.CLEAR_HALT, "the exchange on it", 5.0, on_interface=_clear_halt),
+    Step(Rung.SET_ALTERNATE, "the exchange on it", 8.0, on_interface=_set_alternate),
+    Step(Rung.SOFT_RESET, "on some printers every job", 10.0, on_interface=_soft_reset),
+    Step(Rung.RECLAIM, "every exchange", 0.0, on_device=_claim_again),
+    Step(Rung.USB_RESET, "every exchange and job", 0.0, on_device=_usb_reset),
+)
+STEPS: Final[Mapping[Rung, Step]] = {step.rung: step for step in RUNGS}
+DEVICE_RUNGS: Final = tuple(step.rung for step in RUNGS if step.on_device is not None)
+
+
+async def take(rung: Rung, host: UsbHost, facts: DeviceFacts) -> None:
+    """Do what a rung of the device says, while no session holds the device."""
+    action = STEPS[rung].on_device
+    assert action is not None
+    await action(host, facts)
 
 
 class Memory(Protocol):
-    """What is kept about one device over lives and restarts."""
+    """What is kept about one device over sessions and restarts."""
 
     @property
     def winner(self) -> Rung | None:
@@ -72,185 +121,116 @@ class Memory(Protocol):
         """Keep a quirk setting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long each rung, and the question after it, may take."""
-
-    clear_halt_s: float = 5.0
-    set_alternate_s: float = 8.0
-    soft_reset_s: float = 10.0
-    answer_s: float = 5.0
-
-    def of(self, rung: Rung) -> float:
-        return {
-            Rung.CLEAR_HALT: self.clear_halt_s,
-            Rung.SET_ALTERNATE: self.set_alternate_s,
-            Rung.SOFT_RESET: self.soft_reset_s,
-        }[rung]
-
-
-class Examiner:
-    """Asks on a given interface whether the printer lives; any answer will do."""
-
-    def __init__(
-        self, *, host: str, connection: str | None, traffic: Traffic, answer_s: float
-    ) -> None:
-        self._host = host
-        self._connection = connection
-        self._traffic = traffic
-        self._answer_s = answer_s
-
-    async def examine(self, channel: Channel) -> None:
-        """Raises PrinterSilent, or what the channel raises, when nothing is answered.
-
-        Afterwards the interface is free, or it raised.
-        """
-        exchange = Exchange(channel, self._question(), self._traffic, cut_response_s=CUT_S)
-        try:
-            async with asyncio.timeout(self._answer_s):
-                await exchange.answer()
-        except TimeoutError:
-            raise PrinterSilent(f"no answer in {self._answer_s:g} s") from None
-        finally:
-            if not exchange.heard:
-                await exchange.stop()
-        try:
-            async with asyncio.timeout(self._answer_s):
-                async for _ in exchange.chunks():
-                    pass
-                await exchange.sent()
-        except UsbError:
-            raise
-        except (TimeoutError, IppUsbError) as exc:
-            log.info("interface %d lives, but its answer was cut: %s", channel.number, exc)
-            await exchange.stop()
-            await channel.reset()
-        channel.rest()
-
-    def _question(self) -> Request:
-        body = get_printer_attributes(f"ipp://localhost{STATUS_PATH}", ("printer-state",))
-        headers = (
-            ("Host", self._host),
-            ("User-Agent", "ippusbd"),
-            ("Content-Type", "application/ipp"),
-        )
-        return Request("POST", STATUS_PATH, headers, body, connection=self._connection)
-
-
-async def _unknown() -> bool | None:
-    return None
+def _nobody() -> str:
+    return ""
 
 
 class Ladder:
-    """Climbs for one device's interfaces. `soft_reset`: see the quirk of that name.
+    """Climbs for one device's interfaces. `how`: see the quirk `soft_reset`.
 
-    `device_may` tells whether the device's own rungs could be taken at once, so that one which
-    helped last time need not wait for all the others. `others_answer`: whether the printer
-    answers on its other interfaces, None when that cannot be asked.
+    `answer_s`: how long the question after a rung may take. `device_may` tells whether the
+    device's own rungs could be taken at once, so that one which helped last time need not wait
+    for all the others. `at_work`: why nothing may be done that harms other interfaces.
     """
 
     def __init__(
         self,
         device: UsbDevice,
         memory: Memory,
-        examine: Callable[[Channel], Awaitable[None]],
+        query: Query,
         *,
-        soft_reset: str = "both",
-        deadlines: Deadlines | None = None,
+        answer_s: float,
+        how: str = "both",
         device_may: Callable[[], bool] = lambda: False,
-        others_answer: Callable[[], Awaitable[bool | None]] = _unknown,
+        at_work: Callable[[], str] = _nobody,
     ) -> None:
         self._device = device
         self._infos: Mapping[int, InterfaceInfo] = {i.number: i for i in device.interfaces}
         self._memory = memory
-        self._examine = examine
-        self._soft_reset = soft_reset
-        self._deadlines = deadlines or Deadlines()
+        self._query = query
+        self._answer_s = answer_s
+        self._how = how
         self._device_may = device_may
-        self._others_answer = others_answer
+        self._at_work = at_work
         self._accepted: list[str] = []  # the recipients of the last soft reset
 
     async def recover(self, channel: Channel, reason: IppUsbError) -> None:
         """Make the interface answer again; raises DeviceGone, or NoInterface when nothing helped.
 
-        Cures that cost the device are the caller's next step.
+        Rungs of the device are the caller's next step.
         """
         number = channel.number
-        for rung in self._order(reason):
+        for step in self._order(reason):
             try:
-                if rung is Rung.SOFT_RESET:
-                    await self._soft_reset_rung(channel)
+                if step.rung is Rung.SOFT_RESET:
+                    await self._judge_soft_reset(step, channel)
                 else:
-                    await self._climb(rung, channel)
+                    await self._climb(step, channel)
             except DeviceGone:
                 raise
             except IppUsbError as exc:
-                log.info("interface %d: %s did not help: %s", number, rung.value, exc)
+                log.info("interface %d: %s did not help: %s", number, step.rung.value, exc)
                 continue
-            log.info("interface %d: answers again after: %s", number, rung.value)
-            self._memory.won(rung)
+            log.info("interface %d: answers again after: %s", number, step.rung.value)
+            self._memory.won(step.rung)
             return
-        raise NoInterface(f"interface {number} is deaf: {reason}")
+        raise NoInterface(f"interface {number} is unresponsive: {reason}")
 
-    def _order(self, reason: IppUsbError) -> list[Rung]:
+    def _order(self, reason: IppUsbError) -> list[Step]:
         """The rungs of an interface, the last winner first."""
         winner = self._memory.winner
-        if winner is not None and winner.of_device and self._device_may():
+        if winner in DEVICE_RUNGS and self._device_may():
             return []
-        rungs = [Rung.SET_ALTERNATE]
+        skipped = set()
         # Nothing but a transfer's failure hints at a halt; and a question that follows half a
         # document, with no change of setting between them, would be taken for a part of it.
-        if isinstance(reason, EndpointHalted):
-            rungs.insert(0, Rung.CLEAR_HALT)
-        if self._soft_reset != "never":
-            rungs.append(Rung.SOFT_RESET)
-        return sorted(rungs, key=lambda rung: rung is not winner)  # stable
+        if not isinstance(reason, EndpointHalted):
+            skipped.add(Rung.CLEAR_HALT)
+        if self._how == "never":
+            skipped.add(Rung.SOFT_RESET)
+        steps = [step for step in RUNGS if step.on_interface and step.rung not in skipped]
+        return sorted(steps, key=lambda step: step.rung is not winner)  # stable
 
-    async def _climb(self, rung: Rung, channel: Channel) -> None:
-        deadline_s = self._deadlines.of(rung)
+    async def _climb(self, step: Step, channel: Channel) -> None:
+        assert step.on_interface is not None
         try:
-            async with asyncio.timeout(deadline_s):
-                await self._cure(rung, channel)
+            async with asyncio.timeout(step.deadline_s):
+                await step.on_interface(self, channel)
                 stale = await channel.drain(QUIET_S, STALE_LIMIT)
         except TimeoutError:
-            raise TransferTimeout(f"not over in {deadline_s:g} s") from None
+            raise TransferTimeout(f"not over in {step.deadline_s:g} s") from None
         if stale:
-            log.info("interface %d: threw away %d stale bytes", channel.number, stale)
-        await self._examine(channel)
-
-    async def _cure(self, rung: Rung, channel: Channel) -> None:
-        if rung is Rung.CLEAR_HALT:
-            await channel.clear_halt()
-            return
-        if rung is Rung.SOFT_RESET:
-            self._accepted += await self._reset_softly(self._infos[channel.number])
-        await channel.reset()
+            log.info("interface %d: discarded %d stale bytes", channel.number, stale)
+        await self._query.check(channel, self._answer_s)
 
     # --- soft reset, which may do harm
 
-    async def _soft_reset_rung(self, channel: Channel) -> None:
+    async def _judge_soft_reset(self, step: Step, channel: Channel) -> None:
         """A printer that is worse off after it gets it never again."""
+        work = self._at_work()
+        if work:
+            raise TransferFailed(f"a soft reset may end a job, and {work}")
         before = await self._signs_of_life()
         self._accepted.clear()
         try:
-            await self._climb(Rung.SOFT_RESET, channel)
+            await self._climb(step, channel)
         except DeviceGone:
             raise
         except IppUsbError as exc:
-            if self._soft_reset != "never" and before - await self._signs_of_life():
+            if self._how != "never" and before - await self._signs_of_life():
                 self._never_again(exc)
             raise
-        if self._soft_reset == "both" and len(self._accepted) == 1:
-            self._soft_reset = self._accepted[0]
-            self._memory.learn("soft_reset", self._soft_reset)
+        if self._how == "both" and len(self._accepted) == 1:
+            self._how = self._accepted[0]
+            self._memory.learn("soft_reset", self._how)
 
     async def _signs_of_life(self) -> set[str]:
-        """What of the printer works but for the deaf interface."""
+        """What of the printer works but for the unresponsive interface."""
         signs = set()
         if await self._others_answer():
             signs.add("other interfaces")
         try:
-            async with asyncio.timeout(self._deadlines.answer_s):
+            async with asyncio.timeout(ANSWER_S):
                 await self._device.port_status()
             signs.add("control requests")
         except DeviceGone:
@@ -259,19 +239,32 @@ class Ladder:
             log.debug("no port status: %s", exc)
         return signs
 
-    async def _reset_softly(self, info: InterfaceInfo) -> tuple[str, ...]:
-        """Who accepted it; a printer that does not even answer the request is made worse by it."""
-        if self._soft_reset == "never":  # found out meanwhile, on another interface
-            raise TransferFailed("soft reset does harm")
+    async def _others_answer(self) -> bool:
+        """Whether the printer answers on an interface that is free."""
         try:
-            return await reset_softly(self._device, info, self._soft_reset)
+            await self._query.state(answer_s=self._answer_s)
+        except DeviceGone:
+            raise
+        except (PrinterSilent, UsbError):
+            return False
+        except PrinterError as exc:
+            log.debug("an answer, though not a good one: %s", exc)
+        return True
+
+    async def soft_reset(self, channel: Channel) -> None:
+        """The rung's request; a printer that does not even answer it is made worse by it."""
+        if self._how == "never":  # found out meanwhile, on another interface
+            raise TransferFailed("a soft reset is harmful")
+        info = self._infos[channel.number]
+        try:
+            self._accepted += await reset_softly(self._device, info, self._how)
         except TransferTimeout as exc:
             self._never_again(exc)
             raise
 
     def _never_again(self, reason: IppUsbError) -> None:
-        log.warning("soft reset makes this printer worse; never again: %s", reason)
-        self._soft_reset = "never"
+        log.warning("a soft reset makes this printer worse; it is not done again: %s", reason)
+        self._how = "never"
         self._memory.learn("soft_reset", "never")
 
 

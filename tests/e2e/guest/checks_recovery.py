@@ -35,7 +35,7 @@ drain_s = 1.0
 lease_wait_s = 3.0
 [printers]
 busy_check_s = 2.0
-single_wait_s = 4.0
+idle_stall_s = 4.0
 check_s = 1.5
 retry_min_s = 0.5
 retry_max_s = 2.0

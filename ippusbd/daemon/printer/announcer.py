@@ -1,0 +1,180 @@
+"""Asks a printer what it is, learns from its answers, and announces it.
+
+Runs beside the session that serves the printer: requests are served before anything is
+announced. A probe that fails is made again with growing pauses; what was found stays
+found. A printer that says nothing at all ends the session, unless work would be lost
+by that: a question that could not be asked, or one that met a printer at work, proves nothing.
+
+Knows queries, TXT records and the publisher; interfaces are the session's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from itertools import islice
+
+from ippusbd.daemon.printer.printer import Printer, Services
+from ippusbd.daemon.printer.probe import Probed, Questions, gather, whole_attributes
+from ippusbd.daemon.printer.states import Event
+from ippusbd.daemon.recovery.history import RecoveryHistory
+from ippusbd.errors import NotAsked, PrinterSilent, Unanswered
+from ippusbd.exchange.query import PRINT_PATH, Query
+from ippusbd.model import Capability, ProbeResult
+from ippusbd.quirks.model import Effective
+from ippusbd.wire import txt
+
+log = logging.getLogger("ippusbd.daemon")
+
+FIRST_PROBE_S = 6.0
+NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
+
+
+class Announcer:
+    """Probes and publishes one printer in one session.
+
+    `quirks` are those in effect, `adopt` changes one of them for the session; `at_work`: why a
+    silent printer must not be given up now; `pause` waits, or less when an administrator retries.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        printer: Printer,
+        history: RecoveryHistory,
+        query: Query,
+        *,
+        quirks: Callable[[], Effective],
+        adopt: Callable[[str, object], None],
+        at_work: Callable[[], str],
+        pause: Callable[[float], Awaitable[None]],
+        on_ready: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._services = services
+        self._config = services.config
+        self._printer = printer
+        self._history = history
+        self._query = query
+        self._quirks = quirks
+        self._adopt = adopt
+        self._at_work = at_work
+        self._pause = pause
+        self._on_ready = on_ready
+        self._on_change = on_change
+        self._known: ProbeResult | None = None
+        self.answered = asyncio.Event()  # the printer told what it is
+
+    async def run(self, capabilities: Capability | None) -> None:
+        """Until everything is known and announced. Raises what ends the session."""
+        pause_s, asked_s = self._config.retry_min_s, 0.0
+        while True:
+            probed = await self._probe_when_possible(capabilities)
+            await self._learn(probed)
+            self._known = probed.result
+            self._printer.answers = True
+            self._on_change()
+            await self._publish(probed.result)
+            self.answered.set()
+            if not probed.missing:
+                self._printer.to(Event.FACTS)
+                self._on_ready()
+                return
+            self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
+            self._on_ready()
+            if probed.unanswered and asked_s > self._config.warm_up_s:
+                log.warning("%s: it is not asked for that again", self._printer.label)
+                pause_s = math.inf
+            await self._pause(pause_s)
+            asked_s += pause_s
+            pause_s = min(2 * pause_s, self._config.retry_max_s)
+
+    async def withdraw(self) -> None:
+        """End the announcement. Idempotent."""
+        publication, self._printer.publication = self._printer.publication, None
+        if publication is not None:
+            await publication.withdraw()
+
+    # --- asking
+
+    async def _probe_when_possible(self, capabilities: Capability | None) -> Probed:
+        """A probe that could be made, once; raises what the printer's silence means."""
+        pause_s = self._config.retry_min_s
+        while True:
+            try:
+                return await self._probe(capabilities)
+            except NotAsked as exc:
+                self._printer.reason = f"asked when an interface is free: {exc}"
+            except PrinterSilent as exc:
+                work = self._at_work()
+                if not work:
+                    raise
+                self._printer.reason = f"{exc}; asked again, because {work}"
+            self._on_change()
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, self._config.retry_max_s)
+
+    async def _probe(self, capabilities: Capability | None) -> Probed:
+        config, quirks, printer = self._config, self._quirks(), self._printer
+        assert printer.facts is not None
+        questions = Questions(
+            prints=quirks.print,
+            scans=quirks.scan,
+            faxes=quirks.fax,
+            answer_s=quirks.start_timeout_s or self._patience_s(),
+            fax_answer_s=config.fax_probe_s,
+            ignore_ipp_status=quirks.ignore_ipp_status,
+            parts_come_late=quirks.retry_partial_start,
+        ).limited_to(capabilities)
+        port = printer.site.port
+        return await gather(self._query, printer.facts, questions, port=port, known=self._known)
+
+    def _patience_s(self) -> float:
+        """Short at first: another driver may be waiting for a printer that will not answer."""
+        if self._history.connection_trial.under_way:
+            return self._config.check_s
+        return min(self._config.probe_s, FIRST_PROBE_S * (1 << min(self._history.failures, 8)))
+
+    # --- learning
+
+    async def _learn(self, probed: Probed) -> None:
+        """Learn from the answers; raises Unanswered when another setting may bring them whole."""
+        trial = self._history.connection_trial
+        if probed.unanswered is None:
+            await self._judge_trial()
+        elif not self._printer.name and trial.may_go_on(self._quirks()):
+            raise probed.unanswered
+        for setting, value in probed.found_out:
+            if getattr(self._quirks(), setting) != value:
+                log.info("%s: learned: %s = %s", self._printer.label, setting, value)
+                self._history.learn(setting, value)
+                self._adopt(setting, value)
+
+    async def _judge_trial(self) -> None:
+        """It may have woken up in the middle of the trial: does it answer without, too?"""
+        trial, printer = self._history.connection_trial, self._printer
+        if trial.current and printer.facts is not None:
+            tried = self._quirks().connection
+            usual = self._services.quirks.effective(printer.facts).connection
+            self._adopt("connection", usual)
+            uri = f"ipp://localhost:{printer.site.port}{PRINT_PATH}"
+            try:
+                await whole_attributes(self._query, uri, answer_s=self._config.check_s)
+                trial.stop()
+            except Unanswered as exc:
+                log.info("%s: not without it: %s", printer.label, exc)
+                self._adopt("connection", tried)
+        trial.worked()
+
+    # --- announcing
+
+    async def _publish(self, result: ProbeResult) -> None:
+        printer = self._printer
+        services = txt.services(result, port=printer.site.port)
+        if printer.name in islice(txt.names(services.name), NAMES_KEPT):  # else it was renamed
+            services = services.renamed(printer.name)
+        await self.withdraw()
+        printer.publication = await self._services.publisher.publish(services)
+        printer.name = printer.publication.name

@@ -1,0 +1,192 @@
+"""What is known about one printer, from everybody who sees something of it.
+
+Conclusions are drawn in one place (`verdict`) and from all of it: what moves on which
+interface, what the printer reports about itself to us and to clients whose answers pass by, what
+became of our own questions, and what was done to it. A question that could not be asked
+is a fact about us, not about the printer.
+
+Values, and the log that collects them; no I/O. Times are the event loop's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ippusbd.exchange.query import Asked
+from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState, Unfinished
+from ippusbd.wire.ipp import PrinterState
+from ippusbd.wire.state_reasons import Severity, advice
+
+QUESTIONS_KEPT: Final = 16
+# Words in a reason that name something a print waits for, whatever the severity it bears; and
+# words of those that are only announced.
+_WAITED_FOR: Final = frozenset(
+    "media cover door interlock toner marker ink operator input output tray manual supply"
+    " waste paused hold".split()
+)
+_NOT_YET: Final = frozenset(("report", "low", "almost", "near"))
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceEvidence:
+    """One interface, and the exchange on it: `kind` is None when there is none."""
+
+    number: int
+    state: SlotState
+    held: bool = False  # by another program
+    kind: Kind | None = None
+    awaits: Awaits = Awaits.CLIENT_READS
+    taken: bool = False  # the printer took the request to its end
+    began_at: float = 0.0
+    since: float = 0.0  # no byte moved, and nobody else was to blame, since then
+
+    @property
+    def can_be_had(self) -> bool:
+        """A question could be asked here."""
+        return self.state in (SlotState.FREE, SlotState.RELEASED) and not self.held
+
+    @property
+    def stands(self) -> bool:
+        """Its exchange waits for the printer."""
+        return self.kind not in (None, Kind.LONG_POLL) and self.awaits.printer
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the printer says about itself, in an answer to us or to a client."""
+
+    state: int | None
+    reasons: tuple[str, ...]
+    at: float
+
+    @property
+    def waits_for(self) -> str:
+        """Why it does not go on; empty: no reason is known."""
+        stopped = self.state == PrinterState.STOPPED
+        blocking = [reason for reason in self.reasons if self._blocks(reason)]
+        if blocking:
+            return ", ".join(blocking)
+        return "printer-state stopped" if stopped else ""
+
+    def _blocks(self, reason: str) -> bool:
+        if advice(reason).severity is Severity.ERROR:
+            return True
+        waits = self.state in (PrinterState.PROCESSING, PrinterState.STOPPED)
+        words = set(reason.split("-"))
+        return waits and not words & _NOT_YET and bool(words & _WAITED_FOR)
+
+
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """GET_PORT_STATUS: `attention` is paper out, or an error."""
+
+    attention: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known at one moment."""
+
+    interfaces: tuple[InterfaceEvidence, ...] = ()
+    moved_at: float = -math.inf  # a byte, on any interface
+    document_at: float = -math.inf  # a byte of a document
+    told: Told | None = None
+    port: PortStatus | None = None
+    asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
+    excused_at: float = -math.inf  # a reason to wait was last known
+    touched_at: float = -math.inf  # we or the world last did something to it
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    progress: int
+    received: int
+    began_at: float
+    since: float
+
+
+class EvidenceLog:
+    """Collects the evidence about one printer; told by whoever sees something."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[Unfinished, _Seen] = {}
+        self._moved_at = self._document_at = -math.inf
+        self._told: Told | None = None
+        self._port: PortStatus | None = None
+        self._asked: deque[Asked] = deque(maxlen=QUESTIONS_KEPT)
+        self._excused_at = self._touched_at = -math.inf
+
+    def new_session(self) -> None:
+        """The device was opened anew: what was asked before says nothing about it now."""
+        self._asked.clear()
+        self._seen.clear()
+        self._port = None
+        self.touched()
+
+    def tell(self, state: int | None, reasons: Iterable[str]) -> None:
+        """printer-state and printer-state-reasons, in an answer to us or to a client."""
+        self._told = told = Told(state, tuple(reasons), self._clock())
+        if told.waits_for:
+            self._excused_at = told.at
+
+    def port_status(self, attention: bool) -> None:
+        self._port = PortStatus(attention, self._clock())
+        if attention:
+            self._excused_at = self._port.at
+
+    def asked(self, question: Asked) -> None:
+        """One of our own questions came to its end."""
+        self._asked.append(question)
+
+    def touched(self) -> None:
+        """Something was done to the printer: a claim, a reset, a trial, a plug, a resume."""
+        self._touched_at = self._clock()
+
+    def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:
+        """The evidence now; call it a few times while an exchange stands."""
+        now = self._clock()
+        seen: dict[Unfinished, _Seen] = {}
+        interfaces = tuple(self._interface(slot, now, seen) for slot in slots)
+        self._seen = seen
+        return Evidence(
+            interfaces,
+            self._moved_at,
+            self._document_at,
+            self._told,
+            self._port,
+            tuple(self._asked),
+            self._excused_at,
+            self._touched_at,
+            gone,
+        )
+
+    def _interface(
+        self, slot: PoolSlot, now: float, seen: dict[Unfinished, _Seen]
+    ) -> InterfaceEvidence:
+        held = slot.state is SlotState.RELEASED and bool(slot.trouble)
+        work = slot.work
+        if work is None:
+            return InterfaceEvidence(slot.number, slot.state, held)
+        awaits, before = work.awaits, self._seen.get(work)
+        one = _Seen(work.progress, work.received, now, now)
+        if before is not None:
+            moved = one.progress != before.progress
+            document = moved and work.kind is Kind.DOCUMENT
+            # What an endpoint takes of a question is no sign that anybody reads it.
+            if document or one.received != before.received:
+                self._moved_at = now
+            if document:
+                self._document_at = now
+            one.began_at = before.began_at
+            one.since = now if moved or not awaits.printer else before.since
+        seen[work] = one
+        return InterfaceEvidence(
+            slot.number, slot.state, held, work.kind, awaits, work.taken, one.began_at, one.since
+        )

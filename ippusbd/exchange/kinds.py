@@ -1,0 +1,41 @@
+"""What a request is for: decides how long it may take, whether it may be repeated, and when
+silence means something.
+
+Never repeated is anything that prints or scans; eSCL's NextDocument delivers each page once.
+Pure.
+"""
+
+from __future__ import annotations
+
+from ippusbd.usbio.pool_types import Kind
+from ippusbd.wire import ipp_requests
+from ippusbd.wire.ipp_codes import Operation
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def kind_of(method: str, target: str, headers: Headers, body: bytes | None) -> Kind:
+    """The kind of a request; `body` is the whole one, None for a body that is streamed."""
+    if method in ("GET", "HEAD"):
+        return Kind.SCAN if target.endswith("/NextDocument") else Kind.QUESTION
+    if body is None:
+        return Kind.DOCUMENT
+    if method != "POST" or not has_ipp(headers):
+        return Kind.OTHER
+    operation = ipp_requests.operation_of(body)
+    if operation == Operation.GET_NOTIFICATIONS and _waits(body):
+        return Kind.LONG_POLL
+    if operation in ipp_requests.IDEMPOTENT:
+        return Kind.QUESTION
+    return Kind.DOCUMENT if operation in ipp_requests.CREATING else Kind.OTHER
+
+
+def has_ipp(headers: Headers) -> bool:
+    """Whether the body is an IPP message."""
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return kind.split(";")[0].strip().lower() == "application/ipp"
+
+
+def _waits(body: bytes) -> bool:
+    """Get-Notifications with notify-wait: answered when there is an event (RFC 3996, 5.2)."""
+    return b"\x22\x00\x0bnotify-wait\x00\x01\x01" in body

@@ -1,0 +1,311 @@
+"""The daemon's own questions to a printer, and what became of each.
+
+A question is an exchange like a client's, and small. Its outcome is a type, for conclusions
+are drawn from it: above all, a question that *could not be asked*, because no interface was
+to be had, proves nothing about the printer.
+
+Knows leases, exchanges and wire; what follows from an outcome is its caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from ippusbd.errors import (
+    BadResponse,
+    CutAnswer,
+    DeviceGone,
+    IppUsbError,
+    NoInterface,
+    NotAsked,
+    PrinterError,
+    PrinterSilent,
+    ProbeFailed,
+    Unanswered,
+    UsbError,
+)
+from ippusbd.exchange.exchange import Exchange, Request, Traffic
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.pool_types import Awaits, Kind
+from ippusbd.usbio.protocols import Channel
+from ippusbd.wire import ipp
+from ippusbd.wire.http1_response import Head
+from ippusbd.wire.ipp_requests import get_printer_attributes
+
+log = logging.getLogger("ippusbd.http")
+
+PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
+MAX_ANSWER: Final = 1 << 20
+HURRY_S: Final = 3.0  # nobody waits for the answer to a question we gave up
+CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
+IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
+
+
+class Outcome(Enum):
+    """What became of a question."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused by HTTP or IPP"
+    CUT = "begun, cut off"
+    UNANSWERED = "taken, not answered"
+    NOT_TAKEN = "not taken"
+    NOT_ASKED = "could not be asked"
+    FAILED = "transfer failed"
+    GONE = "device gone"
+
+    @property
+    def lives(self) -> bool:
+        """The printer said something."""
+        return self in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.CUT)
+
+    @property
+    def silent(self) -> bool:
+        """The printer was asked, and said nothing."""
+        return self in (Outcome.UNANSWERED, Outcome.NOT_TAKEN)
+
+
+_OUTCOMES: Final[tuple[tuple[type[IppUsbError], Outcome], ...]] = (  # subclasses first
+    (NotAsked, Outcome.NOT_ASKED),
+    (NoInterface, Outcome.NOT_ASKED),
+    (DeviceGone, Outcome.GONE),
+    (UsbError, Outcome.FAILED),
+    (CutAnswer, Outcome.CUT),
+    (Unanswered, Outcome.UNANSWERED),
+    (PrinterSilent, Outcome.NOT_TAKEN),
+)
+
+
+def outcome_of(failure: IppUsbError | None) -> Outcome:
+    """Of a question that ended in `failure`; None: it was answered."""
+    if failure is None:
+        return Outcome.ANSWERED
+    return next((o for kind, o in _OUTCOMES if isinstance(failure, kind)), Outcome.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question: on which interface (None: it had none), when, and its outcome."""
+
+    interface: int | None
+    at: float  # in the loop's time
+    outcome: Outcome
+
+
+class _Hurried:
+    """A question that nobody waits for any more gets little time."""
+
+    kind = Kind.QUESTION
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def awaits(self) -> Awaits:
+        return Awaits.CLIENT_READS  # who asked has a time-out of its own
+
+    @property
+    def taken(self) -> bool:
+        return self._exchange.taken
+
+    @property
+    def progress(self) -> int:
+        return self._exchange.progress
+
+    @property
+    def received(self) -> int:
+        return self._exchange.received
+
+    def give_up(self) -> None:
+        self._exchange.give_up()
+
+    async def finish(self, quiet_s: float, excused: Callable[[], bool] = lambda: False) -> None:
+        await self._exchange.finish(min(quiet_s, HURRY_S), excused)
+
+
+class Query:
+    """Asks one printer small questions, over its pool or on a given interface.
+
+    `pause_s`: after so long a silence in its middle, an answer will have no end. `connection`
+    is the Connection header, which a session may learn. `note` hears of every outcome,
+    `overhear` of the body of every answer.
+    """
+
+    def __init__(
+        self,
+        pool: InterfacePool | None = None,
+        *,
+        host: str,
+        connection: str | None = None,
+        traffic: Traffic | None = None,
+        pause_s: float | None = None,
+        note: Callable[[Asked], None] = lambda _: None,
+        overhear: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        self.pool = pool  # None: nothing is claimed yet
+        self.connection = connection
+        self._host = host
+        self._traffic = traffic or Traffic()
+        self._pause_s = pause_s
+        self._note = note
+        self._overhear = overhear
+
+    async def ask(
+        self, request: Request, *, answer_s: float, counted: bool = True
+    ) -> tuple[Head, bytes]:
+        """Head and body of the answer, `answer_s` after the question went out at the latest.
+
+        Raises NotAsked when no interface came free in that time, PrinterSilent and its kinds,
+        or what the exchange raises. Not `counted`: it stands in no statistics.
+        """
+        if self.pool is None:
+            raise NotAsked("no interface is claimed")
+        traffic = self._traffic if counted else Traffic()
+        asked_at, number = _now(), None
+        try:
+            async with self.pool.lease(wait_s=answer_s) as lease:
+                asked_at, number = _now(), lease.channel.number
+                exchange = Exchange(
+                    lease.channel, self._own(request), traffic, cut_response_s=self._pause_s
+                )
+                lease.unfinished = _Hurried(exchange)
+                try:
+                    answer = await _answered(exchange, request.target, answer_s)
+                finally:
+                    if exchange.complete:
+                        lease.unfinished = None
+        except NoInterface as exc:
+            self._note(Asked(number, asked_at, Outcome.NOT_ASKED))
+            raise NotAsked(str(exc)) from exc
+        except IppUsbError as exc:
+            self._note(Asked(number, asked_at, outcome_of(exc)))
+            raise
+        self._overhear(answer[1])
+        refused = answer[0].status >= 400
+        self._note(Asked(number, asked_at, Outcome.REFUSED if refused else Outcome.ANSWERED))
+        return answer
+
+    async def check(self, channel: Channel, answer_s: float) -> None:
+        """Whether the printer answers on this very interface; any answer will do.
+
+        Raises PrinterSilent, or what the channel raises. Afterwards the interface is free, or it
+        raised.
+        """
+        request = self._own(_state_question())
+        exchange = Exchange(channel, request, self._traffic, cut_response_s=CUT_S)
+        at = _now()
+        try:
+            await _begun(exchange, request.target, answer_s)
+        except IppUsbError as exc:
+            self._note(Asked(channel.number, at, outcome_of(exc)))
+            raise
+        finally:
+            if not exchange.heard:
+                await exchange.stop()
+        self._note(Asked(channel.number, at, Outcome.ANSWERED))
+        try:
+            async with asyncio.timeout(answer_s):
+                async for _ in exchange.chunks():
+                    pass
+                await exchange.sent()
+        except UsbError:
+            raise
+        except (TimeoutError, IppUsbError) as exc:
+            log.info("interface %d answers, but cut short: %s", channel.number, exc)
+            await exchange.stop()
+            await channel.reset()
+        channel.rest()
+
+    async def state(self, *, answer_s: float) -> ipp.Message:
+        """printer-state and reasons; a message without them if it answers something else."""
+        _, answer = await self.ask(_state_question(), answer_s=answer_s)
+        return ipp.decode(answer, tolerant=True)[0]
+
+    async def get(self, target: str, *, answer_s: float) -> bytes:
+        head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)
+        _expect_ok(head, target)
+        return body
+
+    async def ipp(
+        self, target: str, message: bytes, *, answer_s: float, counted: bool = True
+    ) -> ipp.Message:
+        body = await self.ipp_bytes(target, message, answer_s=answer_s, counted=counted)
+        return ipp.decode(body, tolerant=True)[0]
+
+    async def ipp_bytes(
+        self, target: str, message: bytes, *, answer_s: float, counted: bool = True
+    ) -> bytes:
+        """The answer as the printer encoded it."""
+        request = Request("POST", target, IPP_TYPE, message)
+        head, body = await self.ask(request, answer_s=answer_s, counted=counted)
+        _expect_ok(head, target)
+        return body
+
+    def _own(self, request: Request) -> Request:
+        headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
+        return replace(request, headers=headers, connection=self.connection)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _state_question() -> Request:
+    wanted = ("printer-state", "printer-state-reasons")
+    body = get_printer_attributes(f"ipp://localhost{PRINT_PATH}", wanted)
+    return Request("POST", PRINT_PATH, IPP_TYPE, body)
+
+
+async def _answered(exchange: Exchange, target: str, answer_s: float) -> tuple[Head, bytes]:
+    try:
+        async with asyncio.timeout(answer_s):
+            head = await exchange.answer()
+            body = await _whole(exchange)
+            await exchange.sent()
+            return head, body
+    except TimeoutError:
+        raise _failure(exchange, target, answer_s) from None
+    except BadResponse as exc:
+        raise _failure(exchange, target, answer_s, exc) from None
+
+
+async def _begun(exchange: Exchange, target: str, answer_s: float) -> None:
+    try:
+        async with asyncio.timeout(answer_s):
+            await exchange.answer()
+    except TimeoutError:
+        raise _failure(exchange, target, answer_s) from None
+
+
+def _failure(
+    exchange: Exchange, target: str, answer_s: float, reason: BadResponse | None = None
+) -> PrinterError:
+    """Why a question failed that was not answered to the end."""
+    if exchange.head is not None and exchange.head.status >= 500:
+        return ProbeFailed(f"{target} answered {exchange.head.status}, cut short")
+    if exchange.head is not None:
+        return CutAnswer(f"the answer to {target} stopped in the middle")
+    if reason is not None:
+        return reason
+    if exchange.taken:
+        return Unanswered(f"no answer to {target} in {answer_s:g} s")
+    return PrinterSilent(f"{target} was not taken in {answer_s:g} s")
+
+
+def _expect_ok(head: Head, target: str) -> None:
+    if head.status != 200:
+        failure = ProbeFailed if head.status >= 500 else PrinterError
+        raise failure(f"{target} answered {head.status} {head.reason}".strip())
+
+
+async def _whole(exchange: Exchange) -> bytes:
+    body = bytearray()
+    async for data in exchange.chunks():
+        body += data
+        if len(body) > MAX_ANSWER:
+            raise PrinterError(f"an answer of more than {MAX_ANSWER} bytes to a small question")
+    return bytes(body)

@@ -1,0 +1,101 @@
+"""What the evidence log makes of what it sees."""
+
+from __future__ import annotations
+
+from ippusbd.daemon.recovery.evidence import EvidenceLog
+from ippusbd.exchange.query import Asked, Outcome
+from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState
+from ippusbd.wire.ipp import PrinterState
+
+
+class Work:
+    """An exchange whose progress the test sets."""
+
+    def __init__(self, kind: Kind = Kind.DOCUMENT) -> None:
+        self.kind = kind
+        self.awaits = Awaits.PRINTER_TAKES
+        self.progress = self.received = 0
+        self.taken = False
+
+    def give_up(self) -> None: ...
+
+    async def finish(self, quiet_s: float, excused: object = None) -> None: ...
+
+
+class Seen:
+    """A log, a clock and one interface that drains `work`."""
+
+    def __init__(self, work: Work) -> None:
+        self.now = 100.0
+        self.log = EvidenceLog(lambda: self.now)
+        self.slots = [PoolSlot(0, None, SlotState.DRAINING, unfinished=work)]
+
+    def after(self, pause_s: float):
+        self.now += pause_s
+        return self.log.look(self.slots)
+
+
+def test_a_stall_begins_when_the_last_byte_moved():
+    work = Work()
+    seen = Seen(work)
+    assert seen.after(0).interfaces[0].since == 100
+    assert seen.after(10).interfaces[0].since == 100
+    work.progress = 1
+    moved = seen.after(10)
+    assert (moved.interfaces[0].since, moved.moved_at, moved.document_at) == (120, 120, 120)
+    assert moved.interfaces[0].began_at == 100
+    assert seen.after(5).interfaces[0].since == 120
+
+
+def test_waiting_for_the_client_is_no_stall():
+    work = Work()
+    seen = Seen(work)
+    seen.after(0)
+    work.awaits = Awaits.CLIENT_SENDS
+    one = seen.after(500).interfaces[0]
+    assert (one.since, one.stands) == (600, False)
+    work.awaits = Awaits.PRINTER_TAKES
+    assert seen.after(10).interfaces[0].since == 600
+
+
+def test_what_an_endpoint_takes_of_a_question_is_no_sign_of_life_but_an_answer_is():
+    work = Work(Kind.QUESTION)
+    seen = Seen(work)
+    seen.after(0)
+    work.progress = 1
+    assert seen.after(1).moved_at < 0
+    work.received = 12
+    assert seen.after(1).moved_at == 102
+
+
+def test_a_printers_own_words_excuse_a_stall():
+    seen = Seen(Work())
+    assert seen.after(0).excused_at < 0
+    seen.log.tell(PrinterState.PROCESSING, ("media-empty",))
+    assert seen.after(0).excused_at == 100
+    seen.now = 130
+    seen.log.tell(PrinterState.PROCESSING, ())
+    found = seen.after(0)
+    assert found.excused_at == 100
+    assert found.told is not None
+    assert found.told.waits_for == ""
+    seen.log.port_status(True)
+    assert seen.after(0).excused_at == 130
+
+
+def test_a_new_session_begins_without_old_questions():
+    seen = Seen(Work())
+    seen.log.asked(Asked(1, 100, Outcome.UNANSWERED))
+    assert len(seen.after(0).asked) == 1
+    seen.now = 200
+    seen.log.new_session()
+    found = seen.after(0)
+    assert (found.asked, found.touched_at) == ((), 200)
+
+
+def test_an_interface_that_another_program_holds_cannot_be_had():
+    log = EvidenceLog(lambda: 0.0)
+    free, held = PoolSlot(0, None, SlotState.RELEASED), PoolSlot(1, None, SlotState.RELEASED)
+    held.trouble = "interface 1 is held by process 7"
+    found = log.look([free, held])
+    assert [one.can_be_had for one in found.interfaces] == [True, False]

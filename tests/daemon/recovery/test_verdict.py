@@ -1,0 +1,305 @@
+"""The verdict, row by row, and its rules as properties over random evidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence, PortStatus, Told
+from ippusbd.daemon.recovery.verdict import (
+    Ask,
+    Gone,
+    InterfaceUnresponsive,
+    Patience,
+    PrinterUnresponsive,
+    Wait,
+    at_work,
+    is_printing,
+    judge,
+)
+from ippusbd.exchange.query import Asked, Outcome
+from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
+from ippusbd.wire.ipp import PrinterState
+
+NOW = 10_000.0
+PATIENCE = Patience(check_s=30, idle_s=300, blind_s=3600)
+PAPER_OUT = ("media-empty-error",)
+FREE = InterfaceEvidence(1, SlotState.FREE)
+HELD = InterfaceEvidence(1, SlotState.RELEASED, held=True)
+
+
+def stalled(
+    for_s: float,
+    kind: Kind = Kind.DOCUMENT,
+    *,
+    number: int = 0,
+    taken: bool = False,
+    awaits: Awaits = Awaits.PRINTER_TAKES,
+) -> InterfaceEvidence:
+    """An exchange that waits for the printer so long."""
+    since = NOW - for_s
+    return InterfaceEvidence(
+        number, SlotState.LEASED, False, kind, awaits, taken, began_at=since - 10, since=since
+    )
+
+
+def question(outcome: Outcome, ago_s: float, interface: int | None = 1) -> Asked:
+    return Asked(interface, NOW - ago_s, outcome)
+
+
+def answers(*ago_s: float) -> tuple[Asked, ...]:
+    return tuple(question(Outcome.ANSWERED, ago) for ago in ago_s)
+
+
+def told(state: PrinterState, *reasons: str, ago_s: float = 5.0) -> Told:
+    return Told(state, reasons, NOW - ago_s)
+
+
+def verdict(*interfaces: InterfaceEvidence, **known: object) -> object:
+    return judge(Evidence(interfaces, **known), NOW, PATIENCE)  # type: ignore[arg-type]
+
+
+def test_nothing_stands_nothing_follows():
+    assert verdict(FREE) == Wait()
+    assert verdict(stalled(29), FREE) == Wait()
+    assert verdict(stalled(500, awaits=Awaits.CLIENT_READS), FREE) == Wait()
+
+
+def test_an_unplug_outranks_everything():
+    assert verdict(stalled(9999), gone=True) == Gone()
+
+
+@pytest.mark.parametrize("interfaces", [1, 2])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"told": told(PrinterState.PROCESSING, "media-empty")},
+        {"told": told(PrinterState.IDLE, "media-empty-error")},
+        {"told": told(PrinterState.PROCESSING, "cover-open-warning")},
+        {"told": told(PrinterState.STOPPED)},
+        {"port": PortStatus(True, NOW - 5)},
+    ],
+)
+def test_a_known_reason_is_waited_for_without_a_limit(interfaces: int, known: dict[str, object]):
+    found = verdict(stalled(90_000), *[FREE] * (interfaces - 1), **known)
+    assert isinstance(found, Wait)
+    assert math.isinf(found.until)
+    assert "interface 0 waits" in found.what
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"told": told(PrinterState.PROCESSING, "media-low")},
+        {"told": told(PrinterState.PROCESSING, "toner-low-warning")},
+        {"told": told(PrinterState.PROCESSING, "marker-supply-almost-empty-report")},
+        {"told": told(PrinterState.IDLE, "media-empty-warning")},
+        {"told": told(PrinterState.STOPPED, ago_s=4000)},
+        {"port": PortStatus(True, NOW - 4000)},
+        {"port": PortStatus(False, NOW - 5)},
+    ],
+)
+def test_what_is_no_reason_or_older_than_the_stall_is_not_waited_for(known: dict[str, object]):
+    assert isinstance(verdict(stalled(3700), **known), InterfaceUnresponsive)
+
+
+def test_a_stall_is_asked_about_on_an_interface_that_can_be_had():
+    assert isinstance(verdict(stalled(31), FREE), Ask)
+    assert isinstance(verdict(stalled(31), replace(FREE, state=SlotState.RELEASED)), Ask)
+    assert isinstance(verdict(stalled(31), HELD), Wait)
+    assert isinstance(verdict(stalled(31), replace(FREE, state=SlotState.BROKEN)), Wait)
+    assert isinstance(verdict(stalled(61), FREE, asked=answers(20)), Wait)
+    assert isinstance(verdict(stalled(61), FREE, asked=answers(30)), Ask)
+
+
+def test_a_question_without_an_answer_is_given_up_when_others_are_answered():
+    asks = stalled(70, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(asks, FREE, asked=answers(40)), Ask)
+    assert isinstance(verdict(asks, FREE, asked=answers(40, 10)), InterfaceUnresponsive)
+
+
+def test_a_question_that_is_not_taken_proves_nothing_while_another_interface_is_busy():
+    asks = stalled(70, Kind.QUESTION)
+    reading = InterfaceEvidence(2, SlotState.LEASED, False, Kind.SCAN, Awaits.CLIENT_READS)
+    proof = answers(40, 10)
+    assert isinstance(verdict(asks, FREE, asked=proof), InterfaceUnresponsive)
+    assert isinstance(verdict(asks, FREE, reading, asked=proof), Wait)
+
+
+@pytest.mark.parametrize(
+    ("state", "given_up_s"), [(PrinterState.IDLE, 300), (PrinterState.PROCESSING, 3600)]
+)
+def test_a_document_stands_as_long_as_the_printers_state_explains(
+    state: PrinterState, given_up_s: float
+):
+    known = {"told": told(state), "asked": answers(5)}
+    assert isinstance(verdict(stalled(given_up_s - 1), FREE, **known), Wait)
+    assert isinstance(verdict(stalled(given_up_s), FREE, **known), InterfaceUnresponsive)
+
+
+def test_one_interface_of_which_nothing_is_known_stands_for_an_hour():
+    assert isinstance(verdict(stalled(3599)), Wait)
+    assert isinstance(verdict(stalled(3600)), InterfaceUnresponsive)
+
+
+def test_a_document_that_was_taken_whole_may_be_printing_and_is_waited_for():
+    whole = stalled(90_000, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(whole), Wait)
+
+
+def test_a_question_on_the_only_interface_waits_longer_while_a_page_may_print():
+    asks = stalled(301, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(asks), InterfaceUnresponsive)
+    assert isinstance(verdict(asks, document_at=NOW - 320), Wait)
+    assert isinstance(verdict(asks, told=told(PrinterState.PROCESSING, ago_s=400)), Wait)
+
+
+def test_a_long_poll_is_never_silent():
+    poll = stalled(90_000, Kind.LONG_POLL, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert verdict(poll, FREE, asked=answers(60, 30)) == Wait()
+
+
+def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow_where_it_is():
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (60, 30))
+    asks = stalled(100, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(asks, FREE, asked=silent), PrinterUnresponsive)
+    assert not isinstance(verdict(stalled(100), FREE, asked=silent), PrinterUnresponsive)
+    long_silent = tuple(question(Outcome.NOT_TAKEN, ago) for ago in (310, 30))
+    found = verdict(stalled(400), FREE, asked=long_silent)
+    assert isinstance(found, PrinterUnresponsive)
+    assert found.numbers == (0,)
+
+
+def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
+    moving = InterfaceEvidence(2, SlotState.LEASED, False, Kind.SCAN, Awaits.PRINTER_ANSWERS, since=NOW)
+    found = verdict(stalled(400), FREE, moving, asked=silent, moved_at=NOW - 1)
+    assert isinstance(found, Ask | Wait)
+
+
+def test_an_upload_that_stalls_for_no_reason_teaches_and_one_with_a_reason_does_not():
+    known = {"told": told(PrinterState.IDLE), "asked": answers(5)}
+    found = verdict(stalled(400), FREE, **known)
+    assert isinstance(found, InterfaceUnresponsive)
+    assert found.stalled_upload
+    for change in ({"excused_at": NOW - 405}, {"touched_at": NOW - 350}):
+        found = verdict(stalled(400), FREE, **known, **change)
+        assert isinstance(found, InterfaceUnresponsive)
+        assert not found.stalled_upload
+    found = verdict(stalled(3700))  # blind
+    assert isinstance(found, InterfaceUnresponsive)
+    assert not found.stalled_upload
+
+
+def test_nothing_is_done_to_a_device_at_work():
+    assert at_work(Evidence((stalled(1),)), NOW)
+    assert at_work(Evidence(told=told(PrinterState.PROCESSING)), NOW)
+    assert at_work(Evidence(told=told(PrinterState.IDLE, "media-empty-error")), NOW)
+    assert not at_work(Evidence((stalled(1, Kind.QUESTION),)), NOW)
+    assert not at_work(Evidence(told=told(PrinterState.PROCESSING, ago_s=601)), NOW)
+    assert not at_work(Evidence(told=told(PrinterState.IDLE)), NOW)
+
+
+def test_a_printer_prints_until_it_says_otherwise():
+    assert is_printing(Evidence(told=told(PrinterState.PROCESSING)), NOW)
+    assert is_printing(Evidence(told=told(PrinterState.STOPPED), document_at=NOW - 60), NOW)
+    assert not is_printing(Evidence(told=told(PrinterState.STOPPED)), NOW)
+    assert not is_printing(Evidence(told=told(PrinterState.IDLE)), NOW)
+    assert not is_printing(Evidence(), NOW)
+
+
+# --- the rules, over random histories
+
+TIMES = st.floats(NOW - 8000, NOW)
+INTERFACES = st.builds(
+    InterfaceEvidence,
+    number=st.integers(0, 3),
+    state=st.sampled_from(SlotState),
+    held=st.booleans(),
+    kind=st.none() | st.sampled_from(Kind),
+    awaits=st.sampled_from(Awaits),
+    taken=st.booleans(),
+    began_at=TIMES,
+    since=TIMES,
+)
+REASONS = st.lists(st.sampled_from(["media-empty", "media-low", "cover-open-error", "other"]))
+EVIDENCE = st.builds(
+    Evidence,
+    interfaces=st.lists(INTERFACES, max_size=4, unique_by=lambda one: one.number).map(tuple),
+    moved_at=TIMES,
+    document_at=TIMES,
+    told=st.none()
+    | st.builds(Told, st.none() | st.sampled_from([3, 4, 5]), REASONS.map(tuple), TIMES),
+    port=st.none() | st.builds(PortStatus, st.booleans(), TIMES),
+    asked=st.lists(
+        st.builds(Asked, st.none() | st.integers(0, 3), TIMES, st.sampled_from(Outcome)), max_size=8
+    ).map(lambda asked: tuple(sorted(asked, key=lambda q: q.at))),
+    excused_at=TIMES,
+    touched_at=TIMES,
+)
+
+
+def ended(found: object) -> tuple[int, ...]:
+    """The interfaces whose exchanges a verdict ends."""
+    if isinstance(found, InterfaceUnresponsive):
+        return (found.number,)
+    return found.numbers if isinstance(found, PrinterUnresponsive) else ()
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_nothing_ends_while_a_reason_no_older_than_the_stall_is_known(evidence: Evidence):
+    told_, port = evidence.told, evidence.port
+    by_number = {one.number: one for one in evidence.interfaces}
+    for number in ended(judge(evidence, NOW, PATIENCE)):
+        since = by_number[number].since
+        assert not (told_ and told_.waits_for and told_.at >= since)
+        assert not (port and port.attention and port.at >= since)
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_only_what_waits_for_the_printer_ends_and_no_long_poll(evidence: Evidence):
+    by_number = {one.number: one for one in evidence.interfaces}
+    for number in ended(judge(evidence, NOW, PATIENCE)):
+        one = by_number[number]
+        assert one.kind not in (None, Kind.LONG_POLL)
+        assert one.awaits.printer
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_questions_that_could_not_be_asked_change_no_verdict(evidence: Evidence):
+    without = tuple(q for q in evidence.asked if q.outcome is not Outcome.NOT_ASKED)
+    before = judge(replace(evidence, asked=without), NOW, PATIENCE)
+    assert ended(judge(evidence, NOW, PATIENCE)) == ended(before)
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_a_printer_that_moved_a_byte_now_is_never_unresponsive_as_a_whole(evidence: Evidence):
+    found = judge(replace(evidence, moved_at=NOW), NOW, PATIENCE)
+    assert not isinstance(found, PrinterUnresponsive)
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_nothing_is_learned_where_a_reason_was_known_or_something_was_done(evidence: Evidence):
+    found = judge(evidence, NOW, PATIENCE)
+    if isinstance(found, InterfaceUnresponsive) and found.stalled_upload:
+        began_at = next(o.began_at for o in evidence.interfaces if o.number == found.number)
+        assert max(evidence.excused_at, evidence.touched_at) < began_at
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_whoever_is_asked_can_be_had(evidence: Evidence):
+    if isinstance(judge(evidence, NOW, PATIENCE), Ask):
+        assert any(
+            one.state in (SlotState.FREE, SlotState.RELEASED) and not one.held
+            for one in evidence.interfaces
+        )
