@@ -15,21 +15,20 @@ import grp
 import logging
 import math
 import os
-import pwd
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ippusbd.broker.idle import IdleClock, Sample
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.protocols import Served
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
-from ippusbd.errors import ConfigError, StateError
-from ippusbd.users.broker_peers import Limits
+from ippusbd.errors import StateError
+from ippusbd.users.accounts import Allowed, group_id, user_id
 from ippusbd.wire.broker import Question
 
 if TYPE_CHECKING:
@@ -177,14 +176,14 @@ class Brokering:
         if self._broker is not None:
             await self._broker.close()
 
-    def _door_settings(self, folder: Path) -> TlsSettings:
+    def _door_settings(self, folder: Path) -> ListenerSettings:
         config = self._config
-        return TlsSettings(
+        return ListenerSettings(
             folder=folder,
             gid=_socket_group(config.broker_group),
-            limits=Limits(
-                frozenset(_user(name) for name in config.broker_users),
-                frozenset(_group(name) for name in config.broker_groups),
+            allowed=Allowed(
+                frozenset(user_id(name, "[broker] users") for name in config.broker_users),
+                frozenset(group_id(name, "[broker] groups") for name in config.broker_groups),
             ),
         )
 
@@ -220,23 +219,9 @@ def _socket_group(name: str) -> int | None:
     if not name:
         return None
     if name != CUPS_GROUP:
-        return _group(name)
+        return group_id(name, "[broker] group")
     try:
         gid = grp.getgrnam(name).gr_gid
     except KeyError:
         return None
     return gid if os.geteuid() == 0 or gid in os.getgroups() else None
-
-
-def _user(name: str | int) -> int:
-    try:
-        return name if isinstance(name, int) else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise ConfigError(f"[broker] users: there is no user {name}") from None
-
-
-def _group(name: str | int) -> int:
-    try:
-        return name if isinstance(name, int) else grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise ConfigError(f"[broker] groups: there is no group {name}") from None
