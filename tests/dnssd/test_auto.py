@@ -155,7 +155,6 @@ async def test_a_cancelled_publish_leaves_nothing(
     await asyncio.wait({publishing})
 
     assert avahi.established == []
-    assert publisher.publications == set()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,9 @@ async def test_a_real_avahi_comes_goes_and_comes_back_within_five_seconds(
 ) -> None:
     desktop = bare_desktop
     with desktop.network():
-        publisher = make_publisher("auto", bus_address=desktop.bus_address)
+        publisher = AutoPublisher(
+            AvahiPublisher(bus_address=desktop.bus_address), ZeroconfPublisher()
+        )
         await publisher.start()
         try:
             publication = await publisher.publish(services)
