@@ -10,10 +10,9 @@ import pytest
 
 from ippusbd.errors import DeviceGone, EndpointHalted
 from ippusbd.model import Capability
-from ippusbd.virtual.personalities.base import DeviceEvent
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
-from ippusbd.virtual.usb.device import Setup, VirtualDevice
+from ippusbd.virtual.usb.device import DeviceEvent, Setup, VirtualDevice
 from ippusbd.virtual.usb.parsed import parse_configuration
 
 SET_CONFIGURATION = Setup(0x00, 9, 1, 0, 0)
