@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd import log
 
     if "help" in args.personality:
-        from ippusbd.virtual.personalities.registry import help_table
+        from ippusbd.virtual.personalities import help_table
 
         show(f"{name:<28} {text}" for name, text in help_table())
         return Exit.OK
@@ -198,7 +198,7 @@ def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStac
 
 def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[VirtualPrinter]:
     from ippusbd.toml_schema import unknown
-    from ippusbd.virtual.personalities.registry import REGISTRY
+    from ippusbd.virtual.personalities import REGISTRY
     from ippusbd.virtual.printer import VirtualPrinter
 
     for name in args.personality:

@@ -199,7 +199,7 @@ def _value(text: str) -> object:
 
 
 def _list_personalities() -> int:
-    from ippusbd.virtual.personalities.registry import help_table
+    from ippusbd.virtual.personalities import help_table
 
     for name, text in help_table():
         print(f"{name:28} {text}")
