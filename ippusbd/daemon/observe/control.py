@@ -21,7 +21,6 @@ Knows nothing of what is asked: commands are coroutine functions by name.
 from __future__ import annotations
 
 import asyncio
-import grp
 import json
 import logging
 import os
@@ -34,7 +33,8 @@ from typing import Any, Final
 
 from ippusbd.daemon.observe.http import METHODS, Pages, answer
 from ippusbd.daemon.state.state_file import make_directory
-from ippusbd.errors import ConfigError, IppUsbError, StateError
+from ippusbd.errors import IppUsbError, StateError
+from ippusbd.users.accounts import group_id
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -66,7 +66,7 @@ class ControlServer:
         self._handlers = handlers
         self._pages = pages or {}
         self._streams = streams or {}
-        self._group = _group_id(group) if group else None
+        self._group = group_id(group, "[daemon] control_group") if group else None
         self._max_clients = max_clients
         self._client_s = client_s
         self._server: asyncio.Server | None = None
@@ -286,10 +286,3 @@ def _peer_groups(peer: socket.socket) -> tuple[int, ...]:
     except OSError:
         return ()
     return struct.unpack(f"{len(raw) // 4}I", raw)
-
-
-def _group_id(name: str) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError as exc:
-        raise ConfigError(f"control_group: there is no group {name}") from exc
