@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from ippusbd.daemon.observe import control
 from ippusbd.daemon.observe.control import ControlServer
@@ -45,14 +47,6 @@ async def server(path: Path) -> AsyncIterator[ControlServer]:
 
 async def asked(path: Path, command: str, **arguments: object) -> object:
     return await asyncio.to_thread(ask, path, command, **arguments)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never happened")
 
 
 async def raw(path: Path, data: bytes) -> bytes:
@@ -165,7 +159,7 @@ async def test_the_socket_is_private(server: ControlServer, path: Path):
 
 
 async def test_with_a_group_its_members_may_open_the_socket(path: Path):
-    name = control.grp.getgrgid(os.getegid()).gr_name
+    name = grp.getgrgid(os.getegid()).gr_name
     server = ControlServer(path, HANDLERS, group=name)
     await server.start()
     status = path.stat()
