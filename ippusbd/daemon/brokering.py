@@ -11,12 +11,11 @@ Knows the supervisor, the broker, systemd's sockets; the one place that does.
 from __future__ import annotations
 
 import asyncio
-import grp
 import logging
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,7 @@ from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
-from ippusbd.errors import StateError
+from ippusbd.errors import ConfigError, StateError
 from ippusbd.users.accounts import Allowed, group_id, user_id
 from ippusbd.wire.broker import Question
 
@@ -180,7 +179,7 @@ class Brokering:
         config = self._config
         return ListenerSettings(
             folder=folder,
-            gid=_socket_group(config.broker_group),
+            gid=socket_group(config.broker_group),
             allowed=Allowed(
                 frozenset(user_id(name, "[broker] users") for name in config.broker_users),
                 frozenset(group_id(name, "[broker] groups") for name in config.broker_groups),
@@ -214,14 +213,22 @@ def _is_coming(printer: Printer | None, reason: str) -> bool:
     return reason == BEING_OPENED if printer is None else printer.state in COMING
 
 
-def _socket_group(name: str) -> int | None:
-    """The group to give the sockets; None: as they are. CUPS' group is a wish, others an order."""
+def _may_set(gid: int) -> bool:
+    return os.geteuid() == 0 or gid in os.getgroups()
+
+
+def socket_group(name: str, may_set: Callable[[int], bool] = _may_set) -> int | None:
+    """The group for the sockets; None: the daemon's own.
+
+    CUPS' group, the default, is used if it exists and the daemon may set it. Raises ConfigError
+    for any other group that does not exist.
+    """
     if not name:
         return None
-    if name != CUPS_GROUP:
-        return group_id(name, "[broker] group")
     try:
-        gid = grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-    return gid if os.geteuid() == 0 or gid in os.getgroups() else None
+        gid = group_id(name, "[broker] group")
+    except ConfigError:
+        if name == CUPS_GROUP:
+            return None
+        raise
+    return gid if name != CUPS_GROUP or may_set(gid) else None

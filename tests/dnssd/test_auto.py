@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from support.avahi_browse import Browse, until
+from support.avahi_browse import Browse
 from support.desktop import Desktop
 from support.fake_avahi import FakeAvahi
 from support.services import fresh_mark, fresh_name, make_services
+from support.waiting import until
 
 from ippusbd.dnssd.auto_publisher import AutoPublisher
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from support.avahi_browse import until
 from support.fake_avahi import FakeAvahi
 from support.services import make_services
+from support.waiting import until
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState

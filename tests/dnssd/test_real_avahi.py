@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from support import announce
-from support.avahi_browse import Browse, until
+from support.avahi_browse import Browse
 from support.debian import require
 from support.desktop import Desktop
 from support.services import fresh_mark, fresh_name, make_services
+from support.waiting import until
 from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 

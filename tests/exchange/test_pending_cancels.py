@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from support.http_client import ipp_request
+from support.waiting import until
 
 from ippusbd.errors import DeviceGone, PrinterSilent, ProbeFailed
 from ippusbd.exchange.interrupted_job import InterruptedJob
@@ -76,9 +77,7 @@ async def paid(printer: Printer, job: InterruptedJob, answer: bytes = b"") -> Pr
 
 
 async def until_paid(pending_cancels: PendingCancels) -> None:
-    async with asyncio.timeout(10):
-        while pending_cancels:  # noqa: ASYNC110 -- nobody tells
-            await asyncio.sleep(0)
+    await until(lambda: not pending_cancels)
 
 
 async def test_a_job_whose_number_the_answer_told_is_cancelled():

@@ -9,10 +9,11 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from ippusbd.daemon.observe import control
 from ippusbd.daemon.observe.control import ControlServer
@@ -47,14 +48,6 @@ async def server(path: Path) -> AsyncIterator[ControlServer]:
 
 async def asked(path: Path, command: str, **arguments: object) -> object:
     return await asyncio.to_thread(ask, path, command, **arguments)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never happened")
 
 
 async def raw(path: Path, data: bytes) -> bytes:

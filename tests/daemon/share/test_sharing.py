@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 from support.daemon import QUICK, MemoryPublisher
+from support.waiting import until
 
 from ippusbd.config import Config
 from ippusbd.daemon.share import certificate
@@ -54,10 +54,7 @@ class Bench:
         self.sharing._wake.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < end, self.sharing.status()
-            await asyncio.sleep(0.01)
+        await until(condition, self.sharing.status)
 
     async def ask(self, address: str = "127.0.0.2", source: str = "127.0.0.9") -> bytes:
         """The first line of the answer to a request over TLS; b"" if there is none."""
