@@ -1,4 +1,4 @@
-# `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+# Start with `make run` and `make test`; `make help` lists the other targets.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,15 +6,15 @@ PYTHON ?= python3
 
 .PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e personalities e2e-system deb
 
-help: ## this list
+help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
 
-run: $(VENV)/.made ## start the daemon, with the virtual printer if no USB printer is there
+run: $(VENV)/.made ## start the daemon, with a virtual printer if no USB printer is connected
 	@$(BIN)/ippusbd run --virtual-if-none --page
 
-test: $(VENV)/.made packages check clients ## everything: set-up, quality gate, all tests
+test: $(VENV)/.made packages check clients ## install what is needed, run all checks and tests
 
-check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
+check: $(VENV)/.made ## format, lint, types, layers, tests that need only Python, wheel
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -22,41 +22,41 @@ check: $(VENV)/.made ## quality gate and the tests that need nothing but Python
 	@.ci/pytest -m "not clients and not guest" -n 2 --dist loadfile
 	$(MAKE) --no-print-directory wheel
 
-clients: $(VENV)/.made ## the stories with real CUPS, Avahi and SANE programs
+clients: $(VENV)/.made ## tests with real CUPS, Avahi and SANE programs
 	@.ci/pytest -m "clients and not guest" -n 3 --dist loadfile --no-loadscope-reorder
 
-e2e: $(VENV)/.made packages ## the checks on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
+e2e: $(VENV)/.made packages ## tests on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
 
-e2e-system: $(VENV)/.made packages ## the Debian package in a guest with systemd and AppArmor: install, plug, upgrade, purge (root)
+e2e-system: $(VENV)/.made packages ## test the Debian package in a guest with systemd and AppArmor: install, plug, upgrade, purge (root)
 	@$(BIN)/python tests/e2e/system.py
 
-packages: ## the Debian packages the client stories need (asks for root when some are missing)
+packages: ## install the Debian packages that tests need (root if some are missing)
 	@.ci/install-packages
 
-deb: packages ## the Debian package, into dist/
+deb: packages ## build the Debian package into dist/
 	@packaging/build-deb
 
-wheel: $(VENV)/.made ## build the wheel and look into it
+wheel: $(VENV)/.made ## build the wheel, check its contents, install and run it
 	@$(BIN)/python tests/packaging/check_wheel.py
 
-personalities: $(VENV)/.made ## the table of misbehaving printers, and what comes of each
+personalities: $(VENV)/.made ## run every personality of the virtual printer and show the result of each
 	@PYTHONPATH=tests $(BIN)/python -m personalities $(ARGS)
 
-format: $(VENV)/.made
+format: $(VENV)/.made ## format the code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.made ## throughput, latency, memory and start-up beside the bare pyusb loop
+bench: $(VENV)/.made ## measure throughput, latency, memory and start-up, compared with a bare pyusb loop
 	@$(BIN)/python tests/bench/bench.py
 
 .PHONY: soak fuzz
 SOAK_S ?= 1800
-soak: $(VENV)/.made ## half an hour of hostile printers and clients; SOAK_S=180, SEED=7 repeats a run
+soak: $(VENV)/.made ## run faulty printers and hostile clients for half an hour; SOAK_S=180, SEED=7
 	@PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
 
 FUZZ_S ?= 600
-fuzz: $(VENV)/.fuzz ## the four parsers of what printers send, side by side, FUZZ_S=600 seconds (atheris)
+fuzz: $(VENV)/.fuzz ## fuzz the four parsers of printer data in parallel for FUZZ_S=600 seconds (atheris)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_S) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.fuzz: $(VENV)/.made
@@ -64,14 +64,14 @@ $(VENV)/.fuzz: $(VENV)/.made
 	@touch $@
 
 ENGINE ?= qemu
-bench-peer: $(VENV)/.made packages ## beside Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
+bench-peer: $(VENV)/.made packages ## compare with Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
 	@PYTHONPATH=tests/e2e $(BIN)/python tests/bench/peer/bench_peer.py --engine $(ENGINE) $(ARGS)
 
-venv: $(VENV)/.made ## .venv with the ippusbd command in it
+venv: $(VENV)/.made ## create .venv with the ippusbd command
 
 $(VENV)/.made: pyproject.toml
 	@.ci/make-venv "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-clean: ## remove what was built
+clean: ## remove the environment and build results
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -11,6 +11,7 @@ Knows TOML's types; never which keys exist.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,8 @@ Check = Callable[[object], object]
 
 _KEY: Final = "key"
 _CHECK: Final = "check"
+_DOC: Final = "doc"
+_DEFAULT: Final = "default"
 DAY_S: Final = 86400.0
 _INTERFACE: Final = re.compile(r"[^\s/:]{1,15}")
 _HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?")
@@ -33,24 +36,50 @@ _HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One key a file may have: the dataclass's field and the check of its value."""
+    """One key a file may have: the dataclass's field, the check of its value, and its manual.
+
+    `doc` says what the key does; `default` what holds without it, as in the file.
+    """
 
     field: str
     check: Check
+    doc: str
+    default: str
 
 
-def setting(default: T, key: str, check: Check) -> T:
-    """A dataclass field with its key in the file and its check."""
-    return field(default=default, metadata={_KEY: key, _CHECK: check})
+def setting(default: T, key: str, check: Check, doc: str = "", *, unset: str = "") -> T:
+    """A dataclass field with its key in the file, its check and its documentation.
+
+    `unset`: the default in words, where it is no value that the file could have.
+    """
+    return field(default=default, metadata={_KEY: key, _CHECK: check, _DOC: doc, _DEFAULT: unset})
 
 
 def known_keys(cls: type) -> dict[str, Known]:
     """The keys that `cls` declares by `setting`, in their order."""
     return {
-        f.metadata[_KEY]: Known(f.name, f.metadata[_CHECK])
+        f.metadata[_KEY]: Known(
+            f.name, f.metadata[_CHECK], f.metadata[_DOC], f.metadata[_DEFAULT] or _toml(f.default)
+        )
         for f in fields(cls)
         if _KEY in f.metadata
     }
+
+
+def _toml(value: object) -> str:
+    """A default as it would stand in a file."""
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def accepted(check: Check) -> str:
+    """What `check` accepts, in words: those of its own error."""
+    try:
+        check(object())
+    except ValueError as exc:
+        return str(exc).removeprefix("must be ")
+    return "anything"
 
 
 def checked(where: str, key: str, value: object, check: Check) -> object:

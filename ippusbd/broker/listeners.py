@@ -25,7 +25,8 @@ from typing import Final
 
 from ippusbd.broker.unix import Bound, FolderInUse, bind, claim
 from ippusbd.errors import StateError
-from ippusbd.users.broker_peers import ANYBODY, Limits, Peer, peer_of
+from ippusbd.users.accounts import EVERYBODY, Allowed
+from ippusbd.users.peers import Peer, peer_of
 
 log = logging.getLogger("ippusbd.broker")
 
@@ -38,13 +39,13 @@ CLAIM_TRIES, CLAIM_PAUSE_S = 200, 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class TlsSettings:
+class ListenerSettings:
     """Where the sockets are, and who may use them."""
 
     folder: Path
     mode: int = 0o660
     gid: int | None = None
-    limits: Limits = ANYBODY
+    allowed: Allowed = EVERYBODY
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +60,7 @@ class _Door:
 class Listeners:
     """Opens sockets by name; see the module."""
 
-    def __init__(self, settings: TlsSettings) -> None:
+    def __init__(self, settings: ListenerSettings) -> None:
         self._settings = settings
         self._listeners: dict[str, _Door] = {}
         self._pauses: set[asyncio.TimerHandle] = set()
@@ -190,7 +191,7 @@ class Listeners:
         except OSError:
             connection.close()
             return
-        if not self._settings.limits.admit(connection, peer):
+        if not self._settings.allowed.admits(peer.uid, peer.gids):
             log.warning("%s: turned %s away", listener.name, peer)
             connection.close()
             return

@@ -27,7 +27,7 @@ from ippusbd.broker.idle import IdleClock
 from ippusbd.broker.listeners import Listeners
 from ippusbd.broker.protocols import Directory, Served
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, StateError
-from ippusbd.users.broker_peers import Peer
+from ippusbd.users.peers import Peer
 from ippusbd.wire.broker import (
     KEEP_ALIVE,
     KEEP_ALIVE_ANSWER,

@@ -1,6 +1,6 @@
-"""What the commands share: exit codes, options, and how they find the configuration.
+"""Shared by all commands: exit codes, options, and how they find the configuration.
 
-Imported by every command, so what is heavy is imported inside functions:
+Every command imports this, so heavy modules are imported inside functions:
 `ippusbd --help` and `ippusbd status` must answer at once.
 """
 
@@ -27,7 +27,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2  # argparse's own, too
     NOT_RUNNING = 3
-    INTERRUPTED = 130  # as shells say it
+    INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 
 
 def add_command(
@@ -57,13 +57,13 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="configuration file; without it ~/.config/ippusbd/ippusbd.conf (not for root), "
-        "else /etc/ippusbd/ippusbd.conf, else the defaults",
+        help="configuration file (default: ~/.config/ippusbd/ippusbd.conf, except for root, "
+        "then /etc/ippusbd/ippusbd.conf)",
     )
 
 
 def config_file(args: argparse.Namespace) -> Path | None:
-    """The file that `load_config` reads; None: there is none, defaults hold."""
+    """The file that `load_config` reads; None if there is none and defaults are used."""
     from ippusbd.config import default_file
 
     named: Path | None = args.config
@@ -71,14 +71,14 @@ def config_file(args: argparse.Namespace) -> Path | None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The configuration that was named, or the one that is in its usual place."""
+    """The configuration from --config, or from its default place."""
     from ippusbd.config import load
 
     return load(config_file(args))
 
 
 def ask_daemon(config: Config, command: str, **arguments: str) -> object:
-    """What the running daemon answers; raises NotRunning."""
+    """The running daemon's answer to `command`. Raises NotRunning, or IppUsbError if refused."""
     from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import ask
 
@@ -86,7 +86,7 @@ def ask_daemon(config: Config, command: str, **arguments: str) -> object:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, without what a device could do to a terminal."""
+    """Print lines, with control characters from devices escaped."""
     from ippusbd.log import escaped
 
     for line in lines:
@@ -94,7 +94,7 @@ def show(lines: Iterable[str]) -> None:
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, imported by those who need it."""
+    """asyncio.run, imported only when it is needed."""
     import asyncio
 
     return asyncio.run(work)

@@ -1,18 +1,25 @@
-"""`ippusbd doctor`: what is wrong, in plain words, each with what to do about it."""
+"""`ippusbd doctor`: what is wrong, with a remedy for each problem."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config
+from ippusbd.cli.common import (
+    Exit,
+    add_command,
+    add_config_option,
+    ask_daemon,
+    config_file,
+    load_config,
+)
 from ippusbd.errors import IppUsbError, NotRunning
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
     from ippusbd.doctor.findings import Finding
-    from ippusbd.doctor.machine import Machine
     from ippusbd.doctor.service import Answer
 
 
@@ -22,48 +29,67 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "doctor",
         run,
-        summary="say what is wrong, and what to do about it",
-        description="Look at the daemon, the USB devices and who holds them, ipp-usb and HPLIP,\n"
-        "Avahi, CUPS, and what each printer says. Changes nothing. Each line is `ok`, `note`\n"
-        "or `FAIL`, the remedy below it. Works without a daemon, too; as root it sees more.\n\n"
-        "exit status: 0 nothing is wrong, 1 something is (a FAIL), 2 wrong configuration.",
+        summary="find problems and show how to solve them",
+        description="Examine the configuration, the daemon, the USB devices and the programs that\n"
+        "use them, ipp-usb and HPLIP, Avahi, CUPS, and what each printer reports.\n"
+        "Changes nothing. Each line is `ok`, `note` or `FAIL`, with the remedy below it. Works\n"
+        "without a running daemon; run it as root to see the programs of other users.\n\n"
+        "exit status: 0 no problem, 1 at least one FAIL, 2 wrong configuration.",
         examples=[
             "ippusbd doctor",
             "ippusbd doctor --json | jq -r '.[] | select(.level==\"problem\")'",
         ],
     )
-    parser.add_argument("--json", action="store_true", help="a list of findings, for programs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only what is wrong")
+    parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print problems only")
     add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at one thing after the other, showing each at once."""
+    """Examine one thing after the other and print each finding at once."""
+    return show_findings(_examine(args), as_json=args.json, quiet=args.quiet)
+
+
+def show_findings(
+    findings: Iterable[Finding], *, as_json: bool = False, quiet: bool = False
+) -> Exit:
+    """Print findings as they come, or all as JSON; `Exit.FAILED` if there is a problem."""
     from ippusbd.doctor.findings import Level, as_table, lines
-    from ippusbd.doctor.machine import Machine
 
     found = []
-    for finding in examine(load_config(args), Machine()):
+    for finding in findings:
         found.append(finding)
-        if not args.json and (finding.level is Level.PROBLEM or not args.quiet):
+        if not as_json and (finding.level is Level.PROBLEM or not quiet):
             for line in lines([finding]):
                 print(line, flush=True)
-    if args.json:
-        import json
-
+    if as_json:
         print(json.dumps([as_table(each) for each in found], indent=2))
     return Exit.FAILED if any(each.level is Level.PROBLEM for each in found) else Exit.OK
 
 
-def examine(config: Config, machine: Machine) -> Iterator[Finding]:
-    """Every check, in the order in which a printer's way goes: USB, daemon, Avahi, CUPS."""
-    from ippusbd.doctor import announcing, devices, printers, queues, rivals, service
+def _examine(args: argparse.Namespace) -> Iterator[Finding]:
+    """Every check, in the order of a printer's way: configuration, USB, daemon, Avahi, CUPS."""
+    from ippusbd.doctor import (
+        announcing,
+        configuration,
+        devices,
+        printers,
+        queues,
+        rivals,
+        service,
+    )
+    from ippusbd.doctor.machine import Machine
+    from ippusbd.quirks.load import load
 
-    answer = _answer(config)
-    who = machine.credentials(answer.pid)
+    config, machine = load_config(args), Machine()
+    yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
+    answer = ask_status(config)
+    if answer.status is None and not answer.refused:
+        yield from configuration.before_start(config)
+    user = machine.credentials(answer.pid)
     uris = queues.device_uris(machine)
     yield from service.check(answer, config, machine)
-    yield from devices.check(machine, who, answer.serves, answer.pid)
+    yield from devices.check(machine, user, answer.serves, answer.pid)
     yield from rivals.check(machine, uris)
     if answer.status is not None:
         yield from printers.check(answer.status)
@@ -72,7 +98,8 @@ def examine(config: Config, machine: Machine) -> Iterator[Finding]:
     yield from queues.check(machine, ready, uris)
 
 
-def _answer(config: Config) -> Answer:
+def ask_status(config: Config) -> Answer:
+    """The running daemon's status, or the reason why there is none."""
     from ippusbd.doctor.service import Answer
 
     try:

@@ -1,11 +1,11 @@
-"""`ippusbxd`: one printer, one process, with the options that udev rules and users know.
+"""`ippusbxd`: one printer per process, with the options that existing udev rules use.
 
-Prints `PORT|` on standard output once it listens; unless told to stay in the
-foreground it then goes on in the background, and `PID|` follows. Ends when the
-printer is unplugged. The process forks before anything else is imported: what
-starts threads or opens descriptors must happen in the child alone.
+Prints `PORT|` on standard output once it listens; unless it stays in the foreground
+it then continues in the background, and `PID|` follows. Exits when the printer is
+unplugged. The process forks before anything else is imported: threads must start and
+descriptors must be opened in the child only.
 
-Knows options and processes; serving is `daemon.single`'s.
+Knows options and processes; `daemon.single` serves the printer.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 LAST_PORT: Final = 65535
 FIRST_PORT: Final = 60000
-KEEP_ALIVE_IDLE_S: Final = 10.0  # ChromeOS's, when it gave a keep-alive socket
+KEEP_ALIVE_IDLE_S: Final = 10.0  # with a keep-alive socket, as in ChromeOS
 _SIOCGIFADDR: Final = 0x8915
 
 EPILOG: Final = """\
-example, of a udev rule:
+example for a udev rule:
   RUN+="/usr/bin/ippusbxd --bus-device %E{BUSNUM}:%E{DEVNUM} --from-port 60000 --logging"
 
 ippusbd serves all printers in one process; see ippusbd(8)."""
 
 
 def main(argv: Sequence[str] | None = None, *, make_host: MakeHost | None = None) -> int:
-    """Serve the chosen printer; the exit status. `make_host` is for tests."""
+    """Serve the chosen printer; returns the exit status. `make_host` is for tests."""
     options = build_parser().parse_args(argv)
     try:
         if options.no_fork or options.debug:
@@ -54,21 +54,21 @@ def main(argv: Sequence[str] | None = None, *, make_host: MakeHost | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options, as field-notes 7 has them."""
+    """The options of the earlier ippusbxd, and those that ChromeOS added."""
     parser = argparse.ArgumentParser(
         prog="ippusbxd",
-        description="Serve one USB printer or scanner that speaks IPP over USB on a local port.",
+        description="Serve one IPP-over-USB printer or scanner on a local port.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    which = parser.add_argument_group("which printer (the first that fits)")
+    which = parser.add_argument_group("which printer (the first that matches)")
     which.add_argument("-v", "--vid", type=_hex, metavar="HEX", help="USB vendor id")
     which.add_argument("-m", "--pid", type=_hex, metavar="HEX", help="USB product id")
     which.add_argument("-s", "--serial", default="", help="serial number")
-    which.add_argument("--bus", type=_decimal, metavar="N", help="bus, with --device")
-    which.add_argument("--device", type=_decimal, metavar="N", help="address on the bus")
-    which.add_argument("--bus-device", type=_bus_device, metavar="B:D", help="both in one")
+    which.add_argument("--bus", type=_decimal, metavar="N", help="USB bus number, with --device")
+    which.add_argument("--device", type=_decimal, metavar="N", help="device number on the bus")
+    which.add_argument("--bus-device", type=_bus_device, metavar="B:D", help="bus and device")
     _add_places(parser)
     how = parser.add_argument_group("how")
     how.add_argument("-B", "--no-broadcast", action="store_true", help="do not announce it")
@@ -83,28 +83,30 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where")
     port = where.add_mutually_exclusive_group()
     port.add_argument(
-        "-p", "--only-port", type=_port, metavar="N", help="this port; fail if it is taken"
+        "-p", "--only-port", type=_port, metavar="N", help="this port; fail if it is in use"
     )
     port.add_argument(
         "-P",
         "--from-port",
         type=_port,
         metavar="N",
-        help=f"the next free port from this one on ({FIRST_PORT})",
+        help=f"the first free port from this one ({FIRST_PORT})",
     )
     where.add_argument(
         "-i", "--interface", default="lo", metavar="IF", help="network interface (lo)"
     )
-    where.add_argument("--uds-path", type=Path, metavar="PATH", help="a Unix socket, too")
+    where.add_argument(
+        "--uds-path", type=Path, metavar="PATH", help="also listen on this Unix socket"
+    )
     where.add_argument(
         "--keep-alive",
         type=Path,
         metavar="PATH",
-        help=f"end after {KEEP_ALIVE_IDLE_S:g} s without a request, or a keep-alive here",
+        help=f"exit after {KEEP_ALIVE_IDLE_S:g} s without a request, or a keep-alive here",
     )
 
 
-# --- values of options
+# --- option values
 
 
 def _hex(text: str) -> int:
@@ -161,7 +163,7 @@ def _absolute(path: Path | None) -> Path | None:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    """The system's configuration, with what the options say."""
+    """The system's configuration, changed by the options."""
     from dataclasses import replace
 
     from ippusbd.config import default_file, load
@@ -171,10 +173,10 @@ def _config(options: argparse.Namespace) -> Config:
     if options.no_broadcast:
         config = replace(config, dnssd="off")
     if options.interface != "lo":
-        # Announcements name localhost, which is nobody's address out there.
+        # Announcements name localhost, which is useless to other hosts.
         address = _address_of(options.interface)
         config = replace(config, listen_ipv4=address, listen_ipv6="", dnssd="off")
-        config = replace(config, hosts=config.hosts or ("*",))  # whatever others call this machine
+        config = replace(config, hosts=config.hosts or ("*",))  # any name others use for us
     return config
 
 
@@ -201,7 +203,7 @@ def _usb_host(config: Config) -> UsbHost:
 def _serve(
     options: argparse.Namespace, make_host: MakeHost, on_listening: Callable[[int], None]
 ) -> int:
-    """Serve until the end, in this process."""
+    """Serve in this process until the printer is unplugged."""
     import asyncio
 
     from ippusbd.daemon.single import serve_one
@@ -230,7 +232,7 @@ def _set_up_log(options: argparse.Namespace, config: Config) -> None:
 
     level = config.log_level
     if not (options.logging or options.no_fork):
-        level = "warning"  # nobody reads more of it before the terminal is let go
+        level = "warning"  # nothing is shown once the terminal is closed
     if options.verbose or options.debug:
         level = "debug"
     log.setup(level, config.log_levels)
@@ -243,7 +245,7 @@ def _print_port(port: int) -> None:
 
 
 def _serve_in_background(options: argparse.Namespace, make_host: MakeHost) -> int:
-    """Wait until a child serves, print its port and process, and leave it alone."""
+    """Wait until a child process serves, print its port and process id, and return."""
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -253,7 +255,7 @@ def _serve_in_background(options: argparse.Namespace, make_host: MakeHost) -> in
             status = _serve(options, make_host, lambda port: _settle(tell, port))
         finally:
             sys.stderr.flush()
-            os._exit(status)  # what the parent has registered is the parent's to do
+            os._exit(status)  # exit handlers are the parent's
     os.close(tell)
     with os.fdopen(told) as pipe:
         port = pipe.read()
@@ -266,7 +268,7 @@ def _serve_in_background(options: argparse.Namespace, make_host: MakeHost) -> in
 
 
 def _settle(tell: int, port: int) -> None:
-    """In the child: tell the parent, and let go of the terminal."""
+    """In the child: send the port to the parent, and detach from the terminal."""
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):

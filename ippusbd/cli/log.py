@@ -1,4 +1,4 @@
-"""`ippusbd log`: how much the running daemon logs, changed without a restart."""
+"""`ippusbd log`: show or change the running daemon's log levels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "log",
         run,
-        summary="change how much the running daemon logs",
-        description="Show the running daemon's levels, or change one, until it is restarted.\n"
+        summary="show or change the running daemon's log levels",
+        description="Show the running daemon's log levels, or change them until it is restarted.\n"
         "Levels: debug, info, warning, error. Areas: usb, http, dnssd, daemon, broker, virtual;\n"
-        "without one, all.\n\n"
-        "Under systemd lines have fields: journalctl -u ippusbd PRINTER='HP LaserJet' REQUEST=12",
+        "without an area, all.\n\n"
+        "In the journal lines have fields: journalctl -u ippusbd PRINTER='HP LaserJet' REQUEST=12",
         examples=["ippusbd log", "ippusbd log debug usb", "ippusbd log info"],
     )
     parser.add_argument("level", nargs="?", default="", metavar="LEVEL")
@@ -27,9 +27,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the daemon, and show what holds now."""
+    """Change the level if one is given, and show all levels."""
     levels = ask_daemon(load_config(args), "log", level=args.level, area=args.area)
     if not isinstance(levels, dict):
-        raise IppUsbError("what answers is not an ippusbd")
+        raise IppUsbError("what answers on the control socket is not an ippusbd")
     show(f"{area:<8} {level}" for area, level in levels.items())
     return Exit.OK

@@ -1,8 +1,8 @@
-"""The `ippusbd` command: which subcommands there are, and what their errors look like.
+"""The `ippusbd` command: its subcommands, and how their errors are shown.
 
-A command is one function in a module of its own; it prints results on
-standard output and returns an exit code. Errors become messages here, once.
-Nothing heavy is imported before a command is known to need it.
+A command is one function in a module of its own; it prints results on standard
+output and returns an exit code. Only this module turns errors into messages.
+Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from ippusbd.cli.common import Exit, add_command
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
 DESCRIPTION: Final = """\
-Makes USB printers and scanners that speak IPP over USB usable like network
-printers, on this machine alone: CUPS, SANE and browsers find them by DNS-SD and
-reach them at http://localhost:PORT/. No driver is needed."""
+Makes IPP-over-USB printers and scanners available as network devices on this
+machine: CUPS, SANE and browsers find them with DNS-SD and reach them at
+http://localhost:PORT/. No driver is needed."""
 
 EPILOG: Final = """\
 examples:
   ippusbd run                      serve the USB printers until Ctrl-C
-  ippusbd run --virtual            the same with a printer made of software: try it without one
-  ippusbd status                   what is served, under which name and port
-  ippusbd doctor                   what is wrong, and what to do about it
-  ippusbd check                    is the configuration right, can the USB devices be used?
+  ippusbd run --virtual            serve a virtual printer, to try it without hardware
+  ippusbd status                   show the printers with state, name and port
+  ippusbd doctor                   find problems and show how to solve them
+  ippusbd check                    check the configuration and the USB devices
   ippusbd quirks --device 03f0:1234
-                                   what is done differently for one model, and why
-  ippusbd trace PRINTER -o FILE    record what goes over its cable, for Wireshark
-  ippusbd log debug usb            log more, while the daemon runs
-  ippusbd retry                    try a printer again that was left alone
-  ippusbd COMMAND --help           more on a command
+                                   show the special settings of a model, with their reasons
+  ippusbd trace PRINTER -o FILE    record a printer's USB and HTTP traffic, for Wireshark
+  ippusbd log debug usb            change the log level of the running daemon
+  ippusbd retry                    retry a printer that was given up on
+  ippusbd COMMAND --help           show the options of a command
 
-exit status: 0 success, 1 it failed (the reason is on standard error), 2 wrong usage or
+exit status: 0 success, 1 failure (the reason is on standard error), 2 wrong usage or
 configuration, 3 no daemon is running, 130 interrupted.
 
 Configuration: /etc/ippusbd/ippusbd.conf or ~/.config/ippusbd/ippusbd.conf.
-Own quirks: /etc/ippusbd/quirks/*.toml."""
+Local quirks: /etc/ippusbd/quirks/*.toml."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (the process's own); its exit code."""
+    """Run the command in `argv` (default: sys.argv) and return its exit code."""
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader left (`ippusbd status | head -1`). Python would complain at exit.
+        # The reader closed the pipe (`ippusbd status | head -1`); Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
 
@@ -96,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_virtual(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The virtual printer's own command, where it is installed."""
+    """The command `virtual`, if the virtual printer is installed."""
     try:
         module = importlib.import_module("ippusbd.cli.virtual")
     except ModuleNotFoundError as exc:

@@ -1,6 +1,6 @@
-"""`ippusbd password`: a line for the file of a shared printer's users.
+"""`ippusbd password`: an entry for the users file of shared printers.
 
-Prints, and writes nowhere: whose file it is, and who may read it, is the administrator's affair.
+Only prints it: the administrator decides who owns the file and who may read it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "password",
         _password,
-        summary="a line for the file of users of shared printers",
-        description=(
-            "Ask for a password and print a line for [share] users_file, from which the password"
-            " cannot be told. Without a terminal the password is the first line of standard input."
-        ),
+        summary="print an entry for the users file of shared printers",
+        description="Ask for a password and print an entry with the hashed password for the file\n"
+        "users_file in [share]. If standard input is no terminal, its first line is the password.",
         examples=["ippusbd password anna | sudo tee -a /etc/ippusbd/users"],
     )
-    parser.add_argument("user", metavar="USER", help="the name that a client will give")
+    parser.add_argument("user", metavar="USER", help="the user name that clients send")
 
 
 def _password(args: argparse.Namespace) -> Exit:
     from ippusbd.users.passwords import line
 
-    print(line(args.user, _asked()))
+    print(line(args.user, _password_from_user()))
     return Exit.OK
 
 
-def _asked() -> str:
-    """The password; it is not shown, and asked for twice, on a terminal."""
+def _password_from_user() -> str:
+    """The password; on a terminal it is asked for twice, without echo."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password: ")

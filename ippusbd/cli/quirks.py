@@ -1,4 +1,4 @@
-"""`ippusbd quirks`: what is done differently for a model, where that is written, and why."""
+"""`ippusbd quirks`: the special settings of a model, with file, line and reason."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "quirks",
         run,
-        summary="show what is done differently for a model, and why",
+        summary="show the special settings of a model, and the reasons",
         description="Show the effective settings of a model, each with file, line and reason;\n"
-        "without --device all entries. Own entries go to /etc/ippusbd/quirks/NAME.toml:\n\n"
+        "without --device all entries. Local entries belong in /etc/ippusbd/quirks/NAME.toml:\n\n"
         "  [[quirk]]\n"
         '  model = "HP LaserJet 9*"      # or: usb = "03f0:1234"\n'
         '  reason = "hangs when two interfaces are used"\n'
         "  max_interfaces = 1\n\n"
-        "The most specific entry wins: a USB id, then a model by its literal characters,\n"
+        "The most specific entry wins: a USB id, then the model with the most literal characters,\n"
         'then usb = "VID:*", then model = "*"; of two equal ones the later.',
         examples=[
             'ippusbd quirks --device "HP LaserJet MFP M28-M31"',
             "ippusbd quirks --device 0924:42e8 --all",
         ],
     )
-    parser.add_argument("--device", metavar="MODEL|VID:PID", help="a model's name or its USB id")
-    parser.add_argument("--all", action="store_true", help="defaults too, with --device")
+    parser.add_argument("--device", metavar="MODEL|VID:PID", help="model name or USB id")
+    parser.add_argument("--all", action="store_true", help="with --device: show defaults too")
     add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the quirks and print what was asked for."""
+    """Load the quirks and print those that were requested."""
     from ippusbd.quirks.load import load
     from ippusbd.quirks.match import Device
 
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))
-        show(_learned(_found_out(args)))
+        show(_entries_learned(_learned(args)))
         return Exit.OK
     device = Device.asked_for(args.device)
     show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
@@ -76,33 +76,33 @@ def _entries(table: QuirkTable) -> Iterator[str]:
             yield f"{origin}: {names}: {key} = {toml(origin.value)} ({origin.reason})"
 
 
-def _found_out(args: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """What a running daemon learned, by key; empty when none runs."""
+def _learned(args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """What a running daemon learned, by printer key; empty if none runs."""
     from ippusbd.errors import IppUsbError
 
-    with suppress(IppUsbError):  # none runs, or not for us
+    with suppress(IppUsbError):  # none runs, or it refuses
         found = ask_daemon(load_config(args), "learned")
         if isinstance(found, dict):
             return found
     return {}
 
 
-def _learned(found: dict[str, dict[str, object]]) -> Iterator[str]:
-    """As entries that can be copied into a file below /etc/ippusbd/quirks."""
+def _entries_learned(found: dict[str, dict[str, object]]) -> Iterator[str]:
+    """As entries that can be copied into a file in /etc/ippusbd/quirks."""
     for key, about in found.items():
         settings = about.get("settings")
         if not isinstance(settings, dict) or not settings:
             continue
         yield ""
-        yield f"# learned about {about.get('name') or key}; `ippusbd forget` forgets it"
+        yield f"# learned about {about.get('name') or key}; `ippusbd forget` deletes it"
         yield "[[quirk]]"
         yield f"usb = {toml(key[:9])}"
-        yield 'reason = "found out while using the device"'
+        yield 'reason = "learned while using the device"'
         yield from (f"{name} = {toml(value)}" for name, value in settings.items())
 
 
 def toml(value: object) -> str:
-    """A value as a quirk file says it; None as `unset`."""
+    """A value in a quirk file's syntax; None as `unset`."""
     import json
 
     return "unset" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""`ippusbd retry` and `ippusbd forget`: an administrator's word after recovery had its say."""
+"""`ippusbd retry` and `ippusbd forget`: restart a printer's recovery, delete what was learned."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "retry",
         run_retry,
-        summary="try a printer again that was left alone",
-        description="Try printers again at once. One that stayed deaf after too many resets is\n"
-        "left alone until it is plugged in again, or until this command grants it a new start.",
+        summary="retry a printer that was given up on",
+        description="Retry printers at once. A printer that did not respond after the permitted\n"
+        "number of resets is not used until it is replugged or this command is run.",
         examples=["ippusbd retry", 'ippusbd retry "LaserJet"', "ippusbd retry 03f0:1234"],
     )
     forget = add_command(
         commands,
         "forget",
         run_forget,
-        summary="forget what was found out about a printer",
-        description="Forget what the daemon found out about a printer: learned quirks and the\n"
-        "cure that helped last. `ippusbd quirks` shows them. Ports and names are kept.\n"
-        "Takes effect when the printer is plugged in or tried the next time.",
+        summary="delete what was learned about a printer",
+        description="Delete what the daemon learned about a printer: quirks and the recovery step\n"
+        "that helped last. `ippusbd quirks` shows them. Ports and names are kept.\n"
+        "Takes effect when the printer is next plugged in or retried.",
         examples=["ippusbd forget", 'ippusbd forget "QL-810W"'],
     )
     for parser in (retry, forget):
@@ -42,25 +42,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             nargs="?",
             default="",
             metavar="PRINTER",
-            help="part of its name, its serial number or VID:PID; without it all",
+            help="part of its name, its serial number, VID:PID or port (default: all)",
         )
         add_config_option(parser)
 
 
 def run_retry(args: argparse.Namespace) -> int:
-    """Ask the daemon, and say which printers it tries."""
-    return _tell(args, "retry", "trying again", "no printer like that is plugged in")
+    """Make the daemon retry printers, and print which."""
+    return _request(args, "retry", "retrying", "no such printer is connected")
 
 
 def run_forget(args: argparse.Namespace) -> int:
-    """Ask the daemon, and say what it forgot."""
-    return _tell(args, "forget", "forgotten", "nothing was found out about such a printer")
+    """Make the daemon forget printers, and print which."""
+    return _request(args, "forget", "forgotten", "nothing to forget")
 
 
-def _tell(args: argparse.Namespace, command: str, done: str, nothing: str) -> int:
+def _request(args: argparse.Namespace, command: str, done: str, nothing: str) -> int:
     names = ask_daemon(load_config(args), command, printer=args.printer)
     if not isinstance(names, list):
-        raise IppUsbError("what answers is not an ippusbd")
+        raise IppUsbError("what answers on the control socket is not an ippusbd")
     if not names:
         raise IppUsbError(nothing)
     show(f"{done}: {name}" for name in names)

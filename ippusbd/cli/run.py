@@ -19,7 +19,6 @@ from ippusbd.cli.common import (
     run_until_done,
     show,
 )
-from ippusbd.doctor.names import queue_name
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "run",
         run,
-        summary="serve printers until told to stop",
-        description="Serve the USB printers that are, and will be, plugged in, until SIGTERM or\n"
-        "Ctrl-C. Prints what is served as soon as it is; logs go to standard error.\n\n"
-        "With --virtual the printers are made of software: multifunction printers that\n"
-        "print into memory (or --store) and scan a test picture. A personality makes one\n"
-        "misbehave as some real model does.",
+        summary="run the daemon in the foreground",
+        description="Serve all connected USB printers, and those plugged in later, until SIGTERM\n"
+        "or Ctrl-C. Prints each printer when it is ready; the log goes to standard error.\n\n"
+        "With --virtual it serves virtual multifunction printers instead, which print into\n"
+        "memory (or --store) and scan a test image. A personality emulates the faults of a\n"
+        "real model.",
         examples=[
             "ippusbd run",
             "ippusbd run --virtual",
@@ -57,27 +56,33 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_port,
         const=0,
         metavar="PORT",
-        help="show a status page to browsers on this machine (page.enabled, page.port)",
+        help="serve a status page to browsers on this machine (page.enabled, page.port)",
     )
     parser.add_argument(
         "--idle-exit",
         type=_duration_s,
         metavar="TIME",
-        help="end when nobody wanted anything for so long: 10s, 5m (daemon.idle_exit_s)",
+        help="exit after this much idle time, e.g. 10s, 5m (daemon.idle_exit_s)",
     )
     parser.add_argument(
         "--unplugged-exit",
         type=_duration_s,
         metavar="TIME",
-        help="end when no printer was plugged in for so long (daemon.unplugged_exit_s)",
+        help="exit after this much time without a connected printer (daemon.unplugged_exit_s)",
     )
-    virtual = parser.add_argument_group("virtual printers, instead of USB")
+    virtual = parser.add_argument_group("virtual printers instead of USB devices")
     which = virtual.add_mutually_exclusive_group()
     which.add_argument(
-        "--virtual", nargs="?", type=_count, const=1, default=0, metavar="N", help="N of them (1)"
+        "--virtual",
+        nargs="?",
+        type=_count,
+        const=1,
+        default=0,
+        metavar="N",
+        help="number of printers (1)",
     )
     which.add_argument(
-        "--virtual-if-none", action="store_true", help="one, if no USB printer is usable now"
+        "--virtual-if-none", action="store_true", help="one printer, if no USB printer is usable"
     )
     virtual.add_argument(
         "--personality",
@@ -85,14 +90,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="extend",
         default=[],
         metavar="NAME",
-        help="misbehave; `help` lists",
+        help="faults to emulate; `help` lists them",
     )
     virtual.add_argument(
-        "--interfaces", type=_interfaces, default=3, metavar="N", help="USB interfaces of each (3)"
+        "--interfaces",
+        type=_interfaces,
+        default=3,
+        metavar="N",
+        help="USB interfaces per printer (3)",
     )
-    virtual.add_argument("--store", type=Path, metavar="DIR", help="keep printed documents there")
+    virtual.add_argument("--store", type=Path, metavar="DIR", help="save printed documents here")
     virtual.add_argument(
-        "--virtual-control", type=Path, metavar="SOCKET", help="for tests: unplug, switch, ask"
+        "--virtual-control",
+        type=Path,
+        metavar="SOCKET",
+        help="control socket of the virtual printers, for tests",
     )
 
 
@@ -127,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd import log
 
     if "help" in args.personality:
-        from ippusbd.virtual.personalities.registry import help_table
+        from ippusbd.virtual.personalities import help_table
 
         show(f"{name:<28} {text}" for name, text in help_table())
         return Exit.OK
@@ -161,17 +173,17 @@ def _usb_host(config: Config) -> UsbHost:
 
 
 async def _no_printer(config: Config) -> bool:
-    """Is no usable USB printer there? Then say that a virtual one takes its place."""
+    """Whether no usable USB printer is connected; says so, because a virtual one replaces it."""
     host = _usb_host(config)
     try:
         if await host.enumerate():
             return False
-        reason = "no USB printer that speaks IPP over USB is there"
+        reason = "no IPP-over-USB printer is connected"
     except IppUsbError as exc:
         reason = str(exc)
     finally:
         await host.close()
-    show([f"{reason}; here is a virtual one"])
+    show([f"{reason}; serving a virtual one"])
     return True
 
 
@@ -179,7 +191,7 @@ async def _no_printer(config: Config) -> bool:
 
 
 def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStack) -> UsbHost:
-    """A host whose bus is in this process; the printers end with `stack`."""
+    """A host whose bus is in this process; `stack` closes the printers."""
     try:
         from ippusbd.virtual.control import VirtualControlServer
         from ippusbd.virtual.usb.backend import VirtualBackend
@@ -198,7 +210,7 @@ def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStac
 
 def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[VirtualPrinter]:
     from ippusbd.toml_schema import unknown
-    from ippusbd.virtual.personalities.registry import REGISTRY
+    from ippusbd.virtual.personalities import REGISTRY
     from ippusbd.virtual.printer import VirtualPrinter
 
     for name in args.personality:
@@ -218,7 +230,7 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
 
 
 def _store(folder: Path | None, number: int) -> Path | None:
-    """A directory for each printer's documents."""
+    """The directory of one printer's documents."""
     if folder is None:
         return None
     path = folder / f"VIRTUAL{number}"
@@ -229,7 +241,7 @@ def _store(folder: Path | None, number: int) -> Path | None:
     return path
 
 
-# --- what is served
+# --- ready printers
 
 
 def _announce(printers: Sequence[Mapping[str, Any]]) -> None:
@@ -237,7 +249,7 @@ def _announce(printers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
-    """A printer that became ready, with commands to paste."""
+    """A printer that has become ready, with commands to paste."""
     from ippusbd.log import escaped
 
     name = escaped(str(printer.get("name") or ""))
@@ -249,7 +261,9 @@ def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _commands(name: str, port: int, *, found: bool) -> Iterator[tuple[str, str]]:
-    """What finds the printer by DNS-SD is shown only if it is announced."""
+    """Commands that need DNS-SD are shown only if the printer is announced."""
+    from ippusbd.doctor.queues import queue_name
+
     uri, queue = f"ipp://localhost:{port}/ipp/print", queue_name(name) or "printer"
     yield "look", f"curl http://localhost:{port}/"
     yield "ask", f"ipptool -tv {uri} get-printer-attributes.test"

@@ -1,4 +1,4 @@
-"""`ippusbd status`: what the running daemon serves, for people or as JSON."""
+"""`ippusbd status`: the running daemon and its printers, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "status",
         run,
-        summary="show what the running daemon serves",
+        summary="show the running daemon and its printers",
         description="Show the running daemon and its printers: state and reason, name, port, USB\n"
-        "interfaces, and what went through since the start.",
+        "interfaces, supplies, and the traffic since the start.",
         examples=[
             "ippusbd status",
             "ippusbd status --json | jq -r '.printers[].url'",
         ],
     )
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
     add_config_option(parser)
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
     status = ask_daemon(load_config(args), "status")
     if not isinstance(status, dict):
-        raise IppUsbError("what answers is not an ippusbd")
+        raise IppUsbError("what answers on the control socket is not an ippusbd")
     if args.json:
         import json
 
@@ -51,32 +51,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
-    """The daemon in a line, then each printer in some."""
+    """The daemon in one line, then each printer in several."""
     publisher = status.get("publisher") or {}
     yield (
         f"ippusbd {status.get('version', '?')}, process {status.get('pid', '?')}, "
         f"{status.get('phase') or 'running'} for {duration(status.get('uptime_s', 0))}"
     )
-    yield f"announcing by {publisher.get('kind') or '?'}: {publisher.get('state') or '?'}"
+    yield f"announcing with {publisher.get('kind') or '?'}: {publisher.get('state') or '?'}"
     yield from _sharing(status.get("sharing") or {})
     printers = status.get("printers") or []
     if not printers:
-        yield "no printer that speaks IPP over USB is connected (ippusbd check says more)"
+        yield "no IPP-over-USB printer is connected (for details: ippusbd check)"
     for printer in printers:
         yield ""
         yield from _printer(printer)
-    yield from _lately(status.get("recent") or [])
+    yield from _recent_errors(status.get("recent") or [])
     page = (status.get("page") or {}).get("url")
     if page:
         yield ""
-        yield f"all this in a browser: {page}"
+        yield f"status page: {page}"
 
 
 def _sharing(sharing: Mapping[str, Any]) -> Iterator[str]:
-    """With whom, and what a person compares before he trusts the certificate."""
+    """On which interfaces, and the fingerprint by which users verify the certificate."""
     if not sharing:
         return
-    where = ", ".join(sharing.get("interfaces") or ()) or "no interface that has an address now"
+    where = ", ".join(sharing.get("interfaces") or ()) or "no interface (none has an address now)"
     needs = "with a password" if sharing.get("passwords") else "without a password"
     console = ", web consoles too" if sharing.get("console") else ""
     trouble = sharing.get("trouble")
@@ -84,11 +84,11 @@ def _sharing(sharing: Mapping[str, Any]) -> Iterator[str]:
     yield f"certificate {sharing.get('fingerprint') or '?'} (SHA-256)"
 
 
-def _lately(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
-    """The last things that went wrong; the log has the others."""
+def _recent_errors(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The most recent errors; the log has the others."""
     if troubles:
         yield ""
-        yield "went wrong lately:"
+        yield "recent errors:"
     for each in troubles[:RECENT]:
         who, times = each.get("printer"), each.get("times", 1)
         often = f" ({times} times)" if times > 1 else ""
@@ -117,13 +117,13 @@ def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "trouble", str(printer.get("trouble") or "")
     yield from condition_lines(printer.get("condition") or {})
     if "requests" in printer:
-        yield "so far", _traffic(printer)
+        yield "traffic", _traffic(printer)
     learned = printer.get("learned") or {}
     yield "learned", ", ".join(f"{key} = {value}" for key, value in learned.items())
 
 
 def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the printer says of itself: title and words, empty words where it says nothing."""
+    """What the printer reports: title and text; the text is empty if it reports nothing."""
     age_s = condition.get("age_s") or 0
     when = f" ({duration(age_s)} ago)" if age_s >= OLD_S else ""
     state = ", ".join(filter(None, (condition.get("state"), condition.get("message"))))
@@ -136,7 +136,7 @@ def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     yield "supplies", ", ".join(_supply(each) for each in condition.get("supplies") or ())
     pages = condition.get("pages")
-    yield "pages", "" if pages is None else f"{pages} printed in its life"
+    yield "pages", "" if pages is None else f"{pages} printed in total"
 
 
 OLD_S = 90

@@ -1,7 +1,7 @@
-"""`ippusbd trace`: what goes over a printer's cable, into files that Wireshark and browsers open.
+"""`ippusbd trace`: a printer's USB and HTTP traffic, in files for Wireshark and browsers.
 
-The daemon tells, this command writes: files belong to who asked, are readable by nobody else,
-and never grow beyond what was asked for.
+The daemon sends events, this command writes them: the files belong to the user who runs it,
+no other user can read them, and their size is limited.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "trace",
         run,
-        summary="record what goes over a printer's cable",
+        summary="record a printer's USB and HTTP traffic",
         description="Record a printer's USB transfers (FILE.pcapng, for Wireshark) and HTTP\n"
         "exchanges (FILE.har, for a browser's developer tools) while the daemon serves it, until\n"
-        "Ctrl-C. Without --bodies neither documents nor what may be a secret is recorded:\n"
-        "no bytes of transfers, no bodies, no credentials, no values of queries.",
+        "Ctrl-C. Without --bodies no documents and no secrets are recorded: no transfer data,\n"
+        "no bodies, no credentials, no values of URL queries.",
         examples=[
             'ippusbd trace "LaserJet" -o fault',
             "ippusbd trace 03f0:1234 --bodies --seconds 30 -o fault",
@@ -48,29 +48,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "-o", "--output", type=Path, required=True, metavar="FILE", help="FILE.pcapng and FILE.har"
     )
     parser.add_argument(
-        "--bodies", action="store_true", help="documents, pictures and secrets too: keep them safe"
+        "--bodies",
+        action="store_true",
+        help="also record documents, images and secrets: keep the files safe",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
     parser.add_argument(
         "--max-size",
         type=int,
         default=DEFAULT_MB,
         metavar="MB",
-        help=f"end when the files are that large together ({DEFAULT_MB})",
+        help=f"stop when both files together reach this size ({DEFAULT_MB})",
     )
     add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what the daemon tells, until enough was seen."""
+    """Write the daemon's events until a limit is reached or a signal arrives."""
     config = load_config(args)
     base = args.output.with_suffix("") if args.output.suffix in (".pcapng", ".har") else args.output
     left = args.max_size * 1_000_000
-    with _files(base) as files, _ended_by_signals(), suppress(KeyboardInterrupt):
+    with _files(base) as files, _stopped_by_signals(), suppress(KeyboardInterrupt):
         for event in _events(config, args):
             left -= files.write(event)
             if left <= 0:
-                show([f"the files have {args.max_size} MB: enough"])
+                show([f"stopped: the files have reached {args.max_size} MB"])
                 break
     show(files.summary())
     return Exit.OK
@@ -82,21 +84,21 @@ def _events(config: Config, args: argparse.Namespace) -> Iterator[Mapping[str, A
 
     path = control_socket(config, os.environ, os.getuid())
     if args.seconds is not None:
-        signal.signal(signal.SIGALRM, _enough)
+        signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, max(args.seconds, 0.001))
     for event in stream(path, "trace", printer=args.printer, bodies=args.bodies):
         if isinstance(event, dict):
             yield event
 
 
-def _enough(*_: object) -> None:
+def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends a trace as Ctrl-C does; afterwards nothing is alarmed."""
-    before = signal.signal(signal.SIGTERM, _enough)
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM ends a trace as Ctrl-C does; the timer is cancelled at the end."""
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     finally:
@@ -105,7 +107,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 class Files:
-    """Both files, complete whenever `close` was called."""
+    """Both files; they are complete after `close`."""
 
     def __init__(self, base: Path, capture: IO[bytes], har: IO[bytes]) -> None:
         from ippusbd import __version__
@@ -119,10 +121,10 @@ class Files:
         har.write(b'{"log": {"version": "1.2", "creator": %b, "entries": [' % creator.encode())
 
     def write(self, event: Mapping[str, Any]) -> int:
-        """How many bytes it took."""
+        """Write one event; returns the bytes written."""
         self._dropped += event.get("dropped", 0)
         if "printer" in event:
-            show([f"recording {event['printer'].get('name') or 'the printer'}; Ctrl-C ends it"])
+            show([f"recording {event['printer'].get('name') or 'the printer'}; Ctrl-C stops it"])
         if "usb" in event:
             return self._transfer(event["usb"])
         return self._exchange(event["http"]) if "http" in event else 0
@@ -156,7 +158,7 @@ class Files:
         yield f"{self._transfers} USB transfers: {self._base}.pcapng"
         yield f"{self._exchanges} HTTP exchanges: {self._base}.har"
         if self._dropped:
-            yield f"{self._dropped} more were dropped: this machine could not write so fast"
+            yield f"{self._dropped} events were dropped: the files could not be written fast enough"
 
 
 @contextmanager
@@ -170,9 +172,9 @@ def _files(base: Path) -> Iterator[Files]:
 
 
 def _created(name: str) -> IO[bytes]:
-    """A new file that nobody else may read."""
+    """A new file that no other user may read."""
     try:
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
         raise ConfigError(f"{name}: {exc.strerror}") from exc
-    return os.fdopen(handle, "wb", buffering=0)  # whoever looks meanwhile sees what there is
+    return os.fdopen(handle, "wb", buffering=0)  # the file is up to date at any time

@@ -1,8 +1,7 @@
-"""`ippusbd virtual`: a printer without a printer, on this kernel's USB bus or another one's.
+"""`ippusbd virtual`: virtual printers on the USB bus of this kernel or another one.
 
-Runs virtual printers behind a USB/IP server until it is stopped, and speaks
-to those already running (`--tell`). Everything a test needs of a printer made
-of software, without this project's daemon.
+Runs virtual printers behind a USB/IP server until it is stopped, and controls
+running ones (`--tell`). Works without this project's daemon.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ CONTROL_HELP: Final = "control socket (root: /run/ippusbd-virtual.sock, else in 
 STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EXAMPLES: Final = [
-    "ippusbd virtual --attach                      (root) plug a printer into this machine",
-    "ippusbd virtual --usbip 127.0.0.1:3240        offer it: usbip attach -r 127.0.0.1 -b 1-1",
-    "ippusbd virtual --personality no-zlp slow     a printer that misbehaves",
-    "ippusbd virtual --tell unplug                 pull the plug of the one that runs",
-    "ippusbd virtual --tell documents              what was printed on it, with sha256",
+    "ippusbd virtual --attach                      attach a printer to this machine (root)",
+    "ippusbd virtual --usbip 127.0.0.1:3240        export it: usbip attach -r 127.0.0.1 -b 1-1",
+    "ippusbd virtual --personality no-zlp slow     a printer with two faults",
+    "ippusbd virtual --tell unplug                 unplug the running printer",
+    "ippusbd virtual --tell documents              list the printed documents, with SHA-256",
     "ippusbd virtual --tell personality name=paper-out on=false",
-    "ippusbd virtual --personality help            what misbehaviours there are",
+    "ippusbd virtual --personality help            list the personalities",
 ]
 
 
@@ -46,32 +45,38 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "virtual",
         run,
-        summary="virtual printers behind a real USB stack, by USB/IP",
-        description="Run virtual multifunction printers behind a USB/IP server until stopped; any\n"
-        "Linux kernel with vhci_hcd can plug them in, and --attach does that here.",
+        summary="run virtual printers behind a real USB stack, with USB/IP",
+        description="Run virtual multifunction printers behind a USB/IP server until stopped. Any\n"
+        "Linux kernel with vhci_hcd can attach them; --attach does so on this machine.",
         examples=EXAMPLES,
     )
     add = parser.add_argument
-    add("--usbip", metavar="ADDR:PORT", help=f"where to listen (default: {DEFAULT_ADDRESS})")
-    add("--attach", action="store_true", help="plug the printers into this machine's kernel, too")
-    add("--printers", type=int, default=1, metavar="N", help="so many printers (default: 1)")
+    add("--usbip", metavar="ADDR:PORT", help=f"address to listen on (default: {DEFAULT_ADDRESS})")
+    add("--attach", action="store_true", help="attach the printers to this machine's kernel")
+    add("--printers", type=int, default=1, metavar="N", help="number of printers (default: 1)")
     add("--interfaces", type=int, default=3, metavar="N", help="IPP-USB interfaces, 1-4 (3)")
-    add("--personality", nargs="+", default=[], metavar="NAME", help="misbehave; `help` lists")
-    add("--model", default="", metavar="NAME", help="maker and model")
-    add("--no-serial", action="store_true", help="identical printers without serial numbers")
+    add(
+        "--personality",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="faults to emulate; `help` lists them",
+    )
+    add("--model", default="", metavar="NAME", help="make and model")
+    add("--no-serial", action="store_true", help="printers without serial numbers")
     add("--vendor-interface", action="store_true", help="add a card reader to each printer")
-    add("--store", type=Path, metavar="DIR", help="keep what is printed here")
+    add("--store", type=Path, metavar="DIR", help="save printed documents here")
     add("--control", type=Path, metavar="SOCKET", help=CONTROL_HELP)
     add(
         "--tell",
         nargs="+",
         metavar=("COMMAND", "KEY=VALUE"),
-        help="ask running printers through their control socket instead",
+        help="send a command to running printers instead, through their control socket",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tell running printers something, list personalities, or be printers until a signal."""
+    """Send a command, list personalities, or run printers until a signal."""
     if args.tell:
         return _tell(args.control or _default_control(), args.tell)
     if args.personality == ["help"]:
@@ -94,7 +99,7 @@ def _check(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
-    """Block them before any thread starts, so that all threads inherit it and sigwait has them."""
+    """Block signals before any thread starts: threads inherit the mask, and sigwait gets them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         yield
@@ -103,7 +108,7 @@ def _stop_signals() -> Iterator[None]:
 
 
 def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
-    """Start everything, saying what; `stack` undoes it."""
+    """Start everything and yield a line for each part; `stack` stops it."""
     from ippusbd.virtual.control import VirtualControlServer
     from ippusbd.virtual.usb.usbip import UsbIpServer
 
@@ -125,7 +130,7 @@ def _start(args: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     stack.callback(VirtualControlServer(path, printers).close)
     for printer in printers:
-        where = "attached" if args.attach else "offered"
+        where = "attached" if args.attach else "exported"
         yield f"{server.busid(printer.device)}: {_described(printer)}, {where}"
     yield f"control socket {path}"
 
@@ -166,7 +171,7 @@ def _listen(server: UsbIpServer, address: str) -> str:
 
 
 def _default_control() -> Path:
-    """Root's is in /run, a user's in the directory of the session."""
+    """In /run for root, otherwise in the user's runtime directory."""
     if os.getuid() == 0:
         return Path("/run/ippusbd-virtual.sock")
     return (
@@ -191,7 +196,7 @@ def _tell(path: Path, words: Sequence[str]) -> int:
 
 
 def _value(text: str) -> object:
-    """Numbers, true and false are JSON; the rest is text."""
+    """Numbers, true and false as in JSON; anything else is text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -199,7 +204,7 @@ def _value(text: str) -> object:
 
 
 def _list_personalities() -> int:
-    from ippusbd.virtual.personalities.registry import help_table
+    from ippusbd.virtual.personalities import help_table
 
     for name, text in help_table():
         print(f"{name:28} {text}")

@@ -6,8 +6,8 @@ Knows the configuration and the user database; which requests a rule is about is
 from __future__ import annotations
 
 from ippusbd.config import Config
-from ippusbd.proxy.access.rules import Access, Allowed, Kind
-from ippusbd.users.accounts import split
+from ippusbd.proxy.access.rules import Access, Kind
+from ippusbd.users.accounts import Allowed, split
 
 
 def access_of(config: Config) -> Access:

@@ -11,25 +11,23 @@ Knows the supervisor, the broker, systemd's sockets; the one place that does.
 from __future__ import annotations
 
 import asyncio
-import grp
 import logging
 import math
 import os
-import pwd
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ippusbd.broker.idle import IdleClock, Sample
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.protocols import Served
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
 from ippusbd.errors import ConfigError, StateError
-from ippusbd.users.broker_peers import Limits
+from ippusbd.users.accounts import Allowed, group_id, user_id
 from ippusbd.wire.broker import Question
 
 if TYPE_CHECKING:
@@ -177,14 +175,14 @@ class Brokering:
         if self._broker is not None:
             await self._broker.close()
 
-    def _door_settings(self, folder: Path) -> TlsSettings:
+    def _door_settings(self, folder: Path) -> ListenerSettings:
         config = self._config
-        return TlsSettings(
+        return ListenerSettings(
             folder=folder,
-            gid=_socket_group(config.broker_group),
-            limits=Limits(
-                frozenset(_user(name) for name in config.broker_users),
-                frozenset(_group(name) for name in config.broker_groups),
+            gid=socket_group(config.broker_group),
+            allowed=Allowed(
+                frozenset(user_id(name, "[broker] users") for name in config.broker_users),
+                frozenset(group_id(name, "[broker] groups") for name in config.broker_groups),
             ),
         )
 
@@ -215,28 +213,22 @@ def _is_coming(printer: Printer | None, reason: str) -> bool:
     return reason == BEING_OPENED if printer is None else printer.state in COMING
 
 
-def _socket_group(name: str) -> int | None:
-    """The group to give the sockets; None: as they are. CUPS' group is a wish, others an order."""
+def _may_set(gid: int) -> bool:
+    return os.geteuid() == 0 or gid in os.getgroups()
+
+
+def socket_group(name: str, may_set: Callable[[int], bool] = _may_set) -> int | None:
+    """The group for the sockets; None: the daemon's own.
+
+    CUPS' group, the default, is used if it exists and the daemon may set it. Raises ConfigError
+    for any other group that does not exist.
+    """
     if not name:
         return None
-    if name != CUPS_GROUP:
-        return _group(name)
     try:
-        gid = grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-    return gid if os.geteuid() == 0 or gid in os.getgroups() else None
-
-
-def _user(name: str | int) -> int:
-    try:
-        return name if isinstance(name, int) else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise ConfigError(f"[broker] users: there is no user {name}") from None
-
-
-def _group(name: str | int) -> int:
-    try:
-        return name if isinstance(name, int) else grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise ConfigError(f"[broker] groups: there is no group {name}") from None
+        gid = group_id(name, "[broker] group")
+    except ConfigError:
+        if name == CUPS_GROUP:
+            return None
+        raise
+    return gid if name != CUPS_GROUP or may_set(gid) else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from ippusbd.daemon.access_config import access_of
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.state import ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
-from ippusbd.errors import StateError
+from ippusbd.errors import IppUsbError, StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.admission.listening import bind_all, is_free
@@ -102,6 +102,42 @@ class Registry:
             return bind_all(hosts, port)
         except OSError as exc:
             raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+
+
+# --- selectors, as in `ippusbd retry PRINTER`
+
+
+class NoSuchPrinter(IppUsbError):
+    """No printer matches a selector, or several do."""
+
+
+def names_of(printer: Printer) -> list[str]:
+    """What a selector is compared with: name, model, key (VID:PID:SERIAL), serial and port."""
+    serial = printer.facts.serial if printer.facts else ""
+    names = [printer.name, printer.label, printer.key, printer.key[:9], serial]
+    return [*filter(None, names), str(printer.site.port)]
+
+
+def matches(selector: str, names: Iterable[str]) -> bool:
+    """Whether `selector` is part of one of the names, in any case; an empty one matches all."""
+    return any(selector.lower() in name.lower() for name in names) or not selector
+
+
+def chosen(printers: Iterable[Printer], selector: str) -> Printer:
+    """The only printer that `selector` matches, exactly or in part. Raises NoSuchPrinter."""
+    known = list(printers)
+    found = [each for each in known if matches(selector, names_of(each))]
+    exact = [each for each in found if selector.lower() in map(str.lower, names_of(each))]
+    if len(exact) == 1:
+        return exact[0]
+    if len(found) != 1:
+        names = ", ".join(sorted(f"{each.name or each.label} ({each.key})" for each in known))
+        what = "several printers match" if found else "no printer matches"
+        raise NoSuchPrinter(f"{what} {selector!r}; there are: {names or 'none'}")
+    return found[0]
+
+
+# --- settings of a printer's site
 
 
 def _settings(config: Config) -> SiteSettings:

@@ -253,7 +253,7 @@ async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Pub
     kind = "off" if config.dnssd == "static" else config.dnssd
     folder = state_dir(config, os.environ, os.getuid())
     sharing = daemon.sharing = await make_sharing(
-        config, folder, lambda reach: make_publisher(kind, reach=reach)
+        config, folder, lambda scope: make_publisher(kind, scope=scope)
     )
     stack.push_async_callback(sharing.close)
     await sharing.start()

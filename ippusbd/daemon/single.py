@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config
 from ippusbd.daemon.brokering import PrinterDirectory
@@ -214,7 +214,7 @@ async def _unix_sockets(
             continue
         broker = brokers.get(path.parent)
         if broker is None:
-            listeners = Listeners(TlsSettings(path.parent))
+            listeners = Listeners(ListenerSettings(path.parent))
             broker = brokers[path.parent] = Broker(directory, listeners, clock, BrokerSettings())
             stack.push_async_callback(broker.close)
         if path == places.http:

@@ -25,8 +25,7 @@ from ippusbd.daemon.printer.states import Event, State
 from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.daemon.recovery.ladder import Rung, take
-from ippusbd.daemon.registry import Registry
-from ippusbd.daemon.selector import meant, names_of
+from ippusbd.daemon.registry import Registry, matches, names_of
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
     CutAnswer,
@@ -149,20 +148,20 @@ class Supervisor:
     def retry(self, selector: str = "") -> list[str]:
         """Try printers again at once, with resets allowed anew: all, or those that are named so.
 
-        `selector` is part of a model's name, a serial number or "vvvv:pppp". Returns their names.
+        `selector` is as in `registry.matches`. Returns their names.
         """
         tried = []
         for plugged in self._plugged.values():
             printer = plugged.printer
             names = [str(plugged.facts.usb_id), *(names_of(printer) if printer else ())]
-            if not meant(selector, names):
+            if not matches(selector, names):
                 continue
             if printer is not None:
                 self._history(printer.key).afresh()
             if plugged.session is not None:
                 plugged.session.retry()
             plugged.retry.set()
-            tried.append(names[-1])
+            tried.append(printer.label if printer else names[0])
         return tried
 
     def learned(self) -> dict[str, dict[str, Any]]:
@@ -177,7 +176,7 @@ class Supervisor:
         """Unlearn what was found out, from the next plug or retry on. Returns names, as `retry`."""
         forgotten = []
         for key, found in self.learned().items():
-            if meant(selector, [key, found["name"]]):
+            if matches(selector, [key, found["name"]]):
                 self._state.forget(key)
                 self._history(key).afresh()
                 forgotten.append(found["name"] or key)

@@ -1,16 +1,16 @@
 """Services announced by the Avahi daemon, kept announced whatever happens to it.
 
 Each set of services has a task of its own that registers it in an entry group, watches the
-group, and registers it anew in every session of Avahi's life. A collision of names is resolved
+group, and registers it again in every new session with Avahi. A collision of names is resolved
 by the project's own sequence of names, which status and state file know; Avahi's is not used.
 Records with a name of their own (`ServiceSet.fixed`) stand in a second group: their collision
 must not rename the printer.
 
-Records are registered on the interfaces of their reach. On lo they carry a host name of their
-own, whose only address is the loopback's: Avahi's own host name may resolve to another interface's
+Records are registered on the interfaces of their scope. On lo they carry a host name of their
+own, whose only address is the loopback's: Avahi's host name may resolve to another interface's
 address, at which nobody listens. Avahi refuses plain "localhost".
 
-Knows how Avahi's entry groups are filled; D-Bus and Avahi's comings and goings are avahi_server's.
+Knows how Avahi's entry groups are filled; D-Bus, and when Avahi runs, are avahi_server's.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from ippusbd.dnssd.avahi_server import AvahiServer, Group, GroupState, Session
+from ippusbd.dnssd.avahi_server import AvahiServer, AvahiSession, EntryGroup, GroupState
 from ippusbd.dnssd.dbus import CallRefused
-from ippusbd.dnssd.limits import check, describe, txt_items
+from ippusbd.dnssd.limits import describe, txt_items
 from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
-from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
 from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
@@ -40,25 +40,27 @@ NO_REVERSE = 16  # AVAHI_PUBLISH_NO_REVERSE: 127.0.0.1 keeps its own PTR record
 COLLISION = "org.freedesktop.Avahi.CollisionError"
 
 
-class _Where:
-    """Registers records where a reach says."""
+class _Registrar:
+    """Registers records on the interfaces of a scope."""
 
-    def __init__(self, reach: Scope) -> None:
-        self.reach = reach
-        # Avahi's own is said by none; out there Avahi knows it and its addresses better.
-        self._host = "" if reach.is_machines_own else reach.host
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        # An empty name is Avahi's own, whose addresses on a network Avahi knows itself.
+        self._host = "" if scope.is_own_host else scope.host
 
-    async def fill(self, group: Group, records: tuple[ServiceRecord, ...]) -> None:
+    async def fill(self, group: EntryGroup, records: tuple[ServiceRecord, ...]) -> None:
         """Put the records into `group`. NameTaken, or PublishError naming the record."""
-        for interface in self.reach.interfaces:
+        for interface in self.scope.interfaces:
             try:
                 index = socket.if_nametoindex(interface)
             except OSError as exc:
                 raise PublishError(f"no network interface {interface!r}") from exc
             await self._fill(group, index, records)
 
-    async def _fill(self, group: Group, index: int, records: tuple[ServiceRecord, ...]) -> None:
-        for address in self.reach.addresses if self._host else ():
+    async def _fill(
+        self, group: EntryGroup, index: int, records: tuple[ServiceRecord, ...]
+    ) -> None:
+        for address in self.scope.addresses if self._host else ():
             try:
                 await group.call(
                     "AddAddress", "iiuss", (index, ANY_PROTOCOL, NO_REVERSE, self._host, address)
@@ -72,7 +74,7 @@ class _Where:
                 kind = NameTaken if exc.name == COLLISION else PublishError
                 raise kind(f"{describe(record)}: Avahi refuses it: {exc}") from exc
 
-    async def _add(self, group: Group, index: int, record: ServiceRecord) -> None:
+    async def _add(self, group: EntryGroup, index: int, record: ServiceRecord) -> None:
         key = (index, ANY_PROTOCOL, 0, record.name, record.type, "")
         await group.call(
             "AddService", "iiussssqaay", (*key, self._host, record.port, txt_items(record))
@@ -83,44 +85,41 @@ class _Where:
             )
 
 
-class AvahiPublication(KeptPublication):
-    """One set of services, announced while Avahi lets us."""
+class AvahiPublication(TaskPublication):
+    """One set of services, announced while Avahi runs and accepts it."""
 
     def __init__(
-        self,
-        owner: AvahiPublisher,
-        services: ServiceSet,
-        forget: Callable[[KeptPublication], None],
+        self, owner: AvahiPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
     ) -> None:
         self._owner = owner
-        super().__init__(services, forget)
+        super().__init__(services, on_withdrawn)
 
-    async def keep(self) -> None:
-        """Register in this session of Avahi's, and in the next, and so on."""
+    async def announce(self) -> None:
+        """Register in this session with Avahi, and in each one after it."""
         while True:
             session = await self._session()
             try:
                 await self._announce(session)
             except PublishError as exc:
-                self.say(str(exc))
+                self.set_state(str(exc))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._owner.refused_s):
                         await session.ended.wait()
 
-    async def _session(self) -> Session:
-        """The session that is, or the next that comes."""
+    async def _session(self) -> AvahiSession:
+        """The current session, or the next one."""
         while (session := self._owner.server.session) is None:
-            self.say(self._owner.server.trouble)
+            self.set_state(self._owner.server.trouble)
             await self._owner.changed()
-        self.say(REGISTERING)
+        self.set_state(REGISTERING)
         return session
 
-    async def _announce(self, session: Session) -> None:
+    async def _announce(self, session: AvahiSession) -> None:
         """Keep the set announced to the end of the session, renaming it as often as needed."""
         async with contextlib.AsyncExitStack() as stack:
             if self.services.fixed:
                 fixed = self._registered(session, self.services.fixed)
-                with contextlib.suppress(NameTaken):  # whoever took it says the same as we
+                with contextlib.suppress(NameTaken):  # the other record says the same
                     await stack.enter_async_context(fixed)
             for name in self._owner.book.free(self.name, self.services.name):
                 try:
@@ -129,29 +128,29 @@ class AvahiPublication(KeptPublication):
                 except NameTaken as exc:
                     log.info("%s", exc)
 
-    async def _announce_as(self, session: Session, name: str) -> None:
-        self.name = name
+    async def _announce_as(self, session: AvahiSession, name: str) -> None:
+        self._name = name
         records = self.services.renamed(name).records
-        if self._owner.where.reach.is_machines_own:
-            records = await self._as_called(session, records)
+        if self._owner.registrar.scope.is_own_host:
+            records = await self._with_host_name(session, records)
         async with self._registered(session, records) as group:
             await group.left(GroupState.UNCOMMITTED, GroupState.REGISTERING)
             if group.state is GroupState.ESTABLISHED:
-                self.say(ESTABLISHED)
+                self.set_state(ESTABLISHED)
                 await group.left(GroupState.ESTABLISHED)
             if group.state is GroupState.COLLISION:
-                raise NameTaken(f"{name!r} is taken by somebody else on this network")
+                raise NameTaken(f"{name!r} is used by another host or program on this network")
             if group.state is not GroupState.LOST:
-                raise PublishError(f"{name!r}: Avahi gave it up: {group.reason}")
+                raise PublishError(f"{name!r}: Avahi failed to register it: {group.reason}")
 
-    async def _as_called(
-        self, session: Session, records: tuple[ServiceRecord, ...]
+    async def _with_host_name(
+        self, session: AvahiSession, records: tuple[ServiceRecord, ...]
     ) -> tuple[ServiceRecord, ...]:
         """With Avahi's name for this machine in their links."""
-        reach = self._owner.where.reach
-        called = await session.host_name()
-        reach.on_called(called)
-        ours, theirs = f"https://{reach.host}:", f"https://{called}:"
+        scope = self._owner.registrar.scope
+        host = await session.host_name()
+        scope.on_host_name(host)
+        ours, theirs = f"https://{scope.host}:", f"https://{host}:"
         return tuple(
             replace(each, txt=tuple((key, v.replace(ours, theirs)) for key, v in each.txt))
             for each in records
@@ -159,26 +158,26 @@ class AvahiPublication(KeptPublication):
 
     @asynccontextmanager
     async def _registered(
-        self, session: Session, records: tuple[ServiceRecord, ...]
-    ) -> AsyncIterator[Group]:
+        self, session: AvahiSession, records: tuple[ServiceRecord, ...]
+    ) -> AsyncIterator[EntryGroup]:
         group = await session.new_group()
         try:
-            await self._owner.where.fill(group, records)
+            await self._owner.registrar.fill(group, records)
             await group.call("Commit")
             yield group
         finally:
             await group.free()
 
 
-class AvahiPublisher:
-    """Announces through Avahi; waits for it where it is not (yet) there."""
+class AvahiPublisher(TaskPublisher):
+    """Announces through Avahi; waits for it while it does not run."""
 
     kind = "avahi"
 
     def __init__(
         self,
         *,
-        reach: Scope = LOOPBACK,
+        scope: Scope = LOOPBACK,
         bus_address: str | None = None,
         names: Names = own_names,
         patience_s: float = 5.0,
@@ -186,16 +185,15 @@ class AvahiPublisher:
         refused_s: float = 30.0,
         call_s: float = 5.0,
     ) -> None:
-        """`patience_s`: how long `publish` waits; `retry_s`: for D-Bus; `refused_s`: after Avahi
-        refused a set; `call_s`: how long a call to Avahi may take."""
-        self.where = _Where(reach)
+        """`patience_s`: how long `publish` waits; `retry_s`: between attempts to reach D-Bus;
+        `refused_s`: after Avahi refused a set; `call_s`: how long a call to Avahi may take."""
+        super().__init__(patience_s)
+        self.registrar = _Registrar(scope)
         self.book = NameBook(names)
         self.refused_s = refused_s
         self.server = AvahiServer(
             self._wake, bus_address=bus_address, retry_s=retry_s, call_s=call_s
         )
-        self._publications: set[KeptPublication] = set()
-        self._patience_s = patience_s
         self._change = asyncio.Event()
 
     @property
@@ -204,24 +202,20 @@ class AvahiPublisher:
         return self.server.trouble
 
     async def start(self) -> None:
-        """Find Avahi; done when it is known whether it runs."""
+        """Look for Avahi; done when it is known whether it runs."""
         await self.server.start()
 
-    async def publish(self, services: ServiceSet) -> AvahiPublication:
-        """See `ports.Publisher.publish`. Returns at once where there is no Avahi."""
-        check(services)
-        publication = AvahiPublication(self, services, self._publications.discard)
-        self._publications.add(publication)
-        await publication.settled(self._patience_s)
-        return publication
+    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> AvahiPublication:
+        """A new publication."""
+        return AvahiPublication(self, services, on_withdrawn)
 
     async def close(self) -> None:
         """Withdraw everything and leave the bus."""
-        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+        await self.withdraw_all()
         await self.server.close()
 
     async def changed(self) -> None:
-        """Wait until Avahi came, went, or said why it cannot be used."""
+        """Wait until Avahi starts, ends, or changes its state."""
         await self._change.wait()
 
     def _wake(self) -> None:

@@ -1,14 +1,14 @@
-"""The Avahi daemon as it comes, goes, restarts and renames itself.
+"""The Avahi daemon as it starts, ends, restarts and changes its host name.
 
-What a client registers with Avahi lives as long as Avahi's process, its D-Bus connection and its
-host name; after any change it must be registered anew (a group registered under an old host name
-stays "established" and no longer resolves). Such a stretch is a Session. It ends, once and for
-ever, when the first sign of a change arrives; a new one begins when Avahi is found running.
+What a client registers with Avahi is valid as long as Avahi's process, its D-Bus connection and
+its host name; after any change it must be registered again (a group registered under an old host
+name stays "established" and no longer resolves). Such a period is a session. It ends when the
+first sign of a change arrives, and is never resumed; a new one begins when Avahi is found running.
 
     no D-Bus --connected--> no Avahi --owner, state RUNNING--> Session --any sign--> look again
 
 Signs are hints: after one, the bus is asked who owns Avahi's name and what state it is in. Calls
-go to the owner's unique name, so that they can never start a new Avahi.
+go to the owner's unique name, so that they never start Avahi by D-Bus activation.
 
 Knows Avahi's D-Bus interface 0.8; never services or names.
 """
@@ -53,10 +53,10 @@ class GroupState(IntEnum):
     FAILURE = 4
 
 
-class Group:
+class EntryGroup:
     """An entry group: records that Avahi establishes or refuses together."""
 
-    def __init__(self, session: Session, path: str) -> None:
+    def __init__(self, session: AvahiSession, path: str) -> None:
         self.state = GroupState.UNCOMMITTED
         self.reason = ""  # Avahi's error name, after FAILURE
         self._session = session
@@ -64,9 +64,9 @@ class Group:
         self._changed = asyncio.Event()
 
     async def call(self, method: str, signature: str = "", body: tuple[object, ...] = ()) -> None:
-        """Call one of the group's methods; PublishError, CallRefused if Avahi objects."""
+        """Call one of the group's methods. PublishError, or CallRefused with Avahi's error."""
         if self._session.over:
-            raise PublishError("Avahi went away, or changed its name")
+            raise PublishError("Avahi ended, or changed its host name")
         await self._session.call(self._path, f"{GROUP}.{method}", signature, body)
 
     async def left(self, *states: GroupState) -> GroupState:
@@ -77,9 +77,9 @@ class Group:
         return self.state
 
     async def free(self) -> None:
-        """Give the group back; Avahi sends goodbyes for what was established. Never raises.
+        """Free the group; Avahi sends goodbyes for what was established. Never raises.
 
-        After the session's end too: an Avahi that only changed its host name still has it.
+        Also after the session's end: an Avahi that only changed its host name still has it.
         """
         self._session.groups.pop(self._path, None)
         with contextlib.suppress(PublishError):  # then the end of Avahi or of D-Bus freed it
@@ -91,11 +91,11 @@ class Group:
         self._changed.set()
 
 
-class Session:
-    """A stretch of time in which Avahi keeps what was registered with it."""
+class AvahiSession:
+    """A period in which Avahi keeps what was registered with it."""
 
     def __init__(self, bus: Bus, owner: str) -> None:
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, EntryGroup] = {}
         self.ended = asyncio.Event()
         self._bus = bus
         self._owner = owner
@@ -105,10 +105,10 @@ class Session:
         """Nothing of this session exists any more."""
         return self.ended.is_set()
 
-    async def new_group(self) -> Group:
+    async def new_group(self) -> EntryGroup:
         """An empty group; PublishError if Avahi grants none."""
         (path,) = await self.call("/", f"{SERVER}.EntryGroupNew")
-        group = Group(self, str(path))
+        group = EntryGroup(self, str(path))
         self.groups[str(path)] = group
         if self.over:
             group.changed_to(GroupState.LOST)
@@ -125,7 +125,7 @@ class Session:
         """Call the Avahi of this session."""
         return await self._bus.call(self._owner, path, member, signature, body)
 
-    def heard(self, signal: Signal) -> None:
+    def on_signal(self, signal: Signal) -> None:
         """Pass a group's change of state to the group."""
         group = self.groups.get(signal.path)
         if group is None or signal.sender != self._owner:
@@ -135,7 +135,7 @@ class Session:
             group.changed_to(GroupState(state), str(reason))
 
     def end(self) -> None:
-        """Tell everybody that all of it is void. Idempotent."""
+        """Mark every group of it as lost. Idempotent."""
         self.ended.set()
         for group in self.groups.values():
             group.changed_to(GroupState.LOST)
@@ -155,7 +155,7 @@ class AvahiServer:
         retry_s: float = 1.0,
         call_s: float = 5.0,
     ) -> None:
-        self.session: Session | None = None
+        self.session: AvahiSession | None = None
         self.trouble = "not started"  # why there is no session
         self.is_there = False  # Avahi has its name on the bus, ready or not
         self._owner = ""  # Avahi's unique name; others on the bus could pretend to be it
@@ -164,13 +164,13 @@ class AvahiServer:
         self._retry_s = retry_s
         self._call_s = call_s
         self._hint = asyncio.Event()
-        self._looked = asyncio.Event()
+        self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to follow; done when it is known whether Avahi is there."""
         self._task = asyncio.create_task(self._keep_connected(), name="dnssd: follow Avahi")
-        await self._looked.wait()
+        await self._known.wait()
 
     async def close(self) -> None:
         """Stop following, and leave the bus: Avahi then withdraws what is still there."""
@@ -187,32 +187,34 @@ class AvahiServer:
                     await self._one_connection()
                 except PublishError as exc:
                     self._end(str(exc))
-                self._looked.set()
+                self._known.set()
                 await asyncio.sleep(self._retry_s)
         finally:
-            self._end("closed")
+            self._end("stopped")
 
     async def _one_connection(self) -> None:
-        bus = await Bus.connect(self._bus_address, self._heard, self._hint.set, call_s=self._call_s)
+        bus = await Bus.connect(
+            self._bus_address, self._on_signal, self._hint.set, call_s=self._call_s
+        )
         try:
             await bus.match(sender=BUS, interface=BUS, member="NameOwnerChanged", arg0=AVAHI)
             await bus.match(sender=AVAHI, interface=SERVER, member="StateChanged")
             await bus.match(sender=AVAHI, interface=GROUP, member="StateChanged")
             await self._follow(bus)
+            self._end("the connection to D-Bus is lost")
         finally:
             self.is_there = False
-            self._end("the connection to D-Bus is lost")
             await bus.close()
 
     async def _follow(self, bus: Bus) -> None:
         while not bus.lost:
             self._hint.clear()
             if self.session is None:
-                await self._look(bus)
-            self._looked.set()
+                await self._find_avahi(bus)
+            self._known.set()
             await self._hint.wait()
 
-    async def _look(self, bus: Bus) -> None:
+    async def _find_avahi(self, bus: Bus) -> None:
         """Find out whether Avahi runs; begin a session if it does."""
         try:
             (owner,) = await bus.call(BUS, BUS_PATH, f"{BUS}.GetNameOwner", "s", [AVAHI])
@@ -229,22 +231,22 @@ class AvahiServer:
             name = ServerState(state).name.lower() if isinstance(state, int) else state
             self._end(f"Avahi is not ready: its host name is {name}")
             return
-        self.session, self.trouble = Session(bus, self._owner), ""
+        self.session, self.trouble = AvahiSession(bus, self._owner), ""
         log.info("Avahi is running")
         self._on_change()
 
-    def _heard(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         if signal.interface == GROUP:
             if self.session is not None:
-                self.session.heard(signal)
+                self.session.on_signal(signal)
             return
         if signal.sender in {BUS, self._owner} and signal.member in SIGNS:
-            self._end("Avahi restarted or changed its name")
+            self._end("Avahi restarted or changed its host name")
             self._hint.set()
 
     def _end(self, trouble: str) -> None:
         if self.session is not None:
-            log.info("Avahi's registrations are void: %s", trouble)
+            log.info("announcements withdrawn: %s", trouble)
             self.session.end()
         self.session, changed = None, self.session is not None or self.trouble != trouble
         self.trouble = trouble

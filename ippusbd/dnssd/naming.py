@@ -1,9 +1,9 @@
-"""Which instance names a printer tries, in which order, and which our printers have.
+"""Which instance names a printer tries, in which order, and which of them our printers use.
 
-The sequence is wire.txt's; here it gets an end and a beginning: the name that was in use before
+The sequence is wire.txt's, with an end and another beginning: the name that was in use before
 (Avahi restarted, the announcer changed) is tried first, so that a queue keeps its printer. Two
-printers of ours never try the same name at once: each could find the other in the way, and both
-would move on, for ever.
+printers of ours never try the same name at once: each would find it taken by the other, and both
+would go on to the next name, without end.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ own_names: Names = txt.names
 
 
 class NameTaken(PublishError):
-    """Somebody else uses the instance name."""
+    """The instance name is in use."""
 
 
 class NameBook:
-    """The names that a publisher's sets hold or try."""
+    """The names that a publisher's sets use or try."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names = own_names) -> None:
         self._names = names
         self._held: set[str] = set()
 
     def free(self, current: str, base: str) -> Iterator[str]:
-        """`current`, then the names for `base`: those that no other set of ours has.
+        """`current`, then the names for `base`, without those that other sets of ours use.
 
-        PublishError at the end: all are taken.
+        Raises PublishError at the end.
         """
         for name in self._sequence(current, base):
             if name.casefold() not in self._held:
@@ -45,8 +45,8 @@ class NameBook:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Keep other sets of ours from trying `name`; entered in the same turn as `free` told."""
-        key = name.casefold()  # DNS tells no case apart
+        """Keep other sets of ours from trying `name`; entered before any await after `free`."""
+        key = name.casefold()  # DNS ignores case
         self._held.add(key)
         try:
             yield

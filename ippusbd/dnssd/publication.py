@@ -1,7 +1,7 @@
-"""A set of services that a task of its own keeps announced.
+"""What the publishers share: sets of services, each announced by a task of its own.
 
-The task belongs to the publication from the first moment to `withdraw`, and everything it has
-registered is given back in its own exit: cancelling it is how a set is withdrawn, and it is
+The task belongs to the publication from the first moment to `withdraw`, and its own exit
+withdraws everything it has registered: cancelling it is how a set is withdrawn, and it is
 cancelled exactly once, because goodbyes are sent while it ends.
 
 Knows states and waiting; how services are announced is its subclasses' business.
@@ -14,33 +14,46 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING, WITHDRAWN
 from ippusbd.model import ServiceSet
 
 log = logging.getLogger("ippusbd.dnssd")
 
+OnWithdrawn = Callable[["TaskPublication"], None]
 
-class KeptPublication(ABC):
-    """A `ports.Publication`; subclasses say in `keep` how it is kept announced."""
 
-    def __init__(self, services: ServiceSet, forget: Callable[[KeptPublication], None]) -> None:
-        """`forget` is called once, when the set is withdrawn."""
-        self.name = services.name
-        self.state: str = REGISTERING
+class TaskPublication(ABC):
+    """A `protocols.Publication`; subclasses say in `announce` how it is kept announced."""
+
+    def __init__(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> None:
+        """`on_withdrawn` is called once."""
         self.services = services
-        self._forget = forget
-        self._settled = asyncio.Event()  # established, or it is known why not
-        self._task = asyncio.create_task(self.keep(), name=f"dnssd: {services.name}")
+        self._name = services.name
+        self._state: str = REGISTERING
+        self._on_withdrawn = on_withdrawn
+        self._settled = asyncio.Event()
+        self._task = asyncio.create_task(self.announce(), name=f"dnssd: {services.name}")
+
+    @property
+    def name(self) -> str:
+        """The instance name in use."""
+        return self._name
+
+    @property
+    def state(self) -> str:
+        """See `protocols.Publication.state`."""
+        return self._state
 
     @abstractmethod
-    async def keep(self) -> None:
-        """Announce the set, again and again if need be, until cancelled; then give it back."""
+    async def announce(self) -> None:
+        """Announce the set, again and again if need be, until cancelled; then withdraw it."""
 
-    def say(self, state: str) -> None:
-        """Change `state`."""
-        if state != self.state:
+    def set_state(self, state: str) -> None:
+        """Change `state`; any but `registering` is what `publish` waits for."""
+        if state != self._state:
             log.info("%r: %s", self.name, state)
-            self.state = state
+            self._state = state
         if state != REGISTERING:
             self._settled.set()
 
@@ -50,17 +63,42 @@ class KeptPublication(ABC):
             async with asyncio.timeout(patience_s):
                 await self._settled.wait()
         except TimeoutError:
-            pass  # it goes on by itself
+            pass  # the task goes on
         except asyncio.CancelledError:
-            await self.withdraw()  # nobody else knows of it
+            await self.withdraw()  # nobody else has the publication
             raise
 
     async def withdraw(self) -> None:
-        """Take the services back, with goodbyes; done when they are gone. Idempotent."""
-        if self.state != WITHDRAWN:
-            was, self.state = self.state, WITHDRAWN
-            self._forget(self)
+        """Withdraw the services, with goodbyes; done when they are gone. Idempotent."""
+        if self._state != WITHDRAWN:
+            was, self._state = self._state, WITHDRAWN
+            self._on_withdrawn(self)
             self._task.cancel()
             if was == ESTABLISHED:
                 log.info("%r: withdrawn", self.name)
         await asyncio.wait({self._task})
+
+
+class TaskPublisher(ABC):
+    """The part of a `protocols.Publisher` that is the same for all."""
+
+    def __init__(self, patience_s: float) -> None:
+        """`patience_s`: how long `publish` waits."""
+        self._patience_s = patience_s
+        self._publications: set[TaskPublication] = set()
+
+    @abstractmethod
+    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> TaskPublication:
+        """A new publication, whose task runs already."""
+
+    async def publish(self, services: ServiceSet) -> TaskPublication:
+        """See `protocols.Publisher.publish`."""
+        check(services)
+        publication = self.publication(services, self._publications.discard)
+        self._publications.add(publication)
+        await publication.settled(self._patience_s)
+        return publication
+
+    async def withdraw_all(self) -> None:
+        """Withdraw every set that is still announced."""
+        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))

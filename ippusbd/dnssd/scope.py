@@ -22,8 +22,8 @@ class Scope:
     interfaces: tuple[str, ...]
     host: str  # like "desk.local"
     addresses: tuple[str, ...]
-    is_machines_own: bool = False
-    on_called: Callable[[str], None] = field(default=lambda name: None, compare=False)
+    is_own_host: bool = False
+    on_host_name: Callable[[str], None] = field(default=lambda name: None, compare=False)
 
     @property
     def ipv4(self) -> tuple[str, ...]:

@@ -26,10 +26,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from ippusbd.dnssd.limits import check
-from ippusbd.dnssd.naming import NameBook, Names, own_names
+from ippusbd.dnssd.naming import NameBook
 from ippusbd.dnssd.protocols import ESTABLISHED
-from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
 from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -96,24 +95,21 @@ def _add_txt(service: ElementTree.Element, key: str, value: str) -> None:
     item.text = f"{key}={value}"
 
 
-class StaticPublication(KeptPublication):
+class StaticPublication(TaskPublication):
     """One set of services in the folder."""
 
     def __init__(
-        self,
-        owner: StaticPublisher,
-        services: ServiceSet,
-        forget: Callable[[KeptPublication], None],
+        self, owner: StaticPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
     ) -> None:
         self._owner = owner
-        super().__init__(services, forget)
+        super().__init__(services, on_withdrawn)
 
-    async def keep(self) -> None:
+    async def announce(self) -> None:
         """Hold the files in the folder until cancelled; try again while it cannot be written."""
         try:
-            self.name = next(self._owner.book.free(self.name, self.services.name))
+            self._name = next(self._owner.book.free(self.name, self.services.name))
         except PublishError as exc:
-            self.say(str(exc))
+            self.set_state(str(exc))
             return
         with self._owner.book.held(self.name):
             files = self._owner.files(self.services.renamed(self.name))
@@ -127,14 +123,14 @@ class StaticPublication(KeptPublication):
             try:
                 await _in_thread(_write, files)
             except OSError as exc:
-                self.say(f"cannot write {exc.filename}: {exc.strerror}")
+                self.set_state(f"cannot write {exc.filename}: {exc.strerror}")
                 await asyncio.sleep(self._owner.retry_s)
             else:
-                self.say(ESTABLISHED)
+                self.set_state(ESTABLISHED)
                 await asyncio.Event().wait()
 
 
-class StaticPublisher:
+class StaticPublisher(TaskPublisher):
     """Announces through Avahi's folder of static services."""
 
     kind = "static"
@@ -144,18 +140,16 @@ class StaticPublisher:
         folder: Path,
         *,
         template: str = TEMPLATE,
-        names: Names = own_names,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: after a failure to write."""
+        super().__init__(patience_s)
         self.trouble = ""
         self.retry_s = retry_s
         self._folder = folder
         self._template = template
-        self.book = NameBook(names)
-        self._patience_s = patience_s
-        self._publications: set[KeptPublication] = set()
+        self.book = NameBook()
 
     async def start(self) -> None:
         """Remove what a killed daemon left; `trouble` tells if the folder cannot be used."""
@@ -171,17 +165,13 @@ class StaticPublisher:
             log.info("removing %s, left by a daemon that did not end in good order", left)
             left.unlink(missing_ok=True)
 
-    async def publish(self, services: ServiceSet) -> StaticPublication:
-        """See `ports.Publisher.publish`; established when the files are written."""
-        check(services)
-        publication = StaticPublication(self, services, self._publications.discard)
-        self._publications.add(publication)
-        await publication.settled(self._patience_s)
-        return publication
+    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> StaticPublication:
+        """A new publication."""
+        return StaticPublication(self, services, on_withdrawn)
 
     async def close(self) -> None:
         """Remove our files."""
-        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+        await self.withdraw_all()
 
     def files(self, services: ServiceSet) -> dict[Path, str]:
         """What stands in the folder for `services`: path and content."""

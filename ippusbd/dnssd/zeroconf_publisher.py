@@ -19,15 +19,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ippusbd.dnssd.limits import LABEL_BYTES, check, describe, txt_items
-from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
+from ippusbd.dnssd.limits import LABEL_BYTES, describe, txt_items
+from ippusbd.dnssd.naming import NameBook, NameTaken
 from ippusbd.dnssd.protocols import ESTABLISHED
-from ippusbd.dnssd.publication import KeptPublication
+from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
 from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
@@ -43,25 +43,22 @@ TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing
 GOODBYE_S = 3.0  # goodbyes take 0.25 s
 
 
-class ZeroconfPublication(KeptPublication):
+class ZeroconfPublication(TaskPublication):
     """One set of services in the responders' registries."""
 
     def __init__(
-        self,
-        owner: ZeroconfPublisher,
-        services: ServiceSet,
-        forget: Callable[[KeptPublication], None],
+        self, owner: ZeroconfPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
     ) -> None:
         self._owner = owner
-        super().__init__(services, forget)
+        super().__init__(services, on_withdrawn)
 
-    async def keep(self) -> None:
+    async def announce(self) -> None:
         """Announce until cancelled; try again later what could not be announced."""
         while True:
             try:
                 await self._announce()
             except PublishError as exc:
-                self.say(str(exc))
+                self.set_state(str(exc))
                 await asyncio.sleep(self._owner.retry_s)
 
     async def _announce(self) -> None:
@@ -80,8 +77,8 @@ class ZeroconfPublication(KeptPublication):
 
     async def _announce_as(self, name: str, fixed: asyncio.Task[None]) -> None:
         async with self._owner.registered(self.services.renamed(name).records):
-            self.name = name
-            self.say(ESTABLISHED)
+            self._name = name
+            self.set_state(ESTABLISHED)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -95,7 +92,7 @@ class ZeroconfPublication(KeptPublication):
             log.info("%s", exc)
 
 
-class ZeroconfPublisher:
+class ZeroconfPublisher(TaskPublisher):
     """Announces by itself; needs nothing but the network."""
 
     kind = "zeroconf"
@@ -103,20 +100,18 @@ class ZeroconfPublisher:
     def __init__(
         self,
         *,
-        reach: Scope = LOOPBACK,
-        names: Names = own_names,
+        scope: Scope = LOOPBACK,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: after a failure."""
-        self.book = NameBook(names)
+        super().__init__(patience_s)
+        self.book = NameBook()
         self.retry_s = retry_s
         self.trouble = ""
-        self._reach = reach
-        self._patience_s = patience_s
+        self._scope = scope
         self._users = 0
         self._responders: list[AsyncZeroconf] = []  # [0]: services; [n]: their nth subtypes
-        self._publications: set[KeptPublication] = set()
 
     async def start(self) -> None:
         """Load the library; `trouble` tells if that fails."""
@@ -125,17 +120,13 @@ class ZeroconfPublisher:
         except ImportError as exc:
             self.trouble = f"python-zeroconf is not installed ({exc})"
 
-    async def publish(self, services: ServiceSet) -> ZeroconfPublication:
-        """See `ports.Publisher.publish`; established after about a second of probing."""
-        check(services)
-        publication = ZeroconfPublication(self, services, self._publications.discard)
-        self._publications.add(publication)
-        await publication.settled(self._patience_s)
-        return publication
+    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> ZeroconfPublication:
+        """A new publication."""
+        return ZeroconfPublication(self, services, on_withdrawn)
 
     async def close(self) -> None:
         """Withdraw everything, with goodbyes, and close the sockets."""
-        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+        await self.withdraw_all()
 
     @asynccontextmanager
     async def registered(self, records: tuple[ServiceRecord, ...]) -> AsyncIterator[None]:
@@ -168,7 +159,7 @@ class ZeroconfPublisher:
         types = (record.type, *(f"{sub}._sub.{record.type}" for sub in record.subtypes))
         try:
             for layer, type_ in enumerate(types):
-                responder, info = self._responder(layer), _info(record, type_, self._reach)
+                responder, info = self._responder(layer), _info(record, type_, self._scope)
                 if layer == 0 and await _is_taken(responder, info):
                     raise NameTaken(f"{describe(record)}: the name is taken")
                 announced = await responder.async_register_service(
@@ -184,8 +175,8 @@ class ZeroconfPublisher:
         from zeroconf import IPVersion
         from zeroconf.asyncio import AsyncZeroconf
 
-        version = IPVersion.V4Only if self._reach.ipv4 else IPVersion.V6Only
-        spoken = list(self._reach.ipv4 or self._reach.addresses)
+        version = IPVersion.V4Only if self._scope.ipv4 else IPVersion.V6Only
+        spoken = list(self._scope.ipv4 or self._scope.addresses)
         while len(self._responders) <= layer:
             self._responders.append(AsyncZeroconf(interfaces=spoken, ip_version=version))
         return self._responders[layer]
@@ -225,7 +216,7 @@ async def _unregister(done: list[_Registration]) -> None:
         await asyncio.wait(goodbyes | {each.announced for each in done}, timeout=GOODBYE_S)
 
 
-def _info(record: ServiceRecord, type_: str, reach: Scope) -> ServiceInfo:
+def _info(record: ServiceRecord, type_: str, scope: Scope) -> ServiceInfo:
     from zeroconf import ServiceInfo
 
     items = txt_items(record) or [b""]
@@ -234,10 +225,10 @@ def _info(record: ServiceRecord, type_: str, reach: Scope) -> ServiceInfo:
         f"{wire_name(record.name)}.{record.type}.local.",
         port=record.port,
         properties=b"".join(bytes([len(item)]) + item for item in items),
-        server=f"{reach.host}.",
+        server=f"{scope.host}.",
         host_ttl=TTL_S,
         other_ttl=TTL_S,
-        parsed_addresses=list(reach.addresses),
+        parsed_addresses=list(scope.addresses),
     )
 
 

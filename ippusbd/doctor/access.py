@@ -1,7 +1,7 @@
 """May a user read and write a device node? Decided as the kernel does (acl(5)), for any user.
 
-`os.access` knows only about ourselves; who is asked about is mostly the daemon. udev gives
-seats access by ACLs, so those count.
+`os.access` covers only this process; the user in question is mostly the daemon's. udev grants
+access to local seats with ACLs, so they are evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Entry = tuple[int, int, int]  # tag, permissions, id
 
 
 def may_use(node: Path, who: Credentials) -> bool:
-    """Whether `who` may read and write `node`. Raises OSError when it is not there."""
+    """Whether `who` may read and write `node`. Raises OSError if it does not exist."""
     about = node.stat()
     if who.uid == 0:
         return True
@@ -54,7 +54,7 @@ def _from_mode(about: os.stat_result) -> list[Entry]:
 
 
 def _acl(node: Path) -> Iterator[Entry]:
-    """The entries of the node's ACL; none where it has none."""
+    """The entries of the node's ACL, if it has one."""
     try:
         raw = os.getxattr(node, _XATTR)
     except OSError:

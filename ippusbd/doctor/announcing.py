@@ -1,7 +1,7 @@
-"""Can printers be announced to this machine's own programs?
+"""Can printers be announced to programs on this machine?
 
-Avahi is asked to do the very thing: a service of its own type is registered on the loopback
-and given back at once. What stands in Avahi's configuration only explains a refusal.
+Tested by doing it: a service of a type of its own is registered with Avahi on loopback and
+withdrawn at once. Avahi's configuration file only explains a failure.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 TRIAL_S: Final = 5.0
 POLL_S: Final = 0.2
 _SWITCHES: Final = (
-    ("server", "enable-dbus", "no", "programs may not talk to Avahi"),
+    ("server", "enable-dbus", "no", "programs cannot use Avahi"),
     ("server", "use-ipv4", "no", "printers are announced at 127.0.0.1"),
-    ("publish", "disable-publishing", "yes", "nothing at all is announced"),
-    ("publish", "disable-user-service-publishing", "yes", "programs may announce nothing"),
+    ("publish", "disable-publishing", "yes", "nothing is announced"),
+    ("publish", "disable-user-service-publishing", "yes", "programs cannot announce services"),
 )
 
 
 def check(machine: Machine, wanted: str, status: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """`wanted`: [dnssd] publisher; `status`: the daemon's, None when it does not run."""
+    """`wanted`: [dnssd] publisher; `status`: the daemon's, None if it does not run."""
     if wanted in ("off", "static"):
-        yield note("announcing", f'[dnssd] publisher = "{wanted}": Avahi is not asked')
+        yield note("announcing", f'[dnssd] publisher = "{wanted}": Avahi is not tested')
         return
-    yield from _daemons_word(status)
+    yield from _daemons_publisher(status)
     if not machine.has("avahi-daemon"):
         yield note(
             "avahi",
-            "Avahi is not installed: the daemon announces by itself, which CUPS does not hear",
+            "Avahi is not installed: the daemon announces printers itself, but CUPS needs Avahi"
+            " to find them",
             "apt install avahi-daemon",
         )
         return
@@ -47,22 +48,22 @@ def check(machine: Machine, wanted: str, status: Mapping[str, Any] | None) -> It
     yield _trial(machine)
 
 
-def _daemons_word(status: Mapping[str, Any] | None) -> Iterator[Finding]:
+def _daemons_publisher(status: Mapping[str, Any] | None) -> Iterator[Finding]:
     publisher = (status or {}).get("publisher") or {}
     state = str(publisher.get("state") or "")
     if publisher and state not in ("ok", "starting"):
         yield problem(
             "announcing",
             f"the daemon cannot announce: {state}",
-            "what follows says why; printing by address works meanwhile",
+            "see the Avahi lines below; printing by address works meanwhile",
         )
 
 
-# --- its configuration
+# --- Avahi's configuration
 
 
 def _loopback(machine: Machine) -> Iterator[Finding]:
-    """lo is up."""
+    """Whether lo is up."""
     try:
         flags = int((machine.sys / "class/net/lo/flags").read_text(), 16)
     except (OSError, ValueError):
@@ -83,12 +84,14 @@ def _configuration(machine: Machine) -> Iterator[Finding]:
     if allowed and "lo" not in allowed:
         yield problem(
             "avahi-lo",
-            f"Avahi leaves out the loopback: allow-interfaces={','.join(allowed)} in {path}",
+            f"Avahi does not use loopback: allow-interfaces={','.join(allowed)} in {path}",
             f"add lo to it, {restart}",
         )
     if "lo" in _list(parser, "deny-interfaces"):
         yield problem(
-            "avahi-lo", f"deny-interfaces in {path} has lo", f"take lo out of it, {restart}"
+            "avahi-lo",
+            f"Avahi does not use loopback: deny-interfaces in {path} contains lo",
+            f"remove lo from it, {restart}",
         )
     for section, key, wrong, why in _SWITCHES:
         if parser.get(section, key, fallback="").strip() == wrong:
@@ -104,7 +107,7 @@ def _list(parser: configparser.ConfigParser, key: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-# --- doing it
+# --- a test registration
 
 
 def _trial(machine: Machine) -> Finding:
@@ -113,17 +116,17 @@ def _trial(machine: Machine) -> Finding:
     except PublishError as exc:
         runs = bool(machine.named("avahi-daemon"))
         remedy = (
-            "systemctl restart avahi-daemon; its log says more: journalctl -u avahi-daemon"
+            "systemctl restart avahi-daemon; for details: journalctl -u avahi-daemon"
             if runs
             else "systemctl enable --now avahi-daemon dbus"
         )
         what = "Avahi refuses" if runs else "Avahi does not run"
         return problem("avahi", f"{what}: {exc}", remedy)
-    return ok("avahi", "Avahi announces on the loopback")
+    return ok("avahi", "Avahi announces on loopback")
 
 
 async def _register() -> None:
-    """Register something nobody looks for, and give it back. Raises PublishError."""
+    """Register a service of an unused type, then withdraw it. Raises PublishError."""
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
     from ippusbd.dnssd.protocols import ESTABLISHED
     from ippusbd.model import ServiceRecord, ServiceSet
@@ -133,7 +136,7 @@ async def _register() -> None:
     publisher = AvahiPublisher(patience_s=TRIAL_S)
     await publisher.start()
     try:
-        await _settled(publisher)
+        await _ready(publisher)
         publication = await publisher.publish(ServiceSet(name, (record,)))
         state = publication.state
         await publication.withdraw()
@@ -143,8 +146,8 @@ async def _register() -> None:
         await publisher.close()
 
 
-async def _settled(publisher: AvahiPublisher) -> None:
-    """Avahi that has just started registers its host name first. Raises PublishError."""
+async def _ready(publisher: AvahiPublisher) -> None:
+    """Wait until Avahi has registered its host name after its start. Raises PublishError."""
     loop = asyncio.get_running_loop()
     end = loop.time() + TRIAL_S
     while publisher.trouble:

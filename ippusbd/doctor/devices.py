@@ -1,7 +1,7 @@
-"""USB printers as sysfs shows them: who may use them, who uses them now.
+"""USB printers in sysfs: which users may access them, which programs use them now.
 
-sysfs tells descriptors, strings and drivers to everybody, so this works without libusb,
-without a daemon, and without opening anything.
+Every user can read descriptors, strings and drivers in sysfs, so this works without libusb,
+without a daemon, and without opening a device.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ippusbd.wire.descriptors import usable_interfaces
 from ippusbd.wire.text import one_line
 
 RULE: Final = (
-    "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, say"
-    " `udevadm control --reload`, and plug the printer in again; the daemon's user must be a"
+    "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, run"
+    " `udevadm control --reload`, and replug the printer; the daemon's user must be a"
     " member of the group lp"
 )
 NAME_CHARS: Final = 80
@@ -40,11 +40,11 @@ class Printer:
     name: str
     serial: str
     node: Path
-    drivers: tuple[str, ...]  # of its interfaces, in order, "" where none is bound
+    drivers: tuple[str, ...]  # of its interfaces, in order; "" if none is bound
 
 
 def printers(machine: Machine) -> list[Printer]:
-    """The printers on the bus that sysfs shows."""
+    """The IPP-over-USB printers in sysfs."""
     found: list[Printer] = []
     for folder in sorted((machine.sys / "bus/usb/devices").glob("*-*")):
         if ":" not in folder.name:
@@ -54,7 +54,7 @@ def printers(machine: Machine) -> list[Printer]:
 
 
 def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
-    """One or none."""
+    """The printer in `folder`, if it is one."""
     device, configurations = _split((folder / "descriptors").read_bytes())
     if not usable_interfaces(device, configurations, active=None):
         return
@@ -99,13 +99,13 @@ def _driver(interface: Path) -> str:
 def check(
     machine: Machine, who: Credentials, served: frozenset[str], daemon_pid: int | None
 ) -> Iterator[Finding]:
-    """Each printer's node and users. `served`: addresses that the daemon has open."""
+    """Each printer's device node and users. `served`: addresses that the daemon has open."""
     found = printers(machine)
     if not found:
         yield note(
             "devices",
-            "no USB printer that speaks IPP over USB is connected",
-            "switch it on and look at its cable; `lsusb` must list it",
+            "no IPP-over-USB printer is connected",
+            "switch it on and check its cable; `lsusb` must list it",
         )
     for printer in found:
         yield from _node(printer, who)
@@ -119,13 +119,13 @@ def _node(printer: Printer, who: Credentials) -> Iterator[Finding]:
     except OSError as exc:
         yield problem(
             "node",
-            f"its device node {printer.node} cannot be looked at: {exc.strerror}",
-            "in a container, hand /dev/bus/usb into it; else restart systemd-udevd",
+            f"cannot access its device node {printer.node}: {exc.strerror}",
+            "in a container, pass /dev/bus/usb to it; otherwise restart systemd-udevd",
             about,
         )
         return
     if allowed:
-        yield ok("node", f"{printer.node} may be used", about)
+        yield ok("node", f"user {who.uid} may open {printer.node}", about)
     else:
         yield problem("node", f"user {who.uid} may not open {printer.node}", RULE, about)
 
@@ -143,16 +143,16 @@ def _users(
     if others:
         yield problem(
             "held",
-            f"{', '.join(others)} has it open",
-            "end that program, or wait until it is done; two cannot use one interface",
+            f"{', '.join(others)} uses it",
+            "stop that program or wait until it exits; two programs cannot use one interface",
             about,
         )
     elif USBFS in printer.drivers and str(printer.address) not in served:
         yield problem(
             "held",
-            "a program that only root may see has its interfaces",
-            "say `ippusbd doctor` as root to learn which",
+            "a program of another user has claimed its interfaces",
+            "run `ippusbd doctor` as root to see which",
             about,
         )
     elif any(driver == "usblp" for driver in printer.drivers):
-        yield note("driver", "the kernel's usblp has it while nobody prints over IPP", about=about)
+        yield note("driver", "idle: the kernel driver usblp is bound to it", about=about)

@@ -1,7 +1,7 @@
-"""What a check says: one line for people, the same for programs.
+"""The result of a check, as a line for people and as data for programs.
 
-A problem is something that somebody must do something about, and it says what. A note is
-good to know. The exit status of `ippusbd doctor` counts problems alone.
+A problem requires an action, and its remedy says which; a note is information. Only problems
+count for the exit status of `ippusbd doctor` and `ippusbd check`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`check` names what was looked at, for programs; `about` a printer, if it is about one."""
+    """`check` identifies the check for programs; `about` is the printer, if it concerns one."""
 
     level: Level
     check: str
@@ -45,7 +45,7 @@ def problem(check: str, text: str, remedy: str, about: str = "") -> Finding:
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """For people: problems stand out, remedies below their lines."""
+    """For people: the level, the text, the remedy below."""
     words = {Level.OK: "ok  ", Level.NOTE: "note", Level.PROBLEM: "FAIL"}
     for each in findings:
         about = f"{each.about}: " if each.about else ""

@@ -1,7 +1,7 @@
-"""The machine that is looked at: where its files are, who we are, which programs run.
+"""The machine that is examined: where its files are, which user we are, which programs run.
 
-Roots are arguments, so that a test can show a machine that is ill. Everything here only
-reads, blocks for moments, and takes what it may not see for not being there.
+Root directories are arguments, so that a test can provide a machine with faults. Everything here
+only reads and blocks for moments; what it has no permission to see is treated as absent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of the daemon if it runs, else our own."""
+    """The daemon's if it runs, otherwise our own."""
 
     uid: int
     groups: frozenset[int]
@@ -44,19 +44,19 @@ class Machine:
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def processes(self) -> Iterator[Process]:
-        """All that may be seen."""
+        """All visible processes."""
         for folder in self.proc.glob("[0-9]*"):
             with suppress(OSError):
                 name = (folder / "comm").read_text(errors="replace").strip()
                 yield Process(int(folder.name), one_line(name, 32))
 
     def named(self, *names: str) -> list[Process]:
-        """Processes with one of these names; the kernel keeps fifteen characters of them."""
+        """Processes with one of these names, of which the kernel keeps fifteen characters."""
         short = {name[:15] for name in names}
         return [process for process in self.processes() if process.name in short]
 
     def credentials(self, pid: int | None) -> Credentials:
-        """Of a process; of ours when there is none, or when it may not be seen."""
+        """Those of process `pid`; our own if it is None or not visible."""
         if pid is not None:
             with suppress(OSError, ValueError, KeyError):
                 return _credentials((self.proc / str(pid) / "status").read_text())
@@ -66,7 +66,7 @@ class Machine:
         return shutil.which(program, path=self.environ.get("PATH", "") + SBIN) is not None
 
     def run(self, argv: Sequence[str], timeout_s: float = RUN_S) -> tuple[int, str]:
-        """Status and all output of a program; 127 when it is not there, 124 when it hangs."""
+        """Exit status and output of a program; 127 if it does not exist, 124 if it hangs."""
         path = self.environ.get("PATH", "") + SBIN
         try:
             done = subprocess.run(
@@ -86,7 +86,7 @@ class Machine:
 
 
 def _credentials(status: str) -> Credentials:
-    """Out of /proc/PID/status: effective ids, and the groups beside them."""
+    """From /proc/PID/status: effective ids and supplementary groups."""
     table = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     groups = {int(table["Gid"].split()[1]), *map(int, table.get("Groups", "").split())}
     return Credentials(int(table["Uid"].split()[1]), frozenset(groups))

@@ -1,4 +1,4 @@
-"""What the daemon says of its printers, with what to do about it."""
+"""Findings from the daemon's status of its printers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def check(status: Mapping[str, Any]) -> Iterator[Finding]:
     if not rows:
         yield note(
             "printers",
-            "the daemon knows no printer",
-            "switch the printer on; what is said of devices tells whether USB sees it",
+            "the daemon has no printer",
+            "switch the printer on; see the USB lines above",
         )
     for row in rows:
         yield from _state(row)
-        yield from _sleep(row)
-        yield from _wishes(row)
+        yield from _interfaces(row)
+        yield from _requests(row)
 
 
 def _about(row: Mapping[str, Any]) -> str:
@@ -35,24 +35,22 @@ def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
     if state == "ready":
         yield ok("printer", f"served at {row.get('url')}", about)
     elif state == "away":
-        yield note("printer", "known, and not plugged in", "plug it in, switch it on", about)
+        yield note("printer", "not connected", "plug it in and switch it on", about)
     else:
         yield _unserved(str(state), reason or str(row.get("trouble") or ""), about)
     announced = str(row.get("announced") or "")
     if state in SERVED and announced not in ("", "established"):
-        yield problem(
-            "announced", f"not announced: {announced}", "see what is said of Avahi", about
-        )
+        yield problem("announced", f"not announced: {announced}", "see the Avahi lines", about)
     trouble = str(row.get("trouble") or "")
     if state in SERVED and trouble:
         yield note("busy", trouble, diagnose(trouble).remedy, about)
 
 
 def _unserved(state: str, reason: str, about: str) -> Finding:
-    """Not, or only partly, served: does it pass by itself?"""
+    """Not served, or only partly: a note if this passes by itself."""
     if not reason:
         return note(
-            "printer", f"{state}: it is being asked what it can do", "wait some seconds", about
+            "printer", f"{state}: its capabilities are being queried", "wait some seconds", about
         )
     found = diagnose(reason)
     text = f"{state}: {reason}"
@@ -60,12 +58,10 @@ def _unserved(state: str, reason: str, about: str) -> Finding:
         text = f"warming up: {reason}"
     if found.passes:
         return note(found.kind, text, found.remedy, about)
-    return problem(
-        found.kind, text, found.remedy or "the log says more: journalctl -u ippusbd", about
-    )
+    return problem(found.kind, text, found.remedy or "see the log: journalctl -u ippusbd", about)
 
 
-def _sleep(row: Mapping[str, Any]) -> Iterator[Finding]:
+def _interfaces(row: Mapping[str, Any]) -> Iterator[Finding]:
     counts = row.get("interfaces") or {}
     total, released = counts.get("total", 0), counts.get("released", 0)
     if row.get("state") in SERVED and total and released == total:
@@ -78,23 +74,23 @@ def _sleep(row: Mapping[str, Any]) -> Iterator[Finding]:
     if broken:
         yield problem(
             "interfaces",
-            f"{broken} of {total} interfaces are broken and being mended",
-            "if that lasts, switch the printer off and on, or say: ippusbd retry",
+            f"{broken} of {total} interfaces do not work and are being recovered",
+            "if this persists, switch the printer off and on, or run: ippusbd retry",
             _about(row),
         )
 
 
-def _wishes(row: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the printer itself asks for."""
+def _requests(row: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the printer requests from its user."""
     if row.get("state") not in SERVED:
         return
     condition = row.get("condition") or {}
     for advice in condition.get("asks") or ():
-        text, remedy = str(advice.get("text")), str(advice.get("remedy") or "look at its panel")
+        text, remedy = str(advice.get("text")), str(advice.get("remedy") or "see its display")
         if advice.get("severity") == "error":
             yield problem("attention", text, remedy, _about(row))
         else:
             yield note("attention", text, str(advice.get("remedy") or ""), _about(row))
     low = [s["name"] for s in condition.get("supplies") or () if s.get("low")]
     if low:
-        yield note("supplies", f"low: {', '.join(low)}", "have new ones ready", _about(row))
+        yield note("supplies", f"low: {', '.join(low)}", "keep replacements ready", _about(row))

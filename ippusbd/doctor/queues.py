@@ -1,7 +1,7 @@
 """Does CUPS list the printers that the daemon serves?
 
-CUPS lists what it hears of by DNS-SD, and queues that somebody made. Asked through its own
-programs: what they say is what a person will see.
+CUPS lists printers that it finds with DNS-SD, and permanent queues. Its own programs are asked,
+because they show what a user sees.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from typing import Any
 
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
-from ippusbd.doctor.names import queue_name
 
 LIST_S = 10.0  # lpstat -e waits for announcements
 
 
+def queue_name(name: str) -> str:
+    """The queue that CUPS creates for a DNS-SD name: letters, digits and single underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")
+
+
 def device_uris(machine: Machine) -> dict[str, str]:
-    """CUPS' permanent queues and where they print; none when CUPS does not answer."""
+    """The device URIs of CUPS' permanent queues, by name; none if CUPS does not answer."""
     status, out = machine.run(["lpstat", "-v"])
     if status != 0:
         return {}
@@ -30,7 +34,9 @@ def check(
 ) -> Iterator[Finding]:
     """`printers`: rows of the daemon's status that are ready."""
     if not machine.has("lpstat"):
-        yield note("cups", "CUPS is not installed", "apt install cups cups-client, to print by it")
+        yield note(
+            "cups", "CUPS is not installed", "to print with it: apt install cups cups-client"
+        )
         return
     status, out = machine.run(["lpstat", "-r"])
     if status != 0 or "is running" not in out:
@@ -45,7 +51,7 @@ def check(
 
 
 def _prints(printer: Mapping[str, Any]) -> bool:
-    """Only what has a name can be listed; what only scans has no condition of a printer."""
+    """CUPS can only list what has a name; a device that only scans has no printer condition."""
     return bool(printer.get("name")) and printer.get("condition") is not None
 
 
@@ -60,7 +66,7 @@ def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]
     return problem(
         "queue",
         "CUPS does not list it",
-        "see what is said of Avahi; or make a queue:"
+        "see the Avahi lines, or create a queue:"
         f" lpadmin -p {queue or 'printer'} -E -v ipp://localhost:{port}/ipp/print -m everywhere",
         name,
     )

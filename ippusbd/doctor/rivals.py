@@ -1,7 +1,7 @@
-"""Other software that wants the same printers: ipp-usb, and HPLIP's driver.
+"""Other software that uses the same printers: ipp-usb, and HPLIP's driver.
 
-Two programs on one interface read each other's answers. A printer that has a queue of
-HPLIP's is printed to by two drivers, and one of them waits for the other.
+Two programs on one interface read each other's responses. If a printer also has a queue of
+HPLIP, two drivers print to it, and one of them waits for the other.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ def _ipp_usb(machine: Machine) -> Iterator[Finding]:
     if running:
         yield problem(
             "ipp-usb",
-            f"ipp-usb runs too (process {running[0].pid}) and takes the same printers",
-            "keep one of the two: systemctl disable --now ipp-usb",
+            f"ipp-usb is running too (process {running[0].pid}) and uses the same printers",
+            "use only one of the two: systemctl disable --now ipp-usb",
         )
     elif _rule_installed(machine):
         yield note(
             "ipp-usb",
-            "ipp-usb is installed: udev starts it when a printer is plugged in",
+            "ipp-usb is installed; udev starts it when a printer is plugged in",
             "systemctl mask ipp-usb",
         )
     else:
-        yield ok("ipp-usb", "ipp-usb is not in the way")
+        yield ok("ipp-usb", "ipp-usb does not interfere")
 
 
 def _rule_installed(machine: Machine) -> bool:
-    """udev would start it; a masked unit is a link to /dev/null."""
+    """Whether udev would start it; a masked unit is a link to /dev/null."""
     mask = machine.etc / "systemd/system/ipp-usb.service"
     masked = mask.is_symlink() and str(mask.readlink()) == "/dev/null"
     root = machine.etc.parent
@@ -54,14 +54,14 @@ def _hplip(machine: Machine, queues: dict[str, str]) -> Iterator[Finding]:
     if hp:
         yield problem(
             "hplip",
-            f"HPLIP prints over the same cable: queue {', '.join(hp)}",
-            f"print to the queue that CUPS finds by itself; remove that one: lpadmin -x {hp[0]}",
+            f"HPLIP prints to the same USB printer: queue {', '.join(hp)}",
+            f"use the driverless queue and remove HPLIP's: lpadmin -x {hp[0]}",
         )
     elif running:
         yield note(
             "hplip",
-            f"HPLIP runs (process {running[0].pid}); it takes the printer while it looks at it",
+            f"HPLIP is running (process {running[0].pid}); its queries block the printer",
             "quit hp-systray if requests wait for the printer",
         )
     else:
-        yield ok("hplip", "HPLIP is not in the way")
+        yield ok("hplip", "HPLIP does not interfere")

@@ -1,4 +1,4 @@
-"""Does the daemon run, may we ask it, and has it ports to give?"""
+"""Does the daemon run, may this user query it, and are ports free for printers?"""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SYSTEMD: Final = Path("/run/systemd/system")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The daemon's status; None, and why, when there is none."""
+    """The daemon's status; None if it does not run or refuses to answer."""
 
     status: Mapping[str, Any] | None
-    refused: str = ""  # it runs, and does not tell us
+    refused: str = ""  # why a running daemon did not answer
 
     @property
     def pid(self) -> int | None:
@@ -39,15 +39,12 @@ class Answer:
 
 
 def check(answer: Answer, config: Config, machine: Machine) -> Iterator[Finding]:
-    """The daemon, then the ports it gives to printers."""
-    if answer.refused:
-        yield note("daemon", answer.refused, "say it as root, or see control_group in [daemon]")
-    elif answer.status is None:
-        yield problem("daemon", "the daemon does not run", _how_to_start(machine))
+    """The daemon, then the ports for its printers."""
+    if answer.status is None and not answer.refused:
+        yield problem("daemon", "the daemon is not running", _how_to_start(machine))
     else:
-        phase, version = answer.status.get("phase"), answer.status.get("version")
-        yield ok("daemon", f"ippusbd {version} is {phase}, process {answer.pid}")
-        trouble = (answer.status.get("broker") or {}).get("trouble")
+        yield before_start(answer)
+        trouble = ((answer.status or {}).get("broker") or {}).get("trouble")
         if trouble and trouble != "switched off":
             yield problem(
                 "broker", f"no Unix sockets for printers: {trouble}", "see [broker] dir and group"
@@ -55,14 +52,24 @@ def check(answer: Answer, config: Config, machine: Machine) -> Iterator[Finding]
     yield from _ports(config)
 
 
+def before_start(answer: Answer) -> Finding:
+    """As `check` says it: a daemon that does not run yet is no problem."""
+    if answer.refused:
+        return note("daemon", answer.refused, "run this as root, or see control_group in [daemon]")
+    if answer.status is None:
+        return note("daemon", "the daemon is not running", "ippusbd run")
+    version, phase = answer.status.get("version"), answer.status.get("phase")
+    return ok("daemon", f"ippusbd {version} is {phase}, process {answer.pid}")
+
+
 def _how_to_start(machine: Machine) -> str:
     if SYSTEMD.exists() and machine.has("systemctl"):
-        return "systemctl start ippusbd; why it ended says: journalctl -u ippusbd"
+        return "systemctl start ippusbd; to see why it exited: journalctl -u ippusbd"
     return "ippusbd run"
 
 
 def _ports(config: Config) -> Iterator[Finding]:
-    """One free port is enough: the next printer's."""
+    """One free port is enough, for the next printer."""
     hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
     ports = range(config.port_min, config.port_max + 1)
     if any(is_free(hosts, port) for port in ports):
@@ -70,5 +77,5 @@ def _ports(config: Config) -> Iterator[Finding]:
     yield problem(
         "ports",
         f"no port from {ports.start} to {ports.stop - 1} is free for another printer",
-        "widen port_min and port_max in [listen], or end what listens there (ss -ltnp)",
+        "widen port_min and port_max in [listen], or stop what listens there (ss -ltnp)",
     )

@@ -1,7 +1,8 @@
 """What can be set for a single model, and where a value came from.
 
-Each field is one key of a quirk file. Its default is what a printer without
-defects gets, so an entry names only what its model needs different.
+Each field is one key of a quirk file. Its default is what a device without
+defects gets, so an entry names only what its model needs otherwise. The texts
+here are the manual page's (packaging/man/make-quirks-page).
 
 Pure: no file, no clock, no log.
 """
@@ -26,7 +27,7 @@ from ippusbd.toml_schema import (
 
 
 def _header(*words: str, nothing: str) -> Check:
-    """A word of the file as the value of a header; `nothing` stands for the ordinary one."""
+    """A word of the file as the value of a header; `nothing` stands for the default."""
     check = one_of(nothing, *words)
 
     def value_of(value: object) -> str | None:
@@ -46,64 +47,163 @@ class Quirks:
 
     # --- whether and how it is used
 
-    # Leave the device to other drivers; the entry's reason is shown in `status`.
-    ignore_device: bool = setting(False, "ignore_device", boolean)
-    # Use at most so many interfaces; None: all. For firmware that hangs with two in use.
-    max_interfaces: int | None = setting(None, "max_interfaces", integer(1, 32))
-    # Ask for these at start, and announce them if the printer has them.
-    print: bool = setting(True, "print", boolean)
-    scan: bool = setting(True, "scan", boolean)
-    fax: bool = setting(True, "fax", boolean)
-    # Give the interfaces back to the kernel when idle. For devices that mix badly with usblp.
-    idle_release: bool = setting(True, "idle_release", boolean)
-    # Send nothing to the printer until the first client asks.
-    passive: bool = setting(False, "passive", boolean)
+    ignore_device: bool = setting(
+        False,
+        "ignore_device",
+        boolean,
+        "Leave the device to other drivers. The entry's reason is shown by ippusbd status. For "
+        "devices whose IPP-over-USB interface does not work (HP Laser 107a: 404 to everything).",
+    )
+    max_interfaces: int | None = setting(
+        None,
+        "max_interfaces",
+        integer(1, 32),
+        "Use at most this many interfaces. For firmware that hangs when two are used at once "
+        "(Brother QL-810W).",
+        unset="all",
+    )
+    print: bool = setting(
+        True, "print", boolean, "Ask for a printer at start, and announce it if there is one."
+    )
+    scan: bool = setting(
+        True, "scan", boolean, "Ask for a scanner at start, and announce it if there is one."
+    )
+    fax: bool = setting(
+        True,
+        "fax",
+        boolean,
+        "Ask for a fax queue at start, and announce it if there is one. False for devices without "
+        "fax that never answer the question (HP ENVY 5530).",
+    )
+    idle_release: bool = setting(
+        True,
+        "idle_release",
+        boolean,
+        "Release the interfaces to the kernel when idle, so that other drivers can use the device. "
+        "False for devices that fail after a change between drivers.",
+    )
+    passive: bool = setting(
+        False, "passive", boolean, "Send nothing to the device before the first client's request."
+    )
 
     # --- who it is
 
-    # Instead of the device's own strings. For firmware that gives wrong ones.
-    manufacturer: str = setting("", "manufacturer", text(64))
-    product: str = setting("", "product", text(64))
+    manufacturer: str = setting(
+        "",
+        "manufacturer",
+        text(64),
+        "Use this instead of the device's own string. For firmware that gives wrong ones "
+        "(Xerox B205).",
+    )
+    product: str = setting(
+        "", "product", text(64), "Use this instead of the device's own string, as manufacturer."
+    )
 
     # --- at start
 
-    soft_reset_at_start: bool = setting(False, "soft_reset_at_start", boolean)
-    # A USB reset before the strings are read.
-    hard_reset_at_start: bool = setting(False, "hard_reset_at_start", boolean)
-    # How SOFT_RESET is sent: recipient "interface" (USB 1.1 text), "other" (early text), both
-    # after each other, or never (ET-4750 hangs).
-    soft_reset: str = setting("both", "soft_reset", one_of("both", "interface", "other", "never"))
-    # Wait so long between plug-in and the first request.
-    start_delay_s: float = setting(0.0, "start_delay_s", seconds(0, 120))
-    # How long the first answers may take; None: probe_s of the configuration.
-    start_timeout_s: float | None = setting(None, "start_timeout_s", seconds(0.1, 600))
-    # A part that is "not found" at start is asked for again until it is, as one that is busy is.
-    retry_partial_start: bool = setting(False, "retry_partial_start", boolean)
-    # Take the answer to Get-Printer-Attributes for good although its status is an error.
-    ignore_ipp_status: bool = setting(False, "ignore_ipp_status", boolean)
+    soft_reset_at_start: bool = setting(
+        False,
+        "soft_reset_at_start",
+        boolean,
+        "Send the printer class request SOFT_RESET before the first request. For firmware whose "
+        "first transfer otherwise times out (HP OfficeJet Pro 8710).",
+    )
+    hard_reset_at_start: bool = setting(
+        False,
+        "hard_reset_at_start",
+        boolean,
+        "Reset the device on the bus before its strings are read (Xerox B205).",
+    )
+    soft_reset: str = setting(
+        "both",
+        "soft_reset",
+        one_of("both", "interface", "other", "never"),
+        "How SOFT_RESET is sent: with the recipient interface (text of USB 1.1) or other (an "
+        "earlier text), both one after the other, or never, for firmware that hangs after it "
+        "(Epson ET-4750).",
+    )
+    start_delay_s: float = setting(
+        0.0, "start_delay_s", seconds(0, 120), "Wait this long between plug-in and first request."
+    )
+    start_timeout_s: float | None = setting(
+        None,
+        "start_timeout_s",
+        seconds(0.1, 600),
+        "How long the first answers may take.",
+        unset="probe_s of section [printers] in ippusbd.conf",
+    )
+    retry_partial_start: bool = setting(
+        False,
+        "retry_partial_start",
+        boolean,
+        "Ask again for a function that answers 404 at start, as for one that is busy. For devices "
+        "whose functions become ready one after the other (HP LaserJet M406).",
+    )
+    ignore_ipp_status: bool = setting(
+        False,
+        "ignore_ipp_status",
+        boolean,
+        "Use the attributes in the answer to Get-Printer-Attributes even if its status is an error "
+        "(Canon SELPHY CP1500).",
+    )
 
     # --- HTTP and IPP
 
-    # The Connection header that the printer sees; None ("drop"): none.
     connection: str | None = setting(
-        None, "connection", _header("keep-alive", "close", nothing="drop")
+        None,
+        "connection",
+        _header("keep-alive", "close", nothing="drop"),
+        "The Connection header that the device gets; drop sends none. HP LaserJet MFP M28 needs "
+        "keep-alive, HP OfficeJet Pro 8730 close.",
+        unset='"drop"',
     )
-    # The Host header that the printer sees; "" ("localhost:PORT"): with the port.
-    host_header: str = setting("", "host_header", _host)
-    # Silence of so long in the middle of an answer means that the printer cut it there; None: wait.
-    cut_response_s: float | None = setting(None, "cut_response_s", seconds(0.1, 600))
-    # Repair IPP answers with badly encoded collections before a client sees them.
-    sanitize_ipp: bool = setting(False, "sanitize_ipp", boolean)
-    # Pause between the end of an answer and the next request on the same interface.
-    request_pause_s: float = setting(0.0, "request_pause_s", seconds(0, 10))
+    host_header: str = setting(
+        "",
+        "host_header",
+        _host,
+        "The Host header that the device gets. Some devices refuse anything but localhost without "
+        "port, others need the port.",
+        unset='"localhost:PORT"',
+    )
+    cut_response_s: float | None = setting(
+        None,
+        "cut_response_s",
+        seconds(0.1, 600),
+        "Silence of this length in the middle of an answer means that the device stopped there.",
+        unset="silence ends no answer",
+    )
+    sanitize_ipp: bool = setting(
+        False,
+        "sanitize_ipp",
+        boolean,
+        "Repair IPP answers with badly encoded collections before a client gets them (Pantum).",
+    )
+    request_pause_s: float = setting(
+        0.0,
+        "request_pause_s",
+        seconds(0, 10),
+        "Pause between the end of an answer and the next request on the same interface.",
+    )
 
     # --- USB transfers
 
-    # At most so many bytes per transfer; None: transfer_bytes of the configuration.
-    read_bytes: int | None = setting(None, "read_bytes", integer(1024, 1 << 22))
-    write_bytes: int | None = setting(None, "write_bytes", integer(64, 1 << 22))
-    # Pause between two OUT transfers.
-    write_pause_s: float = setting(0.0, "write_pause_s", seconds(0, 1))
+    read_bytes: int | None = setting(
+        None,
+        "read_bytes",
+        integer(1024, 1 << 22),
+        "At most this many bytes in an IN transfer.",
+        unset="transfer_bytes of section [usb] in ippusbd.conf",
+    )
+    write_bytes: int | None = setting(
+        None,
+        "write_bytes",
+        integer(64, 1 << 22),
+        "At most this many bytes in an OUT transfer.",
+        unset="transfer_bytes of section [usb] in ippusbd.conf",
+    )
+    write_pause_s: float = setting(
+        0.0, "write_pause_s", seconds(0, 1), "Pause between two OUT transfers."
+    )
 
 
 KNOWN: Final[Mapping[str, Known]] = known_keys(Quirks)

@@ -1,4 +1,4 @@
-"""Users and groups by name or number, as an administrator writes them.
+"""Users and groups by name or number, as an administrator writes them, and whom a list admits.
 
 Knows the user database, which may ask a network and block: never called in the event loop after
 the start, but in a thread.
@@ -9,10 +9,45 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
 
 from ippusbd.errors import ConfigError
 
 Account = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Users and groups that may do something; both empty: everybody.
+
+    Root and the daemon's own user always may: a rule that excludes them would only be bypassed.
+    """
+
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+    @property
+    def everybody(self) -> bool:
+        """No user and no group is listed."""
+        return not self.uids and not self.gids
+
+    def admits(self, uid: int | None, gids: Collection[int]) -> bool:
+        """Whether a user with these groups may; None: a user that could not be determined."""
+        if self.everybody:
+            return True
+        if uid is None:
+            return False
+        return uid in (0, own_uid()) or uid in self.uids or not self.gids.isdisjoint(gids)
+
+
+EVERYBODY: Final = Allowed()
+
+
+def own_uid() -> int:
+    """The user that the daemon runs as."""
+    return os.geteuid()
 
 
 def user_id(name: Account, where: str) -> int:

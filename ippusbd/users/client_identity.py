@@ -15,7 +15,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from ippusbd.users import accounts
-from ippusbd.users.peers import groups_of, peer_of
+from ippusbd.users.peers import peer_of
 from ippusbd.users.tcp_owner import Endpoint, OwnerUnknown, owner, owner_in_tables
 
 
@@ -69,8 +69,7 @@ def identify(transport: asyncio.BaseTransport) -> ClientIdentity:
     try:
         if connection.family == socket.AF_UNIX:
             peer = peer_of(connection)
-            gids = frozenset((peer.gid, *groups_of(connection)))
-            return ClientIdentity((peer.uid, peer.pid), str(peer), peer.uid, gids, unix=True)
+            return ClientIdentity((peer.uid, peer.pid), str(peer), peer.uid, peer.gids, unix=True)
         ends = connection.getpeername()[:2], connection.getsockname()[:2]
     except OSError:
         return NOBODY

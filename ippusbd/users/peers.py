@@ -16,22 +16,26 @@ from typing import Final, Protocol
 
 _UCRED: Final = struct.Struct("3i")
 _SO_PEERGROUPS: Final = 59  # Linux 4.13; Python 3.11 has no name for it
-_SOME_GROUPS, _ALL_GROUPS = 32, 65536  # the second is the kernel's NGROUPS_MAX
+_PYTHON_GROUPS: Final = 256  # as many fit into the 1,024 bytes that Python's getsockopt takes
+_KERNEL_GROUPS: Final = 65536  # NGROUPS_MAX
 
 
 class Connected(Protocol):
     """A socket, or asyncio's wrapper of one."""
+
+    def fileno(self) -> int: ...
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A client as the kernel knows it; `gid` is its primary group."""
+    """A client as the kernel knows it; `gids` are all its groups, with `gid`, the primary one."""
 
     pid: int
     uid: int
     gid: int
+    gids: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
         return f"uid {self.uid} gid {self.gid} pid {self.pid}"
@@ -40,17 +44,25 @@ class Peer:
 def peer_of(connection: Connected) -> Peer:
     """Who connected. Raises OSError when the client is gone already."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return Peer(*_UCRED.unpack(raw))
+    pid, uid, gid = _UCRED.unpack(raw)
+    return Peer(pid, uid, gid, frozenset((gid, *_supplementary(connection))))
 
 
-def groups_of(connection: Connected) -> tuple[int, ...]:
-    """The client's supplementary groups; none on a kernel that does not tell."""
-    for room in (_SOME_GROUPS, _ALL_GROUPS):
-        try:
-            raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * room)
-        except OSError as exc:
-            if exc.errno == errno.ERANGE:
-                continue
-            return ()
-        return struct.unpack(f"{len(raw) // 4}I", raw)
-    return ()
+def _supplementary(connection: Connected) -> tuple[int, ...]:
+    """The client's supplementary groups; none on a kernel that does not report them."""
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _PYTHON_GROUPS)
+    except OSError as exc:
+        return _many_groups(connection.fileno()) if exc.errno == errno.ERANGE else ()
+    return struct.unpack(f"{len(raw) // 4}I", raw)
+
+
+def _many_groups(fd: int) -> tuple[int, ...]:
+    import ctypes
+
+    groups = (ctypes.c_uint32 * _KERNEL_GROUPS)()
+    size = ctypes.c_uint32(ctypes.sizeof(groups))
+    getsockopt = ctypes.CDLL(None).getsockopt
+    if getsockopt(fd, socket.SOL_SOCKET, _SO_PEERGROUPS, groups, ctypes.byref(size)):
+        return ()
+    return tuple(groups[: size.value // 4])

@@ -1,12 +1,12 @@
-"""A Unix socket by which tests and people handle virtual printers: JSON, one object a line.
+"""A Unix socket that controls virtual printers, for tests and people: JSON, one object a line.
 
     {"command": "unplug", "printer": "VIRTUAL1"}  -->  {"ok": true}
 
 Every answer has `ok`; a false one has `error`. `printer` is a serial number, or counts from 1
-(two identical printers may have none); it may be left out while there is only one. Only the
-user who runs the printers may ask: the socket is created with mode 0600.
+(identical printers may have none); it may be left out while there is only one. Only the user
+who runs the printers has access: the socket is created with mode 0600.
 
-Runs in threads of its own, so that it answers whatever the printers do.
+Runs in its own threads, so that it answers whatever the printers do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import StateError
-from ippusbd.virtual.personalities.registry import help_table
+from ippusbd.virtual.personalities import help_table
 from ippusbd.virtual.printer import VirtualPrinter
 
 Question = dict[str, object]
@@ -32,11 +32,11 @@ CLIENTS_MAX: Final = 64
 
 
 class BadQuestion(Exception):
-    """What the client is told."""
+    """The error that the client gets."""
 
 
 class VirtualControlServer:
-    """`ControlServer(path, printers)` serves until `close`, which ends every thread."""
+    """Serves until `close`, which ends every thread."""
 
     def __init__(self, path: Path, printers: Iterable[VirtualPrinter]) -> None:
         self.path = path
@@ -181,7 +181,7 @@ def _described(printer: VirtualPrinter) -> Answer:
         "id": str(device.spec.usb_id),
         "model": printer.printer.model.make_and_model,
         "plugged": device.plugged,
-        "deaf": device.deaf,
+        "unresponsive": device.unresponsive,
         "interfaces": sum(1 for one in device.spec.interfaces if one.speaks_ipp),
         "personalities": list(printer.personalities.names),
     }
@@ -217,7 +217,7 @@ COMMANDS: Final[dict[str, Callable[[VirtualControlServer, Question], Answer]]] =
 
 
 def _listen(path: Path) -> socket.socket:
-    """Bound and listening; a dead instance's socket is replaced. Raises StateError."""
+    """Bound and listening; the socket of an instance that ended is replaced. Raises StateError."""
     if path.exists():
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
             try:
@@ -225,7 +225,7 @@ def _listen(path: Path) -> socket.socket:
             except OSError:
                 path.unlink(missing_ok=True)
             else:
-                raise StateError(f"{path}: another instance answers here")
+                raise StateError(f"{path}: in use by another instance")
     listener = socket.socket(socket.AF_UNIX)
     umask = os.umask(0o177)
     try:
@@ -240,7 +240,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def ask(path: Path, command: str, timeout_s: float = 10.0, /, **arguments: object) -> Answer:
-    """One question from another process. Raises StateError with the server's words."""
+    """One question from another process. Raises StateError with the server's error."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
         client.settimeout(timeout_s)
         try:

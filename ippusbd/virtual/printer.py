@@ -5,8 +5,8 @@
     ...
     printer.close()
 
-Nothing runs before the device is plugged in (by a backend, or `plug`), nothing after `close`.
-Knows how the parts are put together; nothing of pyusb.
+Nothing runs before the device is plugged in (by a backend, or `plug`) or after `close`.
+Knows how the parts are connected; nothing of pyusb.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from ippusbd.model import Capability, UsbId
 from ippusbd.virtual.http.firmware import Firmware
 from ippusbd.virtual.http.messages import Router
+from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.personalities.base import ActivePersonalities
-from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.services import storage
 from ippusbd.virtual.services.console import Console
 from ippusbd.virtual.services.escl_scanner import EsclScanner
@@ -37,7 +37,7 @@ DEFAULT_ID = UsbId(0x1209, 0x0001)  # pid.codes' number for private tests
 
 
 class VirtualPrinter:
-    """See the module's text. `model` is "Maker Model"; personalities are named in `REGISTRY`."""
+    """`model` is "Maker Model"; personalities are named in `REGISTRY`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class VirtualPrinter:
         self.scanner = EsclScanner(model, serial, str(identity), self.personalities, clock=clock)
         self.device = VirtualDevice(spec, self.personalities)
         self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
-        self._firmware = Firmware(self.device, self._router(), self.stats)
+        self._firmware = Firmware(self.device, self.personalities, self._router(), self.stats)
         self._raw = RawJobs(self.jobs, clock)
         self.device.powered += (self._raw.serve, storage.serve)
 
@@ -84,17 +84,17 @@ class VirtualPrinter:
 
     @property
     def documents(self) -> list[StoredDocument]:
-        """What was printed over IPP, oldest first."""
+        """Printed over IPP, oldest first."""
         return self.jobs.documents
 
     @property
     def raw_documents(self) -> list[StoredDocument]:
-        """What was printed through the legacy setting, oldest first."""
+        """Printed through the legacy setting, oldest first."""
         self._raw.settle()
         return self.jobs.raw_documents
 
     def switch(self, name: str, *, on: bool) -> None:
-        """A personality on or off, now. Raises KeyError."""
+        """Switch a personality on or off. Raises KeyError."""
         if on:
             self.personalities.switch_on(name)
         else:
@@ -122,11 +122,11 @@ def _device_spec(
     capabilities = Capability.PRINT | Capability.SCAN | Capability.HTTP
     if fax:
         capabilities |= Capability.FAX
-    faces = [d.ipp_interface(number, number, capabilities) for number in range(interfaces)]
+    specs = [d.ipp_interface(number, number, capabilities) for number in range(interfaces)]
     if vendor_interface:
-        faces.append(d.storage_interface(interfaces, interfaces))
+        specs.append(d.storage_interface(interfaces, interfaces))
     device_id = (
         f"MFG:{maker};MDL:{product or model};CMD:PDF,JPEG,PWGRaster,URF;CLS:PRINTER;"
         f"DES:{model};" + (f"SN:{serial};" if serial else "")
     )
-    return d.DeviceSpec(usb_id, maker, product or model, serial, device_id, tuple(faces))
+    return d.DeviceSpec(usb_id, maker, product or model, serial, device_id, tuple(specs))

@@ -1,4 +1,4 @@
-"""What the virtual printer saw, counted exactly: benchmarks and soak tests judge by it."""
+"""Counters of what reached the virtual printer: benchmarks and soak tests rely on them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 NAMES: Final = (
     "requests",  # heads that were read
-    "responses",  # answers queued to their end
-    "broken_http",  # bytes that are no HTTP request, or break one's body
+    "responses",  # queued to their end
+    "broken_http",  # bytes that are no HTTP request, or invalid in its body
     "cut_requests",  # the session ended before the request did
-    "cut_responses",  # the session ended before the answer was queued
+    "cut_responses",  # the session ended before the response was queued
     "bad_ipp",  # IPP requests that cannot be decoded
     "bytes_in",
     "bytes_out",
@@ -19,12 +19,12 @@ NAMES: Final = (
 
 
 class Stats:
-    """Counters that threads share."""
+    """Thread-safe counters."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter(dict.fromkeys(NAMES, 0))
-        self.last_broken = ""  # what the last broken HTTP looked like
+        self.last_broken = ""  # a description of the last broken HTTP
 
     def add(self, name: str, count: int = 1) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ import pytest
 from support.fake_directory import FakeDirectory, FakeTime, nothing_going_on
 
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 
 
@@ -34,7 +34,7 @@ def clock() -> IdleClock:
 @pytest.fixture
 async def broker(folder: Path, directory: FakeDirectory, clock: IdleClock) -> AsyncIterator[Broker]:
     settings = BrokerSettings(answer_s=0.2, client_s=0.2, clients_max=64)
-    made = Broker(directory, Listeners(TlsSettings(folder)), clock, settings)
+    made = Broker(directory, Listeners(ListenerSettings(folder)), clock, settings)
     await made.start()
     yield made
     await made.close()

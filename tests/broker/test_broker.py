@@ -19,7 +19,7 @@ from support.fake_directory import (
 )
 
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.errors import UsbError
 from ippusbd.model import UsbId
@@ -192,7 +192,7 @@ class Failing(FakeDirectory):
 async def test_an_error_while_looking_is_not_found(folder: Path, broker_directory: FakeDirectory):
     settings = BrokerSettings(name="other.sock")
     clock = IdleClock(10, look=nothing_going_on)
-    broker = Broker(broker_directory, Listeners(TlsSettings(folder)), clock, settings)
+    broker = Broker(broker_directory, Listeners(ListenerSettings(folder)), clock, settings)
     await broker.start()
     try:
         assert await ask(folder / "other.sock", "03f0_1234") == "Device not found"
@@ -227,7 +227,7 @@ async def test_a_listening_socket_of_systemds_is_used(folder: Path, printer: Fak
         directory.printers[LASERJET] = printer
         settings = BrokerSettings(name="given.sock")
         clock = IdleClock(10, look=nothing_going_on)
-        broker = Broker(directory, Listeners(TlsSettings(folder)), clock, settings)
+        broker = Broker(directory, Listeners(ListenerSettings(folder)), clock, settings)
         await broker.start(systemds.dup())
         try:
             assert await ask(folder / "given.sock", "03f0_1234") == "03f0_1234.sock"

@@ -16,7 +16,7 @@ import pytest
 from support.fake_directory import FakeDirectory, FakePrinter, ask, nothing_going_on
 
 from ippusbd.broker.idle import IdleClock
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.errors import StateError
 from ippusbd.model import UsbId
@@ -40,7 +40,7 @@ class Instances:
     async def start(self) -> None:
         """Return when an instance listens: a new one, or the one that was quicker."""
         clock = IdleClock(0.001, look=nothing_going_on, sleep=lambda _: asyncio.sleep(0))
-        listeners = Listeners(TlsSettings(self._folder))
+        listeners = Listeners(ListenerSettings(self._folder))
         broker = Broker(self._directory, listeners, clock, BrokerSettings())
         try:
             await broker.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import grp
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +14,7 @@ from support.daemon import InProcessDaemon, run_daemon
 from support.fake_directory import ask, say
 
 from ippusbd.config import Config, broker_dir, runtime_dir
-from ippusbd.daemon.brokering import Brokering
+from ippusbd.daemon.brokering import Brokering, socket_group
 from ippusbd.errors import ConfigError
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire.broker import encode, next_message
@@ -208,15 +208,13 @@ def test_the_sockets_are_where_their_clients_look(
         assert runtime_dir(config, environ, uid) == Path("/run/ippusbd")
 
 
-def test_the_group_of_cups_is_given_where_that_is_possible(monkeypatch: pytest.MonkeyPatch):
-    from ippusbd.daemon import brokering as module
-
-    monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    monkeypatch.setattr(os, "getgroups", lambda: [])
-    assert module._socket_group("lp") is None
-    assert module._socket_group("") is None
-    with pytest.raises(ConfigError):
-        module._socket_group("no-such-group")
+def test_the_sockets_get_the_group_of_cups_if_the_daemon_is_a_member():
+    lp = grp.getgrnam("lp").gr_gid
+    assert socket_group("lp", may_set=lambda gid: gid == lp) == lp
+    assert socket_group("lp", may_set=lambda _: False) is None
+    assert socket_group("") is None
+    with pytest.raises(ConfigError, match="no-such-group"):
+        socket_group("no-such-group")
 
 
 async def test_links_in_answers_can_be_opened_by_who_came_through_a_unix_socket(

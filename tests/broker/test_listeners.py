@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from pathlib import Path
 import pytest
 from support.fake_directory import HELLO, fetch
 
-from ippusbd.broker.listeners import Listeners, TlsSettings
+from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.unix import FolderInUse, bind, claim, is_live
 from ippusbd.errors import StateError
-from ippusbd.users import broker_peers
-from ippusbd.users.broker_peers import Limits, Peer
+from ippusbd.users.accounts import Allowed
+from ippusbd.users.peers import Peer
 
 NAME = "a.sock"
 OTHERS = 12345  # a user id that is neither root's nor ours
@@ -37,7 +36,7 @@ def greet(connection: socket.socket, _: Peer) -> None:
 
 @pytest.fixture
 async def listeners(folder: Path) -> AsyncIterator[Listeners]:
-    made = Listeners(TlsSettings(folder))
+    made = Listeners(ListenerSettings(folder))
     yield made
     made.shut()
 
@@ -47,7 +46,7 @@ async def make(folder: Path) -> AsyncIterator[Callable[..., Listeners]]:
     made: list[Listeners] = []
 
     def make_one(**settings: object) -> Listeners:
-        made.append(Listeners(TlsSettings(folder, **settings)))  # type: ignore[arg-type]
+        made.append(Listeners(ListenerSettings(folder, **settings)))  # type: ignore[arg-type]
         return made[-1]
 
     yield make_one
@@ -95,7 +94,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(folder: Path, listeners: L
 
 async def test_a_path_too_long_for_a_socket_is_refused_by_name(folder: Path):
     with pytest.raises(StateError, match="longer than"):
-        await Listeners(TlsSettings(folder / ("x" * 100))).open(NAME, greet)
+        await Listeners(ListenerSettings(folder / ("x" * 100))).open(NAME, greet)
 
 
 async def test_one_of_two_that_start_at_once_wins_and_the_other_is_told(
@@ -191,43 +190,10 @@ async def test_the_folder_may_vanish_under_the_doors(folder: Path, listeners: Li
     assert listeners.shut_if_quiet()
 
 
-@pytest.mark.parametrize(
-    ("limits", "peer", "groups", "admitted"),
-    [
-        (Limits(), Peer(1, OTHERS, OTHERS), (), True),
-        (Limits(uids=frozenset({7})), Peer(1, 7, OTHERS), (), True),
-        (Limits(uids=frozenset({7})), Peer(1, OTHERS, OTHERS), (7,), False),
-        (Limits(gids=frozenset({8})), Peer(1, OTHERS, 8), (), True),
-        (Limits(gids=frozenset({8})), Peer(1, OTHERS, OTHERS), (5, 8), True),
-        (Limits(gids=frozenset({8})), Peer(1, OTHERS, OTHERS), (5,), False),
-        (Limits(uids=frozenset({7})), Peer(1, 0, 0), (), True),
-        (Limits(uids=frozenset({7})), Peer(1, os.geteuid(), OTHERS), (), True),
-    ],
-)
-def test_limits_admit_whom_they_name_and_root_and_ourselves(
-    limits: Limits,
-    peer: Peer,
-    groups: tuple[int, ...],
-    admitted: bool,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(broker_peers, "groups_of", lambda _: groups)
-    with socket.socket(socket.AF_UNIX) as connection:
-        assert limits.admit(connection, peer) is admitted
-
-
-def test_the_kernel_tells_who_a_client_is_and_its_groups():
-    here, there = socket.socketpair()
-    with here, there:
-        assert broker_peers.peer_of(here) == Peer(os.getpid(), os.geteuid(), os.getegid())
-        assert set(broker_peers.groups_of(here)) == set(os.getgroups())
-
-
 async def test_a_client_that_is_not_admitted_hears_nothing(
     folder: Path, make: Callable[..., Listeners], monkeypatch: pytest.MonkeyPatch
 ):
-    await make(limits=Limits(uids=frozenset({7}))).open(NAME, greet)
-    monkeypatch.setattr(os, "geteuid", lambda: OTHERS + 1)
+    await make(allowed=Allowed(uids=frozenset({7}))).open(NAME, greet)
     monkeypatch.setattr("ippusbd.broker.listeners.peer_of", lambda _: Peer(1, OTHERS, OTHERS))
     assert await fetch(folder / NAME) == b""
 
@@ -299,21 +265,3 @@ async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(
             assert client.recv(100) == HELLO
         assert await fetch(folder / "broker.sock") == HELLO
         assert await fetch(folder / NAME) == HELLO
-
-
-def test_a_client_in_many_groups_is_known_by_all_of_them(monkeypatch: pytest.MonkeyPatch):
-    class Connection:
-        def getsockopt(self, level: int, name: int, size: int) -> bytes:
-            if size < 4 * 1000:
-                raise OSError(34, "Numerical result out of range")
-            return b"".join(group.to_bytes(4, sys.byteorder) for group in range(1000))
-
-    assert broker_peers.groups_of(Connection()) == tuple(range(1000))  # type: ignore[arg-type]
-
-
-def test_a_kernel_that_does_not_tell_groups_means_none():
-    class Connection:
-        def getsockopt(self, level: int, name: int, size: int) -> bytes:
-            raise OSError(92, "Protocol not available")
-
-    assert broker_peers.groups_of(Connection()) == ()  # type: ignore[arg-type]

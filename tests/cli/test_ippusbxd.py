@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.waiting import until_true
 
 from ippusbd.cli import ippusbxd
 from ippusbd.errors import StateError
@@ -70,7 +70,7 @@ class Program:
         for pid in self.background:
             if Path(f"/proc/{pid}").exists():
                 os.kill(pid, signal.SIGTERM)
-                wait(lambda pid=pid: not is_running(pid), "the background process to end")
+                until_true(lambda pid=pid: not is_running(pid), "the background process to end")
 
 
 @pytest.fixture
@@ -95,13 +95,6 @@ def taken() -> Iterator[int]:
             yield port
         return
     raise AssertionError("no two free ports")
-
-
-def wait(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:
@@ -198,7 +191,7 @@ def test_unix_sockets_speak_http_and_keep_alive(program: Program):
     http, keep = program.folder / "1209_0001.sock", program.folder / "keep.sock"
     program.start("-n", "-P", "61600", f"--uds-path={http}", f"--keep-alive={keep}")
     program.port()
-    wait(lambda: http.is_socket() and keep.is_socket(), "the sockets")
+    until_true(lambda: http.is_socket() and keep.is_socket(), "the sockets")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(keep))
         client.sendall(b"\x0bkeep-alive\0")

@@ -162,7 +162,7 @@ async def test_a_virtual_printer_takes_the_place_of_one_that_is_not_there(
 ):
     monkeypatch.setattr(cli_run, "_usb_host", lambda config: NoUsb(outcome))
     assert await cli_run._no_printer(Config()) is wanted
-    assert ("here is a virtual one" in capsys.readouterr().out) is wanted
+    assert ("serving a virtual one" in capsys.readouterr().out) is wanted
 
 
 def test_the_virtual_printers_have_a_control_socket_while_they_run(start: Start, tmp_path: Path):

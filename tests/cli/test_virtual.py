@@ -68,7 +68,7 @@ def test_printers_are_offered_until_a_signal_and_nothing_is_left(
     process, address, lines = start("--printers", "2", "--interfaces", "1")
 
     assert busids(address) == ["1-1", "1-2"]
-    assert any(re.match(r"1-2: 1209:0001 .*\(VIRTUAL2\), offered", line) for line in lines)
+    assert any(re.match(r"1-2: 1209:0001 .*\(VIRTUAL2\), exported", line) for line in lines)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert not control.exists()

@@ -61,7 +61,7 @@ def test_an_avahi_that_announces_is_well(tmp_path: Path):
     with avahi(tmp_path) as desktop:
         told = findings(desktop)
         assert told["avahi"] == {
-            "level": "ok", "check": "avahi", "text": "Avahi announces on the loopback",
+            "level": "ok", "check": "avahi", "text": "Avahi announces on loopback",
             "remedy": "", "about": "",
         }  # fmt: skip
 

@@ -11,12 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from support.debian import require
 from support.usb_client import request
+from support.waiting import until_true
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -40,13 +41,6 @@ def ask(path: Path, timeout_s: float = WAIT_S) -> bytes:
         client.connect(str(path))
         client.sendall(QUESTION)
         return client.recv(256)
-
-
-def wait(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 class PoolSlot:
@@ -106,7 +100,7 @@ def test_systemd_socket_activate_starts_it_with_the_first_client(place: PoolSlot
     require("systemd-socket-activate")
     process = place.start("systemd-socket-activate", "--fdname=broker", "-l", str(place.broker))
     try:
-        wait(place.broker.is_socket, "the listening socket")
+        until_true(place.broker.is_socket, "the listening socket")
         assert not (place.folder / "run").exists(), "the daemon runs before anybody asked"
         assert ask(place.broker) == ANSWER
         assert (place.folder / "1209_0001.sock").is_socket(), "beside the socket of systemd"
@@ -169,11 +163,11 @@ def test_it_tells_systemd_what_it_does(place: PoolSlot):
 def test_without_systemd_a_successor_waits_for_its_predecessor(place: PoolSlot):
     """No socket means: start one. The last one may still be giving back what it holds."""
     first = place.start()
-    wait(place.broker.exists, "the first broker")
+    until_true(place.broker.exists, "the first broker")
     assert ask(place.broker) == ANSWER
-    wait(lambda: not place.broker.exists(), "the idle exit")
+    until_true(lambda: not place.broker.exists(), "the idle exit")
     second = place.start()
-    wait(place.broker.exists, "the second broker")
+    until_true(place.broker.exists, "the second broker")
     assert ask(place.broker) == ANSWER
     assert first.wait(WAIT_S) == 0
     assert second.wait(WAIT_S) == 0
@@ -181,7 +175,7 @@ def test_without_systemd_a_successor_waits_for_its_predecessor(place: PoolSlot):
 
 def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: PoolSlot):
     process = place.start()
-    wait((place.folder / "1209_0001.sock").exists, "the printer's socket")
+    until_true((place.folder / "1209_0001.sock").exists, "the printer's socket")
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(WAIT_S)
         client.connect(str(place.folder / "1209_0001.sock"))
@@ -201,7 +195,7 @@ def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: Pool
 
 def test_sigterm_takes_the_sockets_away(place: PoolSlot):
     process = place.start()
-    wait((place.folder / "1209_0001.sock").exists, "the printer's socket")
+    until_true((place.folder / "1209_0001.sock").exists, "the printer's socket")
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_S) == 0
     assert [p.name for p in place.folder.iterdir() if p.is_socket()] == []

@@ -16,7 +16,7 @@ from support.browser import shown
 from support.crowd import one_printer
 from support.tap import Cable, tapped
 
-from ippusbd.virtual.http.messages import Request, Response
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
 from ippusbd.virtual.services.console import Console
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
@@ -129,8 +129,8 @@ async def test_a_link_on_another_site_leads_to_the_printers_page(tmp_path: Path)
 async def test_the_printers_own_forms_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: bytes, host: str
 ):
-    def index(_: Console, request: Request) -> Response:
-        return Response(200, [("Content-Type", "text/html")], form)
+    def index(_: Console, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, [("Content-Type", "text/html")], form)
 
     monkeypatch.setattr(Console, "index", index)
     rules = "--host-resolver-rules=MAP localhost.local 127.0.0.1"

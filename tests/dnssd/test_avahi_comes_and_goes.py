@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from support.avahi_browse import until
 from support.fake_avahi import FakeAvahi
 from support.services import make_services
+from support.waiting import until
 
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState
@@ -300,7 +300,7 @@ async def test_an_avahi_silent_from_the_start_is_used_when_it_speaks(
 
 async def test_another_interface_that_does_not_exist_is_named(avahi: FakeAvahi) -> None:
     avahi.start()
-    publisher = AvahiPublisher(reach=replace(LOOPBACK, interfaces=("nonesuch0",)))
+    publisher = AvahiPublisher(scope=replace(LOOPBACK, interfaces=("nonesuch0",)))
     await publisher.start()
     try:
         publication = await publisher.publish(SERVICES)
@@ -323,7 +323,7 @@ async def test_on_lo_records_carry_a_host_name_of_their_own(
 
 async def test_elsewhere_they_can_carry_avahis_own(avahi: FakeAvahi) -> None:
     avahi.start()
-    publisher = AvahiPublisher(reach=replace(LOOPBACK, host=""))
+    publisher = AvahiPublisher(scope=replace(LOOPBACK, host=""))
     await publisher.start()
     try:
         await publisher.publish(SERVICES)

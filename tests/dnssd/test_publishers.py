@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.avahi_browse import until_async
 from support.desktop import Desktop
 from support.dnssd_stages import (
     FakeAvahiStage,
@@ -19,6 +18,7 @@ from support.dnssd_stages import (
     zeroconf_stage,
 )
 from support.services import TXT, fresh_mark, fresh_name, make_services
+from support.waiting import until
 
 from ippusbd.dnssd.protocols import ESTABLISHED, WITHDRAWN
 from ippusbd.errors import PublishError
@@ -81,7 +81,7 @@ async def see(stage: Stage, record: ServiceRecord) -> Seen:
     async def seen() -> bool:
         return wanted in await stage.seen(record.type)
 
-    await until_async(seen, f"{wanted} seen")
+    await until(seen, f"{wanted} seen")
     return wanted
 
 
@@ -93,7 +93,7 @@ async def see_none(stage: Stage, *names: str) -> None:
         there = {each.name for type_ in types for each in await stage.seen(type_)}
         return not there & {stage.shown(name) for name in names}
 
-    await until_async(gone, f"{names} gone")
+    await until(gone, f"{names} gone")
 
 
 async def test_every_record_is_seen_with_its_name_port_and_exact_txt(
@@ -116,7 +116,7 @@ async def test_subtypes_lead_to_the_instance(stage: Stage, services: ServiceSet)
             names = await stage.with_subtype(subtype, "_ipp._tcp")
             return stage.shown(services.name) in names
 
-        await until_async(found, f"{subtype} found")
+        await until(found, f"{subtype} found")
 
 
 async def test_a_withdrawn_set_is_gone_and_others_stay(stage: Stage, services: ServiceSet) -> None:

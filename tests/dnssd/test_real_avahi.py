@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from support import announce
-from support.avahi_browse import Browse, until
+from support.avahi_browse import Browse
 from support.debian import require
 from support.desktop import Desktop
 from support.services import fresh_mark, fresh_name, make_services
+from support.waiting import until
 from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
@@ -127,7 +128,7 @@ async def test_after_a_change_of_the_host_name_the_printer_still_resolves(
     desktop, name = bare_desktop, fresh_name()
     await asyncio.to_thread(desktop.start_bus)
     await asyncio.to_thread(desktop.start_avahi)
-    publisher = AvahiPublisher(bus_address=desktop.bus_address, reach=replace(LOOPBACK, host=host))
+    publisher = AvahiPublisher(bus_address=desktop.bus_address, scope=replace(LOOPBACK, host=host))
     await publisher.start()
     try:
         publication = await publisher.publish(make_services(name))
@@ -212,7 +213,7 @@ async def test_a_stopped_avahi_holds_nobody_up(bare_desktop: Desktop) -> None:
 async def test_avahis_own_refusals_are_told_with_record_and_reason(
     desktop: Desktop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ippusbd.dnssd.avahi_publisher.check", lambda _services: None)
+    monkeypatch.setattr("ippusbd.dnssd.publication.check", lambda _services: None)
     long_name, long_item = "n" * 64, (("ty", "x" * 297),)
     async with publishing(desktop) as publisher:
         for record, error in (
@@ -226,8 +227,8 @@ async def test_avahis_own_refusals_are_told_with_record_and_reason(
 
 
 async def test_avahi_refuses_plain_localhost_as_host(desktop: Desktop) -> None:
-    reach = replace(LOOPBACK, host="localhost")
-    publisher = AvahiPublisher(bus_address=desktop.bus_address, reach=reach)
+    scope = replace(LOOPBACK, host="localhost")
+    publisher = AvahiPublisher(bus_address=desktop.bus_address, scope=scope)
     await publisher.start()
     try:
         publication = await publisher.publish(make_services(fresh_name(), mark=fresh_mark()))

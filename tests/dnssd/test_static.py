@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.avahi_browse import Browse, until
+from support.avahi_browse import Browse
 from support.desktop import Desktop
 from support.services import fresh_name, make_services
+from support.waiting import until
 
 from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import ESTABLISHED

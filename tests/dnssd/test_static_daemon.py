@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.avahi_browse import Browse, until
+from support.avahi_browse import Browse
 from support.desktop import Desktop
+from support.waiting import until
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
 

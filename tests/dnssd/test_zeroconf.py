@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.avahi_browse import until
 from support.services import fresh_mark, fresh_name, make_services
+from support.waiting import until
 from zeroconf import IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from support.daemon import run_daemon
 from support.rigs import SPEC
+from support.waiting import until_true
 
 from ippusbd.cli import main as cli
 from ippusbd.config import Config
@@ -28,7 +29,7 @@ from ippusbd.doctor import devices, printers, rivals, service
 from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, Level, lines
 from ippusbd.doctor.machine import Credentials, Machine
-from ippusbd.doctor.names import queue_name
+from ippusbd.doctor.queues import queue_name
 from ippusbd.virtual.usb.descriptors import configuration_descriptor, device_descriptor
 
 NOBODY = 65534
@@ -202,7 +203,7 @@ def test_a_running_ipp_usb_is_found_by_its_process(folder: Path, machine: Machin
     program = folder / "ipp-usb"
     shutil.copy(shutil.which("cat") or "", program)
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
-        until(lambda: machine.named("ipp-usb"))
+        until_true(lambda: machine.named("ipp-usb"))
         finding = of(list(rivals.check(machine, {})), "ipp-usb")
         assert finding.level is Level.PROBLEM
         assert f"process {process.pid}" in finding.text
@@ -229,15 +230,6 @@ def test_a_queue_of_hplips_on_the_same_cable_is_a_problem(machine: Machine):
 
 
 # --- the daemon and its printers
-
-
-def until(condition: Callable[[], object]) -> None:
-    """A process takes its name a moment after it was started."""
-    for _ in range(1000):
-        if condition():
-            return
-        subprocess.run(["true"], check=True)
-    raise AssertionError("not within a thousand tries")
 
 
 def test_a_daemon_that_does_not_run_is_a_problem_with_a_remedy(machine: Machine):
@@ -357,28 +349,33 @@ async def test_an_unplugged_printer_is_told_as_such(make_printer, state_path):
 # --- CUPS
 
 
-def test_queues_have_the_names_that_cups_gives_them():
-    assert queue_name("HP LaserJet (USB) #2") == "HP_LaserJet_USB_2"
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [("HP LaserJet (USB) #2", "HP_LaserJet_USB_2"), ("Büro", "B_ro"), ("(x)", "_x"), ("é", "")],
+)
+def test_queues_have_the_names_that_cups_gives_them(name: str, queue: str):
+    assert queue_name(name) == queue
 
 
 # --- the command
 
 
-def test_the_command_tells_problems_by_its_exit_status(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_problems_determine_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = tmp_path / "c.conf"
-    config.write_text(f'[daemon]\nruntime_dir = "{tmp_path}"\n[dnssd]\npublisher = "off"\n')
+    config.write_text(
+        f'[daemon]\nruntime_dir = "{tmp_path}"\nstate_dir = "{tmp_path}"\n'
+        '[dnssd]\npublisher = "off"\n'
+    )
     assert cli.main(["doctor", "--config", str(config)]) == 1
-    out = capsys.readouterr().out
-    assert "FAIL  the daemon does not run\n      -> " in out
+    assert "FAIL  the daemon is not running\n      -> " in capsys.readouterr().out
     assert cli.main(["doctor", "--json", "--config", str(config)]) == 1
-    findings = json.loads(capsys.readouterr().out)
-    assert {"level": "problem", "check": "daemon"}.items() <= findings[0].items()
+    findings = {each["check"]: each for each in json.loads(capsys.readouterr().out)}
+    assert findings["daemon"]["level"] == "problem"
+    assert findings["configuration"]["level"] == "ok"
     assert cli.main(["doctor", "--quiet", "--config", str(config)]) == 1
     assert all(line.startswith(("FAIL", "   ")) for line in capsys.readouterr().out.splitlines())
 
 
-def test_a_name_cannot_colour_the_terminal():
+def test_control_characters_in_a_name_do_not_reach_the_terminal():
     finding = Finding(Level.NOTE, "x", "a\x1b[31mb\n", "c\x07", about="d\n")
     assert "".join(lines([finding])).isprintable()

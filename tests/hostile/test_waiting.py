@@ -11,6 +11,7 @@ from dataclasses import replace
 from support.crowd import allow_many_files, rss_mib
 from support.http_client import ask, connected, head
 from support.scripted_printer import SETTINGS, Served, answer, serve
+from support.waiting import until
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,7 @@ sys.stdin.read()
 
 
 async def until_waiting(served: Served, count: int) -> None:
-    async with asyncio.timeout(20):
-        while served.pool.status().waiting != count:  # noqa: ASYNC110 -- the loop's own progress
-            await asyncio.sleep(0.01)
+    await until(lambda: served.pool.status().waiting == count)
 
 
 async def test_two_hundred_waiting_documents_stay_with_their_clients():
@@ -65,8 +64,7 @@ async def test_who_leaves_while_his_document_waits_has_printed_nothing():
     """Though nothing more of what he sends was read, not even that he left."""
     async with serve(b"", answer(b"next")) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))
-        while not served.printer.heard:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: served.printer.heard)
         async with connected(served.port) as client:
             await client.send(head("POST", "/left", [("Content-Length", "5000000")]))
             sending = asyncio.create_task(client.send(bytes(4_000_000)))
@@ -83,8 +81,7 @@ async def test_a_document_that_waited_arrives_whole():
     document = bytes(range(256)) * 20_000
     async with serve(b"", answer(b"done")) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))
-        while not served.printer.heard:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: served.printer.heard)
         asking = asyncio.create_task(ask(served.port, "POST", "/second", document))
         await until_waiting(served, 1)
         served.printer.channels[0].say(answer(b"first"))
@@ -96,7 +93,6 @@ async def test_a_document_that_waited_in_vain_is_answered_all_the_same():
     short = replace(SETTINGS, lease_wait_s=0.3)
     async with serve(settings=short) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))
-        while not served.printer.heard:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: served.printer.heard)
         reply = await ask(served.port, "POST", "/second", bytes(5_000_000))
         assert (reply.status, reply.headers["retry-after"]) == (503, "7")

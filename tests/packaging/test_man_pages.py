@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.debian import require
 
 from ippusbd.cli import ippusbxd
+from ippusbd.quirks.model import KNOWN
+from ippusbd.toml_schema import accepted
 
-PAGES = sorted((Path(__file__).parents[2] / "packaging" / "man").glob("*.8"))
+MAN = Path(__file__).parents[2] / "packaging" / "man"
+PAGES = sorted(MAN.glob("*.[58]"))
 
 
 def plain(page: Path) -> str:
@@ -26,8 +30,32 @@ def test_every_option_of_ippusbxd_is_in_its_page():
             assert option in page, option
 
 
-def test_the_three_pages_are_there():
-    assert [p.name for p in PAGES] == ["ippusb.8", "ippusbd.8", "ippusbxd.8"]
+def test_the_package_installs_every_page():
+    names = ["ippusb.8", "ippusbd-quirks.5", "ippusbd.8", "ippusbxd.8"]
+    assert [p.name for p in PAGES] == names
+    installed = (MAN.parent / "debian" / "ippusbd.manpages").read_text().split()
+    assert sorted(installed) == [f"packaging/man/{name}" for name in names]
+
+
+def test_the_page_about_quirks_is_made_of_the_quirk_model():
+    made = subprocess.run(
+        [sys.executable, MAN / "make-quirks-page"], capture_output=True, text=True, timeout=30
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    page = (MAN / "ippusbd-quirks.5").read_text()
+    assert made.stdout == page, "run: packaging/man/make-quirks-page > that file"
+
+
+@pytest.mark.parametrize("key", KNOWN)
+def test_every_quirk_is_in_the_page_with_type_default_and_meaning(key: str):
+    entry = plain(MAN / "ippusbd-quirks.5").split(f"\n.B {key}\n", 1)[1].split("\n.TP\n")[0]
+    kind, default, _, meaning, *_ = entry.split("\n")
+    known = KNOWN[key]
+    assert kind.lower() == f"{accepted(known.check)}.".lower()
+    assert default == f"Default: {known.default}."
+    assert meaning == known.doc
+    assert len(meaning) > 20
+    assert meaning.endswith(".")
 
 
 @pytest.mark.clients

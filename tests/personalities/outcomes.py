@@ -10,7 +10,7 @@ from typing import Final
 
 from personalities.script import AFTER, REFUSED, WORKS, Case
 
-from ippusbd.virtual.personalities.registry import REGISTRY
+from ippusbd.virtual.personalities import REGISTRY
 
 IN_A_PRINT: Final = {"on_request": 8}  # the first ones are asked before it is announced
 

@@ -17,7 +17,6 @@ import pytest
 from support.http_client import IPP_TYPE, ask, connected, head, ipp_request, message
 from support.scripted_printer import SETTINGS, Served, answer, serve
 
-from ippusbd.proxy.access import rules as access
 from ippusbd.proxy.access.rules import Access, Allowed, Kind
 from ippusbd.users import accounts, client_identity
 from ippusbd.users.tcp_owner import OwnerUnknown
@@ -37,7 +36,7 @@ def only(*kinds: Kind, uid: int = SOMEBODY_ELSE) -> Access:
 def _not_the_daemons_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests may run as root, who may do everything."""
     monkeypatch.setattr(client_identity, "owner", lambda *_: 1000)
-    monkeypatch.setattr(access.os, "geteuid", lambda: 999)
+    monkeypatch.setattr(accounts, "own_uid", lambda: 999)
 
 
 @asynccontextmanager
@@ -137,7 +136,7 @@ async def test_where_netlink_is_forbidden_the_table_in_proc_tells(monkeypatch: p
 
     monkeypatch.setattr(client_identity, "owner", untold)
     async with ruled(only(Kind.CONFIG, uid=os.getuid()), answer(b"in")) as served:
-        monkeypatch.setattr(access.os, "geteuid", lambda: 999)
+        monkeypatch.setattr(accounts, "own_uid", lambda: 999)
         assert (await ask(served.port)).body == b"in"
 
 

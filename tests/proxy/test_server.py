@@ -18,6 +18,7 @@ from support.http_client import (
     message,
 )
 from support.scripted_printer import SETTINGS, answer, serve
+from support.waiting import until
 
 from ippusbd.errors import DeviceGone, TransferFailed
 from ippusbd.proxy.server import bind
@@ -449,7 +450,7 @@ async def test_an_early_refusal_reaches_the_client_before_its_body_was_taken():
         assert (reply.status, reply.body) == (401, b"no")
         channel.take_again()
         connection.leave()
-        await _until(lambda: served.pool.idle)
+        await until(lambda: served.pool.idle)
         assert bytes(channel.sent).endswith(b"\r\n0\r\n\r\n"), "its framing was left open"
         assert served.pool.recovered == 0
 
@@ -473,10 +474,10 @@ async def test_a_job_that_was_answered_before_its_upload_was_cut_is_cancelled():
         fields = (*IPP_TYPE, ("Content-Length", "10000000"))
         start = ipp_request(ipp.Operation.PRINT_JOB)
         await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
-        await _until(lambda: served.site.traffic.bytes_in)
+        await until(lambda: served.site.traffic.bytes_in)
         served.printer.answers += [b"", answer(ipp.encode(ipp.Message(0, 1)))]
         connection.kill()
-        await _until(lambda: len(served.printer.heard) == 2 and served.pool.idle)
+        await until(lambda: len(served.printer.heard) == 2 and served.pool.idle)
         cut, cancel = served.printer.heard
         assert cut.body == start + LARGE
         message_, _ = ipp.decode(cancel.body)
@@ -489,7 +490,7 @@ async def test_who_leaves_while_waiting_leaves_the_answer_to_the_pool():
     async with serve() as served:
         async with connected(served.port) as connection:
             await connection.send(message("GET", "/1"))
-            await _until(lambda: served.printer.heard)
+            await until(lambda: served.printer.heard)
             connection.kill()
         served.printer.answers.append(answer(b"second"))
         second = asyncio.create_task(ask(served.port, target="/2"))
@@ -508,7 +509,7 @@ async def test_who_reads_nothing_is_let_go_when_others_wait():
     ):
         _read_nothing(stalled)
         await stalled.send(message("GET", "/big"))
-        await _until(lambda: served.printer.heard)
+        await until(lambda: served.printer.heard)
         reply = await ask(served.port, target="/next")
         assert reply.body == b"next"
 
@@ -563,7 +564,7 @@ async def test_a_client_accepted_elsewhere_is_served():
 async def test_a_site_that_closes_lets_an_exchange_finish():
     async with serve() as served, connected(served.port) as connection:
         await connection.send(message("GET", "/"))
-        await _until(lambda: served.printer.heard)
+        await until(lambda: served.printer.heard)
         closing = asyncio.create_task(served.site.close())
         await asyncio.sleep(0.02)
         served.printer.channels[0].say(answer(b"finished"))
@@ -585,12 +586,6 @@ def _read_nothing(connection: Connection) -> None:
     """Until it is resumed: kernel and client take some megabytes, then no more."""
     connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
     connection.reader._paused = True  # type: ignore[attr-defined]  # the next read resumes it
-
-
-async def _until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 -- whatever the condition looks at
-            await asyncio.sleep(0.005)
 
 
 # --- web pages that have no business here

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from support.fake_channel import FakeChannel
+from support.waiting import until
 
 from ippusbd.errors import DeviceBusy, DeviceGone, NoInterface, TransferFailed, UsbError
 from ippusbd.usbio.pool import InterfacePool, Lane
@@ -35,12 +35,6 @@ class Desk:
         await self.go.wait()
         self.released.append(channel.number)
         await channel.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 -- a step of the loop
-            await asyncio.sleep(0.001)
 
 
 def pool_of(desk: Desk, interfaces: int = 2, **settings: object) -> InterfacePool:

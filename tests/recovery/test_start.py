@@ -8,27 +8,24 @@ import pytest
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask, connected, head
 
-from ippusbd.virtual.personalities.base import DeviceEvent
-from ippusbd.virtual.printer import VirtualPrinter
-from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.usb.device import DeviceEvent, VirtualDevice, VirtualInterface
 
 HASTY = {"drain_s": 0.3, "check_s": 0.5, "probe_s": 1.0, "retry_max_s": 0.2}
 
 
-class Resets:
+class Resets(Personality):
     """Counts the bus resets of a device."""
 
-    def __init__(self, printer: VirtualPrinter) -> None:
+    name = "resets"
+
+    def __init__(self) -> None:
         self.count = 0
-        device = printer.device
-        tell = device._tell
 
-        def told(event: DeviceEvent, face: VirtualInterface | None = None) -> None:
-            self.count += event is DeviceEvent.BUS_RESET
-            tell(event, face)
-
-        device._tell = told  # type: ignore[method-assign]
-        assert isinstance(device, VirtualDevice)
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None:
+        self.count += event is DeviceEvent.BUS_RESET
 
 
 @pytest.mark.parametrize("warming", ["truncated-503-then-zlp", "404-everything", "slow"])
@@ -36,7 +33,7 @@ async def test_a_printer_that_warms_up_is_waited_for_and_never_reset(
     make_printer, state_path, warming: str
 ):
     printer = make_printer(warming)
-    resets = Resets(printer)
+    resets = printer.personalities.switch_on(Resets)
     async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
         await asyncio.sleep(4)
         assert daemon.row()["state"] != "refused"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from soak.rig import Rig
 from usb.core import USBError
 
-from ippusbd.virtual.personalities.registry import REGISTRY
+from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 
 LONGEST_S = 5.0

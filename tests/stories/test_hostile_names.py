@@ -33,7 +33,6 @@ from ippusbd.config import load as load_config
 from ippusbd.daemon import service
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.personalities.base import Personality
-from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.backend import VirtualBackend
@@ -123,8 +122,7 @@ async def daemon_with_a_liar(
     evil: bytes, printer: VirtualPrinter, folder: Path
 ) -> AsyncIterator[Served]:
     liar = type("Liar", (Liar,), {"evil": evil})
-    printer.personalities._known = REGISTRY | {"liar": liar}
-    printer.switch("liar", on=True)
+    printer.personalities.switch_on(liar)
     (folder / "services").mkdir()
     path = folder / "ippusbd.conf"
     path.write_text(CONFIG.format(folder=folder, port=FIRST_PORT + 500))

@@ -1,8 +1,4 @@
-"""Printers that misbehave, each served as well as it can be: HTTP ones, IPP ones, and on the bus.
-
-What each of them does is written in ippusbd/virtual/personalities_*.py; here stands what the
-daemon has to make of it, without any quirk unless the story sets one.
-"""
+"""Misbehaving printers: what tests/personalities, which runs them all, does not look at."""
 
 from __future__ import annotations
 
@@ -56,47 +52,6 @@ def quirk(tmp_path: Path, setting: str) -> dict[str, object]:
     return {"quirks_dirs": (folder,)}
 
 
-# --- what needs neither quirk nor patience
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "host-localhost-only",
-        "host-needs-port",
-        "junk-before-status",
-        "no-zlp",
-        "zlp-while-pending",
-        "blocks-while-unread",
-        "malformed-language-list",
-        "configuration-matches-none",
-        "interface-gaps",
-        "hp-255-9-1",
-        "no-class-descriptor",
-        "stale-200",
-        "stale-100k",
-        "text-with-language",
-        "ipp-error-good-data",
-        "long-pdl",
-    ],
-)
-async def test_it_works_as_if_nothing_were_wrong(make_printer, state_path, name: str):
-    printer = make_printer(name)
-    async with run_daemon(printer, state_path=state_path) as daemon:
-        assert {"_ipp._tcp", "_uscan._tcp"} <= daemon.publisher.types()
-        assert daemon.publisher.txt("_ipp._tcp")["ty"] == "Example VirtualJet 900"
-        await prints_and_fetches(daemon, printer)
-
-
-async def test_one_byte_a_packet_is_slow_and_right(make_printer, state_path):
-    printer = make_printer("one-byte-packets")
-    async with run_daemon(printer, state_path=state_path) as daemon:
-        for size in (0, 1, 5000):
-            reply = await ask(daemon.port(), target=f"/big?bytes={size}")
-            assert hashlib.sha256(reply.body).hexdigest() == pseudo_random_sha256(size)
-        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
-
-
 async def test_links_to_a_foreign_host_are_made_to_lead_to_us(make_printer, state_path):
     printer = make_printer("foreign-location")
     async with run_daemon(printer, state_path=state_path) as daemon:
@@ -143,28 +98,6 @@ async def test_a_document_that_was_refused_early_keeps_its_job(make_printer, sta
     assert (stored.job_id, stored.completed, stored.size) == (job_id, True, len(document))
 
 
-async def test_next_document_that_came_too_soon_is_told_so(make_printer, state_path):
-    """404 at first, as sane-airscan knows to handle; the page is there a second later."""
-    printer = make_printer("next-document-too-soon")
-    async with run_daemon(printer, state_path=state_path) as daemon:
-        port = daemon.port()
-        fields = (("Content-Type", "text/xml"),)
-        reply = await ask(port, "POST", "/eSCL/ScanJobs", SCAN, fields)
-        page = "/eSCL" + reply.headers["location"].partition("/eSCL")[2] + "/NextDocument"
-        assert (await ask(port, target=page)).status == 404
-        await asyncio.sleep(1.1)
-        assert (await ask(port, target=page)).status == 200
-
-
-# --- what an old or a slow one may do
-
-
-async def test_a_slow_printer_is_waited_for(make_printer, state_path):
-    printer = make_printer("slow")
-    async with run_daemon(printer, state_path=state_path) as daemon:
-        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
-
-
 async def test_a_fax_queue_that_never_answers_holds_up_nothing(make_printer, state_path):
     printer = make_printer("fax-probe-silent")
     start = asyncio.get_running_loop().time()
@@ -174,9 +107,6 @@ async def test_a_fax_queue_that_never_answers_holds_up_nothing(make_printer, sta
             daemon.publisher.txt("_ipp._tcp")["Fax"] == "F"
         )
         assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
-
-
-# --- half ready
 
 
 async def test_a_scanner_that_is_ready_first_is_announced_first(make_printer, state_path):
@@ -199,17 +129,6 @@ async def test_a_printer_that_is_ready_first_is_announced_first(make_printer, st
         assert "_uscan._tcp" in daemon.publisher.types()
 
 
-async def test_a_printer_that_warms_up_is_not_announced_and_then_is(make_printer, state_path):
-    printer = make_printer("truncated-503-then-zlp")
-    settings = {"drain_s": 0.3, "probe_s": 1.0}
-    async with run_daemon(printer, state_path=state_path, wait=(), **settings) as daemon:
-        await daemon.until(lambda: printer.stats["requests"] > 3)
-        assert not daemon.publisher.sets
-        printer.switch("truncated-503-then-zlp", on=False)
-        await daemon.until_state("ready")
-        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
-
-
 async def test_a_printer_without_paper_takes_the_job_when_it_has_some(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
@@ -225,9 +144,6 @@ async def test_a_printer_without_paper_takes_the_job_when_it_has_some(make_print
         printer.switch("paper-out", on=False)
         assert (await job).ok
     assert printer.documents[0].completed
-
-
-# --- what needs a quirk, and works with it
 
 
 @pytest.mark.parametrize(
@@ -262,9 +178,6 @@ async def test_a_printer_that_answers_404_to_everything_is_left_alone_by_its_qui
         assert laser.stats["requests"] == 0
 
 
-# --- what they say of themselves
-
-
 async def test_a_long_list_of_formats_keeps_the_record_in_bounds(make_printer, state_path):
     async with run_daemon(make_printer("long-pdl"), state_path=state_path) as daemon:
         pdl = daemon.publisher.txt("_ipp._tcp")["pdl"]
@@ -283,35 +196,3 @@ async def test_names_are_harmless_and_fit(make_printer, state_path, name: str):
             for key, value in record.txt:
                 assert value.isprintable(), (key, value)
                 assert len(f"{key}={value}".encode()) <= 255
-
-
-async def test_a_device_deaf_after_an_unplug_in_the_middle_comes_back(make_printer, state_path):
-    printer = make_printer("deaf-after-unplug")
-    quick = {"drain_s": 0.3, "probe_s": 0.5, "fax_probe_s": 0.3, "check_s": 0.3}
-    async with run_daemon(printer, state_path=state_path, **quick) as daemon:
-        port = daemon.port()
-        body = ipp_request(Operation.PRINT_JOB) + bytes(2_000_000)
-        printer.switch("paper-out", on=True)
-        job = asyncio.create_task(ask(port, "POST", "/ipp/print", body, IPP_TYPE))
-        await daemon.until(lambda: printer.documents)
-        daemon.unplug(printer)
-        assert (await job).status == 503
-        printer.switch("paper-out", on=False)
-        await daemon.until_state("away")
-        daemon.plug(printer)
-        await daemon.until_state("ready")
-        assert daemon.port() == port
-        assert (await ask_ipp(port, Operation.PRINT_JOB, document=DOCUMENT)).ok
-
-
-async def test_interfaces_that_fail_after_a_replug_do_not_cost_the_others(make_printer, state_path):
-    printer = make_printer("eio-after-replug")
-    quick = {"drain_s": 0.3, "probe_s": 0.5, "fax_probe_s": 0.3, "check_s": 0.3}
-    async with run_daemon(printer, state_path=state_path, **quick) as daemon:
-        port = daemon.port()
-        daemon.unplug(printer)
-        await daemon.until_state("away")
-        daemon.plug(printer)
-        await daemon.until_state("ready", "partial")
-        assert daemon.port() == port
-        assert (await ask_ipp(port, Operation.PRINT_JOB, document=DOCUMENT)).ok

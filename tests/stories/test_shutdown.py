@@ -70,5 +70,5 @@ async def test_the_kernels_drivers_are_back_afterwards(make_printer, state_path)
         port = daemon.backend.port(printer.device)
         assert set(port.drivers) == {3}
     assert set(port.drivers) == {0, 1, 2, 3}
-    assert {face.alternate for face in printer.device.interfaces} == {0}
+    assert {interface.alternate for interface in printer.device.interfaces} == {0}
     assert {number for _, number in port.driver_log} == {0, 1, 2}

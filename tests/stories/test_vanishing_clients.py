@@ -25,9 +25,8 @@ from support.http_client import (
     message,
 )
 
-from ippusbd.virtual.http.messages import Request, Response
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
 from ippusbd.virtual.personalities.base import Personality
-from ippusbd.virtual.personalities.registry import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.services.console import pseudo_random
 from ippusbd.wire import ipp
@@ -207,30 +206,29 @@ class LosesAnAnswer(Personality):
     def __init__(self) -> None:
         self._done = False
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if not self._done and request.path == "/ipp/print":
             self._done = True
-            request.face.ipp.into.halt()
+            request.interface.ipp.into.halt()
         return response
 
 
 @pytest.mark.parametrize(
-    "character",
-    ["deaf-until-set-interface", "loses-an-answer"],
+    "personality",
+    ["deaf-until-set-interface", LosesAnAnswer],
     ids=["the cancellation", "the answer"],
 )
 @pytest.mark.parametrize("interfaces", [1, 2])
 async def test_a_cut_document_is_cancelled_although_its_end_was_lost(
-    make_printer, state_path, interfaces: int, personalities: str
+    make_printer, state_path, interfaces: int, personality: str | type[Personality]
 ):
     """The interface fails at the third request, the Cancel-Job, or with the cut job's answer."""
     printer = make_printer(interfaces=interfaces, print_s=30.0)
-    printer.personalities._known = REGISTRY | {LosesAnAnswer.name: LosesAnAnswer}
     quick = {"drain_s": 0.3, "check_s": 1.0, "supplies_s": 0.0}
     start = ipp_request(Operation.PRINT_JOB, ipp.attribute("job-name", ipp.name("cut")))
     job = message("POST", "/ipp/print", start + bytes(200_000), IPP_TYPE)
     async with run_daemon(printer, state_path=state_path, **quick) as daemon:
-        printer.switch(personalities, on=True)
+        printer.personalities.switch_on(personality)
         await ask(daemon.port())
         async with connected(daemon.port()) as connection:
             await connection.send(job[:-99])

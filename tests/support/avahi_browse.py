@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,25 +85,3 @@ class Browse:
 
 def _whole_lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1]
-
-
-async def until(condition: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> float:
-    """Wait until `condition()` is true; the seconds it took. Fails naming `what`."""
-    start = time.monotonic()
-    while not condition():
-        took = time.monotonic() - start
-        assert took < timeout_s, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - start
-
-
-async def until_async(
-    condition: Callable[[], Awaitable[object]], what: str, timeout_s: float = WAIT_S
-) -> float:
-    """As `until`, for a condition that has to be awaited."""
-    start = time.monotonic()
-    while not await condition():
-        took = time.monotonic() - start
-        assert took < timeout_s, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - start

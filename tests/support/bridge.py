@@ -37,9 +37,9 @@ class Bridge:
         device = self.printer.device
         device.plug()
         device.control(Setup(0x00, 9, device.spec.configuration_value, 0, 0))
-        for face in device.interfaces:
-            if face.spec.speaks_ipp:
-                self._free.put(face)
+        for interface in device.interfaces:
+            if interface.spec.speaks_ipp:
+                self._free.put(interface)
         self._spawn(self._accept)
         return self
 
@@ -66,21 +66,21 @@ class Bridge:
             self._spawn(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        face = self._take()
-        if face is None:
+        interface = self._take()
+        if interface is None:
             client.close()
             return
         try:
-            self.printer.device.control(Setup(0x01, 11, 1, face.number, 0))
-            face.ipp.into.flush()
+            self.printer.device.control(Setup(0x01, 11, 1, interface.number, 0))
+            interface.ipp.into.flush()
             done = threading.Event()
-            back = self._spawn(self._to_client, client, face, done)
-            self._to_printer(client, face)
+            back = self._spawn(self._to_client, client, interface, done)
+            self._to_printer(client, interface)
             done.set()
             back.join()
         finally:
             client.close()
-            self._free.put(face)
+            self._free.put(interface)
 
     def _take(self) -> VirtualInterface | None:
         while not self._stopped.is_set():
@@ -88,7 +88,7 @@ class Bridge:
                 return self._free.get(timeout=SLICE_S)
         return None
 
-    def _to_printer(self, client: socket.socket, face: VirtualInterface) -> None:
+    def _to_printer(self, client: socket.socket, interface: VirtualInterface) -> None:
         client.settimeout(SLICE_S)
         while not self._stopped.is_set():
             try:
@@ -102,19 +102,19 @@ class Bridge:
             view = memoryview(data)
             while len(view) and not self._stopped.is_set():
                 try:
-                    view = view[face.ipp.out.write(view, SLICE_S) :]
+                    view = view[interface.ipp.out.write(view, SLICE_S) :]
                 except TransferTimeout:
                     continue
                 except IppUsbError:
                     return
 
     def _to_client(
-        self, client: socket.socket, face: VirtualInterface, done: threading.Event
+        self, client: socket.socket, interface: VirtualInterface, done: threading.Event
     ) -> None:
         buffer = bytearray(65536)
         while not done.is_set() and not self._stopped.is_set():
             try:
-                count = face.ipp.into.read_into(memoryview(buffer), SLICE_S)
+                count = interface.ipp.into.read_into(memoryview(buffer), SLICE_S)
                 client.sendall(buffer[:count])
             except (TransferTimeout, EndpointHalted, TimeoutError):
                 continue

@@ -7,7 +7,6 @@ only the publisher is a list in memory, whose order of events a test may look at
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support.ports import FIRST_PORT
+from support.waiting import until
 
 from ippusbd.config import Config
 from ippusbd.daemon.printer.printer import Services
@@ -120,12 +120,7 @@ class InProcessDaemon:
 
     async def until(self, condition: Callable[[], object], timeout_s: float = WAIT_S) -> float:
         """Wait until `condition()`; the seconds it took."""
-        start = time.monotonic()
-        while not condition():
-            took = time.monotonic() - start
-            assert took < timeout_s, f"not within {timeout_s} s; status {self.supervisor.status()}"
-            await asyncio.sleep(0.01)
-        return time.monotonic() - start
+        return await until(condition, lambda: f"status {self.supervisor.status()}", timeout_s)
 
     async def until_state(self, *states: str, serial: str | None = None) -> float:
         return await self.until(lambda: self.row(serial)["state"] in states)

@@ -75,7 +75,7 @@ def tapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cable]:
 
     def recv(link: Link, timeout_s: float | None = None) -> bytes:
         data = receive(link, timeout_s)
-        cable.bytes[link.face.number] += data
+        cable.bytes[link.interface.number] += data
         return data
 
     with monkeypatch.context() as patched:

@@ -5,10 +5,41 @@ from __future__ import annotations
 import socket
 import struct
 from types import TracebackType
+from typing import NamedTuple
 
 from ippusbd.virtual.usb import usbip_messages as m
 
 PATIENCE_S = 10.0
+SUBMIT = struct.Struct(">IIIIIIiiii8s")
+RETURN = struct.Struct(">IIIIIiiiii8x")
+
+
+class Reply(NamedTuple):
+    """A header from the server."""
+
+    code: int
+    sequence: int
+    status: int
+    actual: int
+
+
+def submit(
+    sequence: int, endpoint: int, length: int, *, incoming: bool, setup: bytes = b""
+) -> bytes:
+    """CMD_SUBMIT."""
+    return SUBMIT.pack(
+        m.CMD_SUBMIT, sequence, 0, incoming, endpoint, 0, length, 0, 0, 0, setup.ljust(8, b"\0")
+    )
+
+
+def unlink(sequence: int, target: int) -> bytes:
+    """CMD_UNLINK."""
+    return SUBMIT.pack(m.CMD_UNLINK, sequence, 0, 0, 0, target, 0, 0, 0, 0, bytes(8))
+
+
+def parse_reply(data: bytes) -> Reply:
+    code, sequence, _, _, _, status, actual, _, _, _ = RETURN.unpack(data)
+    return Reply(code, sequence, status, actual if code == m.RET_SUBMIT else 0)
 
 
 class UsbIpClient:
@@ -57,29 +88,29 @@ class UsbIpClient:
 
     def submit_in(self, endpoint: int, size: int) -> int:
         self._sequence += 1
-        self.sock.sendall(m.submit(self._sequence, endpoint, size, incoming=True))
+        self.sock.sendall(submit(self._sequence, endpoint, size, incoming=True))
         return self._sequence
 
     def submit_out(self, endpoint: int, data: bytes) -> int:
         self._sequence += 1
-        self.sock.sendall(m.submit(self._sequence, endpoint, len(data), incoming=False) + data)
+        self.sock.sendall(submit(self._sequence, endpoint, len(data), incoming=False) + data)
         return self._sequence
 
     def submit_control(self, kind: int, request: int, value: int, index: int, size: int) -> int:
         self._sequence += 1
         setup = struct.pack("<BBHHH", kind, request, value, index, size)
         length, incoming = (size, True) if kind & 0x80 else (0, False)
-        self.sock.sendall(m.submit(self._sequence, 0, length, incoming=incoming, setup=setup))
+        self.sock.sendall(submit(self._sequence, 0, length, incoming=incoming, setup=setup))
         return self._sequence
 
     def unlink(self, target: int) -> int:
         self._sequence += 1
-        self.sock.sendall(m.unlink(self._sequence, target))
+        self.sock.sendall(unlink(self._sequence, target))
         return self._sequence
 
-    def reply(self, *, incoming: bool = False) -> tuple[m.Reply, bytes]:
+    def reply(self, *, incoming: bool = False) -> tuple[Reply, bytes]:
         """The next answer; `incoming`: its data follows."""
-        reply = m.parse_reply(self.exactly(m.HEADER_SIZE))
+        reply = parse_reply(self.exactly(m.HEADER_SIZE))
         has_data = incoming and reply.code == m.RET_SUBMIT
         return reply, self.exactly(reply.actual) if has_data else b""
 
@@ -91,7 +122,7 @@ class UsbIpClient:
 
     def write(self, endpoint: int, data: bytes) -> None:
         sequence = self.submit_out(endpoint, data)
-        assert self.reply()[0] == m.Reply(m.RET_SUBMIT, sequence, 0, len(data))
+        assert self.reply()[0] == Reply(m.RET_SUBMIT, sequence, 0, len(data))
 
     def read(self, endpoint: int, size: int = 65536) -> bytes:
         sequence = self.submit_in(endpoint, size)

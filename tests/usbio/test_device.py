@@ -66,8 +66,7 @@ MakePrinter = Callable[..., VirtualPrinter]
 
 def listen_to(printer: VirtualPrinter) -> Heard:
     """From now on, all control requests to the printer."""
-    printer.personalities._known = {**printer.personalities._known, "heard": Heard}
-    heard = printer.personalities.switch_on("heard")
+    heard = printer.personalities.switch_on(Heard)
     assert isinstance(heard, Heard)
     return heard
 
@@ -118,8 +117,7 @@ async def test_strings_that_fail_at_first_are_asked_for_again(make_printer: Make
             return None
 
     printer = make_printer()
-    printer.personalities._known = {**printer.personalities._known, "heard": FailsTwice}
-    printer.personalities.switch_on("heard")
+    printer.personalities.switch_on(FailsTwice)
     async with opened(printer) as (device, _):
         assert device.facts.model == "Example VirtualJet 900"
 
@@ -138,8 +136,7 @@ async def test_a_printer_unplugged_while_it_says_its_name_is_gone_and_no_nameles
             return None
 
     printer = make_printer()
-    printer.personalities._known = {**printer.personalities._known, "heard": Leaves}
-    printer.personalities.switch_on("heard")
+    printer.personalities.switch_on(Leaves)
     host = PyusbHost(VirtualBackend([printer.device]))
     (facts,) = await host.enumerate()
     with pytest.raises(DeviceGone):
@@ -183,8 +180,7 @@ async def test_a_device_id_that_is_refused_is_empty(make_printer: MakePrinter):
             return None
 
     printer = make_printer()
-    printer.personalities._known = {**printer.personalities._known, "heard": NoId}
-    printer.personalities.switch_on("heard")
+    printer.personalities.switch_on(NoId)
     async with opened(printer) as (device, _):
         assert device.facts.device_id == ""
         assert len(device.interfaces) == 3

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from support.fake_channel import FakeChannel
+from support.waiting import until
 
 from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFailed
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
@@ -25,12 +26,6 @@ class Answer:
         if self.failure is not None:
             raise self.failure
         await self.end.wait()
-
-
-async def until(condition: object) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 -- a step of the loop
-            await asyncio.sleep(0)
 
 
 async def leave_early(pool: InterfacePool, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""The control socket handles printers while they run, and says what it cannot do."""
+"""The control socket changes printers while they run, and explains what it refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.usb_client import UsbClient
 
 from ippusbd.errors import StateError
 from ippusbd.virtual.control import VirtualControlServer, ask
-from ippusbd.virtual.personalities.registry import REGISTRY
+from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 
 
@@ -57,14 +57,16 @@ def test_every_personality_has_a_line_of_help(control: Path) -> None:
     assert all(text.endswith(".") and len(text) > 15 for text in listed.values())
 
 
-def test_the_plug_is_pulled_and_put_back(control: Path, printers: list[VirtualPrinter]) -> None:
+def test_a_printer_is_unplugged_and_plugged_in_again(
+    control: Path, printers: list[VirtualPrinter]
+) -> None:
     for command, plugged in (("plug", True), ("unplug", False), ("plug", True), ("replug", True)):
         ask(control, command, printer="A")
         assert printers[0].device.plugged == plugged
     assert printers[0].device.plug_count == 3
 
 
-def test_printers_without_serial_numbers_are_told_by_their_place(
+def test_printers_without_serial_numbers_are_addressed_by_number(
     make_printer: Callable[..., VirtualPrinter], tmp_path: Path
 ) -> None:
     twins = [make_printer(serial=""), make_printer(serial="")]
@@ -75,7 +77,7 @@ def test_printers_without_serial_numbers_are_told_by_their_place(
     assert [one.device.plugged for one in twins] == [False, True]
 
 
-def test_documents_jobs_and_statistics_can_be_asked_for(
+def test_documents_jobs_and_statistics_are_returned(
     control: Path, printers: list[VirtualPrinter], connect: Callable[..., UsbClient]
 ) -> None:
     client = connect(printers[0])
@@ -92,9 +94,7 @@ def test_documents_jobs_and_statistics_can_be_asked_for(
     assert (stats["requests"], stats["broken_http"], stats["incomplete_documents"]) == (1, 1, 0)
 
 
-def test_paper_and_feeder_are_in_the_operators_hand(
-    control: Path, printers: list[VirtualPrinter]
-) -> None:
+def test_paper_and_feeder_can_be_changed(control: Path, printers: list[VirtualPrinter]) -> None:
     ask(control, "paper-out", printer="A", on=True)
     assert printers[0].printer.stopped
     ask(control, "paper-out", printer="A", on=False)
@@ -115,14 +115,14 @@ def test_paper_and_feeder_are_in_the_operators_hand(
         ("feeder", {"printer": "A", "pages": "many"}, "0 to 1000"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_a_wrong_command_gets_an_error(
     control: Path, command: str, arguments: dict[str, object], words: str
 ) -> None:
     with pytest.raises(StateError, match=words):
         ask(control, command, **arguments)
 
 
-def test_garbage_is_answered_and_the_next_line_works(control: Path) -> None:
+def test_garbage_gets_an_error_and_the_next_line_works(control: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client, client.makefile("rb") as lines:
         client.connect(str(control))
         client.sendall(b'nonsense\n[1]\n{"command": "list"}\n')
@@ -135,7 +135,7 @@ def test_only_the_owner_may_use_the_socket(control: Path) -> None:
     assert stat.S_IMODE(control.stat().st_mode) == 0o600
 
 
-def test_a_dead_instances_socket_is_replaced_and_a_live_ones_is_not(
+def test_the_socket_of_an_ended_instance_is_replaced_and_a_live_one_is_not(
     control: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StateError, match="another instance"):
@@ -148,6 +148,6 @@ def test_a_dead_instances_socket_is_replaced_and_a_live_ones_is_not(
     assert not stale.exists()
 
 
-def test_nobody_there_is_an_error_in_words(tmp_path: Path) -> None:
+def test_a_missing_server_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no virtual printer answers"):
         ask(tmp_path / "none.sock", "list")

@@ -1,4 +1,4 @@
-"""Plugs are pulled, personalities switched and clients lost at any moment: nothing is left over."""
+"""Unplugs, personality switches and lost clients at any moment leave nothing behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import usb.core
 import usb.util
 from support.usb_client import UsbClient
 
-from ippusbd.virtual.personalities.registry import REGISTRY
+from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.backend import VirtualBackend
 
@@ -22,7 +22,7 @@ TROUBLE = (usb.core.USBError, ValueError, TimeoutError, h11.ProtocolError)
 
 
 def busy_client(backend: VirtualBackend, number: int, stop: threading.Event) -> None:
-    """Opens, asks, and begins again whatever goes wrong, also while looking and letting go."""
+    """Opens, sends a request, and starts over after any error."""
     while not stop.is_set():
         with suppress(*TROUBLE):
             dev = usb.core.find(backend=backend)
@@ -59,7 +59,7 @@ def storm(backend: VirtualBackend, printer: VirtualPrinter, action: Callable[[],
 
 @pytest.fixture
 def healthy(backend: VirtualBackend) -> Callable[[VirtualPrinter], None]:
-    """Asserts that after a power cycle the printer is as new."""
+    """Asserts that the printer works after a power cycle."""
 
     def check(printer: VirtualPrinter) -> None:
         for name in printer.personalities.names:

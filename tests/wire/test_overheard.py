@@ -26,7 +26,10 @@ STATE = ipp.attribute("printer-state", ipp.enum(4))
 @pytest.mark.parametrize(
     ("attributes", "heard"),
     [
-        ((STATE, reasons("media-empty-error", "toner-low")), (4, ("media-empty-error", "toner-low"))),
+        (
+            (STATE, reasons("media-empty-error", "toner-low")),
+            (4, ("media-empty-error", "toner-low")),
+        ),
         ((reasons("none"), STATE), (4, ())),
         ((STATE,), (4, ())),
         ((reasons("media-empty"),), None),

@@ -21,20 +21,19 @@ Knows nothing of what is asked: commands are coroutine functions by name.
 from __future__ import annotations
 
 import asyncio
-import grp
 import json
 import logging
-import os
-import socket
-import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
+from ippusbd.broker.unix import Bound, bind
 from ippusbd.daemon.observe.http import METHODS, Pages, answer
 from ippusbd.daemon.state.state_file import make_directory
-from ippusbd.errors import ConfigError, IppUsbError, StateError
+from ippusbd.errors import IppUsbError
+from ippusbd.users.accounts import Allowed, group_id
+from ippusbd.users.peers import peer_of
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -44,8 +43,6 @@ Stream = Callable[[Mapping[str, Any]], AsyncGenerator[object, None]]
 MAX_REQUEST_BYTES: Final = 64 * 1024
 LAST_ANSWERS_S: Final = 1.0
 _HTTP: Final = tuple(f"{method} ".encode() for method in METHODS)
-_PEER_GROUPS: Final = 59  # SO_PEERGROUPS of asm-generic/socket.h; Python has no name for it
-_MAX_GROUPS: Final = 65536  # NGROUPS_MAX
 
 
 class ControlServer:
@@ -66,11 +63,14 @@ class ControlServer:
         self._handlers = handlers
         self._pages = pages or {}
         self._streams = streams or {}
-        self._group = _group_id(group) if group else None
+        self._group = group_id(group, "[daemon] control_group") if group else None
+        self._allowed = Allowed(
+            frozenset({0}), frozenset() if self._group is None else frozenset({self._group})
+        )
         self._max_clients = max_clients
         self._client_s = client_s
         self._server: asyncio.Server | None = None
-        self._inode = 0
+        self._bound: Bound | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -79,19 +79,19 @@ class ControlServer:
 
         Raises StateError if a live instance listens there, or the socket cannot be made.
         """
-        listening = listen(self._path, self._group)
-        self._inode = self._path.stat().st_ino
+        make_directory(self._path.parent)
+        mode = 0o600 if self._group is None else 0o660
+        # The caller holds the instance's lock: nobody else replaces the same stale socket now.
+        self._bound = bind(self._path, mode=mode, gid=self._group)
         self._server = await asyncio.start_unix_server(
-            self._accepted, sock=listening, limit=MAX_REQUEST_BYTES
+            self._accepted, sock=self._bound.listening, limit=MAX_REQUEST_BYTES
         )
 
     async def close(self) -> None:
         """Stop listening, let answers under way go out, send the others away."""
-        if self._server is None:
+        if self._server is None or self._bound is None:
             return
-        with suppress(FileNotFoundError):
-            if self._path.stat().st_ino == self._inode:  # not that of a successor
-                self._path.unlink()
+        self._bound.hide()
         self._server.close()
         for task in self._clients - self._answering:
             task.cancel()
@@ -118,13 +118,10 @@ class ControlServer:
     def _refusal(self, writer: asyncio.StreamWriter) -> str:
         if len(self._clients) >= self._max_clients:
             return "too many clients at once; try again"
-        peer = writer.get_extra_info("socket")
-        pid, uid, gid = struct.unpack(
-            "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        )
-        if uid in (0, os.geteuid()) or self._group in (gid, *_peer_groups(peer)):
+        peer = peer_of(writer.get_extra_info("socket"))
+        if self._allowed.admits(peer.uid, peer.gids):
             return ""
-        log.warning("control: user %d (process %d) refused", uid, pid)
+        log.warning("control: %s refused", peer)
         return "you may not ask this daemon"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,62 +231,3 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _line(answer: Mapping[str, object]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
-
-
-# --- the socket
-
-
-def listen(path: Path, group: int | None = None) -> socket.socket:
-    """A listening socket that only we, root and `group` can open.
-
-    The caller holds the instance's lock: nobody else replaces the same stale socket now.
-    """
-    make_directory(path.parent)
-    _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        os.fchmod(listening.fileno(), 0o600)  # Linux gives the file this mode: no moment is open
-        listening.bind(str(path))
-        if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o660)
-        listening.listen(64)
-    except OSError as exc:
-        listening.close()
-        raise StateError(f"{path} cannot be made: {exc.strerror or exc}") from exc
-    return listening
-
-
-def _remove_stale(path: Path) -> None:
-    """Unlink a socket nobody listens on. Raises StateError for one that is alive."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as client:
-        try:
-            client.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:
-            if not path.is_socket():
-                raise StateError(f"{path} is in the way: not a socket") from None
-            path.unlink(missing_ok=True)
-            return
-        except BlockingIOError:
-            pass  # alive, with many clients
-        except OSError as exc:
-            raise StateError(f"{path} cannot be used: {exc.strerror or exc}") from exc
-    raise StateError(f"another ippusbd listens on {path}")
-
-
-def _peer_groups(peer: socket.socket) -> tuple[int, ...]:
-    """The supplementary groups that the peer had when it connected."""
-    try:
-        raw = peer.getsockopt(socket.SOL_SOCKET, _PEER_GROUPS, 4 * _MAX_GROUPS)
-    except OSError:
-        return ()
-    return struct.unpack(f"{len(raw) // 4}I", raw)
-
-
-def _group_id(name: str) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError as exc:
-        raise ConfigError(f"control_group: there is no group {name}") from exc

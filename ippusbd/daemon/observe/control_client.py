@@ -83,7 +83,7 @@ def _result(line: bytes, name: str = "result") -> object:
         ok = answer["ok"]
         return answer[name] if ok else _refused(answer["error"])
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise IppUsbError("what answers is not an ippusbd") from exc
+        raise IppUsbError("what answers on the control socket is not an ippusbd") from exc
 
 
 def _refused(error: object) -> object:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from ippusbd.daemon.observe.trace_http import Entry, WatchedChannel
 from ippusbd.daemon.printer.printer import Printer
+from ippusbd.daemon.registry import chosen
 from ippusbd.errors import IppUsbError
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.protocols import Channel
@@ -31,10 +32,6 @@ FOLLOW_S: Final = 0.1  # a new life has got its pool by then
 MAX_TRACES: Final = 4
 
 Event = dict[str, Any]
-
-
-class NoSuchPrinter(IppUsbError):
-    """None is called so, or several are."""
 
 
 class Trace:
@@ -155,24 +152,3 @@ class Traces:
                     yield event
         finally:
             del self._running[printer.key]
-
-
-def chosen(printers: Iterable[Printer], selector: str) -> Printer:
-    """The only printer that is meant: by part of its name, serial number, VID:PID or port."""
-    known = list(printers)
-    wanted = selector.lower()
-    found = [each for each in known if any(wanted in name.lower() for name in _names(each))]
-    exact = [each for each in found if wanted in map(str.lower, _names(each))]
-    if len(exact) == 1:
-        return exact[0]
-    if len(found) != 1:
-        names = ", ".join(sorted(f"{each.name or each.label} ({each.key})" for each in known))
-        what = "several printers are" if found else "no printer is"
-        raise NoSuchPrinter(f"{what} called {selector!r}; there are: {names or 'none'}")
-    return found[0]
-
-
-def _names(printer: Printer) -> list[str]:
-    serial = printer.facts.serial if printer.facts else ""
-    names = [printer.name, printer.label, printer.key, printer.key[:9], serial]
-    return [*filter(None, names), str(printer.site.port)]

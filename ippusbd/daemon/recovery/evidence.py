@@ -25,8 +25,24 @@ QUESTIONS_KEPT: Final = 16
 # Words in a reason that name something a print waits for, whatever the severity it bears; and
 # words of those that are only announced.
 _WAITED_FOR: Final = frozenset(
-    "media cover door interlock toner marker ink operator input output tray manual supply"
-    " waste paused hold".split()
+    (
+        "media",
+        "cover",
+        "door",
+        "interlock",
+        "toner",
+        "marker",
+        "ink",
+        "operator",
+        "input",
+        "output",
+        "tray",
+        "manual",
+        "supply",
+        "waste",
+        "paused",
+        "hold",
+    )
 )
 _NOT_YET: Final = frozenset(("report", "low", "almost", "near"))
 

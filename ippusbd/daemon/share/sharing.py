@@ -140,7 +140,7 @@ class Sharing:
             if not self._config.share_allow:
                 self._allowed = tuple(address.value.network for address in self._addresses)
             complete = await self._fit_doors()
-            await self._publisher.move(self._reach())
+            await self._publisher.rebind(self._scope())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if complete and self._changes else AGAIN_S):
                     await self._wake.wait()
@@ -172,18 +172,18 @@ class Sharing:
         greet = partial(_greet, site, self._tls)
         self._listeners[site, address] = TlsListener(listening, self._admits, greet)
 
-    def _reach(self) -> Scope | None:
+    def _scope(self) -> Scope | None:
         """Where to announce."""
         addresses = self._addresses
         everywhere = tuple(address.text for address in addresses if not address.is_of_link)
-        reach = Scope(
+        scope = Scope(
             _interfaces(addresses),
             f"{self._machine}.local",
             everywhere or tuple(address.text for address in addresses),
-            is_machines_own=True,
-            on_called=lambda name: self._names.add(name.lower()),
+            is_own_host=True,
+            on_host_name=lambda name: self._names.add(name.lower()),
         )
-        return reach if addresses else None
+        return scope if addresses else None
 
     def _admits(self, text: str) -> bool:
         address = ip_address(text.partition("%")[0])

@@ -14,7 +14,6 @@ Knows IPP, paths and ids; neither sockets nor the user database.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from ippusbd.errors import BadIpp
+from ippusbd.users.accounts import EVERYBODY, Allowed
 from ippusbd.wire import ipp, ipp_requests
 from ippusbd.wire.ipp_codes import Operation, Status
 
@@ -42,27 +42,6 @@ class Kind(Enum):
     SCAN = "scan"
     FAX = "fax"
     CONFIG = "config"
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """Users and groups of one kind; both empty: everybody."""
-
-    uids: frozenset[int] = frozenset()
-    gids: frozenset[int] = frozenset()
-
-    @property
-    def everybody(self) -> bool:
-        """Nobody was named."""
-        return not self.uids and not self.gids
-
-    def admits(self, uid: int | None, gids: frozenset[int]) -> bool:
-        """Whether a user, if he is known, may."""
-        if self.everybody:
-            return True
-        if uid is None:
-            return False
-        return uid in (0, os.geteuid()) or uid in self.uids or not self.gids.isdisjoint(gids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +68,6 @@ class Access:
         return [kind for kind in Kind if kind in asked.kinds and kind not in may]
 
 
-EVERYBODY: Final = Allowed()
 UNRESTRICTED: Final = Access()
 
 

@@ -1,15 +1,14 @@
 """The firmware's threads: one HTTP server per IPP-over-USB interface, from power-up to power-off.
 
-An unplug ends the threads by itself (their pipes die); `close` waits for the last of them, so
-that nothing is left behind.
+An unplug ends the threads (their pipes fail); `close` waits until the last one has ended.
 """
 
 from __future__ import annotations
 
 import threading
 
-from ippusbd.virtual.http.messages import Handler
-from ippusbd.virtual.http.server import HttpServer
+from ippusbd.virtual.http.messages import HttpHandler
+from ippusbd.virtual.http.server import HttpServer, ServerHooks
 from ippusbd.virtual.stats import Stats
 from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 
@@ -17,18 +16,21 @@ from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
 class Firmware:
     """Starts with the device's power; must exist before the device is plugged in."""
 
-    def __init__(self, device: VirtualDevice, handler: Handler, stats: Stats) -> None:
+    def __init__(
+        self, device: VirtualDevice, hooks: ServerHooks, handler: HttpHandler, stats: Stats
+    ) -> None:
         self._device = device
+        self._hooks = hooks
         self._handler = handler
         self._stats = stats
         self._threads: list[threading.Thread] = []
         device.powered.append(self._start)
 
-    def _start(self, face: VirtualInterface) -> None:
-        if not face.spec.speaks_ipp:
+    def _start(self, interface: VirtualInterface) -> None:
+        if not interface.spec.speaks_ipp:
             return
-        server = HttpServer(self._device, face, self._handler, self._stats)
-        name = f"virtual-{self._device.model.serial}-{face.number}"
+        server = HttpServer(interface, self._hooks, self._handler, self._stats)
+        name = f"virtual-{self._device.model.serial}-{interface.number}"
         thread = threading.Thread(target=server.run, name=name, daemon=True)
         self._threads = [one for one in self._threads if one.is_alive()]
         self._threads.append(thread)

@@ -1,39 +1,36 @@
-"""One HTTP request to the virtual printer and its answer, as the services see them.
+"""One HTTP request to the virtual printer and its response, as the services see them.
 
-A `Request`'s body is read in pieces by whoever wants it, an answer's body may be an iterator:
-no document is ever held whole. What a misbehaving printer does to an answer on the wire is
-said in fields of `Response`, so that a personality needs no code of its own for it.
+The body of a request is read in pieces, the body of a response may be an iterator: no document
+is ever held whole. What a misbehaving printer does to a response on the wire is a field of
+`HttpResponse`, so that a personality needs no code of its own for it.
 
-Knows no sockets, threads or HTTP syntax; `http_server` does.
+Knows no threads and no HTTP syntax; `server` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ippusbd.errors import IppUsbError
-
-if TYPE_CHECKING:
-    from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
-    from ippusbd.virtual.usb.pipes import Buffer
+from ippusbd.virtual.usb.device import VirtualInterface
+from ippusbd.virtual.usb.pipes import Buffer
 
 SMALL_BODY = 1 << 20
 
 
 class TooBig(IppUsbError):
-    """A body that should be small is not."""
+    """A body exceeds its limit."""
 
     http_status = 413
 
 
 @dataclass(slots=True)
-class Response:
-    """An answer. A body that is no bytes needs `length`, or goes out chunked.
+class HttpResponse:
+    """A body that is an iterator needs `length`, or is sent chunked.
 
-    An empty piece of an iterated body means: what was said so far shall leave now.
+    An empty piece of it flushes what was written so far.
     """
 
     status: int = 200
@@ -43,25 +40,25 @@ class Response:
     reason: str = ""
     # How it goes wrong on the wire:
     prefix: bytes = b""  # before the status line
-    cut_at: int | None = None  # so many bytes go out, head included
+    cut_at: int | None = None  # bytes that are sent, head included
     stuck: bool = False  # then silence until the interface is reset
-    zlps_s: float = 0.0  # then zero-length packets, so long, or until the next request
-    rest_after_fetch: bool = False  # the request's rest is read once the answer was fetched
-    piece: int = 0  # so many bytes per transfer, then `pause_s`
+    zlps_s: float = 0.0  # then zero-length packets for this long, or until the next request
+    rest_after_fetch: bool = False  # the rest of the request is read after the response was
+    piece: int = 0  # bytes per transfer, each followed by `pause_s`
     pause_s: float = 0.0
 
     def header(self, name: str) -> str:
         return header_of(self.headers, name)
 
-    def with_header(self, name: str, value: str) -> Response:
-        """This answer with the field added, or replaced where it is there already."""
+    def with_header(self, name: str, value: str) -> HttpResponse:
+        """This response with the field added or replaced."""
         kept = [(key, text) for key, text in self.headers if key.lower() != name.lower()]
         self.headers = [*kept, (name, value)]
         return self
 
 
-class Request:
-    """A request whose head is there; `body` reads the rest from the wire."""
+class HttpRequest:
+    """A request whose head was read; `body` reads the rest from the wire."""
 
     def __init__(
         self,
@@ -69,8 +66,7 @@ class Request:
         target: str,
         headers: list[tuple[str, str]],
         *,
-        device: VirtualDevice,
-        face: VirtualInterface,
+        interface: VirtualInterface,
         pieces: Callable[[], Iterator[bytes]],
         pause: Callable[[float], None],
     ) -> None:
@@ -80,9 +76,8 @@ class Request:
         self.path = unquote(split.path)
         self.query = {key: values[-1] for key, values in parse_qs(split.query).items()}
         self.headers = headers
-        self.device = device
-        self.face = face
-        self.pause = pause  # blocks; ends early when the session does
+        self.interface = interface
+        self.pause = pause  # blocks; raises SessionEnded
         self._pieces = pieces
         self._body: Iterator[bytes] | None = None
 
@@ -92,7 +87,7 @@ class Request:
 
     @property
     def base_url(self) -> str:
-        """How the client reached us: what URLs in our answers begin with."""
+        """How the client reaches the printer: the start of URLs in responses."""
         return f"http://{self.header('Host') or 'localhost'}"
 
     @property
@@ -101,7 +96,7 @@ class Request:
         return chunked or self.header("Content-Length") not in ("", "0")
 
     def body(self) -> Iterator[bytes]:
-        """The pieces of the body; every call goes on where the last one stopped."""
+        """The pieces of the body; every call continues where the last one stopped."""
         if self._body is None:
             self._body = self._pieces()
         return self._body
@@ -120,21 +115,21 @@ def header_of(headers: Iterable[tuple[str, str]], name: str) -> str:
     return next((value for key, value in headers if key.lower() == name.lower()), "")
 
 
-def plain(status: int, text: str = "") -> Response:
-    """A short text answer."""
-    return Response(status, [("Content-Type", "text/plain; charset=utf-8")], text.encode())
+def plain(status: int, text: str = "") -> HttpResponse:
+    """A short text response."""
+    return HttpResponse(status, [("Content-Type", "text/plain; charset=utf-8")], text.encode())
 
 
-Handler = Callable[[Request], Response]
+HttpHandler = Callable[[HttpRequest], HttpResponse]
 
 
 class Router:
     """Which service answers which path; the longest matching prefix wins."""
 
-    def __init__(self, routes: dict[str, Handler]) -> None:
+    def __init__(self, routes: dict[str, HttpHandler]) -> None:
         self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         for prefix, handler in self._routes:
             if request.path == prefix or request.path.startswith(prefix.rstrip("/") + "/"):
                 return handler(request)

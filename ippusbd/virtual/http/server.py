@@ -1,12 +1,12 @@
 """HTTP/1.1 over the two pipes of one interface, as a printer's firmware speaks it.
 
-The connection is persistent and has no end but the session's: a host that goes away in the
-middle of a request leaves the server waiting for the rest, and an answer nobody fetches stays
-in the pipe. After broken HTTP the server answers 400, drops what still arrives until the pipe
-is quiet, and starts afresh.
+The connection is persistent and ends only with the session: a host that goes away in the
+middle of a request leaves the server waiting for the rest, and a response that nobody reads
+stays in the pipe. After broken HTTP the server answers 400, discards input until the pipe is
+quiet, and starts with a new parser.
 
-h11 in the server role reads and writes; bodies pass through in the host's own transfers, and
-answers leave in bursts of whole packets. Blocks; runs in the interface's thread.
+h11 in the server role parses and writes; bodies pass through in the host's own transfers, and
+responses leave in bursts of whole packets. Blocks; runs in the interface's thread.
 """
 
 from __future__ import annotations
@@ -15,61 +15,74 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import h11
 
 from ippusbd.errors import IppUsbError
-from ippusbd.virtual.http.messages import Handler, Request, Response, plain
+from ippusbd.virtual.http.messages import HttpHandler, HttpRequest, HttpResponse, plain
 from ippusbd.virtual.stats import Stats
-from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
-from ippusbd.virtual.usb.pipes import Buffer, Session, SessionEnded
+from ippusbd.virtual.usb.device import VirtualInterface
+from ippusbd.virtual.usb.pipes import Buffer, InterfaceSession, SessionEnded
 
 log = logging.getLogger("ippusbd.virtual")
 
 BURST: Final = 64 * 1024
-QUIET_S: Final = 0.1  # after broken HTTP: so long nothing must arrive
+QUIET_S: Final = 0.1  # without input: the end of what follows broken HTTP
 ZLP_EVERY_S: Final = 0.01
 FETCH_POLL_S: Final = 0.005
 FOR_EVER_S: Final = 1e6
 
 
 class BrokenBody(Exception):
-    """The request's body is no HTTP; there is nobody to answer."""
+    """The request's body is not valid HTTP; there is nobody to answer."""
+
+
+class ServerHooks(Protocol):
+    """Where the server asks the personalities; `Personality` says what each question means."""
+
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]: ...
+    def ends_with_zlp(self) -> bool: ...
+    def answer(self, request: HttpRequest) -> HttpResponse | None: ...
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse: ...
 
 
 class Link:
     """The pipes as the firmware uses them in one session, with the personalities between."""
 
     def __init__(
-        self, device: VirtualDevice, face: VirtualInterface, session: Session, stats: Stats
+        self,
+        interface: VirtualInterface,
+        session: InterfaceSession,
+        hooks: ServerHooks,
+        stats: Stats,
     ) -> None:
-        self.device = device
-        self.face = face
+        self.interface = interface
         self.session = session
+        self.hooks = hooks
         self.stats = stats
 
     def recv(self, timeout_s: float | None = None) -> bytes:
-        data = self.face.ipp.out.recv(self.session, timeout_s)
+        data = self.interface.ipp.out.recv(self.session, timeout_s)
         self.stats.add("bytes_in", len(data))
         return data
 
     def send(self, transfer: Buffer) -> None:
-        transfers = self.device.personalities.packets(self.face, transfer)
-        self.face.ipp.into.send(self.session, transfers)
+        transfers = self.hooks.packets(self.interface, transfer)
+        self.interface.ipp.into.send(self.session, transfers)
         self.stats.add("bytes_out", len(transfer))
 
 
 class Writer:
-    """Gathers an answer into transfers; knows where the answer is to be cut."""
+    """Gathers a response into transfers, and cuts it where the response says so."""
 
-    def __init__(self, link: Link, response: Response) -> None:
+    def __init__(self, link: Link, response: HttpResponse) -> None:
         self._link = link
         self._response = response
         self._pending: list[Buffer] = []
         self._size = 0
         self._room = response.cut_at
-        self._packet = link.face.ipp.into.packet
+        self._packet = link.interface.ipp.into.packet
         self._open = False  # the last transfer ended in a full packet
 
     def put(self, data: Buffer) -> None:
@@ -91,9 +104,9 @@ class Writer:
         self._pending, self._size = [], 0
 
     def finish(self) -> None:
-        """The end of the message: a zero-length packet where no short one says so."""
+        """End the message: a zero-length packet unless a short packet ended it."""
         self.flush()
-        if self._open and self._link.device.personalities.ends_with_zlp():
+        if self._open and self._link.hooks.ends_with_zlp():
             self._link.send(b"")
 
     def _send(self, data: Buffer) -> None:
@@ -109,40 +122,33 @@ class HttpServer:
     """Serves the sessions of one interface; `handler` answers, `stats` counts."""
 
     def __init__(
-        self, device: VirtualDevice, face: VirtualInterface, handler: Handler, stats: Stats
+        self, interface: VirtualInterface, hooks: ServerHooks, handler: HttpHandler, stats: Stats
     ) -> None:
-        self._device = device
-        self._face = face
+        self._interface = interface
+        self._hooks = hooks
         self._handler = handler
         self._stats = stats
 
     def run(self) -> None:
         """Until the power goes."""
-        while (session := self._face.wait_for_session()) is not None:
-            served = _Served(self._device, self._face, session, self._handler, self._stats)
+        while (session := self._interface.wait_for_session()) is not None:
+            link = Link(self._interface, session, self._hooks, self._stats)
+            served = _Served(link, self._handler)
             try:
                 served.forever()
             except SessionEnded:
                 served.note_the_end()
-            self._face.busy = False
+            self._interface.busy = False
 
 
 class _Served:
-    """One session: a parser, and the exchange under way."""
+    """One session: a parser and the current exchange."""
 
-    def __init__(
-        self,
-        device: VirtualDevice,
-        face: VirtualInterface,
-        session: Session,
-        handler: Handler,
-        stats: Stats,
-    ) -> None:
-        self._device = device
-        self._face = face
+    def __init__(self, link: Link, handler: HttpHandler) -> None:
+        self._link = link
+        self._interface = link.interface
+        self._stats = link.stats
         self._handler = handler
-        self._stats = stats
-        self._link = Link(device, face, session, stats)
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
 
     def forever(self) -> None:
@@ -153,10 +159,10 @@ class _Served:
             except (h11.RemoteProtocolError, BrokenBody) as exc:
                 self._stats.broken(str(exc))
                 self._recover()
-            self._face.busy = False
+            self._interface.busy = False
 
     def note_the_end(self) -> None:
-        """Count what the end of the session cut."""
+        """Count the request or response that the end of the session cut."""
         reading = self._conn.their_state is h11.SEND_BODY or bool(self._conn.trailing_data[0])
         if reading:
             self._stats.add("cut_requests")
@@ -173,8 +179,8 @@ class _Served:
                 return event
             self._conn.receive_data(self._link.recv())
 
-    def _pieces(self, request: Request) -> Iterator[bytes]:
-        """The body as it arrives; ends after its last byte."""
+    def _pieces(self, request: HttpRequest) -> Iterator[bytes]:
+        """The body as it arrives, to its last byte."""
         if self._conn.they_are_waiting_for_100_continue:
             answer = h11.InformationalResponse(status_code=100, headers=[])
             self._link.send(self._conn.send(answer) or b"")
@@ -188,14 +194,14 @@ class _Served:
             yield event.data
 
     def _recover(self) -> None:
-        """Answer 400, drop input until it is quiet, and start with a new parser."""
+        """Answer 400, discard input until it is quiet, and start with a new parser."""
         self._link.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         while self._link.recv(QUIET_S):
             pass
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
 
     def _next_cycle(self) -> None:
-        """HTTP/1.0 and Connection: close have no meaning here: there is nothing to close."""
+        """HTTP/1.0 and Connection: close have no effect: there is nothing to close."""
         if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE:
             self._conn.start_next_cycle()
             return
@@ -210,43 +216,42 @@ class _Served:
         head = self._event()
         if not isinstance(head, h11.Request):
             return
-        self._face.busy = True
+        self._interface.busy = True
         self._stats.add("requests")
         request = self._request(head)
         if not request.has_body:
-            list(request.body())  # at once, so that what a reset cuts is the answer
+            list(request.body())  # at once: what a reset cuts from now on is the response
         response = self._answer(request)
         self._send(request, response)
         self._stats.add("responses")
         self._rest(request, response)
 
-    def _request(self, head: h11.Request) -> Request:
+    def _request(self, head: h11.Request) -> HttpRequest:
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers.raw_items()]
-        request = Request(
+        request = HttpRequest(
             head.method.decode("ascii"),
             head.target.decode("latin-1"),
             headers,
-            device=self._device,
-            face=self._face,
+            interface=self._interface,
             pieces=lambda: self._pieces(request),
             pause=self._link.session.pause,
         )
         return request
 
-    def _answer(self, request: Request) -> Response:
-        personalities = self._device.personalities
-        response = personalities.answer(request)
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        hooks = self._link.hooks
+        response = hooks.answer(request)
         if response is None:
             try:
                 response = self._handler(request)
             except IppUsbError as exc:
                 response = plain(exc.http_status, f"{exc}\n")
-        return personalities.amend(request, response)
+        return hooks.amend(request, response)
 
-    def _rest(self, request: Request, response: Response) -> None:
-        """Whatever of the request nobody wanted is read and thrown away."""
+    def _rest(self, request: HttpRequest, response: HttpResponse) -> None:
+        """Read and discard what the handler left of the request."""
         if response.rest_after_fetch:
-            while len(self._face.ipp.into):
+            while len(self._interface.ipp.into):
                 self._link.session.pause(FETCH_POLL_S)
         for _ in request.body():
             pass
@@ -255,10 +260,10 @@ class _Served:
         self._zlps(response.zlps_s)
 
     def _zlps(self, seconds: float) -> None:
-        """Zero-length packets until the host speaks again."""
+        """Zero-length packets until the host sends something."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if not self._face.ipp.into.pending_transfers:
+            if not self._interface.ipp.into.pending_transfers:
                 self._link.send(b"")
             if data := self._link.recv(ZLP_EVERY_S):
                 self._conn.receive_data(data)
@@ -266,7 +271,7 @@ class _Served:
 
     # --- writing
 
-    def _send(self, request: Request, response: Response) -> None:
+    def _send(self, request: HttpRequest, response: HttpResponse) -> None:
         writer = Writer(self._link, response)
         if response.prefix:
             writer.put(response.prefix)
@@ -284,7 +289,7 @@ class _Served:
         for data in self._conn.send_with_data_passthrough(event) or ():
             writer.put(data)
 
-    def _head(self, response: Response) -> h11.Response:
+    def _head(self, response: HttpResponse) -> h11.Response:
         headers = list(response.headers)
         body = response.body
         length = len(body) if isinstance(body, bytes | bytearray | memoryview) else response.length
@@ -300,7 +305,7 @@ class _Served:
         )
 
 
-def _pieces_of(response: Response) -> Iterable[Buffer]:
+def _pieces_of(response: HttpResponse) -> Iterable[Buffer]:
     body = response.body
     if isinstance(body, bytes | bytearray | memoryview):
         return (body,) if len(body) else ()

@@ -1,46 +1,32 @@
 """Where a personality may change what the virtual printer does.
 
-A well-behaved printer is written once; every misbehaviour of field-notes 4 is a subclass of
-`Personality` that overrides the few methods it needs. A `Character` is the set of those
-switched on: it asks each in the order of switching, so they combine, and it may change while
-the printer runs. A personality that changes descriptors shows at the next plug-in.
+A well-behaved printer is written once; every misbehaviour seen in the field is a subclass of
+`Personality` that overrides the few methods it needs. `ActivePersonalities` are those switched
+on: each is asked in the order of switching, so they combine, and the set may change while the
+printer runs. A personality that changes descriptors takes effect at the next plug-in.
 
-An instance lives from on to off and may keep state. Knows the shapes it hands around only as
+An instance lasts from on to off and may keep state. Knows the values it passes on only as
 types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from ippusbd.virtual.http.messages import Request, Response
-    from ippusbd.virtual.usb.descriptors import DeviceSpec
-    from ippusbd.virtual.usb.device import Setup, VirtualDevice, VirtualInterface
-    from ippusbd.virtual.usb.pipes import Buffer
-    from ippusbd.wire.ipp import Message
-
-
-class DeviceEvent(Enum):
-    """What happens to a device as a whole, or to one of its interfaces."""
-
-    PLUGGED = "plugged"
-    UNPLUGGED = "unplugged"
-    BUS_RESET = "bus reset"
-    SOFT_RESET = "soft reset"
-    SET_INTERFACE = "alternate setting"
-    CLEAR_HALT = "halt cleared"
-    GAVE_UP = "the host stopped an OUT transfer"
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
+from ippusbd.virtual.usb.descriptors import DeviceSpec
+from ippusbd.virtual.usb.device import DeviceEvent, Setup, VirtualDevice, VirtualInterface
+from ippusbd.virtual.usb.pipes import Buffer
+from ippusbd.wire.ipp import Message
 
 
 class Personality:
-    """A printer as it should be; the methods are the questions it is asked."""
+    """A well-behaved printer; a subclass overrides the questions that it answers otherwise."""
 
     name: ClassVar[str] = ""
-    replug: ClassVar[bool] = False  # shows at the next plug-in only
+    replug: ClassVar[bool] = False  # takes effect at the next plug-in only
 
     @classmethod
     def help(cls) -> str:
@@ -50,7 +36,7 @@ class Personality:
     # --- USB
 
     def describe(self, spec: DeviceSpec) -> DeviceSpec:
-        """What the device says it is, at plug-in."""
+        """The descriptors, at plug-in."""
         return spec
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
@@ -58,23 +44,23 @@ class Personality:
         return None
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
-        """Told after it happened; `face` is None for the whole device."""
+        """Called after the event; `interface` is None when it concerns the whole device."""
 
-    def takes(self, face: VirtualInterface) -> bool:
-        """Does OUT take bytes now? May raise what the host's transfer ends with."""
+    def takes(self, interface: VirtualInterface) -> bool:
+        """Does bulk OUT accept bytes now? May raise what the host's transfer ends with."""
         return True
 
-    def offered(self, face: VirtualInterface, size: int) -> None:
-        """The host has an OUT transfer of `size` bytes, or the rest of one."""
+    def offered(self, interface: VirtualInterface, size: int) -> None:
+        """The host submits an OUT transfer of `size` bytes, or the rest of one."""
 
-    def gives(self, face: VirtualInterface) -> bool:
-        """Does IN give bytes now? May raise what the host's transfer ends with."""
+    def gives(self, interface: VirtualInterface) -> bool:
+        """Does bulk IN deliver bytes now? May raise what the host's transfer ends with."""
         return True
 
-    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
-        """A transfer of the device as the transfers it becomes; an empty one is a ZLP."""
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+        """The transfers that a transfer of the device is split into; an empty one is a ZLP."""
         return (transfer,)
 
     def ends_with_zlp(self) -> bool:
@@ -83,30 +69,30 @@ class Personality:
 
     # --- HTTP
 
-    def answer(self, request: Request) -> Response | None:
-        """An answer instead of the printer's own, before the body is read; None: as usual."""
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
+        """A response instead of the printer's own, before the body is read; None: as usual."""
         return None
 
-    def amend(self, request: Request, response: Response) -> Response:
-        """The printer's answer, changed."""
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """The printer's response, changed."""
         return response
 
     # --- IPP and eSCL
 
     def reasons(self) -> tuple[str, ...]:
-        """printer-state-reasons it adds; one that ends in `-error` stops the printer."""
+        """printer-state-reasons to add; one that ends in `-error` stops the printer."""
         return ()
 
     def ipp(self, request: Message, answer: Message) -> Message:
-        """The answer to an IPP request, changed."""
+        """The IPP response, changed."""
         return answer
 
     def ipp_bytes(self, request: Message, answer: bytes) -> bytes:
-        """The encoded answer, changed."""
+        """The encoded IPP response, changed."""
         return answer
 
     def xml(self, path: str, document: str) -> str:
-        """An XML answer of the scanner, changed."""
+        """An XML response of the scanner, changed."""
         return document
 
 
@@ -126,19 +112,25 @@ class ActivePersonalities:
     def __iter__(self) -> Iterator[Personality]:
         return iter(self._on)
 
-    def switch_on(self, name: str) -> Personality:
-        """Raises KeyError naming what there is; switching on twice starts it afresh."""
-        if name not in self._known:
-            raise KeyError(f"no personality {name!r}; there are: {', '.join(sorted(self._known))}")
-        self.switch_off(name)
-        one = self._known[name]()
+    def switch_on(self, which: str | type[Personality]) -> Personality:
+        """By name, or a class that is not registered; switching on twice resets its state.
+
+        Raises KeyError, which lists the names.
+        """
+        if isinstance(which, str):
+            if which not in self._known:
+                names = ", ".join(sorted(self._known))
+                raise KeyError(f"no personality {which!r}; there are: {names}")
+            which = self._known[which]
+        self.switch_off(which.name)
+        one = which()
         self._on += (one,)
         return one
 
     def switch_off(self, name: str) -> None:
         self._on = tuple(one for one in self._on if one.name != name)
 
-    # --- the questions, asked of all
+    # --- the same questions, asked of all
 
     def describe(self, spec: DeviceSpec) -> DeviceSpec:
         return reduce(lambda value, one: one.describe(value), self._on, spec)
@@ -148,35 +140,35 @@ class ActivePersonalities:
         return next((answer for answer in answers if answer is not None), None)
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         for one in self._on:
-            one.happened(device, event, face)
+            one.happened(device, event, interface)
 
-    def takes(self, face: VirtualInterface) -> bool:
-        return all([one.takes(face) for one in self._on])
+    def takes(self, interface: VirtualInterface) -> bool:
+        return all([one.takes(interface) for one in self._on])
 
-    def offered(self, face: VirtualInterface, size: int) -> None:
+    def offered(self, interface: VirtualInterface, size: int) -> None:
         for one in self._on:
-            one.offered(face, size)
+            one.offered(interface, size)
 
-    def gives(self, face: VirtualInterface) -> bool:
-        return all([one.gives(face) for one in self._on])
+    def gives(self, interface: VirtualInterface) -> bool:
+        return all([one.gives(interface) for one in self._on])
 
-    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         transfers: Iterable[Buffer] = (transfer,)
         for one in self._on:
-            transfers = [out for each in transfers for out in one.packets(face, each)]
+            transfers = [out for each in transfers for out in one.packets(interface, each)]
         return transfers
 
     def ends_with_zlp(self) -> bool:
         return all(one.ends_with_zlp() for one in self._on)
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         answers = (one.answer(request) for one in self._on)
         return next((answer for answer in answers if answer is not None), None)
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return reduce(lambda value, one: one.amend(request, value), self._on, response)
 
     def reasons(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Printers that misbehave in HTTP; each class's first line says which model does what."""
+"""Printers that misbehave in HTTP; the first line of each class says which model does what."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
-from ippusbd.virtual.http.messages import Request, Response, plain
-from ippusbd.virtual.personalities.base import DeviceEvent, Personality
-from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.usb.device import DeviceEvent, VirtualDevice, VirtualInterface
 
 THREE_KB: Final = 3072
 FOR_MINUTES_S: Final = 300.0
-FOREIGN: Final = "http://192.0.2.53:8080"  # an address that documentation owns: never reached
+FOREIGN: Final = "http://192.0.2.53:8080"  # reserved for documentation: never reached
 
 
-def _silence() -> Response:
-    """The request is taken and never answered."""
-    return Response(cut_at=0, stuck=True)
+def _silence() -> HttpResponse:
+    """The request is read and never answered."""
+    return HttpResponse(cut_at=0, stuck=True)
 
 
-def _is_small(request: Request) -> bool:
+def _is_small(request: HttpRequest) -> bool:
     length = request.header("Content-Length") or "0"
     chunked = bool(request.header("Transfer-Encoding"))
     return not chunked and length.isdigit() and int(length) < 16 * 1024
 
 
 class _WarmingUp(Personality):
-    """Something is wrong for `lasts_s` after power-up, and then no more."""
+    """Something is wrong for `lasts_s` after power-up."""
 
     lasts_s: float = FOR_MINUTES_S
 
@@ -35,7 +35,7 @@ class _WarmingUp(Personality):
         self._since_s = time.monotonic()
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED:
             self._since_s = time.monotonic()
@@ -50,16 +50,16 @@ class NotFoundEverywhere(Personality):
 
     name = "404-everything"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         return plain(404, "Not Found\n")
 
 
 class Truncated503(_WarmingUp):
-    """HP M578: for minutes after start a 503 whose body is cut short, then zero-length packets."""
+    """HP M578: for minutes after power-up a 503 with a truncated body, then zero-length packets."""
 
     name = "truncated-503-then-zlp"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         if not self.warming:
             return None
         response = plain(503, "the printer is starting up\n" * 20)
@@ -73,7 +73,7 @@ class ScannerFirst(_WarmingUp):
 
     name = "scanner-before-printer"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         late = self.warming and request.path.startswith("/ipp")
         return plain(503, "starting\n") if late else None
 
@@ -83,7 +83,7 @@ class PrinterFirst(_WarmingUp):
 
     name = "printer-before-scanner"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         late = self.warming and request.path.startswith("/eSCL")
         return plain(503, "starting\n") if late else None
 
@@ -93,20 +93,20 @@ class FaxProbeSilent(Personality):
 
     name = "fax-probe-silent"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         return _silence() if request.path.startswith("/ipp/faxout") else None
 
 
 class StopsAfter3K(Personality):
-    """HP LaserJet M28: an answer stops after 3 KB and nothing more comes."""
+    """HP LaserJet M28: a response stops after 3 KB."""
 
     name = "stops-after-3k"
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return _stopped_after_3k(response)
 
 
-def _stopped_after_3k(response: Response) -> Response:
+def _stopped_after_3k(response: HttpResponse) -> HttpResponse:
     body = response.body
     length = len(body) if isinstance(body, bytes | bytearray | memoryview) else response.length
     if length is None or length > THREE_KB:
@@ -115,11 +115,11 @@ def _stopped_after_3k(response: Response) -> Response:
 
 
 class NeedsKeepAlive(Personality):
-    """HP LaserJet MFP M28-M31: answers stop after 3 KB without `Connection: keep-alive`."""
+    """HP LaserJet MFP M28-M31: responses stop after 3 KB without `Connection: keep-alive`."""
 
     name = "needs-keep-alive"
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if request.header("Connection").lower() == "keep-alive":
             return response
         return _stopped_after_3k(response)
@@ -130,7 +130,7 @@ class NeedsClose(Personality):
 
     name = "needs-close"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         return None if request.header("Connection").lower() == "close" else _silence()
 
 
@@ -139,7 +139,7 @@ class LocalhostOnly(Personality):
 
     name = "host-localhost-only"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         host = request.header("Host").partition(":")[0]
         return None if host == "localhost" else plain(400, "Bad Request (Invalid Hostname)\n")
 
@@ -149,7 +149,7 @@ class HostNeedsPort(Personality):
 
     name = "host-needs-port"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         port = request.header("Host").rpartition(":")[2]
         return None if port.isdigit() else plain(400, "Bad Request (Invalid Hostname)\n")
 
@@ -159,7 +159,7 @@ class JunkBeforeStatus(Personality):
 
     name = "junk-before-status"
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         response.prefix = b"\x00\x00\x1b%-12345X\r\n"
         return response
 
@@ -169,7 +169,7 @@ class ForeignLocation(Personality):
 
     name = "foreign-location"
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if location := response.header("Location"):
             return response.with_header("Location", FOREIGN + urlsplit(location).path)
         return response
@@ -184,25 +184,25 @@ class NextDocumentTooSoon(Personality):
     def __init__(self) -> None:
         self._created_at = 0.0
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         too_soon = time.monotonic() - self._created_at < self.too_soon_s
         return plain(404) if too_soon and request.path.endswith("/NextDocument") else None
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if response.status == 201:
             self._created_at = time.monotonic()
         return response
 
 
 class AnswersEarly(Personality):
-    """Answers 503 to every other long request, taking no more of it until the answer is read."""
+    """Answers 503 to every other long request, and reads no more of it until the 503 is read."""
 
     name = "answers-early-stops-reading"
 
     def __init__(self) -> None:
         self._long = 0
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         if _is_small(request):
             return None
         self._long += 1
@@ -214,18 +214,18 @@ class AnswersEarly(Personality):
 
 
 class Slow(Personality):
-    """An old printer: 100 ms before each answer, which comes at 80 KB/s."""
+    """An old printer: 100 ms before each response, which is sent at 80 KB/s."""
 
     name = "slow"
 
-    def amend(self, request: Request, response: Response) -> Response:
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         request.pause(0.1)
         response.piece, response.pause_s = 4096, 0.05
         return response
 
 
 class PaperOut(Personality):
-    """No paper: a job is begun, then no more of it is taken, for as long as this is on."""
+    """No paper: a job is accepted, and while this is on no more of it is read."""
 
     name = "paper-out"
 
@@ -234,30 +234,9 @@ class PaperOut(Personality):
 
 
 class Silent(Personality):
-    """Takes every request and answers none."""
+    """Reads every request and answers none."""
 
     name = "silent"
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         return _silence()
-
-
-ALL: Final[tuple[type[Personality], ...]] = (
-    NotFoundEverywhere,
-    Truncated503,
-    ScannerFirst,
-    PrinterFirst,
-    FaxProbeSilent,
-    StopsAfter3K,
-    NeedsKeepAlive,
-    NeedsClose,
-    LocalhostOnly,
-    HostNeedsPort,
-    JunkBeforeStatus,
-    ForeignLocation,
-    NextDocumentTooSoon,
-    AnswersEarly,
-    Slow,
-    PaperOut,
-    Silent,
-)

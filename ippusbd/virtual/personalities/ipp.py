@@ -1,4 +1,4 @@
-"""Printers that misbehave in IPP; each class's first line says which model does what."""
+"""Printers that misbehave in IPP; the first line of each class says which model does what."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _printer_attributes(answer: Message, change: Callable[[Attribute], Attribute
 
 
 class ErrorWithGoodData(Personality):
-    """Canon SELPHY CP1500: server-error-internal-error, with good attributes behind it."""
+    """Canon SELPHY CP1500: server-error-internal-error, followed by good attributes."""
 
     name = "ipp-error-good-data"
 
@@ -68,7 +68,7 @@ def _counted(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 class TextWithLanguage(Personality):
-    """Brother MFC-L8390CDW: textWithLanguage and nameWithLanguage where plain ones are due."""
+    """Brother MFC-L8390CDW: textWithLanguage and nameWithLanguage instead of text and name."""
 
     name = "text-with-language"
 
@@ -103,7 +103,7 @@ class LongPdl(Personality):
 
 
 class LongName(Personality):
-    """A name of 64 bytes, one more than DNS-SD has room for, with letters of two bytes."""
+    """A name of 64 bytes, one more than DNS-SD allows, with letters of two bytes."""
 
     name = "long-name"
     names: Final = ("printer-dns-sd-name", "printer-info", "printer-name")
@@ -123,13 +123,3 @@ class HostileName(LongName):
 
     name = "hostile-name"
     text = "Evil\x1b[31m\r\n../../etc/cron.d/x\x00\x1b]0;owned\x07"
-
-
-ALL: Final[tuple[type[Personality], ...]] = (
-    ErrorWithGoodData,
-    BadCollections,
-    TextWithLanguage,
-    LongPdl,
-    LongName,
-    HostileName,
-)

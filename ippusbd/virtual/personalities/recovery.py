@@ -1,16 +1,16 @@
-"""Printers that go deaf, and what wakes each of them: one for every rung of a recovery ladder.
+"""Printers that stop responding, and what restores each: one for every rung of the recovery ladder.
 
-Each goes deaf once, on its third request after being switched on (or after power-up), and
-answers well again after its cure; a stronger cure than its own works too.
+Each stops responding once, on its third request after being switched on (or after power-up),
+and works again after its own recovery step or a stronger one.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from ippusbd.virtual.http.messages import Request, Response
-from ippusbd.virtual.personalities.base import DeviceEvent, Personality
-from ippusbd.virtual.usb.device import VirtualDevice, VirtualInterface
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.usb.device import DeviceEvent, VirtualDevice, VirtualInterface
 
 RUNGS: Final = (
     DeviceEvent.CLEAR_HALT,
@@ -21,110 +21,99 @@ RUNGS: Final = (
 )
 
 
-class _DeafUntil(Personality):
-    cure: ClassVar[DeviceEvent]
+class _UnresponsiveUntil(Personality):
+    restored_by: ClassVar[DeviceEvent]
     halts: ClassVar[bool] = False
     on_request: ClassVar[int] = 3
 
     def __init__(self) -> None:
         self._requests = 0
-        self._deaf: int | None = None  # the interface's number
+        self._unresponsive: int | None = None  # the interface's number
         self._done = False
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
         self._requests += 1
         if self._done or self._requests < self.on_request:
             return None
         self._done = True
         if self.halts:
-            request.face.ipp.into.halt()
+            request.interface.ipp.into.halt()
             return None
-        self._deaf = request.face.number
-        return Response(cut_at=0, stuck=True)
+        self._unresponsive = request.interface.number
+        return HttpResponse(cut_at=0, stuck=True)
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
-        if event not in RUNGS or RUNGS.index(event) < RUNGS.index(self.cure):
+        if event not in RUNGS or RUNGS.index(event) < RUNGS.index(self.restored_by):
             return
-        if face is None or face.number == self._deaf:
-            self._deaf = None
+        if interface is None or interface.number == self._unresponsive:
+            self._unresponsive = None
 
-    def takes(self, face: VirtualInterface) -> bool:
-        return face.number != self._deaf
+    def takes(self, interface: VirtualInterface) -> bool:
+        return interface.number != self._unresponsive
 
     gives = takes
 
 
-class HaltsOnce(_DeafUntil):
-    """Its IN endpoint stalls in the middle of the third request; CLEAR_HALT helps."""
+class HaltsOnce(_UnresponsiveUntil):
+    """Its IN endpoint stalls in the middle of the third request; CLEAR_HALT restores it."""
 
     name = "halts-once"
-    cure = DeviceEvent.CLEAR_HALT
+    restored_by = DeviceEvent.CLEAR_HALT
     halts = True
 
 
-class DeafUntilSetInterface(_DeafUntil):
-    """An interface goes deaf in the third request; choosing its setting again helps."""
+class UnresponsiveUntilSetInterface(_UnresponsiveUntil):
+    """An interface stops responding in the third request; SET_INTERFACE restores it."""
 
     name = "deaf-until-set-interface"
-    cure = DeviceEvent.SET_INTERFACE
+    restored_by = DeviceEvent.SET_INTERFACE
 
 
-class DeafUntilSoftReset(_DeafUntil):
-    """An interface goes deaf in the third request; SOFT_RESET helps."""
+class UnresponsiveUntilSoftReset(_UnresponsiveUntil):
+    """An interface stops responding in the third request; SOFT_RESET restores it."""
 
     name = "deaf-until-soft-reset"
-    cure = DeviceEvent.SOFT_RESET
+    restored_by = DeviceEvent.SOFT_RESET
 
 
-class DeafUntilBusReset(_DeafUntil):
-    """An interface goes deaf in the third request; a bus reset helps."""
+class UnresponsiveUntilBusReset(_UnresponsiveUntil):
+    """An interface stops responding in the third request; a bus reset restores it."""
 
     name = "deaf-until-bus-reset"
-    cure = DeviceEvent.BUS_RESET
+    restored_by = DeviceEvent.BUS_RESET
 
 
-class DeafUntilReclaimed(_DeafUntil):
-    """An interface goes deaf in the third request; it helps that all are let go at once."""
+class UnresponsiveUntilReclaimed(_UnresponsiveUntil):
+    """An interface stops responding in the third request; releasing all at once restores it."""
 
     name = "deaf-until-reclaimed"
-    cure = DeviceEvent.BUS_RESET
+    restored_by = DeviceEvent.BUS_RESET
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
-        super().happened(device, event, face)
+        super().happened(device, event, interface)
         if event is DeviceEvent.SET_INTERFACE and not any(
             one.alternate for one in device.interfaces
         ):
-            self._deaf = None
+            self._unresponsive = None
 
 
-class DeafUntilReplug(_DeafUntil):
-    """An interface goes deaf in the third request; nothing but its power helps."""
+class UnresponsiveUntilReplug(_UnresponsiveUntil):
+    """An interface stops responding in the third request; only a power cycle restores it."""
 
     name = "deaf-until-replug"
-    cure = DeviceEvent.PLUGGED
+    restored_by = DeviceEvent.PLUGGED
 
 
-class Deaf(Personality):
-    """Neither takes nor gives a byte, for as long as this is on."""
+class Unresponsive(Personality):
+    """Neither accepts nor sends a byte while this is on."""
 
     name = "deaf"
 
-    def takes(self, face: VirtualInterface) -> bool:
+    def takes(self, interface: VirtualInterface) -> bool:
         return False
 
     gives = takes
-
-
-ALL: Final[tuple[type[Personality], ...]] = (
-    HaltsOnce,
-    DeafUntilSetInterface,
-    DeafUntilSoftReset,
-    DeafUntilReclaimed,
-    DeafUntilBusReset,
-    DeafUntilReplug,
-    Deaf,
-)

@@ -1,4 +1,4 @@
-"""Printers that misbehave on the bus; each class's first line says which model does what."""
+"""Printers that misbehave on the bus; the first line of each class says which model does what."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Final
 
 from ippusbd.errors import EndpointHalted, TransferFailed
 from ippusbd.model import UsbId
-from ippusbd.virtual.personalities.base import DeviceEvent, Personality
+from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.descriptors import DeviceSpec, InterfaceSpec
-from ippusbd.virtual.usb.device import Setup, Silent, VirtualDevice, VirtualInterface
+from ippusbd.virtual.usb.device import (
+    ControlTimeout,
+    DeviceEvent,
+    Setup,
+    VirtualDevice,
+    VirtualInterface,
+)
 from ippusbd.virtual.usb.pipes import Buffer
 
 GET_STRING: Final = (0x80, 6, d.STRING)
@@ -19,18 +25,18 @@ GET_PORT_STATUS: Final = (0xA1, 1)
 SOFT_RESETS: Final = ((0x21, 2), (0x23, 2))
 STALE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n"
-    b"bytes that an earlier client did not fetch\n"
+    b"bytes that an earlier client did not read\n"
 )
 
 
 def _string_index(setup: Setup) -> int | None:
-    """Which string is asked for; None: something else is."""
+    """The index of the requested string; None: not a string request."""
     kind = (setup.request_type, setup.request, setup.value >> 8)
     return setup.value & 0xFF if kind == GET_STRING else None
 
 
 class OneInterfaceOnly(Personality):
-    """Brother QL-810W: hangs as soon as a second interface is used; a bus reset helps."""
+    """Brother QL-810W: hangs when a second interface is used; a bus reset restores it."""
 
     name = "hangs-with-two-interfaces"
 
@@ -38,21 +44,21 @@ class OneInterfaceOnly(Personality):
         self._used: int | None = None
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event in (DeviceEvent.PLUGGED, DeviceEvent.BUS_RESET):
             self._used = None
 
-    def takes(self, face: VirtualInterface) -> bool:
-        if self._used in (None, face.number):
-            self._used = face.number
+    def takes(self, interface: VirtualInterface) -> bool:
+        if self._used in (None, interface.number):
+            self._used = interface.number
             return True
-        face.device.deaf = "a second interface was used"
+        interface.device.unresponsive = "a second interface was used"
         return False
 
 
-class DeafAfterUnplug(Personality):
-    """HP OfficeJet 200: deaf after an unplug in the middle of something, until a bus reset."""
+class UnresponsiveAfterUnplug(Personality):
+    """HP OfficeJet 200: unresponsive after an unplug in an exchange, until a bus reset."""
 
     name = "deaf-after-unplug"
 
@@ -60,12 +66,12 @@ class DeafAfterUnplug(Personality):
         self._interrupted = False
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.UNPLUGGED:
             self._interrupted = any(one.busy for one in device.interfaces)
         elif event is DeviceEvent.PLUGGED and self._interrupted:
-            device.deaf = "it was unplugged in the middle"
+            device.unresponsive = "unplugged during an exchange"
         elif event is DeviceEvent.BUS_RESET:
             self._interrupted = False
 
@@ -79,15 +85,15 @@ class EioAfterReplug(Personality):
         self._broken: set[int] = set()
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED and device.plug_count > 1:
             self._broken = {one.number for one in device.interfaces[1:]}
         elif event is DeviceEvent.BUS_RESET:
             self._broken.clear()
 
-    def takes(self, face: VirtualInterface) -> bool:
-        if face.number in self._broken:
+    def takes(self, interface: VirtualInterface) -> bool:
+        if interface.number in self._broken:
             raise TransferFailed("input/output error")
         return True
 
@@ -95,7 +101,7 @@ class EioAfterReplug(Personality):
 
 
 class FirstOutTimesOut(Personality):
-    """HP OfficeJet Pro 8710: the first bulk OUT after power-up times out; soft reset prevents."""
+    """HP OfficeJet Pro 8710: the first bulk OUT after power-up needs a soft reset, or times out."""
 
     name = "first-out-times-out"
 
@@ -103,28 +109,28 @@ class FirstOutTimesOut(Personality):
         self._awake: set[int] = set()
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED:
             self._awake.clear()
-        elif event in (DeviceEvent.SOFT_RESET, DeviceEvent.GAVE_UP) and face is not None:
-            self._awake.add(face.number)
+        elif event in (DeviceEvent.SOFT_RESET, DeviceEvent.GAVE_UP) and interface is not None:
+            self._awake.add(interface.number)
         elif event is DeviceEvent.BUS_RESET:
             self._awake.update(one.number for one in device.interfaces)
 
-    def takes(self, face: VirtualInterface) -> bool:
-        return face.number in self._awake
+    def takes(self, interface: VirtualInterface) -> bool:
+        return interface.number in self._awake
 
 
 class SoftResetHangs(Personality):
-    """Epson ET-4750: SOFT_RESET is not answered and hangs the device; a bus reset helps."""
+    """Epson ET-4750: SOFT_RESET is not answered and hangs the device; a bus reset restores it."""
 
     name = "soft-reset-hangs"
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
         if (setup.request_type, setup.request) in SOFT_RESETS:
-            device.deaf = "it was soft-reset"
-            raise Silent("SOFT_RESET hangs the device")
+            device.unresponsive = "it was soft-reset"
+            raise ControlTimeout("SOFT_RESET hangs the device")
         return None
 
 
@@ -137,20 +143,20 @@ class SoftResetHarms(Personality):
         self.resets = 0
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.SOFT_RESET:
             self.resets += 1
-            device.deaf = "it was soft-reset"
+            device.unresponsive = "it was soft-reset"
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
-        if device.deaf and (setup.request_type, setup.request) == GET_PORT_STATUS:
-            raise Silent("it hangs")
+        if device.unresponsive and (setup.request_type, setup.request) == GET_PORT_STATUS:
+            raise ControlTimeout("it hangs")
         return None
 
 
 class OneRecipientOnly(Personality):
-    """SOFT_RESET is understood when it is meant for the interface, not for "other"."""
+    """SOFT_RESET is supported with recipient "interface", not with "other"."""
 
     name = "soft-reset-interface-only"
 
@@ -169,7 +175,7 @@ class EmptyStrings(Personality):
         self._reset = False
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event in (DeviceEvent.PLUGGED, DeviceEvent.BUS_RESET):
             self._reset = event is DeviceEvent.BUS_RESET
@@ -199,8 +205,8 @@ class NoSuchConfiguration(Personality):
 
 
 def _with_ipp(spec: DeviceSpec, change: Callable[[InterfaceSpec], InterfaceSpec]) -> DeviceSpec:
-    faces = tuple(change(one) if one.speaks_ipp else one for one in spec.interfaces)
-    return replace(spec, interfaces=faces)
+    interfaces = tuple(change(one) if one.speaks_ipp else one for one in spec.interfaces)
+    return replace(spec, interfaces=interfaces)
 
 
 class InterfaceGaps(Personality):
@@ -210,8 +216,8 @@ class InterfaceGaps(Personality):
     replug = True
 
     def describe(self, spec: DeviceSpec) -> DeviceSpec:
-        faces = (replace(one, number=2 * one.number + 1) for one in spec.interfaces)
-        return replace(spec, interfaces=tuple(faces))
+        interfaces = (replace(one, number=2 * one.number + 1) for one in spec.interfaces)
+        return replace(spec, interfaces=tuple(interfaces))
 
 
 class HpVendorClass(Personality):
@@ -221,13 +227,13 @@ class HpVendorClass(Personality):
     replug = True
 
     def describe(self, spec: DeviceSpec) -> DeviceSpec:
-        changed = _with_ipp(spec, self._face)
+        changed = _with_ipp(spec, self._changed)
         return replace(changed, usb_id=UsbId(0x03F0, 0x2A2A), manufacturer="HP")
 
     @staticmethod
-    def _face(face: InterfaceSpec) -> InterfaceSpec:
-        first, second = face.alternates
-        return replace(face, alternates=(first, replace(second, triple=d.HP_IPP)))
+    def _changed(interface: InterfaceSpec) -> InterfaceSpec:
+        first, second = interface.alternates
+        return replace(interface, alternates=(first, replace(second, triple=d.HP_IPP)))
 
 
 class NoClassDescriptor(Personality):
@@ -237,12 +243,12 @@ class NoClassDescriptor(Personality):
     replug = True
 
     def describe(self, spec: DeviceSpec) -> DeviceSpec:
-        return _with_ipp(spec, self._face)
+        return _with_ipp(spec, self._changed)
 
     @staticmethod
-    def _face(face: InterfaceSpec) -> InterfaceSpec:
-        first, second = face.alternates
-        return replace(face, alternates=(first, replace(second, extra=b"")))
+    def _changed(interface: InterfaceSpec) -> InterfaceSpec:
+        first, second = interface.alternates
+        return replace(interface, alternates=(first, replace(second, extra=b"")))
 
 
 class HostileStrings(Personality):
@@ -261,30 +267,30 @@ class HostileStrings(Personality):
 
 
 class ZlpWhilePending(Personality):
-    """HP X677: zero-length packets before, inside and after every answer."""
+    """HP X677: zero-length packets before, inside and after every response."""
 
     name = "zlp-while-pending"
 
-    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
-        packet = face.ipp.into.packet
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+        packet = interface.ipp.into.packet
         middle = len(transfer) // 2 // packet * packet
         out: list[Buffer] = [b""]
         for part in (transfer[:middle], transfer[middle:]):
             if len(part):
-                # The first one only ends a transfer of full packets; the next is seen.
+                # The first one only ends a transfer of full packets; the host sees the second.
                 out += (part, b"", b"") if len(part) % packet == 0 else (part, b"")
         return out
 
 
 class NoZlp(Personality):
-    """No zero-length packet after an answer of k full packets: the host's read stays pending."""
+    """No zero-length packet after a response of k full packets: the host's read stays pending."""
 
     name = "no-zlp"
 
     def ends_with_zlp(self) -> bool:
         return False
 
-    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         return (transfer,) if len(transfer) else ()
 
 
@@ -293,7 +299,7 @@ class OneBytePackets(Personality):
 
     name = "one-byte-packets"
 
-    def packets(self, face: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
+    def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         if not len(transfer):
             return (transfer,)
         view = memoryview(transfer)
@@ -301,7 +307,7 @@ class OneBytePackets(Personality):
 
 
 class ChokesOnLargeTransfers(Personality):
-    """An OUT transfer of more than 16 KB makes an interface deaf until its setting is chosen."""
+    """An OUT transfer over 16 KB makes an interface unresponsive until SET_INTERFACE."""
 
     name = "chokes-on-large-transfers"
     most = 16 * 1024
@@ -310,61 +316,61 @@ class ChokesOnLargeTransfers(Personality):
         self._choked: set[int] = set()
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
-        if face is None:
+        if interface is None:
             self._choked.clear()
         elif event is DeviceEvent.SET_INTERFACE:
-            self._choked.discard(face.number)
+            self._choked.discard(interface.number)
 
-    def offered(self, face: VirtualInterface, size: int) -> None:
+    def offered(self, interface: VirtualInterface, size: int) -> None:
         if size > self.most:
-            self._choked.add(face.number)
+            self._choked.add(interface.number)
 
-    def takes(self, face: VirtualInterface) -> bool:
-        return face.number not in self._choked
+    def takes(self, interface: VirtualInterface) -> bool:
+        return interface.number not in self._choked
 
 
 class Suspended(Personality):
-    """Every transfer fails, control requests too, for as long as this is on: the bus sleeps."""
+    """The bus sleeps: while this is on every transfer fails, control requests too."""
 
     name = "suspended"
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
         if not device.configuration:
-            return None  # the kernel has just found it
+            return None  # the kernel has just enumerated it
         raise TransferFailed("the bus is suspended")
 
-    def takes(self, face: VirtualInterface) -> bool:
+    def takes(self, interface: VirtualInterface) -> bool:
         raise TransferFailed("the bus is suspended")
 
     gives = takes
 
 
 class BlocksUnread(Personality):
-    """Takes nothing on any interface while an answer waits to be read (the trouble of 2015)."""
+    """Accepts nothing on any interface while a response is unread."""
 
     name = "blocks-while-unread"
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED:
             for one in device.interfaces:
                 one.ipp.into.fetched = device.wake
 
-    def takes(self, face: VirtualInterface) -> bool:
-        return not any(len(one.ipp.into) for one in face.device.interfaces)
+    def takes(self, interface: VirtualInterface) -> bool:
+        return not any(len(one.ipp.into) for one in interface.device.interfaces)
 
 
 class Stale(Personality):
-    """After power-up each interface has 200 bytes of an answer that nobody fetched."""
+    """After power-up each interface holds 200 bytes of an unread response."""
 
     name = "stale-200"
     size = 200
 
     def happened(
-        self, device: VirtualDevice, event: DeviceEvent, face: VirtualInterface | None
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED:
             stale = (STALE * (1 + self.size // len(STALE)))[: self.size]
@@ -374,33 +380,7 @@ class Stale(Personality):
 
 
 class StaleMuch(Stale):
-    """After power-up each interface has 100 KB of an answer that nobody fetched."""
+    """After power-up each interface holds 100 KB of an unread response."""
 
     name = "stale-100k"
     size = 100_000
-
-
-ALL: Final[tuple[type[Personality], ...]] = (
-    OneInterfaceOnly,
-    DeafAfterUnplug,
-    EioAfterReplug,
-    FirstOutTimesOut,
-    SoftResetHangs,
-    SoftResetHarms,
-    OneRecipientOnly,
-    EmptyStrings,
-    MalformedLanguages,
-    NoSuchConfiguration,
-    InterfaceGaps,
-    HpVendorClass,
-    NoClassDescriptor,
-    HostileStrings,
-    ZlpWhilePending,
-    NoZlp,
-    OneBytePackets,
-    ChokesOnLargeTransfers,
-    Suspended,
-    BlocksUnread,
-    Stale,
-    StaleMuch,
-)

@@ -1,8 +1,7 @@
 """The web console of the virtual printer, and resources to measure with.
 
-`/` is what a person sees; `/big?bytes=N[&chunked=1]` gives N bytes that can be computed
-(`pseudo_random`), `/sink` answers with the size and sha256 of what it was sent. No body is
-ever held whole.
+`/` is for people; `/big?bytes=N[&chunked=1]` returns N reproducible bytes (`pseudo_random`),
+`/sink` returns the size and sha256 of what it was sent. No body is ever held whole.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ import struct
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ippusbd.virtual.http.messages import Request, Response, plain
-
-if TYPE_CHECKING:
-    from ippusbd.virtual.services.ipp_printer import IppPrinter
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
+from ippusbd.virtual.services.ipp_printer import IppPrinter
 
 PIECE: Final = 64 * 1024
 POOL: Final = 1 << 20
@@ -45,7 +42,7 @@ def _pool() -> bytes:
 
 
 def pseudo_random(size: int) -> Iterator[memoryview]:
-    """`size` bytes that are the same every time, in pieces of 64 KB."""
+    """`size` reproducible bytes, in pieces of 64 KB."""
     pool = memoryview(_pool())
     number = 0
     while size > 0:
@@ -63,7 +60,7 @@ def pseudo_random_sha256(size: int) -> str:
 
 
 def icon(size: int) -> bytes:
-    """A PNG of a printer, drawn with nothing but zlib."""
+    """A PNG of a printer, made with zlib alone."""
     unit = size // 8
 
     def gray(x: int, y: int) -> int:
@@ -81,12 +78,12 @@ def icon(size: int) -> bytes:
 
 
 class Console:
-    """Answers everything that is neither IPP nor eSCL."""
+    """Everything that is neither IPP nor eSCL."""
 
     def __init__(self, printer: IppPrinter) -> None:
         self._printer = printer
 
-    def index(self, request: Request) -> Response:
+    def index(self, request: HttpRequest) -> HttpResponse:
         if request.path != "/":
             return plain(404, "no such page\n")
         printer = self._printer
@@ -97,7 +94,7 @@ class Console:
             supplies="<tr><td>Black toner<td>80 %</tr><tr><td>Colour toner<td>50 %</tr>",
             documents="".join(self._rows()),
         )
-        return Response(200, [("Content-Type", "text/html; charset=utf-8")], data.encode())
+        return HttpResponse(200, [("Content-Type", "text/html; charset=utf-8")], data.encode())
 
     def _rows(self) -> Iterator[str]:
         for one in self._printer.jobs.documents[-50:]:
@@ -107,20 +104,20 @@ class Console:
                 f"<td>{state}<td><code>{one.sha256}</code></tr>"
             )
 
-    def icon(self, request: Request) -> Response:
+    def icon(self, request: HttpRequest) -> HttpResponse:
         size = 512 if "512" in request.path else 128
-        return Response(200, [("Content-Type", "image/png")], _icon(size))
+        return HttpResponse(200, [("Content-Type", "image/png")], _icon(size))
 
-    def big(self, request: Request) -> Response:
+    def big(self, request: HttpRequest) -> HttpResponse:
         text = request.query.get("bytes", "")
         if not (text.isascii() and text.isdigit()):
-            return plain(400, "say /big?bytes=N\n")
+            return plain(400, "use /big?bytes=N\n")
         length = None if request.query.get("chunked") == "1" else int(text)
         headers = [("Content-Type", "application/octet-stream")]
         body = pseudo_random(int(text)) if request.method != "HEAD" else ()
-        return Response(200, headers, body, length)
+        return HttpResponse(200, headers, body, length)
 
-    def sink(self, request: Request) -> Response:
+    def sink(self, request: HttpRequest) -> HttpResponse:
         if request.method not in ("POST", "PUT"):
             return plain(405, "POST or PUT\n").with_header("Allow", "POST, PUT")
         digest, size = hashlib.sha256(), 0
@@ -128,7 +125,7 @@ class Console:
             digest.update(piece)
             size += len(piece)
         answer = json.dumps({"bytes": size, "sha256": digest.hexdigest()})
-        return Response(200, [("Content-Type", "application/json")], answer.encode())
+        return HttpResponse(200, [("Content-Type", "application/json")], answer.encode())
 
 
 @lru_cache(maxsize=2)

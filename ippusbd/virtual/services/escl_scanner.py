@@ -3,8 +3,8 @@
     ScanJobs (201 + Location) --> NextDocument ... NextDocument --> 404: no more pages
                                         +--DELETE--> cancelled
 
-One scan at a time, as the glass is one: a second client gets 503 until the first has fetched
-its pages, deleted its job, or has not asked for anything in `patience_s`.
+One scan at a time, because there is one glass: a second client gets 503 until the first has fetched
+its pages, deleted its job, or has sent no request for `PATIENCE_S`.
 
 Knows eSCL and `pictures`; HTTP only as `Request` and `Response`.
 """
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ippusbd.virtual.http.messages import Request, Response, plain
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import escl_xml as xml
 from ippusbd.virtual.services.pictures import MODES, PictureSpec, picture
@@ -28,6 +28,7 @@ from ippusbd.virtual.services.pictures import MODES, PictureSpec, picture
 JOBS_PATH: Final = "/eSCL/ScanJobs"
 PIECE: Final = 64 * 1024
 KEPT: Final = 20
+PATIENCE_S: Final = 10.0  # without a request; then the job is aborted
 BITS: Final = {"1": 1, "L": 8, "RGB": 24}
 JOB_TARGET: Final = re.compile(r"/eSCL/ScanJobs/([^/]+)(?:/(NextDocument|ScanImageInfo))?/?")
 
@@ -64,23 +65,20 @@ class EsclScanner:
         identity: str,
         personalities: ActivePersonalities,
         *,
-        adf_pages: int = 2,
-        patience_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.make_and_model = make_and_model
         self.serial = serial
         self.identity = identity
         self.personalities = personalities
-        self.adf_pages = adf_pages  # sheets in the feeder, at the start of every job
+        self.adf_pages = 2  # sheets in the feeder, at the start of every job
         self.has_adf = True
         self.jobs: dict[str, ScanJob] = {}
-        self._patience_s = patience_s
         self._clock = clock
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
-    def handle(self, request: Request) -> Response:
+    def handle(self, request: HttpRequest) -> HttpResponse:
         """One eSCL exchange."""
         path = request.path.rstrip("/")
         method = "GET" if request.method == "HEAD" else request.method
@@ -99,19 +97,19 @@ class EsclScanner:
         job.used_at = self._clock()
         return on_job(self, request, job)
 
-    def _xml(self, request: Request, text: str) -> Response:
+    def _xml(self, request: HttpRequest, text: str) -> HttpResponse:
         text = self.personalities.xml(request.path.rstrip("/"), text)
-        return Response(200, [("Content-Type", "text/xml")], text.encode())
+        return HttpResponse(200, [("Content-Type", "text/xml")], text.encode())
 
-    # --- what it is and does
+    # --- capabilities and status
 
-    def _capabilities(self, request: Request) -> Response:
+    def _capabilities(self, request: HttpRequest) -> HttpResponse:
         text = xml.capabilities(
             self.make_and_model, self.serial, self.identity, request.base_url, self.has_adf
         )
         return self._xml(request, text)
 
-    def _status(self, request: Request) -> Response:
+    def _status(self, request: HttpRequest) -> HttpResponse:
         busy = self._active() is not None
         loaded = "ScannerAdfLoaded" if self.adf_pages else "ScannerAdfEmpty"
         lines = [self._line(job) for job in reversed(self.jobs.values())]
@@ -127,17 +125,17 @@ class EsclScanner:
     # --- jobs
 
     def _active(self) -> ScanJob | None:
-        """The job that has the glass now; one nobody asks for any more is aborted."""
+        """The job that uses the glass now; one whose client sends nothing any more is aborted."""
         with self._lock:
             for job in self.jobs.values():
                 if job.state != "Processing":
                     continue
-                if self._clock() - job.used_at < self._patience_s:
+                if self._clock() - job.used_at < PATIENCE_S:
                     return job
                 job.state = "Aborted"
             return None
 
-    def _create(self, request: Request) -> Response:
+    def _create(self, request: HttpRequest) -> HttpResponse:
         try:
             settings = xml.parse_settings(request.read(xml.BEYOND_LIMITS))
         except xml.BadSettings as exc:
@@ -156,9 +154,9 @@ class EsclScanner:
             for old in list(self.jobs)[:-KEPT]:
                 del self.jobs[old]
         location = f"{request.base_url}{JOBS_PATH}/{job.id}"
-        return Response(201, [("Location", location)])
+        return HttpResponse(201, [("Location", location)])
 
-    def _next_document(self, request: Request, job: ScanJob) -> Response:
+    def _next_document(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         job.attempts += 1
         if job.state != "Processing" or job.sent >= job.pages:
             if job.state == "Processing":
@@ -181,9 +179,9 @@ class EsclScanner:
             ("Content-Type", settings.format),
             ("Content-Location", f"{JOBS_PATH}/{job.id}/NextDocument/{job.sent}"),
         ]
-        return Response(200, headers, _in_pieces(data))  # chunked, as scanners do
+        return HttpResponse(200, headers, _in_pieces(data))  # chunked, as scanners do
 
-    def _image_info(self, request: Request, job: ScanJob) -> Response:
+    def _image_info(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         if job.spec is None:
             return plain(404, "no page was sent yet\n")
         width, height = job.spec.size
@@ -191,18 +189,18 @@ class EsclScanner:
         uri = f"{JOBS_PATH}/{job.id}"
         return self._xml(request, xml.image_info(uri, job.id, width, height, line_bytes))
 
-    def _delete(self, request: Request, job: ScanJob) -> Response:
+    def _delete(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         if job.state == "Processing":
             job.state = "Canceled"
-        return Response(200)
+        return HttpResponse(200)
 
-    _FIXED: Final[dict[tuple[str, str], Callable[[EsclScanner, Request], Response]]] = {
+    _FIXED: Final[dict[tuple[str, str], Callable[[EsclScanner, HttpRequest], HttpResponse]]] = {
         ("GET", "/eSCL/ScannerCapabilities"): _capabilities,
         ("GET", "/eSCL/ScannerStatus"): _status,
         ("POST", JOBS_PATH): _create,
     }
     _ON_JOB: Final[
-        dict[tuple[str, str | None], Callable[[EsclScanner, Request, ScanJob], Response]]
+        dict[tuple[str, str | None], Callable[[EsclScanner, HttpRequest, ScanJob], HttpResponse]]
     ] = {
         ("GET", "NextDocument"): _next_document,
         ("GET", "ScanImageInfo"): _image_info,

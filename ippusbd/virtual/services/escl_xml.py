@@ -1,6 +1,6 @@
 """The XML of eSCL: capabilities and status out, scan settings in.
 
-Templates and one parser; what a scan does with it is `escl_scanner`'s business.
+Templates and one parser; `escl_scanner` acts on it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ BEYOND_LIMITS: Final = 64 * 1024
 
 
 class BadSettings(Exception):
-    """The scan settings are no XML, or ask for what is not there."""
+    """The scan settings are not XML, or request what the scanner cannot do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """What a client asks for, with the scanner's defaults filled in."""
+    """What a client requests, with the scanner's defaults filled in."""
 
     source: str  # "Platen" or "Feeder"
     duplex: bool
@@ -146,20 +146,20 @@ def image_info(uri: str, uuid: str, width: int, height: int, line_bytes: int) ->
 def parse_settings(data: bytes) -> ScanSettings:
     """Raises BadSettings."""
     if b"<!DOCTYPE" in data:
-        raise BadSettings("no document type is allowed")
+        raise BadSettings("a document type is not allowed")
     try:
         root = ElementTree.fromstring(data)
     except ElementTree.ParseError as exc:
-        raise BadSettings(f"no XML: {exc}") from exc
+        raise BadSettings(f"not XML: {exc}") from exc
     texts = {one.tag.rpartition("}")[2]: (one.text or "").strip() for one in root.iter()}
     doc_format = texts.get("DocumentFormatExt") or texts.get("DocumentFormat") or FORMATS[0]
     color_mode = texts.get("ColorMode") or "RGB24"
     x_dpi = _number(texts, "XResolution", 300)
     y_dpi = _number(texts, "YResolution", x_dpi)
     if doc_format not in FORMATS or color_mode not in COLOR_MODES:
-        raise BadSettings(f"cannot make {color_mode} {doc_format}")
+        raise BadSettings(f"{color_mode} {doc_format} is not supported")
     if x_dpi not in RESOLUTIONS or y_dpi not in RESOLUTIONS:
-        raise BadSettings(f"cannot scan at {x_dpi}x{y_dpi} dpi")
+        raise BadSettings(f"{x_dpi}x{y_dpi} dpi is not supported")
     region = Region(
         _number(texts, "XOffset", 0),
         _number(texts, "YOffset", 0),

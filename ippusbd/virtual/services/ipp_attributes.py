@@ -1,7 +1,7 @@
 """The attributes of the virtual printer: enough for IPP Everywhere and AirPrint clients.
 
-Everything that never changes is a table here, made once per queue; what depends on the moment
-or on the client's Host (`printer-state`, URIs, times) `ipp_printer` adds to each answer.
+Everything constant is a table here, built once; `ipp_printer` adds to each response what
+depends on the time or on the client's Host (`printer-state`, URIs, times).
 
 Knows IPP values; names and meanings are those of RFC 8011, PWG 5100.7, 5100.13 and 5100.14.
 """
@@ -98,7 +98,7 @@ DOTS: Final = (300, 600)
 
 @dataclass(frozen=True, slots=True)
 class PrinterModel:
-    """Who the printer says it is."""
+    """The printer's identity and abilities."""
 
     name: str  # printer-dns-sd-name and printer-info
     make_and_model: str
@@ -141,7 +141,7 @@ def media_col(width: int, length: int, source: str, kind: str) -> Value:
 
 
 def fixed_attributes(model: PrinterModel) -> Table:
-    """All that does not change while the printer is on."""
+    """The attributes that do not change while the printer is on."""
     return {
         **_identity(model),
         **_protocol(),

@@ -1,4 +1,4 @@
-"""Jobs as IPP attributes, and which of them a Get-Jobs asks for."""
+"""Jobs as IPP attributes, and the selection of Get-Jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REASONS: Final = {
 
 
 def selected(jobs: JobStore, which: str, *, queue: str, user: str | None) -> list[Job]:
-    """Those not over: oldest first; those over: newest first (RFC 8011, 4.2.6.2)."""
+    """Unfinished jobs oldest first, finished ones newest first (RFC 8011, 4.2.6.2)."""
     wanted = WHICH[which]
     found = [
         job

@@ -1,8 +1,8 @@
 """The IPP printer of the virtual device: operations on its print and fax queues.
 
 Each operation is one method of the table at the end. Documents pass to the `JobStore` as they
-arrive. While a reason of `reasons` ends in `-error` (paper out), the printer is stopped and
-takes no more of a document than the USB pipe already holds, for as long as that lasts.
+arrive. While one of `reasons` ends in `-error` (paper out), the printer is stopped and reads no
+more of a document than the USB pipe already holds.
 
 Knows IPP and the job store; HTTP only as `Request` and `Response`.
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.virtual.http.messages import Request, Response, plain
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.http.server import BrokenBody
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import ipp_attributes as known
@@ -59,31 +59,31 @@ class IppPrinter:
 
     # --- HTTP
 
-    def handle(self, http: Request) -> Response:
+    def handle(self, http: HttpRequest) -> HttpResponse:
         """One IPP exchange."""
         if http.path.rstrip("/") not in self._queues:
             return plain(404, "no such printer\n")
         if http.method != "POST":
-            return plain(405, "IPP is spoken here: POST\n").with_header("Allow", "POST")
+            return plain(405, "send IPP requests with POST\n").with_header("Allow", "POST")
         if http.header("Content-Type").split(";")[0].strip().lower() != "application/ipp":
-            return plain(415, "application/ipp is spoken here\n")
+            return plain(415, "the Content-Type must be application/ipp\n")
         try:
             request = read_request(http)
         except BadIpp as exc:
             self.stats.add("bad_ipp")
-            kind = "ends too early" if isinstance(exc, IncompleteIpp) else "is broken"
+            kind = "is incomplete" if isinstance(exc, IncompleteIpp) else "cannot be decoded"
             return plain(400, f"the IPP message {kind}: {exc}\n")
-        return Response(200, [("Content-Type", "application/ipp")], self._answer(request))
+        return HttpResponse(200, [("Content-Type", "application/ipp")], self._answer(request))
 
     def _answer(self, request: IppRequest) -> bytes:
-        """Encoded; the printer's attributes once for all who ask the same in one second."""
+        """Encoded; printer attributes are cached for equal requests within one second."""
         asks = request.message.code == Operation.GET_PRINTER_ATTRIBUTES
         if not asks or any(self.personalities):
             message = self.personalities.ipp(request.message, self._perform(request))
             return self.personalities.ipp_bytes(request.message, ipp.encode(message))
         if (moment := self._moment()) != self._answers[0]:
             self._answers = (moment, {})
-        kept = self._answers[1]  # other threads may begin a new one meanwhile
+        kept = self._answers[1]  # another thread may replace it meanwhile
         key = (request.raw[:4], request.raw[8:], request.http.header("Host"), request.queue)
         answer = kept.get(key) if request.message.request_id else None
         if answer is None:
@@ -96,7 +96,7 @@ class IppPrinter:
         return answer[:4] + request.raw[4:8] + answer[8:]  # the request-id
 
     def _moment(self) -> tuple[object, ...]:
-        """All that the printer's attributes depend on beside the question."""
+        """Everything but the request that the printer's attributes depend on."""
         up_s = self._up_s(self.jobs.now())
         return up_s, self.jobs.active_count(), self.reasons, self.accepting
 
@@ -120,7 +120,7 @@ class IppPrinter:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """printer-state-reasons now: those set, and those of personalities."""
+        """The current printer-state-reasons: those set, and those of personalities."""
         return (*self.state_reasons, *self.personalities.reasons())
 
     @property
@@ -138,7 +138,7 @@ class IppPrinter:
         return (Group(T.PRINTER, tuple(chosen)),)
 
     def _current(self, request: IppRequest) -> known.Table:
-        """What depends on the moment and on the client's way to us."""
+        """The attributes that depend on the time and on the client's Host."""
         up_s = self._up_s(self.jobs.now())
         active = self.jobs.active_count()
         state = PrinterState.PROCESSING if active else PrinterState.IDLE
@@ -167,7 +167,7 @@ class IppPrinter:
         return table | (_fax_attributes() if request.queue == FAX_PATH else {})
 
     def _up_s(self, moment: float) -> int:
-        """A moment of the clock in the printer's own seconds, which begin at 1."""
+        """A time of the clock as printer-up-time, which begins at 1."""
         return max(1, round(moment - self._started) + 1)
 
     def identify_printer(self, request: IppRequest) -> Iterable[Group]:
@@ -234,7 +234,7 @@ class IppPrinter:
             raise IppFailure(Status.JOB_CANCELED, "the job was cancelled")
 
     def _paced(self, request: IppRequest, job: Job, first: bytes) -> Iterator[bytes]:
-        """The document; no faster than paper and the operator allow. A cancelled job reads on."""
+        """The document, halted while the printer is stopped. A cancelled job is read to its end."""
         if first:
             yield first
         while True:
@@ -305,7 +305,7 @@ class IppPrinter:
     def cancel_job(self, request: IppRequest) -> Iterable[Group]:
         job = self._job(request)
         if not self.jobs.cancel(job):
-            raise IppFailure(Status.NOT_POSSIBLE, "the job is over")
+            raise IppFailure(Status.NOT_POSSIBLE, "the job is finished")
         return ()
 
     def cancel_my_jobs(self, request: IppRequest) -> Iterable[Group]:
@@ -349,7 +349,7 @@ class IppPrinter:
 
 
 def _is_wanted(name: str, wanted: set[str]) -> bool:
-    """PWG 5100.7: media-col-database only for those who ask for it by name."""
+    """PWG 5100.7: media-col-database only when requested by name."""
     if name in wanted:
         return True
     if name == "media-col-database":
@@ -371,7 +371,7 @@ def _fax_attributes() -> known.Table:
 
 
 def date_and_time(ago_s: float) -> bytes:
-    """RFC 2579's DateAndTime, in UTC, of so many seconds ago."""
+    """RFC 2579's DateAndTime, in UTC, `ago_s` seconds ago."""
     moment = datetime.now(UTC) - timedelta(seconds=ago_s)
     head = moment.year.to_bytes(2, "big")
     fields = (moment.month, moment.day, moment.hour, moment.minute, moment.second)

@@ -1,6 +1,6 @@
-"""An IPP request taken from an HTTP request: its attributes checked, its document still coming.
+"""An IPP request read from an HTTP request: attributes checked, document still to be read.
 
-`IppFailure` is the answer to a bad one. Knows the rules that hold for every operation
+`IppFailure` becomes the response to a bad one. Knows the rules that hold for every operation
 (RFC 8011, 4.1) and no operation.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.virtual.http.messages import Request
+from ippusbd.virtual.http.messages import HttpRequest
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Attribute, Group, Message, Status, Tag
 
 
 class IppFailure(Exception):
-    """The operation ends with this status; `unsupported` names what was not understood."""
+    """The operation ends with this status; `unsupported` lists the attributes at fault."""
 
     def __init__(self, status: Status, text: str, unsupported: Iterable[Attribute] = ()) -> None:
         super().__init__(text)
@@ -26,9 +26,9 @@ class IppFailure(Exception):
 
 @dataclass(slots=True)
 class IppRequest:
-    """`document` gives what follows the attributes (`raw`, as they came), piece by piece."""
+    """`raw` are the encoded attributes; `document` yields what follows, piece by piece."""
 
-    http: Request
+    http: HttpRequest
     message: Message
     raw: bytes
     document: Iterator[bytes]
@@ -54,15 +54,15 @@ class IppRequest:
         return found.texts if found else ()
 
     def uri(self, path: str = "") -> str:
-        """A URI of ours that works for this client, who said by which host it came."""
+        """A URI of the printer that works for this client, by its Host header."""
         return f"ipp://{self.http.header('Host') or 'localhost'}{path or self.queue}"
 
     def web(self, path: str) -> str:
         return f"{self.http.base_url}{path}"
 
 
-def read_request(http: Request) -> IppRequest:
-    """Reads until the attributes are complete. Raises BadIpp."""
+def read_request(http: HttpRequest) -> IppRequest:
+    """Read until the attributes are complete. Raises BadIpp."""
     pieces = http.body()
     data = bytearray()
     for piece in pieces:
@@ -83,9 +83,9 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def check(message: Message) -> None:
-    """What holds for every operation. Raises IppFailure."""
+    """The rules that hold for every operation. Raises IppFailure."""
     if message.version[0] not in (1, 2):
-        raise IppFailure(Status.VERSION_NOT_SUPPORTED, "IPP 1.1 and 2.0 are spoken here")
+        raise IppFailure(Status.VERSION_NOT_SUPPORTED, "IPP 1.1 and 2.0 are supported")
     if message.request_id == 0:
         raise IppFailure(Status.BAD_REQUEST, "request-id is 0")
     group = message.groups[0] if message.groups else Group(0)
@@ -105,7 +105,7 @@ def check(message: Message) -> None:
 def answer(
     request: Message, status: Status, groups: Iterable[Group] = (), text: str = ""
 ) -> Message:
-    """An answer with the operation attributes every answer has."""
+    """A response with the operation attributes that every response has."""
     operation = [
         ipp.attribute("attributes-charset", ipp.charset("utf-8")),
         ipp.attribute("attributes-natural-language", ipp.language("en")),

@@ -1,7 +1,7 @@
-"""Jobs and documents of the virtual printer: what went in, with its sha256.
+"""Jobs and documents of the virtual printer: what arrived, with its sha256.
 
 Documents are hashed (and written, where there is a directory) as they arrive; none is held in
-memory. A job whose data ended is processing for `print_s` more, so that it can still be
+memory. A job whose data is complete is processing for `print_s` more, so that it can still be
 cancelled, and completed after that; states follow from the clock, no thread prints.
 
     open --last document--> processing --print_s--> completed
@@ -24,19 +24,19 @@ from typing import Final
 
 from ippusbd.wire.ipp import JobState
 
-KEPT_JOBS: Final = 10_000  # the history; the oldest that are over go first
+KEPT_JOBS: Final = 10_000  # the history; the oldest finished ones are dropped first
 OVER: Final = (JobState.CANCELED, JobState.ABORTED, JobState.COMPLETED)
 INFLATE_STEP: Final = 256 * 1024
 WINDOW_BITS: Final = {"gzip": 31, "deflate": -15}
 
 
 class BadCompression(Exception):
-    """The document is not compressed as its attribute says."""
+    """The document is not compressed the way its attribute says."""
 
 
 @dataclass(slots=True)
 class StoredDocument:
-    """A document as it arrived, decompressed. `completed`: whole, and its job not cancelled."""
+    """A document as it arrived, decompressed. `completed`: whole, its job not cancelled."""
 
     job_id: int
     format: str
@@ -58,15 +58,15 @@ class StoredDocument:
 
 @dataclass(slots=True)
 class Job:
-    """`ended` and `ended_at`: set once it is over by other means than by printing."""
+    """`ended` and `ended_at` are set when it ends otherwise than by being printed."""
 
     id: int
     name: str
     user: str
-    queue: str  # the path it was sent to
+    queue: str  # path of the print or fax queue
     created_at: float
     documents: list[StoredDocument] = field(default_factory=list)
-    closed_at: float | None = None  # the last document is there
+    closed_at: float | None = None  # when the last document was complete
     ended: JobState | None = None
     ended_at: float | None = None
     reason: str = ""  # of the end
@@ -77,7 +77,7 @@ class Job:
 
 
 class JobStore:
-    """All jobs of one printer, whichever queue they came by."""
+    """All jobs of one printer, of both queues."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ class JobStore:
         return self._jobs.get(job_id)
 
     def active_count(self) -> int:
-        """How many are not over; costs nothing for those that are."""
+        """How many are not finished; does not look at those that are."""
         with self._lock:
             self._active = [job for job in self._active if self.state(job) not in OVER]
             return len(self._active)
 
     def over_count(self, active: int) -> int:
-        """How many jobs are over, one page each, when `active` are not."""
+        """How many jobs are finished, one page each, when `active` are not."""
         with self._lock:
             return max(0, self._next - 1 - active)
 
@@ -139,7 +139,7 @@ class JobStore:
         return JobState.COMPLETED
 
     def over_at(self, job: Job) -> float | None:
-        """When the job was over, if it is."""
+        """When the job finished, if it has."""
         if self.state(job) is JobState.COMPLETED and job.closed_at is not None:
             return job.closed_at + self.print_s
         return job.ended_at
@@ -151,7 +151,7 @@ class JobStore:
                 job.closed_at = self._clock()
 
     def cancel(self, job: Job) -> bool:
-        """False: it was over already."""
+        """False: it was finished already."""
         return self._end(job, JobState.CANCELED, "job-canceled-by-user")
 
     def abort(self, job: Job, reason: str) -> None:
@@ -206,7 +206,7 @@ class JobStore:
                 file.close()
 
     def keep_raw(self, data: bytes) -> None:
-        """A whole job of the legacy setting; there is no format and no job on this way."""
+        """A whole job of the legacy setting, where there is neither format nor job."""
         digest = hashlib.sha256(data).hexdigest()
         self.raw_documents.append(
             StoredDocument(0, "application/octet-stream", len(data), digest, None, True)

@@ -1,8 +1,8 @@
-"""What lies on the virtual scanner's glass, as real picture files.
+"""What lies on the virtual scanner's glass, as real image files.
 
-The sheet is one picture whose every region looks different, so that a test can see which
-region, colour mode and page it got. Pillow is imported when the first picture is taken: a
-printer that never scans does not need it.
+Every region of the sheet looks different, so that a test can tell which region, colour mode
+and page it got. Pillow is imported for the first picture: a printer that never scans does not
+need it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CORNER: Final = 40  # pixels of DRAWN_AT
 
 
 class NoPillow(IppUsbError):
-    """The pictures need a package that is not installed."""
+    """Pictures need a package that is not installed."""
 
     http_status = 500
 
@@ -40,7 +40,7 @@ class Region:
     height: int = SHEET[1]
 
     def clipped(self) -> Region:
-        """What of it lies on the sheet; at least one unit each way."""
+        """The part that lies on the sheet; at least one unit each way."""
         x, y = min(self.x, SHEET[0] - 1), min(self.y, SHEET[1] - 1)
         width = max(1, min(self.width, SHEET[0] - x))
         return Region(x, y, width, max(1, min(self.height, SHEET[1] - y)))
@@ -48,7 +48,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class PictureSpec:
-    """One page as it was asked for; resolutions in dots per inch."""
+    """One page as requested; resolutions in dots per inch."""
 
     page: int
     region: Region

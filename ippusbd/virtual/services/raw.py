@@ -1,7 +1,7 @@
 """Jobs of the legacy printer setting, where usblp and vendor drivers print raw bytes.
 
-Nothing marks the end of such a job: it ends when the interface is set anew or released, or
-when nothing has come for `IDLE_S`.
+Nothing marks the end of such a job: it ends when the interface is released or its alternate
+setting is selected again, or when nothing arrives for `IDLE_S`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ SIZE_MAX: Final = 64 << 20
 
 
 class RawJobs:
-    """Collects what is written to the legacy settings of a device's interfaces."""
+    """Collects what is written to the legacy alternate settings of a device."""
 
     def __init__(self, jobs: JobStore, clock: Callable[[], float]) -> None:
         self._jobs = jobs
         self._clock = clock
-        self._open: dict[int, tuple[bytearray, float]] = {}  # data, when the last of it came
+        self._open: dict[int, tuple[bytearray, float]] = {}  # data, time of the last byte
         self._lock = threading.Lock()
 
-    def serve(self, face: VirtualInterface) -> None:
+    def serve(self, interface: VirtualInterface) -> None:
         """For `VirtualDevice.powered`."""
-        if not face.spec.speaks_ipp or len(face.pairs) < 2:
+        if not interface.spec.speaks_ipp or len(interface.pairs) < 2:
             return
-        number = face.number
-        face.pairs[0].out.sink = lambda data: self._keep(number, data)
-        face.restarting.append(lambda: self._finish(number))
+        number = interface.number
+        interface.pairs[0].out.sink = lambda data: self._keep(number, data)
+        interface.restarting.append(lambda: self._finish(number))
 
     def settle(self) -> None:
-        """End the jobs that nothing came for."""
+        """End the jobs that are idle."""
         now = self._clock()
         with self._lock:
             idle = [one for one, (_, last) in self._open.items() if now - last >= IDLE_S]

@@ -1,8 +1,8 @@
-"""A card reader without a card: the interface beside the printer's whose driver must stay.
+"""A card reader without a card: an interface beside the printer's whose driver must stay bound.
 
-A real kernel binds usb-storage to it and asks questions; unanswered, it would reset the whole
-device every few seconds. So the bulk-only transport is spoken, and every command that needs a
-card says that there is none. Knows the command block wrapper and four SCSI commands.
+A real kernel binds usb-storage to it and sends commands; unanswered, they make it reset the
+whole device every few seconds. So the bulk-only transport is implemented, and every command
+that needs a card fails with "no medium". Knows the command block wrapper and four SCSI commands.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ INQUIRY_DATA: Final = (
 NO_MEDIUM: Final = bytes((0x70, 0, 0x02, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3A, 0, 0, 0, 0, 0))
 
 
-def serve(face: VirtualInterface) -> None:
-    """Answers at once, in the thread of whoever writes; for `VirtualDevice.powered`."""
-    if face.spec.driver != "usb-storage":
+def serve(interface: VirtualInterface) -> None:
+    """Answers at once, in the thread of the writer; for `VirtualDevice.powered`."""
+    if interface.spec.driver != "usb-storage":
         return
-    pair = face.pairs[0]
+    pair = interface.pairs[0]
 
     def command(data: bytes) -> None:
         if len(data) != WRAPPER.size or data[:4] != b"USBC":
@@ -40,7 +40,7 @@ def serve(face: VirtualInterface) -> None:
         _, tag, length, flags, _, _, block = WRAPPER.unpack(data)
         answer = {INQUIRY: INQUIRY_DATA, REQUEST_SENSE: NO_MEDIUM}.get(block[0], b"")[:length]
         if length and flags & 0x80:
-            pair.into.push(answer)  # with nothing to say: a zero-length packet
+            pair.into.push(answer)  # nothing: a zero-length packet
         good = bool(answer) or block[0] in ALWAYS_GOOD
         status = GOOD if good else FAILED
         pair.into.push(STATUS.pack(b"USBS", tag, length - len(answer), status))

@@ -2,11 +2,11 @@
 
 `usb.core.find(backend=VirtualBackend([printer.device]))` finds it, and everything above pyusb
 works as with hardware: time-outs with partial counts, errno and libusb codes, exclusive
-claims, kernel drivers to detach. Descriptors are parsed back from the bytes the device
-answers, so what pyusb sees is what a kernel would see.
+claims, kernel drivers to detach. Descriptors are parsed from the bytes that the device
+returns, so pyusb sees what a kernel would see.
 
-Calls block in the caller's thread, as libusb's do. The one module of `virtual` that knows
-pyusb; `Any` stays in here.
+Calls block in the caller's thread, as libusb's do. The only module of `virtual` that knows
+pyusb; `Any` stays here.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ippusbd.virtual.usb.pipes import Overflow
 P = ParamSpec("P")
 R = TypeVar("R")
 
+BUS: Final = 1
 SPEED_HIGH: Final = 3
 LIBUSB_CODES: Final = {
     errno.EIO: -1,
@@ -79,16 +80,15 @@ def _translated(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def _seconds(timeout_ms: int) -> float | None:
-    """libusb's 0 is for ever."""
+    """0 means no time-out in libusb."""
     return timeout_ms / 1000 if timeout_ms else None
 
 
 class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
-    """Devices on one pretended bus; `plug` and `unplug` change it at any moment."""
+    """Devices on one simulated bus; `plug` and `unplug` change it at any time."""
 
-    def __init__(self, devices: Iterable[VirtualDevice] = (), *, bus: int = 1) -> None:
+    def __init__(self, devices: Iterable[VirtualDevice] = ()) -> None:
         super().__init__()
-        self.bus = bus
         self.ports: list[Port] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -96,12 +96,12 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
             self.plug(device)
 
     def plug(self, device: VirtualDevice) -> Port:
-        """Give the device a port of its own (once) and power."""
+        """Give the device its own port (once) and power."""
         device.plug()
         with self._lock:
             port = next((one for one in self.ports if one.device is device), None)
             if port is None:
-                port = Port(device, len(self.ports) + 1, bus=self.bus)
+                port = Port(device, len(self.ports) + 1)
                 self.ports.append(port)
         return port
 
@@ -109,7 +109,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
         device.unplug()
 
     def port(self, device: VirtualDevice) -> Port:
-        """Where the device is, for tests that look at drivers and claims."""
+        """The device's port, for tests that inspect drivers and claims."""
         return next(one for one in self.ports if one.device is device)
 
     def _finalize_object(self) -> None:
@@ -142,7 +142,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
             iProduct=raw[15],
             iSerialNumber=raw[16],
             bNumConfigurations=raw[17],
-            bus=dev.bus,
+            bus=BUS,
             address=dev.address,
             port_number=dev.number,
             port_numbers=(dev.number,),
@@ -151,7 +151,7 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
 
     @_translated
     def _configuration(self, dev: Port, config: int) -> ConfigurationNode:
-        # Indexes past the end are the caller's way to find the end: no error of the device.
+        # Callers use indexes past the end to find the end: not an error of the device.
         if config:
             raise IndexError(f"no configuration {config}")
         raw = dev.device.control(Setup(0x80, 6, 0x0200, 0, 0xFFFF))
@@ -262,5 +262,5 @@ class VirtualBackend(usb.backend.IBackend):  # type: ignore[misc]
         try:
             return handle.port.device.control(setup, data)
         except TransferTimeout:
-            self._stopped.wait(_seconds(timeout))  # the device says nothing: so long it takes
+            self._stopped.wait(_seconds(timeout))  # the device does not answer
             raise

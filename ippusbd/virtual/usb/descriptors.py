@@ -1,8 +1,8 @@
-"""What a virtual device tells about itself, as values and as the bytes of USB descriptors.
+"""The descriptors of a virtual device, as values and as bytes.
 
-A `DeviceSpec` is the whole truth; the bytes are made from it and from nothing else, so a
-personality changes a device by replacing fields. Knows the layout of USB 2.0 chapter 9, the
-printer class and IPP over USB's descriptor 0x21; no state, no pipes.
+The bytes are built from a `DeviceSpec` and from nothing else, so a personality changes a device
+by replacing fields. Knows the layout of USB 2.0 chapter 9, the printer class and IPP over
+USB's descriptor 0x21; no state, no pipes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ I_MANUFACTURER, I_PRODUCT, I_SERIAL, I_INTERFACE = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class AlternateSpec:
-    """One alternate setting; `extra` stands between it and its endpoints."""
+    """One alternate setting; `extra` are descriptors between it and its endpoints."""
 
     triple: tuple[int, int, int]  # class, subclass, protocol
     endpoints: tuple[int, ...]  # addresses, all bulk
@@ -42,7 +42,7 @@ class AlternateSpec:
 class InterfaceSpec:
     number: int
     alternates: tuple[AlternateSpec, ...]
-    driver: str = "usblp"  # the kernel driver that takes alternate setting 0
+    driver: str = "usblp"  # the kernel driver of alternate setting 0
 
     @property
     def speaks_ipp(self) -> bool:
@@ -95,7 +95,7 @@ def ipp_interface(number: int, slot: int, capabilities: Capability | None) -> In
 
 
 def storage_interface(number: int, slot: int) -> InterfaceSpec:
-    """A card reader, whose driver must be left alone."""
+    """A card reader, whose driver must stay bound."""
     endpoints = (0x81 + slot, 0x01 + slot)
     return InterfaceSpec(number, (AlternateSpec(MASS_STORAGE, endpoints),), "usb-storage")
 
@@ -121,12 +121,12 @@ def device_descriptor(spec: DeviceSpec) -> bytes:
 
 
 def qualifier_descriptor() -> bytes:
-    """How the device would look at full speed: as the kernel asks at enumeration."""
+    """The device at full speed; the kernel asks for it at enumeration."""
     return struct.pack("<BBHBBBBBB", 10, QUALIFIER, 0x0200, 0, 0, 0, 64, 1, 0)
 
 
 def configuration_descriptor(spec: DeviceSpec) -> bytes:
-    """The configuration with everything in it."""
+    """The configuration with all its interfaces and endpoints."""
     body = b"".join(_interface(spec, one) for one in spec.interfaces)
     head = struct.pack(
         "<BBHBBBBB",
@@ -149,10 +149,12 @@ def _interface(spec: DeviceSpec, interface: InterfaceSpec) -> bytes:
     )
 
 
-def _alternate(spec: DeviceSpec, face: InterfaceSpec, number: int, alt: AlternateSpec) -> bytes:
+def _alternate(
+    spec: DeviceSpec, interface: InterfaceSpec, number: int, alt: AlternateSpec
+) -> bytes:
     name = I_INTERFACE if number and spec.interface_name else 0
     head = struct.pack(
-        "<BBBBBBBBB", 9, INTERFACE, face.number, number, len(alt.endpoints), *alt.triple, name
+        "<BBBBBBBBB", 9, INTERFACE, interface.number, number, len(alt.endpoints), *alt.triple, name
     )
     ends = (struct.pack("<BBBBHB", 7, ENDPOINT, e, 2, spec.packet, 0) for e in alt.endpoints)
     return head + alt.extra + b"".join(ends)

@@ -1,16 +1,17 @@
 """The USB device model of the virtual printer: control requests, settings, plug and resets.
 
 Transport neutral: a pyusb backend in this process and a USB/IP server call the same few
-methods and find the same device. From power-up to unplug a device has the same
-`VirtualInterface` objects; after a replug all are new, and calls on the old ones fail with
-DeviceGone as the host's file descriptors do.
+methods on the same device. From power-up to unplug a device has the same `VirtualInterface`
+objects; after a replug all are new, and calls on the old ones fail with DeviceGone as the
+host's file descriptors do.
 
-Whatever sets an interface anew (alternate setting, configuration, resets) ends its session:
-the firmware drops the request it was reading. What it had queued on bulk IN stays for the
-next reader, as in hardware; only SOFT_RESET, a bus reset and the plug throw that away.
+Whatever re-initialises an interface (alternate setting, configuration, resets) ends its
+session: the firmware drops the request it was reading. What it had queued on bulk IN stays for
+the next reader, as in hardware; only SOFT_RESET, a bus reset and a power cycle discard it.
 
-Control requests answer at once; `Silent` means that the host's own time-out must end them.
-Knows descriptors, pipes and hooks; nothing of HTTP.
+Control requests are answered at once; `ControlTimeout` means that the host's own time-out must
+end them. Personalities change what the device does through `DeviceHooks`. Knows descriptors and
+pipes; nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -19,19 +20,44 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from typing import Final, Protocol
 
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferTimeout
-from ippusbd.virtual.personalities.base import ActivePersonalities, DeviceEvent
 from ippusbd.virtual.usb import descriptors as d
-from ippusbd.virtual.usb.pipes import InPipe, OutPipe, Session
+from ippusbd.virtual.usb.pipes import InPipe, InterfaceSession, OutPipe
 
 PAPER_OK: Final = 0x18  # port status: selected, no error
 PAPER_EMPTY: Final = 0x38
 
 
-class Silent(TransferTimeout):
+class ControlTimeout(TransferTimeout):
     """The device does not answer this control request; the host waits until its time-out."""
+
+
+class DeviceEvent(Enum):
+    """What happens to a device as a whole, or to one of its interfaces."""
+
+    PLUGGED = "plugged"
+    UNPLUGGED = "unplugged"
+    BUS_RESET = "bus reset"
+    SOFT_RESET = "soft reset"
+    SET_INTERFACE = "alternate setting"
+    CLEAR_HALT = "halt cleared"
+    GAVE_UP = "the host stopped an OUT transfer"
+
+
+class DeviceHooks(Protocol):
+    """Where the device asks the personalities; `Personality` says what each question means."""
+
+    def describe(self, spec: d.DeviceSpec) -> d.DeviceSpec: ...
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None: ...
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None: ...
+    def takes(self, interface: VirtualInterface) -> bool: ...
+    def offered(self, interface: VirtualInterface, size: int) -> None: ...
+    def gives(self, interface: VirtualInterface) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +94,13 @@ class VirtualInterface:
         self.number = spec.number
         self.alternate = 0
         self.busy = False  # the firmware is in the middle of an exchange
-        self.restarting: list[Callable[[], None]] = []  # called as a session ends
+        self.restarting: list[Callable[[], None]] = []  # called when a session ends
         self.pairs = tuple(
             PipePair(OutPipe(packet), InPipe(packet), min(a.endpoints), max(a.endpoints))
             for a in spec.alternates
         )
-        self._session = Session()
-        self._ready = False  # configured and powered
+        self._session = InterfaceSession()
+        self._ready = False  # configured
         self._off = False
         self._changed = threading.Condition()
 
@@ -88,11 +114,11 @@ class VirtualInterface:
         return self.pairs[-1]
 
     def restart(self, alternate: int, *, ready: bool, flush_in: bool) -> None:
-        """End the session; the next begins when the host has chosen the IPP setting."""
+        """End the session; the next begins when the host selects the IPP setting."""
         self._ending()
         with self._changed:
             self._session.end()
-            self._session = Session()
+            self._session = InterfaceSession()
             self.alternate = alternate
             self._ready = ready
             self._changed.notify_all()
@@ -117,8 +143,8 @@ class VirtualInterface:
         for told in self.restarting:
             told()
 
-    def wait_for_session(self) -> Session | None:
-        """Blocks until the host speaks IPP over USB here; None: the power is off."""
+    def wait_for_session(self) -> InterfaceSession | None:
+        """Blocks until the host selects the IPP setting; None: the power is off."""
         with self._changed:
             while not self._off:
                 speaks = self._ready and self.alternate == len(self.pairs) - 1
@@ -128,7 +154,7 @@ class VirtualInterface:
             return None
 
     def endpoint(self, address: int) -> OutPipe | InPipe | None:
-        """The pipe of an endpoint address in the setting chosen now."""
+        """The pipe of an endpoint address in the current setting."""
         pair = self.pair
         if address == pair.out_address:
             return pair.out
@@ -136,18 +162,18 @@ class VirtualInterface:
 
 
 class VirtualDevice:
-    """A device on its bus, or in its box: see the module's text."""
+    """A device, plugged in or not."""
 
-    def __init__(self, spec: d.DeviceSpec, personalities: ActivePersonalities) -> None:
+    def __init__(self, spec: d.DeviceSpec, hooks: DeviceHooks) -> None:
         self.model = spec
-        self.personalities = personalities
+        self._hooks = hooks
         self.spec = spec
         self.configuration = 0
         self.interfaces: tuple[VirtualInterface, ...] = ()
         self.plugged = False
         self.plug_count = 0
         self.port_status: Callable[[], int] = lambda: PAPER_OK
-        self.deaf = ""  # the reason why neither OUT nor IN move any more
+        self.unresponsive = ""  # the reason why neither OUT nor IN moves any more
         self.powered: list[Callable[[VirtualInterface], None]] = []  # called at every power-up
         self.plug_changed: list[Callable[[], None]] = []
         self._lock = threading.RLock()
@@ -159,29 +185,29 @@ class VirtualDevice:
         with self._lock:
             if self.plugged:
                 return
-            self.spec = self.personalities.describe(self.model)
-            self.configuration, self.deaf = 0, ""
+            self.spec = self._hooks.describe(self.model)
+            self.configuration, self.unresponsive = 0, ""
             self.interfaces = tuple(
                 VirtualInterface(self, one, self.spec.packet) for one in self.spec.interfaces
             )
             self.plug_count += 1
             self.plugged = True
-            for face in self.interfaces:
-                self._connect_gates(face)
+            for interface in self.interfaces:
+                self._connect_gates(interface)
                 for start in self.powered:
-                    start(face)
+                    start(interface)
             self._tell(DeviceEvent.PLUGGED)
         self._plug_told()
 
     def unplug(self) -> None:
-        """Idempotent; whoever waits on a pipe is woken with DeviceGone."""
+        """Idempotent; whoever waits on a pipe gets DeviceGone."""
         with self._lock:
             if not self.plugged:
                 return
             self.plugged = False
             self._tell(DeviceEvent.UNPLUGGED)
-            for face in self.interfaces:
-                face.power_off()
+            for interface in self.interfaces:
+                interface.power_off()
         self._plug_told()
 
     def replug(self) -> None:
@@ -193,12 +219,12 @@ class VirtualDevice:
             told()
 
     def reset(self) -> None:
-        """A bus reset: unconfigured, nothing queued, nothing halted; the firmware lives on."""
+        """A bus reset: unconfigured, nothing queued, nothing halted; the firmware keeps running."""
         with self._lock:
             self._check_plugged()
-            self.configuration, self.deaf = 0, ""
-            for face in self.interfaces:
-                face.restart(0, ready=False, flush_in=True)
+            self.configuration, self.unresponsive = 0, ""
+            for interface in self.interfaces:
+                interface.restart(0, ready=False, flush_in=True)
             self._tell(DeviceEvent.BUS_RESET)
 
     # --- endpoints
@@ -217,25 +243,25 @@ class VirtualDevice:
 
     def _endpoint(self, address: int) -> OutPipe | InPipe | None:
         self._check_plugged()
-        found = (face.endpoint(address) for face in self.interfaces)
+        found = (interface.endpoint(address) for interface in self.interfaces)
         return next((pipe for pipe in found if pipe is not None), None)
 
     def wake(self) -> None:
-        """A gate may have opened: everybody who waits on a pipe looks again."""
-        for face in self.interfaces:
-            for pair in face.pairs:
+        """A gate may have opened: whoever waits on a pipe checks again."""
+        for interface in self.interfaces:
+            for pair in interface.pairs:
                 pair.out.wake()
                 pair.into.wake()
 
-    def _connect_gates(self, face: VirtualInterface) -> None:
-        for pair in face.pairs:
-            pair.out.gate = lambda: not self.deaf and self.personalities.takes(face)
-            pair.into.gate = lambda: not self.deaf and self.personalities.gives(face)
-            pair.out.offered = lambda size: self.personalities.offered(face, size)
-            pair.out.gave_up = lambda: self._tell(DeviceEvent.GAVE_UP, face)
+    def _connect_gates(self, interface: VirtualInterface) -> None:
+        for pair in interface.pairs:
+            pair.out.gate = lambda: not self.unresponsive and self._hooks.takes(interface)
+            pair.into.gate = lambda: not self.unresponsive and self._hooks.gives(interface)
+            pair.out.offered = lambda size: self._hooks.offered(interface, size)
+            pair.out.gave_up = lambda: self._tell(DeviceEvent.GAVE_UP, interface)
 
-    def _tell(self, event: DeviceEvent, face: VirtualInterface | None = None) -> None:
-        self.personalities.happened(self, event, face)
+    def _tell(self, event: DeviceEvent, interface: VirtualInterface | None = None) -> None:
+        self._hooks.happened(self, event, interface)
         self.wake()
 
     def _check_plugged(self) -> None:
@@ -245,10 +271,10 @@ class VirtualDevice:
     # --- control requests
 
     def control(self, setup: Setup, data: bytes = b"") -> bytes:
-        """The answer of a control transfer; raises EndpointHalted (stall), Silent, DeviceGone."""
+        """The data of a control transfer. Raises EndpointHalted, ControlTimeout, DeviceGone."""
         with self._lock:
             self._check_plugged()
-            answer = self.personalities.control(self, setup)
+            answer = self._hooks.control(self, setup)
             if answer is None:
                 handler = REQUESTS.get((setup.request_type, setup.request))
                 if handler is None:
@@ -259,10 +285,10 @@ class VirtualDevice:
             return answer[: setup.length]
 
     def interface(self, number: int) -> VirtualInterface:
-        """Raises EndpointHalted, as the device stalls, when there is none."""
-        for face in self.interfaces:
-            if face.number == number:
-                return face
+        """Raises EndpointHalted (the device stalls) when there is none."""
+        for interface in self.interfaces:
+            if interface.number == number:
+                return interface
         raise EndpointHalted(f"no interface {number}")
 
     def get_descriptor(self, setup: Setup) -> bytes:
@@ -292,19 +318,19 @@ class VirtualDevice:
         if setup.value not in (0, self.spec.configuration_value):
             raise EndpointHalted(f"no configuration {setup.value}")
         self.configuration = setup.value
-        for face in self.interfaces:
-            face.restart(0, ready=bool(setup.value), flush_in=False)
+        for interface in self.interfaces:
+            interface.restart(0, ready=bool(setup.value), flush_in=False)
         return b""
 
     def get_interface(self, setup: Setup) -> bytes:
         return bytes((self.interface(setup.index).alternate,))
 
     def set_interface(self, setup: Setup) -> bytes:
-        face = self.interface(setup.index)
-        if not self.configuration or setup.value >= len(face.pairs):
+        interface = self.interface(setup.index)
+        if not self.configuration or setup.value >= len(interface.pairs):
             raise EndpointHalted(f"no alternate setting {setup.value}")
-        face.restart(setup.value, ready=True, flush_in=False)
-        self._tell(DeviceEvent.SET_INTERFACE, face)
+        interface.restart(setup.value, ready=True, flush_in=False)
+        self._tell(DeviceEvent.SET_INTERFACE, interface)
         return b""
 
     def get_device_status(self, setup: Setup) -> bytes:
@@ -343,19 +369,19 @@ class VirtualDevice:
         return bytes((self.port_status(),))
 
     def soft_reset(self, setup: Setup) -> bytes:
-        """Flushes both pipes; the setting stays. Its interface is the low or the high byte."""
+        """Flushes both pipes; the setting stays. The low or the high byte names the interface."""
         number = setup.index if setup.index < 0x100 else setup.index >> 8
-        face = self.interface(number)
-        face.restart(face.alternate, ready=bool(self.configuration), flush_in=True)
-        self._tell(DeviceEvent.SOFT_RESET, face)
+        interface = self.interface(number)
+        interface.restart(interface.alternate, ready=bool(self.configuration), flush_in=True)
+        self._tell(DeviceEvent.SOFT_RESET, interface)
         return b""
 
     def get_max_lun(self, setup: Setup) -> bytes:
         return b"\x00"
 
 
-Handler = Callable[[VirtualDevice, Setup], bytes]
-REQUESTS: Final[dict[tuple[int, int], Handler]] = {
+ControlHandler = Callable[[VirtualDevice, Setup], bytes]
+REQUESTS: Final[dict[tuple[int, int], ControlHandler]] = {
     (0x80, 0): VirtualDevice.get_device_status,
     (0x81, 0): VirtualDevice.get_interface_status,
     (0x82, 0): VirtualDevice.get_endpoint_status,

@@ -1,11 +1,11 @@
-"""What a kernel knows about a virtual device: drivers, claims and who may do what.
+"""A simulated kernel for a virtual device: drivers, claims and permissions.
 
-The virtual device is only the far end of the cable. A program that talks to it through a real
-kernel meets more: drivers on interfaces, exclusive claims, settings that go back to 0 when an
-interface is released. This is the pretended kernel of the in-process backend; the device
-behind USB/IP has a real one instead.
+The virtual device is only the far end of the cable. A program that uses it through a real
+kernel also meets drivers on interfaces, exclusive claims, and settings that return to 0 when
+an interface is released. The in-process backend uses this simulation; behind USB/IP a real
+kernel does the same.
 
-Rules are those of Linux' usbfs. Errors carry errno numbers; the backend turns them into
+The rules are those of Linux' usbfs. Errors carry errno numbers; the backend turns them into
 pyusb's exceptions.
 """
 
@@ -28,7 +28,7 @@ ADDRESSES: Final = itertools.count(2)  # 1 is the root hub; a replug gets a new 
 
 
 class Refused(Exception):
-    """The pretended kernel says no."""
+    """The simulated kernel refuses a call."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 @dataclass(eq=False, slots=True)
 class VirtualHandle:
-    """One open file of a device; what it claimed goes when it is closed."""
+    """One open file of a device; closing it releases its claims."""
 
     port: Port
     plug_count: int
@@ -46,12 +46,11 @@ class VirtualHandle:
 
 
 class Port:
-    """A port of the pretended hub, with a device that may be plugged in."""
+    """A port of the simulated hub, with a device that may be plugged in."""
 
-    def __init__(self, device: VirtualDevice, number: int, *, bus: int = 1) -> None:
+    def __init__(self, device: VirtualDevice, number: int) -> None:
         self.device = device
         self.number = number
-        self.bus = bus
         self.address = 0
         self.drivers: dict[int, str] = {}  # interface -> kernel driver bound now
         self.driver_log: list[tuple[str, int]] = []  # ("detach" or "attach", interface)
@@ -74,7 +73,7 @@ class Port:
             for handle in self._handles:  # of the device that was there before
                 handle.claims.clear()
             self._handles.clear()
-            with contextlib.suppress(DeviceGone):  # it is pulled again already
+            with contextlib.suppress(DeviceGone):  # it is unplugged again already
                 self._configure(self.device.spec.configuration_value)
 
     @property
@@ -99,14 +98,14 @@ class Port:
             self._handles.discard(handle)
 
     def _check(self, handle: VirtualHandle) -> None:
-        """A handle of before a replug stays dead."""
+        """A handle from before a replug stays invalid."""
         if handle.closed or not self.device.plugged or handle.plug_count != self.device.plug_count:
             raise Refused(errno.ENODEV)
 
     # --- configuration and settings
 
     def set_configuration(self, handle: VirtualHandle, value: int) -> None:
-        """Busy while a driver or a program has an interface, as Linux answers."""
+        """EBUSY while a driver or a program has an interface, as on Linux."""
         with self._lock:
             self._check(handle)
             if self.drivers or any(one.claims for one in self._handles):
@@ -129,7 +128,9 @@ class Port:
         """A port reset; the kernel restores configuration and settings after it."""
         with self._lock:
             self._check(handle)
-            settings = {face.number: face.alternate for face in self.device.interfaces}
+            settings = {
+                interface.number: interface.alternate for interface in self.device.interfaces
+            }
             configuration = self.device.configuration
             self.device.reset()
             self.device.control(Setup(*SET_CONFIGURATION, configuration, 0, 0))
@@ -157,8 +158,8 @@ class Port:
     def _release(self, handle: VirtualHandle, number: int) -> None:
         handle.claims.discard(number)
         if self.device.plugged and handle.plug_count == self.device.plug_count:
-            face = self.device.interface(number)
-            if face.alternate:
+            interface = self.device.interface(number)
+            if interface.alternate:
                 self.device.control(Setup(*SET_INTERFACE, 0, number, 0))
 
     def check_claimed(self, handle: VirtualHandle, number: int) -> None:
@@ -191,5 +192,5 @@ class Port:
 
     def _check_interface(self, handle: VirtualHandle, number: int) -> None:
         self._check(handle)
-        if number not in {face.number for face in self.device.interfaces}:
+        if number not in {interface.number for interface in self.device.interfaces}:
             raise Refused(errno.ENOENT)

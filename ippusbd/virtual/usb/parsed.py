@@ -1,7 +1,7 @@
 """A configuration descriptor's bytes as the tree of fields that pyusb's objects are made of.
 
-Reads only what `descriptors` (or a personality of ours) wrote; daemon code has its own,
-suspicious reader in `wire`. Class descriptors go to what stands before them, as libusb does.
+Reads only what `descriptors` (or a personality) wrote; the daemon has its own parser, for
+untrusted bytes, in `wire`. Class descriptors belong to what precedes them, as in libusb.
 """
 
 from __future__ import annotations

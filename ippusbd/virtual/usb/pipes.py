@@ -1,15 +1,15 @@
-"""Bulk pipes between a host and a virtual device, as USB hardware makes them.
+"""Bulk pipes between a host and a virtual device, with the behaviour of USB hardware.
 
-An OUT pipe takes bytes until its buffer is full and then takes none (NAK). An IN pipe is
-silent until the device has something to say, and what nobody fetches stays for the next
-reader. A transfer on IN is complete when the buffer is full or a packet shorter than the
-endpoint's packet size arrives; a message of k full packets that no zero-length packet
-follows leaves the transfer pending with its bytes inside: `take` gives them to a transport
-that stops the transfer.
+An OUT pipe accepts bytes until its buffer is full, then none (NAK). An IN pipe sends nothing
+until the device queues something, and what nobody reads stays for the next reader. A transfer
+on IN is complete when the host's buffer is full or a packet shorter than the endpoint's packet
+size arrives; a message of k full packets that no zero-length packet follows leaves the
+transfer pending with its bytes inside: `take` returns them to a transport that stops the
+transfer.
 
-The host's end exists twice: `try_*` never waits (an asyncio transport is told by `subscribe`
-when to try again), `read_into` and `write` wait in a thread. The device's end always waits,
-and for as long as its `Session` lives: whatever ends the session ends the wait.
+The host's end exists twice: `try_*` never waits (`subscribe` reports when to try again),
+`read_into` and `write` wait in a thread. The device's end always waits, until its
+`InterfaceSession` ends.
 
 Every buffer is bounded. Knows threads; nothing of USB's control side or of HTTP.
 """
@@ -29,15 +29,15 @@ Buffer = bytes | bytearray | memoryview
 
 
 class SessionEnded(Exception):
-    """The host reset the interface, chose another setting, or is gone."""
+    """The host reset the interface, selected another setting, or is gone."""
 
 
 class Overflow(TransferFailed):
-    """The host's buffer was no multiple of the packet size and a packet did not fit."""
+    """The host's buffer was not a multiple of the packet size and a packet did not fit."""
 
 
-class Session:
-    """The time between two resets of an interface; its end wakes everybody who waits."""
+class InterfaceSession:
+    """The time between two resets of an interface; its end wakes all waiters."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
@@ -64,7 +64,7 @@ def _always() -> bool:
 
 
 class Pipe:
-    """What both directions share: buffer, halt, death, and who is told of a change."""
+    """What both directions share: buffer, halt, unplug, and subscribers to changes."""
 
     def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
         self.packet = packet
@@ -84,7 +84,7 @@ class Pipe:
         return self._halted
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """`listener` is called, from any thread, when trying again may help; undo by the result."""
+        """Call `listener`, from any thread, when a retry may succeed; returns how to undo it."""
         self._listeners += (listener,)
 
         def unsubscribe() -> None:
@@ -93,7 +93,7 @@ class Pipe:
         return unsubscribe
 
     def wake(self) -> None:
-        """Something outside changed: a gate, a session, the plug."""
+        """Something outside the pipe changed: a gate, a session, the plug."""
         with self._changed:
             self._changed.notify_all()
         self._tell()
@@ -113,7 +113,7 @@ class Pipe:
         self.wake()
 
     def flush(self) -> int:
-        """Forget what is buffered; how many bytes that was."""
+        """Discard what is buffered; returns how many bytes."""
         with self._changed:
             lost, self._size = self._size, 0
             self._clear()
@@ -140,9 +140,9 @@ class OutPipe(Pipe):
 
     def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
         super().__init__(packet, capacity)
-        self.sink: Callable[[bytes], None] | None = None  # takes everything at once
+        self.sink: Callable[[bytes], None] | None = None  # receives everything at once
         self.gave_up: Callable[[], None] | None = None  # a host stopped an unfinished transfer
-        self.offered: Callable[[int], None] | None = None  # a host gives so many bytes at once
+        self.offered: Callable[[int], None] | None = None  # the host submits this many bytes
         self._segments: deque[bytes] = deque()
 
     def _clear(self) -> None:
@@ -151,7 +151,7 @@ class OutPipe(Pipe):
     # --- the host's end
 
     def try_write(self, data: Buffer) -> int:
-        """How many bytes of `data` the device took, 0: none now."""
+        """How many bytes of `data` the device accepted now."""
         with self._changed:
             self._check_host()
             taken = self._accept(memoryview(data))
@@ -160,9 +160,9 @@ class OutPipe(Pipe):
         return taken
 
     def write(self, data: Buffer, timeout_s: float | None) -> int:
-        """Blocks until all is taken or the time is over; how many bytes were.
+        """Blocks until all is accepted or the time is over; returns how many bytes were.
 
-        Raises TransferTimeout when that is none of them.
+        Raises TransferTimeout when none was.
         """
         view, done = memoryview(data), 0
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -181,11 +181,11 @@ class OutPipe(Pipe):
                 self._changed.wait(left)
         self.give_up()
         if not done:
-            raise TransferTimeout("the virtual device took nothing")
+            raise TransferTimeout("the virtual device accepted nothing")
         return done
 
     def give_up(self) -> None:
-        """A transport stopped a transfer that the device had not taken whole."""
+        """A transport stopped a transfer that the device had not accepted whole."""
         if self.gave_up is not None:
             self.gave_up()
 
@@ -208,8 +208,8 @@ class OutPipe(Pipe):
 
     # --- the device's end
 
-    def recv(self, session: Session, timeout_s: float | None = None) -> bytes:
-        """The next bytes, as the host wrote them; b"" when `timeout_s` passed without any."""
+    def recv(self, session: InterfaceSession, timeout_s: float | None = None) -> bytes:
+        """The next bytes, as the host wrote them; b"" after `timeout_s` without any."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while not self._segments:
@@ -231,13 +231,13 @@ class InPipe(Pipe):
 
     def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
         super().__init__(packet, capacity)
-        self.fetched: Callable[[], None] | None = None  # the host took something
+        self.fetched: Callable[[], None] | None = None  # the host read something
         self._segments: deque[tuple[memoryview, bool]] = deque()  # True: ends in a short packet
         self._ends = 0  # how many of them do
 
     @property
     def pending_transfers(self) -> int:
-        """How many short or zero-length packets nobody has fetched."""
+        """How many short or zero-length packets are unread."""
         return self._ends
 
     def _clear(self) -> None:
@@ -258,7 +258,7 @@ class InPipe(Pipe):
         return data
 
     def take(self, size: int) -> bytes:
-        """What a stopped transfer of `size` bytes already holds, maybe nothing."""
+        """What a stopped transfer of `size` bytes already holds, possibly nothing."""
         with self._changed:
             if self._gone or self._halted or not self.gate():
                 return b""
@@ -268,7 +268,7 @@ class InPipe(Pipe):
         return data
 
     def read_into(self, buffer: memoryview, timeout_s: float | None) -> int:
-        """Blocks until a transfer is complete or the time is over; how many bytes it holds.
+        """Blocks until a transfer is complete or the time is over; returns how many bytes it holds.
 
         Raises TransferTimeout when the time is over and there are none.
         """
@@ -289,7 +289,7 @@ class InPipe(Pipe):
             self._changed.notify_all()
         self._tell_fetched()
         if not done and not complete:
-            raise TransferTimeout("the virtual device is silent")
+            raise TransferTimeout("the virtual device sent nothing")
         return done
 
     def _tell_fetched(self) -> None:
@@ -339,11 +339,11 @@ class InPipe(Pipe):
 
     # --- the device's end
 
-    def send(self, session: Session, transfers: Iterable[Buffer]) -> None:
+    def send(self, session: InterfaceSession, transfers: Iterable[Buffer]) -> None:
         """Queue each buffer as one USB transfer of the device; waits for room.
 
         An empty buffer is a zero-length packet. A length that is a multiple of the packet size
-        says nothing about an end.
+        does not end the message.
         """
         for data in transfers:
             with self._changed:
@@ -355,7 +355,7 @@ class InPipe(Pipe):
             self._tell()
 
     def push(self, data: Buffer) -> None:
-        """Queue one transfer without waiting; for answers that are small by nature."""
+        """Queue one transfer without waiting; for small responses."""
         with self._changed:
             self._append(data)
         self._tell()

@@ -1,15 +1,15 @@
 """A USB/IP server: virtual devices behind the USB stack of a real kernel.
 
-A kernel's `vhci_hcd` imports a device over a connection and from then on speaks to it as to
-hardware: descriptors, settings, bulk transfers. The device is the one of `device.py`, the same
-that the in-process backend has.
+A kernel's `vhci_hcd` imports a device over a connection and from then on uses it like
+hardware: descriptors, settings, bulk transfers. The device is the same `VirtualDevice` that
+the in-process backend uses.
 
-One connection is one imported device, one device is imported once. The end of a connection is
-an unplug for the host; an unplug of the device ends its connection. A thread per connection
-reads, and answers leave from whichever thread has them: no hop from the firmware's thread to
-another one, which is most of what an answer costs.
+One connection is one imported device, and a device is imported once. The end of a connection
+is an unplug for the host; an unplug of the device ends its connection. A thread per connection
+reads, and replies are sent by the thread that has them: a hop from the firmware's thread to
+another one would be most of a reply's cost.
 
-Knows sockets and threads; URBs are `usbip_urbs`' matter.
+Knows sockets and threads; `usbip_urbs` handles the URBs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Wire:
         self._lock = threading.Lock()
 
     def send(self, *parts: bytes) -> None:
-        """A connection that is lost is the reader's matter, which sees its end."""
+        """Errors are ignored: the reader notices a lost connection."""
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         with self._lock, contextlib.suppress(OSError):
             self._sock.sendall(data)
@@ -60,13 +60,13 @@ class UsbIpServer:
         self._threads: set[threading.Thread] = set()
         self._listener: socket.socket | None = None
         self._lock = threading.Lock()
-        self._given_back = threading.Condition(self._lock)
+        self._released = threading.Condition(self._lock)
         self._watches = [(device, self._watch(device)) for device in self._devices]
 
     # --- life
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Accept clients from now on; the address bound, for `port` 0."""
+        """Accept clients from now on; returns the address bound."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=16)
         self._start(self._accept, self._listener)
@@ -74,7 +74,7 @@ class UsbIpServer:
         return bound[0], bound[1]
 
     def adopt(self, sock: socket.socket) -> None:
-        """Serve a connection that somebody else made; it is closed here."""
+        """Serve an existing connection; it is closed here."""
         with self._lock:
             self._connections.add(sock)
         self._start(self._serve, sock)
@@ -96,17 +96,17 @@ class UsbIpServer:
             self._listener.close()
 
     def busid(self, device: VirtualDevice) -> str:
-        """What a client asks for to import the device."""
+        """The bus ID by which a client imports the device."""
         return self._export(device).busid
 
     def devid(self, device: VirtualDevice) -> int:
-        """Bus and device number in one, as the kernel wants it."""
+        """Bus and device number in one, as the kernel expects it."""
         return self._export(device).devid
 
-    def wait_given_back(self, device: VirtualDevice, timeout_s: float) -> bool:
-        """Blocks until no host has the device; False: one still does."""
-        with self._given_back:
-            return self._given_back.wait_for(lambda: device not in self._imported, timeout_s)
+    def wait_released(self, device: VirtualDevice, timeout_s: float) -> bool:
+        """Blocks until no host has the device imported; False: one still has."""
+        with self._released:
+            return self._released.wait_for(lambda: device not in self._imported, timeout_s)
 
     def _start(self, target: Serve, sock: socket.socket) -> None:
         thread = threading.Thread(target=self._run, args=(target, sock), name="usbip", daemon=True)
@@ -188,11 +188,11 @@ class UsbIpServer:
             urbs.close()
             if device.plugged and device.plug_count == plugs:
                 with contextlib.suppress(DeviceGone):
-                    device.reset()  # the host is gone: no power on the plug any more
-            with self._given_back:
+                    device.reset()  # the host is gone, and with it the bus power
+            with self._released:
                 del self._imported[device]
-                self._given_back.notify_all()
-            log.info("usbip: %s given back", self.busid(device))
+                self._released.notify_all()
+            log.info("usbip: %s released", self.busid(device))
 
 
 def _read_commands(sock: socket.socket, urbs: Urbs) -> None:
@@ -231,7 +231,7 @@ def _dispatch(urbs: Urbs, command: m.Command, data: memoryview) -> None:
 def _moved(buffer: bytearray, start: int, end: int, needed: int) -> tuple[bytearray, int, int]:
     """The unfinished message at the front of a buffer it fits in."""
     if needed > LARGEST_URB:
-        raise m.BadUsbIp(f"an URB of {needed} bytes")
+        raise m.BadUsbIp(f"an URB of {needed} bytes exceeds the limit")
     if needed > len(buffer):
         return bytearray(buffer[start:end]).ljust(needed, b"\0"), 0, end - start
     buffer[: end - start] = buffer[start:end]
@@ -241,11 +241,11 @@ def _moved(buffer: bytearray, start: int, end: int, needed: int) -> tuple[bytear
 def _exactly(sock: socket.socket, size: int) -> bytes:
     data = sock.recv(size, socket.MSG_WAITALL)
     if len(data) < size:
-        raise m.BadUsbIp("the client left during the handshake")
+        raise m.BadUsbIp("the client disconnected during the handshake")
     return data
 
 
 def _hang_up(sock: socket.socket) -> None:
-    """Wakes whoever reads from it; its thread closes it."""
+    """Wakes the thread that reads from it, which closes it."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
 """USB/IP's messages as bytes, in version 1.1.1 of the protocol.
 
-First the two questions a client asks on a new connection (which devices are there, give me
-this one), then, on an imported device's connection, URBs and their answers. Everything is big
-endian and of fixed size, but for the data that follows a header.
+First the two requests of a new connection (list the devices, import one), then, on the
+connection of an imported device, URBs and their replies. Everything is big endian and of fixed
+size, except the data that follows a header.
 
 Layouts: Documentation/usb/usbip_protocol.rst of Linux. Values in, values out; no sockets.
 """
@@ -37,12 +37,12 @@ _RET_UNLINK: Final = struct.Struct(">IIIIIi24x")
 
 
 class BadUsbIp(IppUsbError):
-    """The client does not speak USB/IP as we know it."""
+    """The peer does not speak USB/IP 1.1.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A device as the server names it."""
+    """A device as the server lists it."""
 
     spec: DeviceSpec
     configuration: int
@@ -77,15 +77,15 @@ class Export:
         )
 
     def encode_interfaces(self) -> bytes:
-        """What a device list says of each interface: class, subclass, protocol, padding."""
+        """Class, subclass, protocol and padding of each interface, for a device list."""
         return b"".join(bytes((*f.alternates[0].triple, 0)) for f in self.spec.interfaces)
 
 
-# --- questions on a new connection
+# --- requests on a new connection
 
 
 def request(code: int, busid: str = "") -> bytes:
-    """What a client sends: a list request, or an import request for `busid`."""
+    """A list request, or an import request for `busid`."""
     head = _OPERATION.pack(VERSION, code, 0)
     return head + busid.encode().ljust(BUSID_SIZE, b"\0") if busid else head
 
@@ -94,7 +94,7 @@ def parse_request(data: bytes) -> int:
     """The code of a request. Raises BadUsbIp."""
     version, code, _ = _OPERATION.unpack(data)
     if version != VERSION or code not in (LIST_REQUEST, IMPORT_REQUEST):
-        raise BadUsbIp(f"no USB/IP 1.1.1 request: {data.hex()}")
+        raise BadUsbIp(f"not a USB/IP 1.1.1 request: {data.hex()}")
     return int(code)
 
 
@@ -110,7 +110,7 @@ def list_reply(exports: list[Export]) -> bytes:
 
 
 def import_reply(status: int, export: Export | None = None) -> bytes:
-    """After a reply with status OK, only URBs follow."""
+    """After status OK only URBs follow."""
     head = _OPERATION.pack(VERSION, IMPORT_REPLY, status)
     return head + export.encode() if export is not None else head
 
@@ -122,7 +122,7 @@ def parse_import_reply(data: bytes) -> int:
     """The status of a reply to an import request. Raises BadUsbIp."""
     version, code, status = _OPERATION.unpack(data[: _OPERATION.size])
     if (version, code) != (VERSION, IMPORT_REPLY):
-        raise BadUsbIp(f"no answer to an import request: {data[:8].hex()}")
+        raise BadUsbIp(f"not a reply to an import request: {data[:8].hex()}")
     return int(status)
 
 
@@ -130,7 +130,7 @@ def parse_import_reply(data: bytes) -> int:
 
 
 class Command(NamedTuple):
-    """A header from the client. `target` is the URB a CMD_UNLINK takes back."""
+    """A header from the client. `target` is the URB that a CMD_UNLINK cancels."""
 
     code: int
     sequence: int
@@ -150,24 +150,10 @@ def parse_command(buffer: bytearray, offset: int) -> Command:
     fields = _SUBMIT.unpack_from(buffer, offset)
     code, sequence, _, direction, endpoint, flags_or_target, length = fields[:7]
     if code not in (CMD_SUBMIT, CMD_UNLINK) or (code == CMD_SUBMIT and length < 0):
-        raise BadUsbIp(f"no URB: {bytes(buffer[offset : offset + HEADER_SIZE]).hex()}")
+        raise BadUsbIp(f"not an URB: {bytes(buffer[offset : offset + HEADER_SIZE]).hex()}")
     return Command(
         code, sequence, direction == DIRECTION_IN, endpoint, length, flags_or_target, fields[10]
     )
-
-
-def submit(
-    sequence: int, endpoint: int, length: int, *, incoming: bool, setup: bytes = b""
-) -> bytes:
-    """CMD_SUBMIT as a client sends it."""
-    return _SUBMIT.pack(
-        CMD_SUBMIT, sequence, 0, int(incoming), endpoint, 0, length, 0, 0, 0, setup.ljust(8, b"\0")
-    )
-
-
-def unlink(sequence: int, target: int) -> bytes:
-    """CMD_UNLINK as a client sends it."""
-    return _SUBMIT.pack(CMD_UNLINK, sequence, 0, 0, 0, target, 0, 0, 0, 0, bytes(8))
 
 
 def submitted(sequence: int, status: int, actual: int) -> bytes:
@@ -176,19 +162,5 @@ def submitted(sequence: int, status: int, actual: int) -> bytes:
 
 
 def unlinked(sequence: int, status: int) -> bytes:
-    """RET_UNLINK: -ECONNRESET, or 0 when the URB was answered before."""
+    """RET_UNLINK: -ECONNRESET, or 0 when the URB had completed before."""
     return _RET_UNLINK.pack(RET_UNLINK, sequence, 0, 0, 0, status)
-
-
-class Reply(NamedTuple):
-    """A header from the server, as a client reads it."""
-
-    code: int
-    sequence: int
-    status: int
-    actual: int
-
-
-def parse_reply(data: bytes) -> Reply:
-    code, sequence, _, _, _, status, actual, _, _, _ = _RET_SUBMIT.unpack(data)
-    return Reply(code, sequence, status, actual if code == RET_SUBMIT else 0)

@@ -1,13 +1,13 @@
-"""The URBs of one imported device: submitted, completed, taken back.
+"""The URBs of one imported device: submitted, completed, unlinked.
 
-URBs of an endpoint complete in the order they came. One that cannot complete now waits; the
-pipe says when to look again. Data is never lost: an URB that already took, or gave, bytes when
-it is taken back is answered with them first, and the taking back then came too late
-(RET_UNLINK with status 0).
+URBs of an endpoint complete in the order of submission. One that cannot complete now waits;
+the pipe reports when to try again. Data is never lost: an URB that has transferred bytes when
+it is unlinked completes with them first, and the unlink then came too late (RET_UNLINK with
+status 0).
 
 Whoever notices a change pumps: the thread that reads the socket, or the firmware's thread
-that queued an answer. No lock is held while a pipe or the device is called; a pump that finds
-another one at work leaves the work to it.
+that queued a response. No lock is held while a pipe or the device is called; a pump that finds
+another one running leaves the work to it.
 
 Knows pipes, the device and USB/IP's messages; no sockets.
 """
@@ -27,7 +27,7 @@ from ippusbd.virtual.usb.pipes import InPipe, OutPipe, Overflow
 
 Send = Callable[..., None]  # takes parts of one message, in order
 
-TAKEN_BACK: Final = -errno.ECONNRESET
+UNLINKED: Final = -errno.ECONNRESET
 SET_CONFIGURATION, SET_INTERFACE = (0x00, 9), (0x01, 11)
 
 # Linux asks for 64 bytes of the device descriptor only at address 0, after a reset of the port;
@@ -47,8 +47,8 @@ def status_of(exc: IppUsbError) -> int:
     return -errno.EPROTO
 
 
-class Urb:
-    """A bulk URB that waits. `data` is what an OUT URB still has to give."""
+class PendingUrb:
+    """A bulk URB that waits. `data` is what an OUT URB still has to send."""
 
     __slots__ = ("data", "done", "length", "sequence", "unlinked_by")
 
@@ -60,18 +60,18 @@ class Urb:
         self.unlinked_by = 0  # sequence number of the CMD_UNLINK; 0: none
 
     def keep(self) -> None:
-        """The buffer below `data` will be used again."""
+        """Copy `data`: its buffer will be reused."""
         if self.done < len(self.data):
             self.data = memoryview(bytes(self.data))
 
 
 class Endpoint:
-    """The URBs of one bulk endpoint and the pipe below it."""
+    """The URBs of one bulk endpoint and its pipe."""
 
     def __init__(self, pipe: InPipe | OutPipe, send: Send) -> None:
         self.pipe = pipe
         self._send = send
-        self._waiting: deque[Urb] = deque()
+        self._waiting: deque[PendingUrb] = deque()
         self._lock = threading.Lock()
         self._pumping = self._again = False
         self._closed = False
@@ -79,13 +79,13 @@ class Endpoint:
         self._unsubscribe = pipe.subscribe(self.pump)
 
     def close(self, status: int | None = None) -> None:
-        """Nothing completes any more; with a status, what waits ends with it."""
+        """Nothing completes any more; with a status, waiting URBs end with it."""
         self._unsubscribe()
         self._closed, self._last_status = True, status
         self.pump()
 
-    def submit(self, urb: Urb) -> None:
-        """Start a URB whose data is valid only now: what must wait keeps a copy."""
+    def submit(self, urb: PendingUrb) -> None:
+        """Start an URB whose data is valid during this call only: one that waits keeps a copy."""
         if self._first():
             if not self._complete(urb):
                 urb.keep()
@@ -98,7 +98,7 @@ class Endpoint:
             self.pump()
 
     def _first(self) -> bool:
-        """Nothing waits and nobody pumps; from now on we do."""
+        """Nothing waits and no thread pumps; from now on this one does."""
         with self._lock:
             first = not self._pumping and not self._waiting
             self._pumping |= first
@@ -114,7 +114,7 @@ class Endpoint:
         return False
 
     def pump(self) -> None:
-        """Complete what can be completed; called from any thread, never waits."""
+        """Complete what can complete; called from any thread, never waits."""
         with self._lock:
             self._again = True
             if self._pumping:
@@ -141,7 +141,7 @@ class Endpoint:
                 break
             waiting.popleft()
         for urb in [one for one in tuple(waiting) if one.unlinked_by]:
-            self._take_back(urb, first=urb is waiting[0])
+            self._unlink(urb, first=urb is waiting[0])
             waiting.remove(urb)
             self._again = True  # the next one is first now
 
@@ -151,16 +151,16 @@ class Endpoint:
             if self._last_status is not None:
                 self._send(m.submitted(urb.sequence, self._last_status, urb.done))
 
-    def _complete(self, urb: Urb) -> bool:
+    def _complete(self, urb: PendingUrb) -> bool:
         try:
             return self._read(urb) if isinstance(self.pipe, InPipe) else self._write(urb)
         except TransferTimeout:
-            return False  # the device says nothing; the host's patience ends it
+            return False  # the device does not answer; the host's time-out ends it
         except IppUsbError as exc:
             self._send(m.submitted(urb.sequence, status_of(exc), urb.done))
             return True
 
-    def _read(self, urb: Urb) -> bool:
+    def _read(self, urb: PendingUrb) -> bool:
         assert isinstance(self.pipe, InPipe)
         data = self.pipe.try_read(urb.length)
         if data is None:
@@ -168,7 +168,7 @@ class Endpoint:
         self._send(m.submitted(urb.sequence, 0, len(data)), data)
         return True
 
-    def _write(self, urb: Urb) -> bool:
+    def _write(self, urb: PendingUrb) -> bool:
         assert isinstance(self.pipe, OutPipe)
         while urb.done < urb.length:
             taken = self.pipe.try_write(urb.data[urb.done :] if urb.done else urb.data)
@@ -178,22 +178,22 @@ class Endpoint:
         self._send(m.submitted(urb.sequence, 0, urb.done))
         return True
 
-    def _take_back(self, urb: Urb, *, first: bool) -> None:
+    def _unlink(self, urb: PendingUrb, *, first: bool) -> None:
         data = self._partial(urb) if first else b""
         if not urb.done:
-            self._send(m.unlinked(urb.unlinked_by, TAKEN_BACK))
+            self._send(m.unlinked(urb.unlinked_by, UNLINKED))
             return
         self._send(m.submitted(urb.sequence, 0, urb.done), data)
         self._send(m.unlinked(urb.unlinked_by, 0))
 
-    def _partial(self, urb: Urb) -> bytes:
+    def _partial(self, urb: PendingUrb) -> bytes:
         if isinstance(self.pipe, OutPipe):
             self.pipe.give_up()
             return b""
         try:
             data = self.pipe.take(urb.length)
         except IppUsbError:
-            return b""  # it would have failed; it is taken back instead
+            return b""  # it would have failed; it is unlinked instead
         urb.done = len(data)
         return data
 
@@ -205,7 +205,7 @@ class Urbs:
         self._device = device
         self._send = send
         self._endpoints: dict[tuple[bool, int], Endpoint] = {}
-        self._silent: set[int] = set()  # control URBs the device does not answer
+        self._silent: set[int] = set()  # control URBs that the device does not answer
 
     def close(self) -> None:
         for endpoint in self._endpoints.values():
@@ -222,13 +222,13 @@ class Urbs:
         except IppUsbError as exc:
             self._send(m.submitted(command.sequence, status_of(exc), 0))
             return
-        endpoint.submit(Urb(command.sequence, command.length, data))
+        endpoint.submit(PendingUrb(command.sequence, command.length, data))
 
     def unlink(self, command: m.Command) -> None:
-        """Take an URB back, if it is still waiting."""
+        """Unlink an URB if it is still waiting."""
         if command.target in self._silent:
             self._silent.discard(command.target)
-            self._send(m.unlinked(command.sequence, TAKEN_BACK))
+            self._send(m.unlinked(command.sequence, UNLINKED))
             return
         for endpoint in tuple(self._endpoints.values()):
             if endpoint.unlink(command.target, command.sequence):
@@ -264,7 +264,7 @@ class Urbs:
         return answer
 
     def _forget_replaced(self) -> None:
-        """A new setting has other pipes; the host took its URBs back before it asked for it."""
+        """A new setting has other pipes; the host unlinked its URBs before it selected it."""
         for key, endpoint in tuple(self._endpoints.items()):
             try:
                 current = self._pipe(key)

@@ -1,8 +1,8 @@
 """Attach USB/IP devices to this machine's own kernel, as `usbip attach` does.
 
 `vhci_hcd` is a host controller whose ports are sockets: after the import handshake the kernel
-takes the connected socket over, and a device is on the bus. The socket is one end of a pair
-whose other end the server in this process serves, so no port of the network is involved.
+takes over the connected socket, and the device is on the bus. The socket is one end of a pair
+whose other end is served in this process, so no network port is involved.
 
 Needs the module `vhci_hcd` and root. Knows sysfs; nothing of URBs.
 """
@@ -27,7 +27,7 @@ CONTROLLER: Final = Path("/sys/devices/platform/vhci_hcd.0")
 FREE: Final = "004"  # VDEV_ST_NULL
 SOCKET_BYTES: Final = 4 << 20
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # root may pass the system's limit
-GIVEN_BACK_S: Final = 5.0
+RELEASED_S: Final = 5.0
 
 
 class Attacher:
@@ -43,23 +43,23 @@ class Attacher:
         self._lock = threading.Lock()
 
     def attach(self, device: VirtualDevice) -> int:
-        """Plug a device into a free port; the port's number. Blocks; raises UsbError.
+        """Attach a device to a free port; returns its number. Blocks; raises UsbError.
 
-        A device that was unplugged a moment ago is first given back by its old connection.
+        Waits until the connection of a device that was just unplugged has released it.
         """
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
             _enlarge(sock)
         try:
-            if not self._server.wait_given_back(device, GIVEN_BACK_S):
-                raise UsbError(f"{self._server.busid(device)} is attached already")
+            if not self._server.wait_released(device, RELEASED_S):
+                raise UsbError(f"{self._server.busid(device)} is already attached")
             self._server.adopt(theirs)
             self._import(ours, self._server.busid(device))
             with self._lock:
                 port = self._free_port()
                 self._write(f"{port} {ours.fileno()} {self._server.devid(device)} {m.SPEED_HIGH}")
         finally:
-            ours.close()  # the kernel has its own reference
+            ours.close()  # the kernel keeps a reference
         return port
 
     def keep_attached(self, device: VirtualDevice) -> None:
@@ -73,7 +73,7 @@ class Attacher:
         try:
             self.attach(device)
         except UsbError as exc:
-            log.error("usbip: %s is not attached again: %s", self._server.busid(device), exc)
+            log.error("usbip: %s cannot be attached again: %s", self._server.busid(device), exc)
 
     def _import(self, sock: socket.socket, busid: str) -> None:
         sock.sendall(m.request(m.IMPORT_REQUEST, busid))
@@ -95,7 +95,7 @@ class Attacher:
         try:
             (self._controller / "attach").write_text(line)
         except PermissionError as exc:
-            raise AccessDenied("only root can attach a device to this kernel") from exc
+            raise AccessDenied("attaching a device to this kernel needs root") from exc
         except OSError as exc:
             raise UsbError(f"the kernel refuses the device: {exc}") from exc
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from ippusbd.daemon.observe import control
 from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.control_client import ask
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning, StateError
+from ippusbd.users.peers import Peer
 
 
 async def echo(request: Mapping[str, object]) -> object:
@@ -45,14 +48,6 @@ async def server(path: Path) -> AsyncIterator[ControlServer]:
 
 async def asked(path: Path, command: str, **arguments: object) -> object:
     return await asyncio.to_thread(ask, path, command, **arguments)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never happened")
 
 
 async def raw(path: Path, data: bytes) -> bytes:
@@ -138,22 +133,27 @@ async def test_more_clients_than_allowed_are_told_so(server: ControlServer, path
     assert await asked(path, "echo", text=2) == {"said": 2}
 
 
-async def test_strangers_are_refused_and_the_group_is_not(
-    server: ControlServer, path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_only_root_ourselves_and_the_group_may_ask(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(control.os, "geteuid", lambda: 12345)
-    monkeypatch.setattr(control.struct, "unpack", lambda form, data: (1, 54321, 54321))
-    monkeypatch.setattr(control, "_peer_groups", lambda peer: (4, 777))
+    server = ControlServer(path, HANDLERS, group=grp.getgrgid(os.getegid()).gr_name)
+    await server.start()
+    nobody, member = frozenset({54321}), frozenset({54321, os.getegid()})
+    monkeypatch.setattr(control, "peer_of", lambda _: Peer(1, 54321, 54321, nobody))
     with pytest.raises(IppUsbError, match="you may not ask"):
         await asked(path, "echo")
-    server._group = 777
+    monkeypatch.setattr(control, "peer_of", lambda _: Peer(1, 54321, 54321, member))
     assert await asked(path, "echo", text=3) == {"said": 3}
+    await server.close()
 
 
-def test_the_kernel_tells_a_peers_groups():
-    here, there = socket.socketpair(socket.AF_UNIX)
-    with here, there:
-        assert set(control._peer_groups(here)) == set(os.getgroups())
+async def test_without_a_group_nobody_else_may_ask(
+    server: ControlServer, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    everything = frozenset(range(1000))
+    monkeypatch.setattr(control, "peer_of", lambda _: Peer(1, 54321, 54321, everything))
+    with pytest.raises(IppUsbError, match="you may not ask"):
+        await asked(path, "echo")
 
 
 # --- the socket's file
@@ -165,7 +165,7 @@ async def test_the_socket_is_private(server: ControlServer, path: Path):
 
 
 async def test_with_a_group_its_members_may_open_the_socket(path: Path):
-    name = control.grp.getgrgid(os.getegid()).gr_name
+    name = grp.getgrgid(os.getegid()).gr_name
     server = ControlServer(path, HANDLERS, group=name)
     await server.start()
     status = path.stat()
@@ -190,7 +190,7 @@ async def test_a_dead_instances_socket_is_replaced(path: Path):
 
 
 async def test_a_live_instances_socket_is_not_replaced(server: ControlServer, path: Path):
-    with pytest.raises(StateError, match="another ippusbd listens"):
+    with pytest.raises(StateError, match="another instance is listening"):
         await ControlServer(path, HANDLERS).start()
     assert await asked(path, "echo", text=5) == {"said": 5}
 
@@ -204,7 +204,7 @@ async def test_a_file_that_is_no_socket_is_not_removed(path: Path):
 
 
 async def test_a_path_that_is_too_long_is_our_error(tmp_path: Path):
-    with pytest.raises(StateError, match="too long"):
+    with pytest.raises(StateError, match="longer than"):
         await ControlServer(tmp_path / ("x" * 120), HANDLERS).start()
 
 

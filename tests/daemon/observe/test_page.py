@@ -108,12 +108,12 @@ def test_it_needs_no_script_and_nothing_from_elsewhere():
 
 def test_the_command_says_the_same_as_the_page():
     told = list(cli_status.lines({**STATUS, "page": {"url": "http://localhost:8631/"}}))
-    at = told.index("went wrong lately:")
+    at = told.index("recent errors:")
     assert told[at + 1].endswith(
         "Canon iR2625: print: /ipp/print answered 404 Not Found (12 times)"
     )
     assert told[at + 2].strip() == "look for an update; else use the maker's driver"
-    assert told[-1] == "all this in a browser: http://localhost:8631/"
+    assert told[-1] == "status page: http://localhost:8631/"
     assert "  NEEDS YOU   paper out: load paper" in told
 
 

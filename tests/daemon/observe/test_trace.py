@@ -23,8 +23,9 @@ from ippusbd.cli.trace import Files, _files
 from ippusbd.daemon.observe import trace as tracing
 from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.control_client import stream
-from ippusbd.daemon.observe.trace import NoSuchPrinter, Trace, Traces, chosen
+from ippusbd.daemon.observe.trace import Trace, Traces
 from ippusbd.daemon.observe.trace_http import HIDDEN, WatchedChannel
+from ippusbd.daemon.registry import NoSuchPrinter, chosen
 from ippusbd.errors import IppUsbError, TransferFailed
 from ippusbd.usbio.libusb import Status, Transfer, _Transfer
 from ippusbd.usbio.tap import Tap, UsbEvent
@@ -184,7 +185,7 @@ async def test_events_come_over_the_control_socket_until_the_client_leaves(
         await ask(daemon.port())
         await reading
         await daemon.until(lambda: daemon.pool().witness is None)  # the reader left
-        with pytest.raises(IppUsbError, match="no printer is called"):
+        with pytest.raises(IppUsbError, match="no printer matches"):
             await asyncio.to_thread(
                 lambda: list(stream(tmp_path / "c.sock", "trace", printer="nobody"))
             )
@@ -235,7 +236,7 @@ def test_the_files_are_private_whole_and_counted(tmp_path: Path):
         files.write({"dropped": 3})
     assert json.loads((tmp_path / "t.har").read_text())["log"]["entries"] == [{"request": {}}] * 2
     assert stat.S_IMODE((tmp_path / "t.pcapng").stat().st_mode) == 0o600
-    assert list(files.summary())[-1].startswith("3 more were dropped")
+    assert list(files.summary())[-1].startswith("3 events were dropped")
 
 
 def test_a_link_that_somebody_put_there_is_not_followed(tmp_path: Path):

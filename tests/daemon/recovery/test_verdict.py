@@ -176,7 +176,9 @@ def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow
 
 def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
-    moving = InterfaceEvidence(2, SlotState.LEASED, False, Kind.SCAN, Awaits.PRINTER_ANSWERS, since=NOW)
+    moving = InterfaceEvidence(
+        2, SlotState.LEASED, False, Kind.SCAN, Awaits.PRINTER_ANSWERS, since=NOW
+    )
     found = verdict(stalled(400), FREE, moving, asked=silent, moved_at=NOW - 1)
     assert isinstance(found, Ask | Wait)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from ipaddress import ip_interface, ip_network
 
 import pytest
 from support.daemon import QUICK, MemoryPublisher
+from support.waiting import until
 
 from ippusbd.config import Config
 from ippusbd.daemon.share import certificate
@@ -41,8 +41,8 @@ class Bench:
         )
         self.site = PrinterSite(SiteSettings(network=self.sharing.network))
 
-    def _publisher(self, reach: Scope) -> MemoryPublisher:
-        self.made.append((reach, MemoryPublisher()))
+    def _publisher(self, scope: Scope) -> MemoryPublisher:
+        self.made.append((scope, MemoryPublisher()))
         return self.made[-1][1]
 
     @property
@@ -54,10 +54,7 @@ class Bench:
         self.sharing._wake.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < end, self.sharing.status()
-            await asyncio.sleep(0.01)
+        await until(condition, self.sharing.status)
 
     async def ask(self, address: str = "127.0.0.2", source: str = "127.0.0.9") -> bytes:
         """The first line of the answer to a request over TLS; b"" if there is none."""
@@ -171,18 +168,18 @@ async def test_what_is_announced_here_is_announced_there_and_moves_with_the_netw
         local = MemoryPublisher()
         both = SharingPublisher(local, bench.sharing)
         publication = await both.publish(SERVICES)
-        reach, first = bench.made[0]
+        scope, first = bench.made[0]
         await bench.until(lambda: first.sets)
         assert (publication.name, list(first.sets)) == ("Jet", ["Jet @ desk"])
-        assert (reach.interfaces, reach.host) == (("net0",), "desk.local")
+        assert (scope.interfaces, scope.host) == (("net0",), "desk.local")
         assert "desk.local" in bench.sharing.network.names
 
         bench.changed(HERE, THERE)
         await bench.until(lambda: len(bench.made) == 2)
-        reach, second = bench.made[1]
+        scope, second = bench.made[1]
         await bench.until(lambda: second.sets)
         assert not first.sets
-        assert (reach.interfaces, reach.addresses) == (("net0", "net1"), ("127.0.0.2", "127.0.0.3"))
+        assert (scope.interfaces, scope.addresses) == (("net0", "net1"), ("127.0.0.2", "127.0.0.3"))
 
         bench.changed()
         await bench.until(lambda: not second.sets)
@@ -200,5 +197,5 @@ async def test_what_is_announced_here_is_announced_there_and_moves_with_the_netw
 async def test_a_name_that_avahi_gives_this_machine_becomes_one_of_its_names(tls: ssl.SSLContext):
     async with opened(tls) as bench:
         await bench.until(lambda: bench.made)
-        bench.made[0][0].on_called("Desk-2.local")
+        bench.made[0][0].on_host_name("Desk-2.local")
         assert "desk-2.local" in bench.sharing.network.names

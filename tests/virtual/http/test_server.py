@@ -1,4 +1,4 @@
-"""The firmware's HTTP server: persistent, exact in what it counts, never confused for long."""
+"""The firmware's HTTP server: persistent, with exact counters, and robust against broken HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_request_may_arrive_byte_by_byte(client: UsbClient) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 65535, 65536, 3_000_001])
-def test_what_is_sent_arrives(client: UsbClient, size: int) -> None:
+def test_an_upload_arrives_whole(client: UsbClient, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     answer = client.ask("PUT", "/sink", data[:size])
 
@@ -61,7 +61,7 @@ def test_what_is_sent_arrives(client: UsbClient, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 350, 512, 65536, 5_000_000])
 @pytest.mark.parametrize("chunked", ["0", "1"])
-def test_what_is_asked_for_comes(client: UsbClient, size: int, chunked: str) -> None:
+def test_a_download_arrives_whole(client: UsbClient, size: int, chunked: str) -> None:
     answer = client.ask(path=f"/big?bytes={size}&chunked={chunked}")
 
     assert len(answer.body) == size
@@ -69,7 +69,7 @@ def test_what_is_asked_for_comes(client: UsbClient, size: int, chunked: str) -> 
     assert ("transfer-encoding" in answer.headers) == (chunked == "1")
 
 
-def test_a_chunked_body_is_taken_whatever_its_pieces(client: UsbClient) -> None:
+def test_a_chunked_body_is_read_however_it_is_split(client: UsbClient) -> None:
     client.send(b"POST /sink HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
     for piece in (b"5;x=y\r\nab", b"cde\r\n", b"1\r\nf\r\n0\r", b"\n\r\n"):
         client.send(piece)
@@ -111,7 +111,7 @@ def test_an_answer_of_full_packets_ends_in_a_zero_length_packet(client: UsbClien
         b"POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     ],
 )
-def test_broken_http_is_counted_once_and_forgotten(
+def test_broken_http_is_counted_once_and_the_next_request_is_served(
     client: UsbClient, printer: VirtualPrinter, broken: bytes
 ) -> None:
     client.send(broken)
@@ -133,7 +133,7 @@ def test_a_broken_chunk_is_broken_http(client: UsbClient, printer: VirtualPrinte
     assert printer.stats["broken_http"] == 1
 
 
-def test_the_body_of_a_lost_client_swallows_the_next_request_until_a_reset(
+def test_an_unfinished_body_swallows_the_next_request_until_a_reset(
     client: UsbClient, printer: VirtualPrinter
 ) -> None:
     client.send(b"POST /sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\nlost")
@@ -156,7 +156,7 @@ def test_an_answer_cut_by_a_reset_is_counted(client: UsbClient, printer: Virtual
     assert printer.stats["cut_responses"] == 1
 
 
-def test_unknown_pages_are_404_and_the_body_is_read_all_the_same(client: UsbClient) -> None:
+def test_unknown_pages_are_404_and_the_request_body_is_still_read(client: UsbClient) -> None:
     assert client.ask("POST", "/nothing", bytes(1_000_000)).status == 404
     assert client.ask().status == 200
 

@@ -27,7 +27,7 @@ def start_scan(client: UsbClient) -> Answer:
 
 
 def received(client: UsbClient, quiet_ms: int = 100) -> bytes:
-    """All bytes until the printer is silent; zero-length packets are passed over."""
+    """All bytes until the printer is silent; zero-length packets are skipped."""
     data = b""
     end = time.monotonic() + 3
     while time.monotonic() < end:
@@ -40,7 +40,7 @@ def received(client: UsbClient, quiet_ms: int = 100) -> bytes:
 
 @pytest.fixture
 def with_personality(make_printer: Maker, connect: Connect) -> Connect:
-    """`with_personality(*names)`: a client of a printer that is so."""
+    """`with_personality(*names)`: a client of a printer with these personalities."""
     return lambda *names: connect(make_printer(*names))
 
 

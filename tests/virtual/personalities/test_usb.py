@@ -244,7 +244,9 @@ CURES: list[tuple[str, Callable[[UsbClient], object]]] = [
 
 
 @pytest.mark.parametrize("rung", range(len(CURES)))
-def test_each_deafness_has_its_cure(make_printer: Maker, connect: Connect, rung: int) -> None:
+def test_each_unresponsive_printer_is_restored_by_its_own_step(
+    make_printer: Maker, connect: Connect, rung: int
+) -> None:
     name, cure = CURES[rung]
     client = connect(make_printer(name))
     client.timeout_ms = 100
@@ -261,7 +263,9 @@ def test_each_deafness_has_its_cure(make_printer: Maker, connect: Connect, rung:
     assert client.ask().status == 200
 
 
-def test_only_power_wakes_the_deepest_sleeper(make_printer: Maker, connect: Connect) -> None:
+def test_deaf_until_replug_is_restored_only_by_a_power_cycle(
+    make_printer: Maker, connect: Connect
+) -> None:
     printer = make_printer("deaf-until-replug")
     client = connect(printer)
     client.timeout_ms = 100

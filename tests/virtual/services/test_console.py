@@ -1,4 +1,4 @@
-"""The console shows what was printed; the big resource is what its sha256 says."""
+"""The console lists the documents; `/big` matches its sha256."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_the_page_names_the_printer_and_its_documents(
     assert printer.documents[0].sha256 in page
 
 
-def test_icons_are_pictures_of_their_size(client: UsbClient) -> None:
+def test_icons_have_the_size_in_their_name(client: UsbClient) -> None:
     for size in (128, 512):
         answer = client.ask(path=f"/icon-{size}.png")
         assert Image.open(io.BytesIO(answer.body)).size == (size, size)
 
 
-def test_pseudo_random_bytes_can_be_computed_and_never_repeat_a_piece() -> None:
+def test_pseudo_random_bytes_are_reproducible_and_no_piece_repeats() -> None:
     data = b"".join(pseudo_random(3_000_000))
     pieces = [data[at : at + 65536] for at in range(0, len(data), 65536)]
 
@@ -38,7 +38,7 @@ def test_pseudo_random_bytes_can_be_computed_and_never_repeat_a_piece() -> None:
     assert len(set(pieces)) == len(pieces)
 
 
-def test_wrong_questions_are_answered_in_words(client: UsbClient) -> None:
+def test_wrong_requests_get_an_explanation(client: UsbClient) -> None:
     assert client.ask(path="/big").status == 400
     assert client.ask(path="/big?bytes=-1").status == 400
     assert client.ask(path="/sink").status == 405

@@ -1,4 +1,4 @@
-"""The scanner gives pictures of what was asked for."""
+"""The scanner returns the pictures that were requested."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_capabilities_are_xml_with_platen_and_feeder(client: UsbClient) -> None:
         ("BlackAndWhite1", "image/png", "PNG", "1"),
     ],
 )
-def test_pictures_have_the_format_mode_and_size_asked_for(
+def test_pictures_have_the_requested_format_mode_and_size(
     client: UsbClient, mode: str, media: str, form: str, kind: str
 ) -> None:
     image = scan(
@@ -82,7 +82,7 @@ def test_pictures_have_the_format_mode_and_size_asked_for(
     assert (image.format, image.mode, image.size) == (form, kind, (300, 150))
 
 
-def test_a_region_is_the_part_of_the_sheet_asked_for(client: UsbClient) -> None:
+def test_a_region_is_the_requested_part_of_the_sheet(client: UsbClient) -> None:
     corners = {}
     for name, x, y in (("red", 0, 0), ("lime", 2400, 0), ("blue", 0, 3360)):
         image = scan(
@@ -161,7 +161,7 @@ def test_the_glass_is_busy_until_a_scan_is_deleted(client: UsbClient) -> None:
     assert start(client).status == 201
 
 
-def test_a_scan_nobody_fetches_gives_the_glass_up(
+def test_an_abandoned_scan_times_out_and_frees_the_glass(
     make_printer: Callable[..., VirtualPrinter], connect: Callable[..., UsbClient]
 ) -> None:
     now = [0.0]
@@ -173,7 +173,7 @@ def test_a_scan_nobody_fetches_gives_the_glass_up(
     assert b"Aborted" in client.ask(path="/eSCL/ScannerStatus").body
 
 
-def test_image_info_tells_the_size_of_the_last_page(client: UsbClient) -> None:
+def test_image_info_has_the_size_of_the_last_page(client: UsbClient) -> None:
     path = job_path(start(client, XResolution=75, YResolution=75, Width=400, Height=200))
     assert client.ask(path=f"{path}/ScanImageInfo").status == 404
     client.ask(path=f"{path}/NextDocument")
@@ -195,11 +195,11 @@ def test_image_info_tells_the_size_of_the_last_page(client: UsbClient) -> None:
         settings(Height="9" * 30),
     ],
 )
-def test_settings_it_cannot_follow_are_refused(client: UsbClient, body: bytes) -> None:
+def test_unsupported_settings_are_refused(client: UsbClient, body: bytes) -> None:
     assert client.ask("POST", "/eSCL/ScanJobs", body).status == 400
 
 
-def test_what_is_not_there_is_404_or_405(client: UsbClient) -> None:
+def test_unknown_resources_are_404_and_wrong_methods_405(client: UsbClient) -> None:
     path = job_path(start(client))
 
     assert client.ask(path="/eSCL/Nothing").status == 404

@@ -1,4 +1,4 @@
-"""The IPP printer: what goes in comes out, and jobs are where they should be."""
+"""The IPP printer: documents are stored unchanged, jobs have the right states."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def print_job(client: UsbClient, document: bytes = DOCUMENT, **options: object) 
 # --- the printer
 
 
-def test_all_attributes_but_the_media_database_come_by_default(client: UsbClient) -> None:
+def test_all_attributes_but_the_media_database_are_returned_by_default(client: UsbClient) -> None:
     message, _ = client.ipp(Operation.GET_PRINTER_ATTRIBUTES)
     group = message.group(Tag.PRINTER)
 
@@ -76,7 +76,7 @@ def test_all_attributes_but_the_media_database_come_by_default(client: UsbClient
     assert message.first_integer(Tag.PRINTER, "printer-state") == PrinterState.IDLE
 
 
-def test_only_what_is_asked_for_comes(client: UsbClient) -> None:
+def test_only_requested_attributes_are_returned(client: UsbClient) -> None:
     wanted = attr(
         "requested-attributes",
         *map(ipp.keyword, ("printer-name", "media-col-database", "nonsense")),
@@ -89,7 +89,7 @@ def test_only_what_is_asked_for_comes(client: UsbClient) -> None:
     }
 
 
-def test_groups_of_attributes_can_be_asked_for(client: UsbClient) -> None:
+def test_groups_of_attributes_can_be_requested(client: UsbClient) -> None:
     def names(group: str) -> set[str]:
         wanted = attr("requested-attributes", ipp.keyword(group))
         message, _ = client.ipp(Operation.GET_PRINTER_ATTRIBUTES, wanted)
@@ -102,7 +102,7 @@ def test_groups_of_attributes_can_be_asked_for(client: UsbClient) -> None:
     assert not template & description
 
 
-def test_uris_name_the_host_the_client_used(client: UsbClient) -> None:
+def test_uris_contain_the_host_that_the_client_used(client: UsbClient) -> None:
     message, _ = client.ipp(Operation.GET_PRINTER_ATTRIBUTES, host="localhost:61234")
 
     uri = message.first_text(Tag.PRINTER, "printer-uri-supported")
@@ -110,7 +110,7 @@ def test_uris_name_the_host_the_client_used(client: UsbClient) -> None:
     assert message.first_text(Tag.PRINTER, "printer-more-info") == "http://localhost:61234/"
 
 
-def test_the_fax_queue_says_that_it_faxes(client: UsbClient) -> None:
+def test_the_fax_queue_has_fax_attributes(client: UsbClient) -> None:
     message, _ = client.ipp(Operation.GET_PRINTER_ATTRIBUTES, path="/ipp/faxout")
 
     features = message.get(Tag.PRINTER, "ipp-features-supported")
@@ -133,7 +133,7 @@ def test_settable_reasons_stop_the_printer(client: UsbClient, printer: VirtualPr
     assert message.first_text(Tag.PRINTER, "printer-state-reasons") == "cover-open-error"
 
 
-def test_the_same_question_gets_the_state_of_the_moment(
+def test_a_repeated_request_gets_the_current_state(
     client: UsbClient, printer: VirtualPrinter, clock: Clock
 ) -> None:
     def answer() -> tuple[int | None, int | None]:
@@ -152,7 +152,7 @@ def test_the_same_question_gets_the_state_of_the_moment(
     assert answer() == (PrinterState.IDLE, 0)
 
 
-def test_a_request_id_comes_back_and_zero_is_refused(client: UsbClient) -> None:
+def test_the_request_id_is_returned_and_zero_is_refused(client: UsbClient) -> None:
     good = request(Operation.GET_PRINTER_ATTRIBUTES)
     headers = (("Content-Type", "application/ipp"),)
     for number, status in ((1, 0), (77, 0), (0, Status.BAD_REQUEST), (78, 0)):
@@ -162,7 +162,7 @@ def test_a_request_id_comes_back_and_zero_is_refused(client: UsbClient) -> None:
         assert (message.request_id, message.code) == (number, status)
 
 
-def test_identify_is_remembered(client: UsbClient, printer: VirtualPrinter) -> None:
+def test_identify_printer_is_recorded(client: UsbClient, printer: VirtualPrinter) -> None:
     client.ipp(Operation.IDENTIFY_PRINTER, attr("identify-actions", ipp.keyword("sound")))
 
     assert printer.printer.identified == ["sound"]
@@ -171,7 +171,7 @@ def test_identify_is_remembered(client: UsbClient, printer: VirtualPrinter) -> N
 # --- jobs
 
 
-def test_what_is_printed_is_stored_with_its_sha256(
+def test_a_printed_document_is_stored_with_its_sha256(
     client: UsbClient, printer: VirtualPrinter
 ) -> None:
     message = print_job(client)
@@ -198,7 +198,7 @@ def test_documents_are_written_where_there_is_a_directory(
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
-def test_compressed_documents_are_stored_as_they_were_before(
+def test_compressed_documents_are_stored_decompressed(
     client: UsbClient, printer: VirtualPrinter, compression: str
 ) -> None:
     raw = zlib.compressobj(wbits=-15)
@@ -218,7 +218,7 @@ def test_compressed_documents_are_stored_as_they_were_before(
 
 
 @pytest.mark.parametrize("data", [b"no gzip at all", gzip.compress(DOCUMENT)[:-9]])
-def test_a_document_that_is_not_compressed_as_told_is_aborted(
+def test_a_document_that_is_not_compressed_as_declared_is_aborted(
     client: UsbClient, printer: VirtualPrinter, data: bytes
 ) -> None:
     gzipped = attr("compression", ipp.keyword("gzip"))
@@ -309,7 +309,7 @@ def test_cancel_my_jobs_cancels_those_of_the_user(client: UsbClient) -> None:
     assert job_state(client, number) == JobState.CANCELED
 
 
-def test_jobs_of_the_fax_queue_are_not_the_printers(client: UsbClient) -> None:
+def test_jobs_of_the_fax_queue_are_not_listed_by_the_print_queue(client: UsbClient) -> None:
     number = job_id(print_job(client, path="/ipp/faxout"))
     message, _ = client.ipp(Operation.GET_JOB_ATTRIBUTES, attr("job-id", ipp.integer(number)))
 
@@ -343,7 +343,7 @@ def test_a_document_cut_by_a_reset_is_never_complete(
     assert not any(one.completed for one in printer.documents)
 
 
-def test_a_stopped_printer_takes_no_more_of_a_document_until_it_goes_on(
+def test_a_stopped_printer_reads_no_more_of_a_document_until_it_resumes(
     client: UsbClient, printer: VirtualPrinter, connect: Connect
 ) -> None:
     printer.switch("paper-out", on=True)
@@ -370,7 +370,9 @@ def test_a_stopped_printer_takes_no_more_of_a_document_until_it_goes_on(
 # --- what is no IPP
 
 
-def test_what_is_no_ipp_is_refused_in_http(client: UsbClient, printer: VirtualPrinter) -> None:
+def test_what_is_not_ipp_is_refused_by_http_status(
+    client: UsbClient, printer: VirtualPrinter
+) -> None:
     headers = (("Content-Type", "application/ipp"),)
 
     assert client.ask("POST", "/ipp/print", b"<html>", headers=headers).status == 400
@@ -381,5 +383,5 @@ def test_what_is_no_ipp_is_refused_in_http(client: UsbClient, printer: VirtualPr
     assert client.ask("POST", "/ipp/other", request(0x0B), headers=headers).status == 404
 
 
-def test_an_operation_it_does_not_know_is_not_supported(client: UsbClient) -> None:
+def test_an_unknown_operation_is_not_supported(client: UsbClient) -> None:
     assert client.ipp(Operation.PRINT_URI)[0].code == Status.OPERATION_NOT_SUPPORTED

@@ -40,25 +40,25 @@ def command(reader: usb.core.Device) -> Command:
     return send
 
 
-def test_it_says_what_it_is(command: Command) -> None:
+def test_inquiry_identifies_the_card_reader(command: Command) -> None:
     data, status = command(bytes((0x12, 0, 0, 0, 36, 0)), 36)
 
     assert (len(data), status) == (36, 0)
     assert b"Card Reader" in data
 
 
-def test_it_has_no_card(command: Command) -> None:
+def test_every_media_command_reports_no_medium(command: Command) -> None:
     assert command(bytes(6), 0) == (b"", 1)
     sense, status = command(bytes((0x03, 0, 0, 0, 18, 0)), 18)
 
     assert (sense[2], sense[12], status) == (2, 0x3A, 0)
 
 
-def test_reading_ends_in_an_empty_transfer_and_a_failure(command: Command) -> None:
+def test_a_read_ends_with_an_empty_transfer_and_a_failure(command: Command) -> None:
     assert command(bytes((0x28,)), 4096) == (b"", 1)
 
 
-def test_what_is_no_command_stalls(reader: usb.core.Device) -> None:
+def test_an_invalid_command_block_stalls(reader: usb.core.Device) -> None:
     reader.write(0x04, b"nonsense")
     with pytest.raises(usb.core.USBError):
         reader.read(0x84, 512)

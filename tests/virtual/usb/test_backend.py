@@ -1,4 +1,4 @@
-"""Under the real pyusb the virtual device cannot be told from one behind libusb."""
+"""Under the real pyusb the virtual device behaves like one behind libusb."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_claim_is_refused_while_the_kernel_driver_is_there(
     usb.util.dispose_resources(dev)
 
 
-def test_the_driver_comes_back_when_it_is_asked_to(
+def test_the_kernel_driver_is_attached_again_on_request(
     backend: VirtualBackend, printer: VirtualPrinter
 ) -> None:
     dev = find(backend, printer)
@@ -99,7 +99,7 @@ def test_two_programs_cannot_claim_one_interface(
     usb.util.dispose_resources(other)
 
 
-def test_releasing_an_interface_puts_it_back_to_the_legacy_setting(
+def test_releasing_an_interface_restores_the_legacy_setting(
     client: UsbClient, printer: VirtualPrinter
 ) -> None:
     assert printer.device.interfaces[0].alternate == 1
@@ -108,7 +108,7 @@ def test_releasing_an_interface_puts_it_back_to_the_legacy_setting(
     assert printer.device.interfaces[0].alternate == 0
 
 
-def test_a_silent_printer_times_out_as_libusb_says(client: UsbClient) -> None:
+def test_a_silent_printer_ends_in_libusbs_time_out(client: UsbClient) -> None:
     start = time.monotonic()
     with pytest.raises(usb.core.USBTimeoutError) as error:
         client.receive(timeout_ms=50)
@@ -117,7 +117,7 @@ def test_a_silent_printer_times_out_as_libusb_says(client: UsbClient) -> None:
     assert time.monotonic() - start >= 0.05
 
 
-def test_full_packets_without_an_end_come_with_the_time_out(
+def test_full_packets_without_an_end_are_returned_at_the_time_out(
     client: UsbClient, printer: VirtualPrinter
 ) -> None:
     printer.device.in_pipe(client.into).push(bytes(1024))
@@ -125,9 +125,7 @@ def test_full_packets_without_an_end_come_with_the_time_out(
     assert client.receive(65536, timeout_ms=50) == bytes(1024)
 
 
-def test_a_write_that_is_not_taken_whole_returns_its_count(
-    make_printer: Maker, connect: Connect
-) -> None:
+def test_a_partial_write_returns_its_count(make_printer: Maker, connect: Connect) -> None:
     client = connect(make_printer("paper-out"))
     client.send(
         b"POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
@@ -176,7 +174,7 @@ def test_an_unplug_ends_a_read_that_waits_for_ever(
     assert number_of(error) == (errno.ENODEV, -4)
 
 
-def test_after_a_replug_the_old_handle_is_dead_and_the_address_new(
+def test_after_a_replug_the_old_handle_is_invalid_and_the_address_new(
     backend: VirtualBackend, client: UsbClient, printer: VirtualPrinter, connect: Connect
 ) -> None:
     before = client.dev.address
@@ -200,7 +198,7 @@ def test_an_unplugged_printer_is_not_found(
     assert usb.core.find(backend=backend) is None
 
 
-def test_a_reset_throws_queued_answers_away_and_keeps_the_drivers_off(
+def test_a_reset_discards_queued_responses_and_keeps_drivers_detached(
     backend: VirtualBackend, client: UsbClient, printer: VirtualPrinter
 ) -> None:
     printer.device.in_pipe(client.into).push(b"stale")
@@ -221,7 +219,7 @@ def test_a_reset_restores_the_settings_of_claimed_interfaces(
     assert client.ask().status == 200
 
 
-def test_set_configuration_is_refused_while_anybody_holds_an_interface(
+def test_set_configuration_is_refused_while_an_interface_is_in_use(
     backend: VirtualBackend, printer: VirtualPrinter
 ) -> None:
     dev = find(backend, printer)
@@ -237,7 +235,7 @@ def test_set_configuration_is_refused_while_anybody_holds_an_interface(
     usb.util.dispose_resources(dev)
 
 
-def test_a_vendor_interface_has_a_driver_of_its_own(
+def test_a_vendor_interface_has_its_own_driver(
     backend: VirtualBackend, make_printer: Maker
 ) -> None:
     printer = make_printer(vendor_interface=True)
@@ -257,7 +255,7 @@ def test_the_interfaces_serve_independently(printer: VirtualPrinter, connect: Co
     assert b'"bytes": 10' in clients[0].receive()
 
 
-def test_control_transfers_to_a_device_that_hangs_take_their_time_out(
+def test_control_transfers_to_a_device_that_hangs_end_in_the_time_out(
     make_printer: Maker, connect: Connect
 ) -> None:
     client = connect(make_printer("soft-reset-hangs"))

@@ -10,10 +10,9 @@ import pytest
 
 from ippusbd.errors import DeviceGone, EndpointHalted
 from ippusbd.model import Capability
-from ippusbd.virtual.personalities.base import DeviceEvent
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
-from ippusbd.virtual.usb.device import Setup, VirtualDevice
+from ippusbd.virtual.usb.device import DeviceEvent, Setup, VirtualDevice
 from ippusbd.virtual.usb.parsed import parse_configuration
 
 SET_CONFIGURATION = Setup(0x00, 9, 1, 0, 0)
@@ -55,7 +54,7 @@ def test_setup_packets_are_read_little_endian() -> None:
     assert Setup.parse(bytes.fromhex("8006000300000400")) == Setup(0x80, 6, 0x0300, 0, 4)
 
 
-def test_descriptors_say_printer_and_ipp_over_usb(device: VirtualDevice) -> None:
+def test_descriptors_declare_a_printer_and_ipp_over_usb(device: VirtualDevice) -> None:
     raw = device.control(Setup(0x80, 6, 0x0200, 0, 0xFFFF))
     tree = parse_configuration(raw)
 
@@ -76,7 +75,7 @@ def test_descriptors_say_printer_and_ipp_over_usb(device: VirtualDevice) -> None
     assert tree.interfaces[3][0].fields["bInterfaceClass"] == 8
 
 
-def test_a_host_may_ask_for_the_first_bytes_of_a_descriptor(device: VirtualDevice) -> None:
+def test_a_host_may_request_the_first_bytes_of_a_descriptor(device: VirtualDevice) -> None:
     whole = device.control(Setup(0x80, 6, 0x0200, 0, 0xFFFF))
 
     assert device.control(Setup(0x80, 6, 0x0200, 0, 9)) == whole[:9]
@@ -104,7 +103,7 @@ def test_unknown_strings_languages_and_requests_stall(device: VirtualDevice) -> 
             device.control(setup)
 
 
-def test_an_interface_setting_needs_a_configuration_and_exists(device: VirtualDevice) -> None:
+def test_an_alternate_setting_needs_a_configuration_and_must_exist(device: VirtualDevice) -> None:
     with pytest.raises(EndpointHalted):
         device.control(set_interface(0, 1))
     device.control(SET_CONFIGURATION)
@@ -124,9 +123,7 @@ def test_the_device_id_has_its_length_in_front(device: VirtualDevice) -> None:
     assert b"MFG:Example;MDL:VirtualJet 900;" in raw
 
 
-def test_port_status_tells_when_paper_is_out(
-    printer: VirtualPrinter, device: VirtualDevice
-) -> None:
+def test_port_status_reports_paper_out(printer: VirtualPrinter, device: VirtualDevice) -> None:
     assert device.control(Setup(0xA1, 1, 0, 0, 1)) == b"\x18"
     printer.switch("paper-out", on=True)
     assert device.control(Setup(0xA1, 1, 0, 0, 1)) == b"\x38"
@@ -143,7 +140,7 @@ def test_halts_are_reported_and_cleared(ready: VirtualDevice) -> None:
     assert ready.in_pipe(0x81).try_read(512) is None
 
 
-def test_an_answer_nobody_fetched_meets_the_next_client_of_the_interface(
+def test_an_unread_response_is_read_by_the_next_client_of_the_interface(
     ready: VirtualDevice,
 ) -> None:
     ready.out_pipe(0x01).try_write(REQUEST)
@@ -157,7 +154,7 @@ def test_an_answer_nobody_fetched_meets_the_next_client_of_the_interface(
 
 
 @pytest.mark.parametrize("request_type", [0x21, 0x23])
-def test_a_soft_reset_throws_queued_answers_away(ready: VirtualDevice, request_type: int) -> None:
+def test_a_soft_reset_discards_queued_responses(ready: VirtualDevice, request_type: int) -> None:
     ready.out_pipe(0x01).try_write(REQUEST)
     wait_for(lambda: len(ready.in_pipe(0x81)))
     ready.control(Setup(request_type, 2, 0, 0, 0))
@@ -167,7 +164,7 @@ def test_a_soft_reset_throws_queued_answers_away(ready: VirtualDevice, request_t
     wait_for(lambda: len(ready.in_pipe(0x81)))
 
 
-def test_a_bus_reset_forgets_configuration_and_data(ready: VirtualDevice) -> None:
+def test_a_bus_reset_discards_configuration_and_data(ready: VirtualDevice) -> None:
     ready.out_pipe(0x01).try_write(REQUEST)
     wait_for(lambda: len(ready.in_pipe(0x81)))
     into = ready.in_pipe(0x81)
@@ -181,7 +178,7 @@ def test_a_bus_reset_forgets_configuration_and_data(ready: VirtualDevice) -> Non
     wait_for(lambda: len(into))
 
 
-def test_half_a_request_is_forgotten_when_the_setting_is_chosen_again(
+def test_half_a_request_is_discarded_by_set_interface(
     printer: VirtualPrinter, ready: VirtualDevice
 ) -> None:
     ready.out_pipe(0x01).try_write(
@@ -196,7 +193,7 @@ def test_half_a_request_is_forgotten_when_the_setting_is_chosen_again(
     assert printer.stats["broken_http"] == 0
 
 
-def test_unplug_wakes_everyone_and_replug_is_a_new_device(ready: VirtualDevice) -> None:
+def test_unplug_wakes_all_waiters_and_replug_is_a_new_device(ready: VirtualDevice) -> None:
     pipe, errors = ready.in_pipe(0x81), []
 
     def read() -> None:
@@ -219,7 +216,7 @@ def test_unplug_wakes_everyone_and_replug_is_a_new_device(ready: VirtualDevice) 
         pipe.try_read(512)
 
 
-def test_the_storage_interface_has_endpoints_of_its_own(ready: VirtualDevice) -> None:
+def test_the_storage_interface_has_its_own_endpoints(ready: VirtualDevice) -> None:
     assert ready.control(Setup(0xA1, 0xFE, 0, 3, 1)) == b"\x00"
     assert ready.in_pipe(0x84).try_read(512) is None
 
@@ -237,7 +234,7 @@ def test_raw_data_of_the_legacy_setting_becomes_a_raw_document(
     assert printer.documents == []
 
 
-def test_a_raw_job_ends_when_nothing_more_comes() -> None:
+def test_a_raw_job_ends_when_nothing_arrives() -> None:
     now = [0.0]
     printer = VirtualPrinter(clock=lambda: now[0])
     printer.plug()
@@ -254,7 +251,7 @@ def test_a_raw_job_ends_when_nothing_more_comes() -> None:
     assert sizes == [7, 7]
 
 
-def test_plugging_in_again_is_nothing_new(device: VirtualDevice) -> None:
+def test_plugging_in_twice_changes_nothing(device: VirtualDevice) -> None:
     before = device.interfaces
     device.plug()
 
@@ -263,7 +260,7 @@ def test_plugging_in_again_is_nothing_new(device: VirtualDevice) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_a_printer_has_as_many_interfaces_as_told(count: int) -> None:
+def test_a_printer_has_the_given_number_of_interfaces(count: int) -> None:
     printer = VirtualPrinter(interfaces=count)
     printer.plug()
     numbers = [one.number for one in printer.device.interfaces]

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferTimeout
-from ippusbd.virtual.usb.pipes import InPipe, OutPipe, Overflow, Session, SessionEnded
+from ippusbd.virtual.usb.pipes import InPipe, InterfaceSession, OutPipe, Overflow, SessionEnded
 
 PACKET = 512
 
 
 @pytest.fixture
-def session() -> Session:
-    return Session()
+def session() -> InterfaceSession:
+    return InterfaceSession()
 
 
 def in_pipe(*transfers: bytes, capacity: int = 1 << 20) -> InPipe:
     pipe = InPipe(PACKET, capacity)
-    pipe.send(Session(), transfers)
+    pipe.send(InterfaceSession(), transfers)
     return pipe
 
 
@@ -77,7 +77,9 @@ def test_a_buffer_that_is_no_multiple_of_the_packet_size_overflows() -> None:
         pipe.try_read(100)
 
 
-def test_a_blocking_read_returns_what_it_has_when_the_time_is_over(session: Session) -> None:
+def test_a_blocking_read_returns_what_it_has_at_the_time_out(
+    session: InterfaceSession,
+) -> None:
     pipe = in_pipe(bytes(1024))
     buffer = bytearray(4096)
 
@@ -96,7 +98,7 @@ def test_a_reader_is_woken_by_data() -> None:
 
 
 def test_the_device_waits_while_nobody_reads_and_stops_when_the_session_ends(
-    session: Session,
+    session: InterfaceSession,
 ) -> None:
     pipe = InPipe(PACKET, capacity=1024)
     pipe.send(session, [bytes(1024)])
@@ -112,7 +114,7 @@ def test_the_device_waits_while_nobody_reads_and_stops_when_the_session_ends(
     assert len(pipe) == 1024
 
 
-def test_queued_bytes_outlive_the_session_until_flushed(session: Session) -> None:
+def test_queued_bytes_outlive_the_session_until_flushed(session: InterfaceSession) -> None:
     pipe = InPipe(PACKET)
     pipe.send(session, [b"stale"])
     session.end()
@@ -140,7 +142,7 @@ def test_an_unplug_wakes_a_blocked_reader() -> None:
         pipe.read_into(memoryview(bytearray(512)), None)
 
 
-def test_a_transport_is_told_of_data_and_can_stop_listening() -> None:
+def test_a_subscriber_is_called_on_data_and_can_unsubscribe() -> None:
     pipe = InPipe(PACKET)
     told: list[int] = []
     stop = pipe.subscribe(lambda: told.append(len(pipe)))
@@ -175,7 +177,7 @@ def test_whatever_the_host_reads_no_byte_is_lost_or_reordered(
 # --- OUT
 
 
-def test_a_full_buffer_takes_whole_packets_and_then_nothing() -> None:
+def test_a_full_buffer_accepts_whole_packets_and_then_nothing() -> None:
     pipe = OutPipe(PACKET, capacity=1300)
 
     assert pipe.try_write(bytes(2000)) == 1024
@@ -183,7 +185,7 @@ def test_a_full_buffer_takes_whole_packets_and_then_nothing() -> None:
     assert pipe.try_write(bytes(276)) == 276
 
 
-def test_a_blocking_write_says_how_much_was_taken_in_its_time() -> None:
+def test_a_blocking_write_returns_how_much_was_accepted_at_the_time_out() -> None:
     pipe = OutPipe(PACKET, capacity=1024)
 
     assert pipe.write(bytes(3000), 0.01) == 1024
@@ -191,7 +193,7 @@ def test_a_blocking_write_says_how_much_was_taken_in_its_time() -> None:
         pipe.write(b"x", 0.01)
 
 
-def test_a_write_ends_when_the_device_reads(session: Session) -> None:
+def test_a_write_ends_when_the_device_reads(session: InterfaceSession) -> None:
     pipe = OutPipe(PACKET, capacity=1024)
     got = bytearray()
 
@@ -207,7 +209,7 @@ def test_a_write_ends_when_the_device_reads(session: Session) -> None:
     assert bytes(got) == b"z" * 5000
 
 
-def test_a_transport_that_gives_up_is_noticed() -> None:
+def test_a_stopped_transfer_is_reported() -> None:
     pipe = OutPipe(PACKET, capacity=0)
     noticed: list[bool] = []
     pipe.gave_up = lambda: noticed.append(True)
@@ -217,7 +219,7 @@ def test_a_transport_that_gives_up_is_noticed() -> None:
     assert noticed == [True]
 
 
-def test_the_hosts_buffer_may_be_reused_after_a_write(session: Session) -> None:
+def test_the_hosts_buffer_may_be_reused_after_a_write(session: InterfaceSession) -> None:
     pipe = OutPipe(PACKET)
     data = bytearray(b"before")
     pipe.try_write(data)
@@ -226,11 +228,11 @@ def test_the_hosts_buffer_may_be_reused_after_a_write(session: Session) -> None:
     assert pipe.recv(session) == b"before"
 
 
-def test_the_device_waits_for_bytes_no_longer_than_told(session: Session) -> None:
+def test_the_device_waits_for_bytes_until_its_time_out(session: InterfaceSession) -> None:
     assert OutPipe(PACKET).recv(session, 0.01) == b""
 
 
-def test_an_ended_session_gives_no_more_bytes(session: Session) -> None:
+def test_an_ended_session_returns_no_more_bytes(session: InterfaceSession) -> None:
     pipe = OutPipe(PACKET)
     pipe.try_write(b"old")
     session.end()
@@ -246,7 +248,7 @@ def test_a_closed_gate_is_a_nak() -> None:
     assert pipe.try_write(b"x") == 0
 
 
-def test_a_sink_takes_everything_at_once() -> None:
+def test_a_sink_receives_everything_at_once() -> None:
     pipe = OutPipe(PACKET, capacity=0)
     taken: list[bytes] = []
     pipe.sink = taken.append
@@ -255,7 +257,7 @@ def test_a_sink_takes_everything_at_once() -> None:
     assert taken == [b"raw"]
 
 
-def test_a_hundred_megabytes_pass_fast_enough(session: Session) -> None:
+def test_a_hundred_megabytes_pass_fast_enough(session: InterfaceSession) -> None:
     # The floor is a tenth of what one idle core does: machines that run tests are busy.
     pipe = OutPipe(PACKET)
     piece, count = bytes(256 * 1024), 400

@@ -1,4 +1,4 @@
-"""The USB/IP server keeps the data rules that a kernel relies on; a client in Python plays it."""
+"""The USB/IP server keeps the rules that a kernel relies on; the client here is in Python."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.usbip_client import UsbIpClient
+from support.usbip_client import Reply, UsbIpClient, submit
 
 from ippusbd.model import Capability, UsbId
 from ippusbd.virtual.personalities.base import ActivePersonalities, Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb import usbip_messages as m
-from ippusbd.virtual.usb.device import Setup, Silent, VirtualDevice
+from ippusbd.virtual.usb.device import ControlTimeout, Setup, VirtualDevice
 from ippusbd.virtual.usb.pipes import CAPACITY
 from ippusbd.virtual.usb.usbip import UsbIpServer
 
@@ -37,7 +37,7 @@ class _Mute(Personality):
 
     def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
         if (setup.request_type, setup.request) == GET_DEVICE_ID[:2]:
-            raise Silent("no answer")
+            raise ControlTimeout("no answer")
         return None
 
 
@@ -55,8 +55,13 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def device() -> Iterator[VirtualDevice]:
-    """A plug without firmware: what is in its pipes is what the test puts there."""
+def personalities() -> ActivePersonalities:
+    return ActivePersonalities({})
+
+
+@pytest.fixture
+def device(personalities: ActivePersonalities) -> Iterator[VirtualDevice]:
+    """A device without firmware: the test fills and reads its pipes."""
     spec = d.DeviceSpec(
         UsbId(0x1209, 1),
         "Example",
@@ -65,7 +70,7 @@ def device() -> Iterator[VirtualDevice]:
         "MFG:Example;",
         (d.ipp_interface(0, 0, Capability.PRINT), d.ipp_interface(1, 1, Capability.PRINT)),
     )
-    bare = VirtualDevice(spec, ActivePersonalities({"mute": _Mute}))
+    bare = VirtualDevice(spec, personalities)
     bare.plug()
     yield bare
     bare.unplug()
@@ -104,9 +109,7 @@ def test_a_list_names_every_plugged_device_and_its_interfaces(
         assert client.list_devices() == [("1-2", [legacy] * 3)]
 
 
-def test_a_device_that_is_not_there_or_taken_is_refused(
-    serve: Serve, device: VirtualDevice
-) -> None:
+def test_a_missing_or_imported_device_is_refused(serve: Serve, device: VirtualDevice) -> None:
     address = serve(device)
 
     with UsbIpClient(address) as first, UsbIpClient(address) as second:
@@ -116,7 +119,7 @@ def test_a_device_that_is_not_there_or_taken_is_refused(
         assert second.import_device() == m.BUSY
 
 
-def test_a_client_that_speaks_something_else_is_hung_up_on_and_the_next_is_served(
+def test_a_client_of_another_protocol_is_disconnected_and_the_next_is_served(
     serve: Serve, device: VirtualDevice
 ) -> None:
     address = serve(device)
@@ -157,21 +160,21 @@ def test_descriptors_are_those_of_the_device(client: UsbIpClient, device: Virtua
 
 def test_an_unknown_request_stalls(client: UsbIpClient) -> None:
     sequence = client.submit_control(0xC0, 0x99, 0, 0, 8)
-    assert client.reply()[0] == m.Reply(m.RET_SUBMIT, sequence, -errno.EPIPE, 0)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, sequence, -errno.EPIPE, 0)
 
 
-def test_a_request_the_device_never_answers_waits_until_it_is_taken_back(
-    client: UsbIpClient, device: VirtualDevice
+def test_a_request_that_the_device_never_answers_waits_until_it_is_unlinked(
+    client: UsbIpClient, personalities: ActivePersonalities
 ) -> None:
-    device.personalities.switch_on("mute")
+    personalities.switch_on(_Mute)
     silent = client.submit_control(*GET_DEVICE_ID, 64)
 
     assert client.control(*DEVICE_DESCRIPTOR, 18)[0] == 18
     taking = client.unlink(silent)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, RESET, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, RESET, 0)
 
 
-def test_the_first_question_after_a_port_reset_resets_the_device(
+def test_the_first_request_after_a_port_reset_resets_the_device(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     device.interface(0).ipp.into.push(b"stale")
@@ -185,7 +188,7 @@ def test_the_first_question_after_a_port_reset_resets_the_device(
 # --- bulk IN
 
 
-def test_a_read_waits_until_the_device_has_something_to_say(
+def test_a_read_waits_until_the_device_sends_something(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     reading = client.submit_in(1, 1024)
@@ -193,7 +196,7 @@ def test_a_read_waits_until_the_device_has_something_to_say(
 
     device.interface(0).ipp.into.push(b"now")
 
-    assert client.reply(incoming=True) == (m.Reply(m.RET_SUBMIT, reading, 0, 3), b"now")
+    assert client.reply(incoming=True) == (Reply(m.RET_SUBMIT, reading, 0, 3), b"now")
 
 
 def test_reads_in_flight_are_filled_in_order(client: UsbIpClient, device: VirtualDevice) -> None:
@@ -208,19 +211,19 @@ def test_reads_in_flight_are_filled_in_order(client: UsbIpClient, device: Virtua
     assert [data[:1] * len(data) for _, data in answers] == [b"a" * 512, b"b" * 512, b"c"]
 
 
-def test_a_read_taken_back_leaves_the_data_to_the_next(
+def test_an_unlinked_read_leaves_the_data_to_the_next(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     first = client.submit_in(1, 1024)
     taking = client.unlink(first)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, RESET, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, RESET, 0)
 
     device.interface(0).ipp.into.push(b"late")
 
     assert client.read(1) == b"late"
 
 
-def test_a_read_taken_back_with_data_inside_gives_the_data_first(
+def test_an_unlinked_read_with_data_completes_with_the_data_first(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     reading = client.submit_in(1, 65536)
@@ -228,11 +231,11 @@ def test_a_read_taken_back_with_data_inside_gives_the_data_first(
     assert client.control(*DEVICE_DESCRIPTOR, 18)
     taking = client.unlink(reading)
 
-    assert client.reply(incoming=True) == (m.Reply(m.RET_SUBMIT, reading, 0, 1024), b"x" * 1024)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, 0, 0)
+    assert client.reply(incoming=True) == (Reply(m.RET_SUBMIT, reading, 0, 1024), b"x" * 1024)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, 0, 0)
 
 
-def test_all_reads_in_flight_can_be_taken_back_in_any_order(
+def test_reads_in_flight_can_be_unlinked_in_any_order(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     readings = [client.submit_in(1, 65536) for _ in range(3)]
@@ -240,22 +243,22 @@ def test_all_reads_in_flight_can_be_taken_back_in_any_order(
     assert client.control(*DEVICE_DESCRIPTOR, 18)
 
     last = client.unlink(readings[2])
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, last, RESET, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, last, RESET, 0)
     first = client.unlink(readings[0])
     assert client.reply(incoming=True)[1] == b"x" * 512
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, first, 0, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, first, 0, 0)
     middle = client.unlink(readings[1])
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, middle, RESET, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, middle, RESET, 0)
 
 
-def test_taking_back_what_was_answered_comes_too_late(
+def test_unlinking_a_completed_urb_comes_too_late(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     device.interface(0).ipp.into.push(b"done")
     reading = client.submit_in(1, 512)
     assert client.reply(incoming=True)[1] == b"done"
     taking = client.unlink(reading)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, 0, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, 0, 0)
 
 
 def test_a_halted_endpoint_stalls_until_it_is_cleared(
@@ -264,7 +267,7 @@ def test_a_halted_endpoint_stalls_until_it_is_cleared(
     waiting = client.submit_in(1, 512)
     assert client.control(*DEVICE_DESCRIPTOR, 18)
     device.interface(0).ipp.into.halt()
-    assert client.reply()[0] == m.Reply(m.RET_SUBMIT, waiting, -errno.EPIPE, 0)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, waiting, -errno.EPIPE, 0)
 
     client.control(0x02, 1, 0, 0x81)
     device.interface(0).ipp.into.push(b"well again")
@@ -276,7 +279,7 @@ def test_a_buffer_smaller_than_a_packet_overflows(
 ) -> None:
     device.interface(0).ipp.into.push(b"y" * 512)
     reading = client.submit_in(1, 100)
-    assert client.reply()[0] == m.Reply(m.RET_SUBMIT, reading, -errno.EOVERFLOW, 0)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, reading, -errno.EOVERFLOW, 0)
 
 
 # --- bulk OUT
@@ -302,7 +305,7 @@ def test_writes_in_flight_arrive_in_order_and_whole(printer: VirtualPrinter, ser
         assert hashlib.sha256(document).hexdigest().encode() in usb.read(1)
 
 
-def test_a_write_taken_back_half_way_says_how_much_the_device_took(
+def test_an_unlinked_partial_write_returns_its_count(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
     writing = client.submit_out(1, bytes(CAPACITY + 1000))
@@ -311,19 +314,19 @@ def test_a_write_taken_back_half_way_says_how_much_the_device_took(
 
     taking = client.unlink(writing)
 
-    assert client.reply()[0] == m.Reply(m.RET_SUBMIT, writing, 0, CAPACITY)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, 0, 0)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, writing, 0, CAPACITY)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, 0, 0)
     taking = client.unlink(waiting)
-    assert client.reply()[0] == m.Reply(m.RET_UNLINK, taking, RESET, 0)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, RESET, 0)
 
 
 def test_an_empty_write_is_a_zero_length_packet_and_done_at_once(client: UsbIpClient) -> None:
     client.write(1, b"")
 
 
-def test_an_endpoint_the_setting_does_not_have_stalls(client: UsbIpClient) -> None:
+def test_an_endpoint_that_the_setting_lacks_stalls(client: UsbIpClient) -> None:
     reading = client.submit_in(9, 512)
-    assert client.reply()[0] == m.Reply(m.RET_SUBMIT, reading, -errno.EPIPE, 0)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, reading, -errno.EPIPE, 0)
 
 
 def test_interfaces_do_not_wait_for_each_other(client: UsbIpClient, device: VirtualDevice) -> None:
@@ -339,7 +342,7 @@ def test_interfaces_do_not_wait_for_each_other(client: UsbIpClient, device: Virt
 # --- plug
 
 
-def test_an_unplug_ends_the_connection_and_a_replugged_device_can_be_had_again(
+def test_an_unplug_ends_the_connection_and_a_replugged_device_can_be_imported(
     serve: Serve, device: VirtualDevice
 ) -> None:
     address = serve(device)
@@ -359,7 +362,9 @@ def test_an_unplug_ends_the_connection_and_a_replugged_device_can_be_had_again(
     assert answers[-1] == m.OK
 
 
-def test_what_a_lost_host_left_is_gone_for_the_next(serve: Serve, printer: VirtualPrinter) -> None:
+def test_data_of_a_lost_host_is_discarded_before_the_next(
+    serve: Serve, printer: VirtualPrinter
+) -> None:
     server = UsbIpServer([printer.device])
     for _ in range(5):
         ours, theirs = socket.socketpair()
@@ -371,7 +376,7 @@ def test_what_a_lost_host_left_is_gone_for_the_next(serve: Serve, printer: Virtu
             client.configure()
             client.write(1, b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\nGET /half")
             assert client.read(1).startswith(b"HTTP/1.1 404")
-        assert server.wait_given_back(printer.device, timeout_s=5)
+        assert server.wait_released(printer.device, timeout_s=5)
     server.close()
 
 
@@ -380,7 +385,7 @@ def test_what_a_lost_host_left_is_gone_for_the_next(serve: Serve, printer: Virtu
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(cuts=st.lists(st.integers(1, 400), max_size=40))
-def test_where_the_stream_is_cut_never_changes_what_urbs_do(cuts: list[int]) -> None:
+def test_how_the_stream_is_split_never_changes_the_urbs(cuts: list[int]) -> None:
     spec = d.DeviceSpec(UsbId(1, 2), "E", "B", "S", "", (d.ipp_interface(0, 0, None),))
     device = VirtualDevice(spec, ActivePersonalities({}))
     device.plug()
@@ -390,12 +395,11 @@ def test_where_the_stream_is_cut_never_changes_what_urbs_do(cuts: list[int]) -> 
             client.import_device()
             client.configure()
             stream = b"".join(
-                m.submit(100 + n, 1, n * 37, incoming=False) + bytes([n]) * (n * 37)
-                for n in range(8)
+                submit(100 + n, 1, n * 37, incoming=False) + bytes([n]) * (n * 37) for n in range(8)
             )
             _send_cut(client.sock, stream, cuts)
             replies = [client.reply()[0] for _ in range(8)]
-            assert replies == [m.Reply(m.RET_SUBMIT, 100 + n, 0, n * 37) for n in range(8)]
+            assert replies == [Reply(m.RET_SUBMIT, 100 + n, 0, n * 37) for n in range(8)]
             assert len(device.interface(0).ipp.out) == sum(n * 37 for n in range(8))
     finally:
         server.close()
@@ -411,7 +415,7 @@ def _send_cut(sock: socket.socket, stream: bytes, cuts: list[int]) -> None:
 
 
 @given(data=st.binary(min_size=m.HEADER_SIZE, max_size=m.HEADER_SIZE))
-def test_any_header_is_a_command_or_our_error(data: bytes) -> None:
+def test_any_header_is_a_command_or_bad_usbip(data: bytes) -> None:
     try:
         command = m.parse_command(bytearray(data), 0)
     except m.BadUsbIp:

@@ -1,4 +1,4 @@
-"""Attaching finds a free port and hands the kernel an imported socket; sysfs is pretended."""
+"""Attaching finds a free port and passes the kernel an imported socket; sysfs is simulated."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_a_device_goes_to_the_first_free_high_speed_port(
     assert int(descriptor) > 2
 
 
-def test_no_free_port_is_said_and_the_device_is_given_back(
+def test_without_a_free_port_attaching_fails_and_the_device_is_released(
     tmp_path: Path, printer: VirtualPrinter, server: UsbIpServer
 ) -> None:
     attacher = Attacher(server, controller(tmp_path, f"hs  0000 {USED}"))
 
     with pytest.raises(UsbError, match="in use"):
         attacher.attach(printer.device)
-    server.wait_given_back(printer.device, timeout_s=5)
+    server.wait_released(printer.device, timeout_s=5)
 
 
 def test_an_unplugged_device_is_refused(
@@ -69,8 +69,6 @@ def test_an_unplugged_device_is_refused(
         attacher.attach(printer.device)
 
 
-def test_a_kernel_without_the_module_is_told_how_to_get_it(
-    tmp_path: Path, server: UsbIpServer
-) -> None:
+def test_without_the_kernel_module_the_error_names_it(tmp_path: Path, server: UsbIpServer) -> None:
     with pytest.raises(NotUsable, match="modprobe"):
         Attacher(server, tmp_path / "nowhere")

@@ -1,0 +1,145 @@
+"""What `ippusbd check` finds before a start: configuration, directories, sharing, devices."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+from pathlib import Path
+
+import pytest
+
+from ippusbd.config import Config
+from ippusbd.daemon.share.interfaces import Address
+from ippusbd.doctor import configuration, opening
+from ippusbd.doctor.findings import Finding, Level
+from ippusbd.errors import AccessDenied, ConfigError, DeviceBusy, IppUsbError, UsbError
+from ippusbd.model import BusAddress, DeviceFacts, UsbId
+from ippusbd.quirks.load import load
+
+QUIRKS = load(())
+LASERJET = DeviceFacts(UsbId(0x03F0, 0x1234), BusAddress(1, 5), product="HP LaserJet 9")
+
+
+class Host:
+    """Stands for PyusbHost: one device, with the reason why it is no printer of ours, if any."""
+
+    def __init__(
+        self,
+        facts: DeviceFacts = LASERJET,
+        reason: str = "",
+        *,
+        on_survey: IppUsbError | None = None,
+        on_open: IppUsbError | None = None,
+    ) -> None:
+        self._found = (facts, reason)
+        self._on_survey, self._on_open = on_survey, on_open
+        self.opened = 0
+
+    async def survey(self) -> list[tuple[DeviceFacts, str]]:
+        if self._on_survey:
+            raise self._on_survey
+        return [self._found]
+
+    async def open(self, facts: DeviceFacts) -> Device:
+        self.opened += 1
+        if self._on_open:
+            raise self._on_open
+        return Device(facts)
+
+
+class Device:
+    interfaces = (1, 2)
+
+    def __init__(self, facts: DeviceFacts) -> None:
+        self.facts = facts
+
+    async def close(self) -> None:
+        pass
+
+
+async def checked(host: Host, config: Config | None = None, *, served: bool = False) -> Finding:
+    """The only finding about the only device."""
+    (finding,) = await opening.check(host, config or Config(), QUIRKS, served=served)  # type: ignore[arg-type]
+    return finding
+
+
+# --- devices
+
+
+async def test_a_device_that_can_be_opened_is_fine():
+    finding = await checked(Host())
+    assert finding.level is Level.OK
+    assert (finding.about, finding.text) == (
+        "03f0:1234 at 001:005",
+        "HP LaserJet 9, 2 interfaces",
+    )
+
+
+async def test_a_device_without_an_ipp_interface_is_a_note_with_the_reason():
+    finding = await checked(Host(reason="no 7/1/4 interface"))
+    assert (finding.level, finding.text) == (Level.NOTE, "no 7/1/4 interface")
+
+
+async def test_a_device_that_the_configuration_or_a_quirk_ignores_is_a_note():
+    host = Host()
+    finding = await checked(host, Config(ignore=("03f0:1234",)))
+    assert (finding.level, finding.text) == (Level.NOTE, "ignored by the configuration")
+    assert host.opened == 0
+    laser = DeviceFacts(UsbId(0x03F0, 0x3333), BusAddress(1, 5), product="HP Laser 107a")
+    finding = await checked(Host(laser))
+    assert finding.level is Level.NOTE
+    assert finding.text.startswith("HP Laser 107a: ignored by a quirk: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (AccessDenied("open: Access denied"), "71-ippusbd.rules"),
+        (DeviceBusy("open: busy"), "ipp-usb"),
+        (UsbError("open: Input/output error"), "off and on"),
+    ],
+)
+async def test_a_device_that_cannot_be_opened_is_a_problem_with_a_remedy(
+    error: UsbError, remedy: str
+):
+    finding = await checked(Host(on_open=error))
+    assert (finding.level, finding.text) == (Level.PROBLEM, str(error))
+    assert remedy in finding.remedy
+
+
+async def test_a_device_of_the_running_daemon_is_not_opened():
+    host = Host()
+    finding = await checked(host, served=True)
+    assert finding.level is Level.OK
+    assert "in use by the running daemon" in finding.text
+    assert host.opened == 0
+
+
+async def test_a_machine_without_libusb_is_a_problem():
+    finding = await checked(Host(on_survey=IppUsbError("libusb cannot be loaded")))
+    assert (finding.level, "libusb-1.0-0" in finding.remedy) == (Level.PROBLEM, True)
+
+
+# --- sharing
+
+
+def sharing(config: Config, *addresses: Address) -> Finding:
+    found = configuration.before_start(config, lambda _: addresses)
+    return next(each for each in found if each.check == "sharing")
+
+
+def test_sharing_names_its_addresses_and_whether_a_password_is_required():
+    config = Config(share_interfaces=("eth0",))
+    finding = sharing(config, Address("eth0", 2, ip_interface("192.0.2.10/24")))
+    assert finding.level is Level.OK
+    assert finding.text == "sharing: on 192.0.2.10 (eth0), without a password"
+
+
+def test_an_interface_without_an_address_is_a_note():
+    finding = sharing(Config(share_interfaces=("eth0",)))
+    assert (finding.level, finding.text) == (Level.NOTE, "sharing: eth0: no address now")
+
+
+def test_a_users_file_that_does_not_exist_is_a_configuration_error():
+    config = Config(share_interfaces=("eth0",), share_users_file=Path("/nowhere"))
+    with pytest.raises(ConfigError, match="users_file: /nowhere: No such file"):
+        sharing(config)
