@@ -37,7 +37,7 @@ from ippusbd.usbio.pool_types import Awaits, Kind
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
-from ippusbd.wire.whole import TAIL, looks_whole
+from ippusbd.wire.whole import FIRST, TAIL, looks_whole
 
 log = logging.getLogger("ippusbd.http")
 
@@ -111,7 +111,7 @@ class Exchange:
         self._delivered = False  # the answer was taken to its end
         self._began = False  # bytes of the body went to the printer
         self._whole = False  # all that the client meant to send did
-        self._tail = b""  # of the answer, to see whether it looks whole
+        self._first, self._tail = b"", b""  # of the answer, to see whether it looks whole
         self._ended_by_silence = False
         self._answer_head = bytearray()
         self._kept_cancellation = False
@@ -400,7 +400,8 @@ class Exchange:
         if self._parser.body_complete:
             return EOF_QUIET_S  # all is there but the last line of chunked framing
         if head.framing is BodyFraming.EOF:
-            return EOF_QUIET_S if looks_whole(head.value("Content-Type"), self._tail) else EOF_CUT_S
+            whole = looks_whole(head.value("Content-Type"), self._first, self._tail)
+            return EOF_QUIET_S if whole else EOF_CUT_S
         return self._cut_response_s
 
     async def _read_to_end(self) -> None:
@@ -416,6 +417,7 @@ class Exchange:
             self._answer_head += data[: IPP_HEAD - len(self._answer_head)]
         head = self._parser.head
         if data and head is not None and head.framing is BodyFraming.EOF:
+            self._first = self._first or data[:FIRST]
             self._tail = (self._tail + data[-TAIL:])[-TAIL:]
 
     def _finish_reading(self) -> None:

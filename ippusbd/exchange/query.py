@@ -31,7 +31,7 @@ from ippusbd.errors import (
 )
 from ippusbd.exchange.exchange import Exchange, Request, Traffic
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Awaits, Kind
+from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire import ipp
 from ippusbd.wire.http1_response import Head
@@ -41,6 +41,7 @@ log = logging.getLogger("ippusbd.http")
 
 PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
 MAX_ANSWER: Final = 1 << 20
+LEASE_S: Final = 1.0  # beside twice the time for an answer: an interface may be under recovery
 HURRY_S: Final = 3.0  # nobody waits for the answer to a question we gave up
 CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
@@ -154,20 +155,26 @@ class Query:
         self._note = note
         self._overhear = overhear
 
+    @property
+    def could_ask(self) -> bool:
+        """An interface could be had at once."""
+        free = (SlotState.FREE, SlotState.RELEASED)
+        return self.pool is not None and any(slot.state in free for slot in self.pool.slots)
+
     async def ask(
         self, request: Request, *, answer_s: float, counted: bool = True
     ) -> tuple[Head, bytes]:
         """Head and body of the answer, `answer_s` after the question went out at the latest.
 
-        Raises NotAsked when no interface came free in that time, PrinterSilent and its kinds,
-        or what the exchange raises. Not `counted`: it stands in no statistics.
+        Raises NotAsked when no interface came free, PrinterSilent and its kinds, or what the
+        exchange raises. Not `counted`: it stands in no statistics.
         """
         if self.pool is None:
             raise NotAsked("no interface is claimed")
         traffic = self._traffic if counted else Traffic()
         asked_at, number = _now(), None
         try:
-            async with self.pool.lease(wait_s=answer_s) as lease:
+            async with self.pool.lease(wait_s=2 * answer_s + LEASE_S) as lease:
                 asked_at, number = _now(), lease.channel.number
                 exchange = Exchange(
                     lease.channel, self._own(request), traffic, cut_response_s=self._pause_s
@@ -220,10 +227,9 @@ class Query:
             await channel.reset()
         channel.rest()
 
-    async def state(self, *, answer_s: float) -> ipp.Message:
-        """printer-state and reasons; a message without them if it answers something else."""
-        _, answer = await self.ask(_state_question(), answer_s=answer_s)
-        return ipp.decode(answer, tolerant=True)[0]
+    async def state(self, *, answer_s: float) -> None:
+        """Ask for printer-state and reasons, which are overheard; any answer will do."""
+        await self.ask(_state_question(), answer_s=answer_s)
 
     async def get(self, target: str, *, answer_s: float) -> bytes:
         head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)

@@ -146,6 +146,12 @@ class InterfacePool:
         """Why interfaces could not be claimed again."""
         return "; ".join(slot.trouble for slot in self._slots if slot.trouble)
 
+    def renew(self) -> None:
+        """Release every interface as soon as it is free: settings for its next claim changed."""
+        for slot in self._slots:
+            slot.stale = slot.channel is not None
+        self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
+
     def held(self, troubles: Mapping[int, str]) -> None:
         """These interfaces could not be claimed at the start."""
         for slot in self._slots:
@@ -271,6 +277,8 @@ class InterfacePool:
             slot.ready_at = asyncio.get_running_loop().time() + self._pause_s
             asyncio.get_running_loop().call_at(slot.ready_at, self._grant)
         self._changed.set()
+        if slot.stale and self._claims is not None:
+            self._release_now([slot])
         self._grant()
         self._release_later()
 
@@ -290,11 +298,13 @@ class InterfacePool:
         if not self._may_release():
             self._release_later()
             return
-        releasing = [slot for slot in self._slots if slot.state is SlotState.FREE]
-        for slot in releasing:
+        self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
+
+    def _release_now(self, slots: list[PoolSlot]) -> None:
+        for slot in slots:
             slot.state = SlotState.RELEASING
-        if releasing:
-            self._spawn(self._release(releasing), "release-interfaces")
+        if slots:
+            self._spawn(self._release(slots), "release-interfaces")
 
     def _claim_more(self) -> None:
         """Claim as many interfaces again as are waited for, the ones that failed least first."""
@@ -305,12 +315,12 @@ class InterfacePool:
         wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
         released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
         ready = sorted(
-            (slot for slot in released if slot.ready_at <= now), key=lambda slot: slot.failures
+            (slot for slot in released if slot.claim_at <= now), key=lambda slot: slot.failures
         )
         for slot in ready[: max(wanted, 0)]:
             slot.state = SlotState.CLAIMING
             self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
-        later = [slot.ready_at for slot in released if slot.ready_at > now]
+        later = [slot.claim_at for slot in released if slot.claim_at > now]
         if wanted > len(ready) and later and self._retry_timer is None:
             self._retry_timer = asyncio.get_running_loop().call_at(min(later), self._try_again)
 
@@ -324,7 +334,7 @@ class InterfacePool:
         most_s = BUSY_RETRY_MAX_S if busy else CLAIM_RETRY_MAX_S
         pause_s = min(CLAIM_RETRY_S * 2**slot.failures, most_s)
         slot.state, slot.trouble = SlotState.RELEASED, str(failure)
-        slot.ready_at = asyncio.get_running_loop().time() + pause_s
+        slot.claim_at = asyncio.get_running_loop().time() + pause_s
         slot.failures = min(slot.failures + 1, 8)
         self._changed.set()
         if isinstance(failure, DeviceGone):
@@ -449,7 +459,7 @@ class InterfacePool:
             channel, slot.channel = slot.channel, None
             assert channel is not None
             await self._claims.release(channel)
-            slot.state = SlotState.RELEASED
+            slot.state, slot.stale = SlotState.RELEASED, False
         self._idle.released(asyncio.get_running_loop().time())
         log.debug("%d interfaces released", len(slots))
         self._changed.set()

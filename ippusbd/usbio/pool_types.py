@@ -126,9 +126,11 @@ class PoolSlot:
     lane: Lane = Lane.SHORT
     lease: Lease | None = None
     unfinished: Unfinished | None = None  # what is drained
-    ready_at: float = 0.0  # in the loop's time: no request, or no claim, before
+    ready_at: float = 0.0  # in the loop's time: no request before
+    claim_at: float = 0.0  # no claim before
     failures: int = 0  # claims in a row that failed
     trouble: str = ""  # why it could not be claimed
+    stale: bool = False  # claimed with settings that do not hold any more
 
     @property
     def work(self) -> Unfinished | None:

@@ -1,28 +1,35 @@
 """Whether an answer without length and chunks looks whole.
 
 USB has no end of a connection, so such an answer ends by silence; and a printer that
-pauses in the middle is silent, too. The last bytes of a document tell most of the time.
+pauses in the middle is silent, too. Its first and last bytes tell most of the time.
 Pure.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-TAIL: Final = 64  # as many of the last bytes are looked at
+FIRST: Final = 512  # as many of the first bytes are looked at
+TAIL: Final = 64  # and of the last
 
-_ENDS: Final[dict[str, tuple[bytes, ...]]] = {
-    "application/ipp": (b"\x03",),  # end-of-attributes-tag (RFC 8010, 3.5.1)
-    "application/pdf": (b"%%EOF",),
-    "application/xml": (b">",),
-    "image/jpeg": (b"\xff\xd9",),
-    "image/png": (b"IEND\xaeB`\x82",),
-    "text/html": (b"</html>", b"</HTML>"),
-    "text/xml": (b">",),
+_ENDS: Final[dict[str, bytes]] = {
+    "application/ipp": b"\x03",  # end-of-attributes-tag (RFC 8010, 3.5.1)
+    "application/pdf": b"%%EOF",
+    "image/jpeg": b"\xff\xd9",
+    "image/png": b"IEND\xaeB`\x82",
 }
+_XML: Final = frozenset(("application/xml", "text/xml", "text/html", "application/xhtml+xml"))
+_ROOT: Final = re.compile(rb"<([A-Za-z][\w:.-]*)")
 
 
-def looks_whole(content_type: str, tail: bytes) -> bool:
-    """Whether a document of this type may end with `tail`."""
-    ends = _ENDS.get(content_type.partition(";")[0].strip().lower(), ())
-    return bool(ends) and (tail.endswith(ends) or tail.rstrip().endswith(ends))
+def looks_whole(content_type: str, first: bytes, tail: bytes) -> bool:
+    """Whether a document of this type that begins with `first` may end with `tail`."""
+    kind = content_type.partition(";")[0].strip().lower()
+    end = _ENDS.get(kind)
+    if end is not None:
+        return tail.endswith(end) or tail.rstrip().endswith(end)
+    root = _ROOT.search(first) if kind in _XML else None
+    if root is None:
+        return False
+    return tail.rstrip().lower().endswith((b"</%b>" % root[1].lower(), b"/>"))

@@ -141,14 +141,14 @@ async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    from ippusbd.daemon.printer import session
+    from ippusbd.daemon.printer import announcer
 
     def broken(*_: object, **__: object) -> object:
         raise ZeroDivisionError("a bug")
 
     good = make_printer(serial="G")
     async with run_daemon(good, state_path=state_path, poll_s=60.0) as daemon:
-        monkeypatch.setattr(session.txt, "services", broken)
+        monkeypatch.setattr(announcer.txt, "services", broken)
         daemon.plug(make_printer(serial="B"))
         await daemon.until(lambda: "a bug" in daemon.row("B").get("reason", ""))
         assert daemon.row("G")["state"] == "ready"

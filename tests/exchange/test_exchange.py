@@ -230,13 +230,6 @@ async def test_settling_goes_on_as_long_as_bytes_move():
     assert exchange.complete
 
 
-async def test_a_response_without_framing_ends_with_silence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ippusbd.exchange.exchange.EOF_QUIET_S", 0.02)
-    channel = FakeChannel()
-    channel._hear = lambda c, _: c.say(b"HTTP/1.0 200 OK\r\n\r\nall there is")
-    assert await whole(Exchange(channel, GET)) == b"all there is"
-
-
 async def test_an_unplug_ends_the_exchange():
     channel = FakeChannel()
     channel._hear = lambda c, _: c.fail(DeviceGone("unplugged"))

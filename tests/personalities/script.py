@@ -42,6 +42,7 @@ HASTY = replace(
     drain_s=0.8,
     busy_check_s=1.0,
     idle_stall_s=3.0,
+    stall_s=6.0,
     idle_release_s=0.5,
     warm_up_s=4.0,
     supplies_s=0.0,

@@ -238,9 +238,9 @@ async def test_a_large_answer_keeps_its_framing():
 
 async def test_an_answer_without_framing_ends_with_silence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ippusbd.exchange.exchange.EOF_QUIET_S", 0.05)
-    async with serve(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nbody") as served:
+    async with serve(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n<body/>") as served:
         reply = await ask(served.port)
-        assert (reply.body, reply.complete) == (b"body", True)
+        assert (reply.body, reply.complete) == (b"<body/>", True)
 
 
 async def test_status_reason_and_fields_of_the_answer_are_the_printers():

@@ -1,226 +1,271 @@
-"""Deaf or just busy: no patience lost on a printer without paper, none wasted on a deaf one."""
+"""A print waits for paper without a limit; an unresponsive printer is recovered."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from support.daemon import InProcessDaemon, run_daemon
+from support.daemon import run_daemon
 from support.fake_channel import FakeChannel
 from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_request
+from support.time_lapse import told
 
+from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
-from ippusbd.errors import PrinterSilent, TransferTimeout
-from ippusbd.model import Condition
-from ippusbd.usbio.pool import InterfacePool, Lane
+from ippusbd.daemon.recovery.verdict import Patience
+from ippusbd.errors import NotAsked, PrinterSilent, TransferFailed, TransferTimeout
+from ippusbd.exchange.query import Asked, Outcome, outcome_of
+from ippusbd.usbio.pool import InterfacePool, Lane, Lease
+from ippusbd.usbio.pool_types import Awaits, Kind
 from ippusbd.wire.ipp import Operation, PrinterState
 
 MINUTE_S = 60.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+ALL_IS_WELL, PAPER_OUT = 0x18, 0x38
 
 
 class Work:
     """An exchange that moves when the test says so."""
 
-    def __init__(self, *, repeatable: bool = False, awaits_printer: bool = True) -> None:
-        self.progress = 0
-        self.awaits_printer = awaits_printer
-        self.taken = False
-        self.repeatable = repeatable
+    taken = False
 
-    async def finish(self, quiet_s: float) -> None:
+    def __init__(
+        self, kind: Kind = Kind.DOCUMENT, *, awaits: Awaits = Awaits.PRINTER_TAKES
+    ) -> None:
+        self.progress = self.received = 0
+        self.kind = kind
+        self.awaits = awaits
+
+    def give_up(self) -> None: ...
+
+    async def finish(self, quiet_s: float, excused: object = None) -> None:
         await asyncio.Event().wait()
 
 
-class Ward:
-    """A pool under watch, with the printer's answers in the test's hand."""
+class Watched:
+    """A pool whose stalls are looked at, with the printer's answers in the test's hand."""
 
     def __init__(self, interfaces: int) -> None:
-        self.clock = Clock()
+        self.loop = asyncio.get_running_loop()
         self.channels = [FakeChannel(number=n) for n in range(interfaces)]
         self.pool = InterfacePool(self.channels, drain_s=1)
-        self.answers = True
+        self.failure: Exception | None = None
         self.state: PrinterState | None = None
-        self.attention: bool | None = False
-        self.known: Condition | None = None
+        self.reasons: tuple[str, ...] = ()
+        self.port: int | None = ALL_IS_WELL
         self.asked = 0
+        self.stalled_uploads = 0
+        self.evidence = EvidenceLog(self.loop.time)
         self.detector = StallDetector(
             self.pool,
+            self.evidence,
             self._ask,
-            self._needs_attention,
-            known=lambda: self.known,
-            busy_check_s=30,
-            idle_stall_s=300,
-            clock=self.clock,
+            self._port_status,
+            patience=Patience(30, 300, 3600),
+            on_stalled_upload=self._upload_stalled,
         )
 
-    async def _ask(self) -> PrinterState | None:
+    async def _ask(self) -> None:
         self.asked += 1
-        if not self.answers:
-            raise PrinterSilent("no answer")
-        return self.state
+        outcome = outcome_of(self.failure)  # type: ignore[arg-type]
+        number = None if outcome is Outcome.NOT_ASKED else len(self.channels) - 1
+        self.evidence.asked(Asked(number, self.loop.time(), outcome))
+        if self.failure is not None:
+            raise self.failure
+        if self.state is not None:
+            self.evidence.tell(self.state, self.reasons)
 
-    async def _needs_attention(self) -> bool | None:
-        return self.attention
+    async def _port_status(self) -> int:
+        if self.port is None:
+            raise TransferFailed("no port status")
+        return self.port
+
+    def _upload_stalled(self) -> None:
+        self.stalled_uploads += 1
 
     async def minutes(self, count: float) -> None:
         for _ in range(round(count * 6)):
-            self.clock.now += 10
+            await asyncio.sleep(10)
             await self.detector.step()
 
-    def given_up(self) -> list[int]:
-        return [c.number for c in self.channels if c._inbox.failure is not None]
+    @property
+    def ended(self) -> list[int]:
+        return [one.interface for one in self.detector.ended]
+
+
+@asynccontextmanager
+async def working(watched: Watched, work: Work) -> AsyncIterator[Lease]:
+    async with watched.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.unfinished = work
+        yield lease
+        lease.unfinished = None
 
 
 @pytest.mark.parametrize("interfaces", [1, 3])
-async def test_twenty_minutes_without_paper_are_waited_out(interfaces: int):
-    ward = Ward(interfaces)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        ward.attention = True
-        await ward.minutes(20)
-        assert ward.given_up() == []
-        assert ward.asked == (0 if interfaces == 1 else 39)
-        lease.unfinished = None
-    await ward.pool.close()
+def test_three_hours_without_paper_are_waited_out(interfaces: int):
+    async def story() -> None:
+        watched = Watched(interfaces)
+        watched.port = PAPER_OUT
+        async with working(watched, Work()):
+            await watched.minutes(180)
+            assert watched.ended == []
+            assert watched.asked == 0
+            assert "paper out" in watched.detector.waits
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_a_printer_that_says_it_is_stopped_is_waited_for_for_hours():
-    ward = Ward(3)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        ward.state = PrinterState.STOPPED
-        await ward.minutes(300)
-        assert ward.given_up() == []
-        ward.state = PrinterState.PROCESSING  # somebody brought paper; its patience begins anew
-        await ward.minutes(19)
-        assert ward.given_up() == []
-        lease.unfinished = None
-    await ward.pool.close()
+def test_a_stopped_printer_is_waited_for_and_then_its_patience_begins_anew():
+    async def story() -> None:
+        watched = Watched(3)
+        watched.state = PrinterState.STOPPED
+        async with working(watched, Work()) as lease:
+            await watched.minutes(300)
+            assert watched.ended == []
+            assert lease.unfinished is not None
+            lease.unfinished.progress += 1  # somebody brought paper
+            watched.state = PrinterState.PROCESSING
+            await watched.minutes(59)
+            assert watched.ended == []
+        await watched.pool.close()
+
+    told(story)
 
 
 @pytest.mark.parametrize(
     ("state", "minutes"),
-    [(PrinterState.IDLE, 5), (PrinterState.PROCESSING, 20), (None, 20)],
+    [(PrinterState.IDLE, 5), (PrinterState.PROCESSING, 60), (None, 60)],
 )
-async def test_a_job_that_stands_still_without_a_reason_has_met_a_deaf_interface(
+def test_a_job_that_stalls_without_a_reason_has_met_an_unresponsive_interface(
     state: PrinterState | None, minutes: int
 ):
-    ward = Ward(2)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        ward.state = state
-        await ward.minutes(minutes - 0.2)
-        assert ward.given_up() == []
-        await ward.minutes(1)
-        assert ward.given_up() == [0]
-        lease.unfinished = None
-    await ward.pool.close()
+    async def story() -> None:
+        watched = Watched(2)
+        watched.state = state
+        async with working(watched, Work()) as lease:
+            await watched.minutes(minutes - 0.4)
+            assert watched.ended == []
+            await watched.minutes(1)
+            assert watched.ended == [0]
+            assert watched.stalled_uploads == 1
+            with pytest.raises(TransferTimeout):
+                await lease.channel.read()
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_silence_on_all_interfaces_is_noticed_within_the_minute():
-    ward = Ward(3)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        ward.answers = False
-        await ward.minutes(1)
-        assert ward.given_up() == [0]
-        with pytest.raises(TransferTimeout):
-            await lease.channel.read()
-        lease.unfinished = None
-    await ward.pool.close()
+def test_silence_on_all_interfaces_ends_a_question_within_two_minutes_and_work_later():
+    async def story() -> None:
+        for kind, patient_min in ((Kind.QUESTION, 0.5), (Kind.DOCUMENT, 5.0)):
+            watched = Watched(3)
+            watched.failure = PrinterSilent("no answer")
+            async with working(watched, Work(kind)):
+                await watched.minutes(patient_min)
+                assert watched.ended == []
+                await watched.minutes(1.5)
+                assert watched.ended == [0]
+                assert watched.stalled_uploads == 0
+            await watched.pool.close()
+
+    told(story)
 
 
-async def test_one_silent_interface_is_given_up_after_as_long_as_configured():
-    ward = Ward(1)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        await ward.minutes(4.8)
-        assert ward.given_up() == []
-        await ward.minutes(1)
-        assert ward.given_up() == [0]
-        lease.unfinished = None
-    await ward.pool.close()
+def test_a_question_that_could_not_be_asked_ends_nothing_for_an_hour():
+    async def story() -> None:
+        watched = Watched(2)
+        watched.failure = NotAsked("all interfaces are in use")
+        async with working(watched, Work()):
+            await watched.minutes(59)
+            assert watched.ended == []
+            assert watched.asked > 100
+        await watched.pool.close()
+
+    told(story)
 
 
-@pytest.mark.parametrize(
-    ("known", "patience_min"),
-    [
-        (None, 5),
-        (Condition(state=3), 5),
-        (Condition(state=4), 20),  # it was printing: a long page
-        (Condition(state=5), math.inf),
-        (Condition(state=4, reasons=("media-empty-error",)), math.inf),
-        (Condition(state=4, reasons=("media-low-warning",)), 20),
-    ],
-)
-async def test_where_one_interface_reports_nothing_what_the_printer_said_last_decides(
-    known: Condition | None, patience_min: float
-):
-    ward = Ward(1)
-    ward.attention, ward.known = None, known
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        await ward.minutes(min(patience_min, 60) - 0.2)
-        assert ward.given_up() == []
-        await ward.minutes(2)
-        assert ward.given_up() == ([] if math.isinf(patience_min) else [0])
-        lease.unfinished = None
-    await ward.pool.close()
+def test_two_jobs_that_wait_for_the_same_paper_are_both_waited_for():
+    async def story() -> None:
+        watched = Watched(2)
+        watched.evidence.tell(PrinterState.PROCESSING, ("media-empty",))
+        async with working(watched, Work()), watched.pool.lease(wait_s=1) as letter:
+            letter.unfinished = Work()
+            await watched.minutes(1)
+            watched.evidence.tell(PrinterState.PROCESSING, ("media-empty",))  # to a monitor
+            await watched.minutes(180)
+            assert watched.ended == []
+            letter.unfinished = None
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_a_port_status_without_an_error_counts_more_than_old_news():
-    ward = Ward(1)
-    ward.known = Condition(state=5, reasons=("media-empty-error",))  # there is paper again
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work()
-        await ward.minutes(6)
-        assert ward.given_up() == [0]
-        lease.unfinished = None
-    await ward.pool.close()
+@pytest.mark.parametrize("told_once", [True, False])
+def test_one_interface_of_which_nothing_is_known_is_given_up_after_an_hour(told_once: bool):
+    async def story() -> None:
+        watched = Watched(1)
+        watched.port = None
+        if told_once:
+            watched.evidence.tell(PrinterState.PROCESSING, ("media-low-warning",))
+        async with working(watched, Work()):
+            await watched.minutes(59.5)
+            assert watched.ended == []
+            await watched.minutes(1)
+            assert watched.ended == [0]
+            assert watched.stalled_uploads == 0
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_a_client_that_dawdles_is_not_taken_for_a_deaf_printer():
-    ward = Ward(3)
-    ward.answers = False
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = Work(awaits_printer=False)
-        await ward.minutes(20)
-        assert ward.given_up() == []
-        assert ward.asked == 0
-        lease.unfinished = None
-    await ward.pool.close()
+def test_a_client_that_does_not_send_is_no_unresponsive_printer():
+    async def story() -> None:
+        watched = Watched(3)
+        watched.failure = PrinterSilent("no answer")
+        async with working(watched, Work(awaits=Awaits.CLIENT_SENDS)):
+            await watched.minutes(20)
+            assert (watched.ended, watched.asked) == ([], 0)
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_a_print_that_moves_is_never_asked_about():
-    ward = Ward(3)
-    async with ward.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
-        lease.unfinished = work = Work()
-        for _ in range(100):
-            work.progress += 1
-            await ward.minutes(0.2)
-        assert ward.asked == 0
-        lease.unfinished = None
-    await ward.pool.close()
+def test_a_print_that_moves_is_never_asked_about():
+    async def story() -> None:
+        watched, work = Watched(3), Work()
+        async with working(watched, work):
+            for _ in range(100):
+                work.progress += 1
+                await watched.minutes(0.2)
+            assert watched.asked == 0
+        await watched.pool.close()
+
+    told(story)
 
 
-async def test_a_harmless_question_on_a_deaf_interface_is_given_up_while_others_answer():
-    ward = Ward(2)
-    async with ward.pool.lease(wait_s=1) as lease:
-        lease.unfinished = Work(repeatable=True)
-        await ward.minutes(1.2)
-        assert ward.given_up() == [0]
-        lease.unfinished = None
-    await ward.pool.close()
+def test_a_harmless_question_on_an_unresponsive_interface_is_given_up_while_others_answer():
+    async def story() -> None:
+        watched = Watched(2)
+        async with working(watched, Work(Kind.QUESTION)):
+            await watched.minutes(2)
+            assert watched.ended == [0]
+        await watched.pool.close()
+
+    told(story)
+
+
+def test_a_long_poll_is_never_given_up():
+    async def story() -> None:
+        watched = Watched(2)
+        async with working(watched, Work(Kind.LONG_POLL, awaits=Awaits.PRINTER_ANSWERS)):
+            await watched.minutes(300)
+            assert (watched.ended, watched.asked) == ([], 0)
+        await watched.pool.close()
+
+    told(story)
 
 
 async def _print(port: int, document: bytes) -> Reply:
@@ -232,11 +277,6 @@ async def _print(port: int, document: bytes) -> Reply:
         return await connection.reply("POST")
 
 
-async def _requests(daemon: InProcessDaemon, count: int) -> None:
-    before = daemon.row()["requests"]
-    await daemon.until(lambda: daemon.row()["requests"] >= before + count)
-
-
 @pytest.mark.parametrize("interfaces", [1, 2])
 async def test_a_job_that_waits_for_paper_prints_when_there_is_some(
     make_printer, state_path, interfaces: int
@@ -244,22 +284,21 @@ async def test_a_job_that_waits_for_paper_prints_when_there_is_some(
     printer = make_printer(interfaces=interfaces)
     document = bytes(range(256)) * 8192
     async with run_daemon(
-        printer, state_path=state_path, busy_check_s=0.1, idle_stall_s=0.2, check_s=2.0
+        printer, state_path=state_path, busy_check_s=0.1, idle_stall_s=0.2, stall_s=0.4, check_s=2.0
     ) as daemon:
         printer.switch("paper-out", on=True)
         job = asyncio.create_task(_print(daemon.port(), document))
-        if interfaces > 1:
-            await _requests(daemon, 5)  # it was asked about again and again
-        else:
-            await asyncio.sleep(1.0)
+        await daemon.until(lambda: "waits" in daemon.row()["waits_for"])
+        await asyncio.sleep(1.0)  # longer than any limit
         assert not job.done()
+        assert daemon.row()["ended"] == []
         printer.switch("paper-out", on=False)
         assert (await job).status == 200
     (stored,) = printer.documents
     assert (stored.completed, stored.sha256) == (True, hashlib.sha256(document).hexdigest())
 
 
-async def test_a_patient_client_is_told_when_the_printer_went_deaf_and_the_next_is_served(
+async def test_a_patient_client_is_told_that_the_printer_is_unresponsive_and_the_next_is_served(
     make_printer, state_path
 ):
     printer = make_printer(interfaces=2)

@@ -179,6 +179,7 @@ def _config(folder: Path) -> Config:
         fax_probe_s=1.0,
         busy_check_s=3.0,
         idle_stall_s=8.0,
+        stall_s=30.0,
         check_s=1.5,
         retry_min_s=0.2,
         retry_max_s=2.0,

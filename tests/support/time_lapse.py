@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -42,3 +42,9 @@ class TimeLapse(asyncio.SelectorEventLoop):
 
     def _thread_done(self, _: object) -> None:
         self._in_threads -= 1
+
+
+def told(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `story` in a loop whose clock jumps."""
+    with asyncio.Runner(loop_factory=TimeLapse) as runner:
+        runner.run(story())

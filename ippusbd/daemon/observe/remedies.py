@@ -30,8 +30,8 @@ _CAUSES: Final = tuple(
             Diagnosis("ignored", "nothing, if that is intended; see `ippusbd quirks`", True),
         ),
         (
-            r"left alone: \d+ resets",
-            Diagnosis("given-up", "switch the printer off and on, or say: ippusbd retry"),
+            r"given up: \d+ resets",
+            Diagnosis("given-up", "power-cycle the printer, or run: ippusbd retry"),
         ),
         (
             r"no port from \d+ to \d+ is free|port \d+ of .*in use",
@@ -65,7 +65,7 @@ _CAUSES: Final = tuple(
             Diagnosis("warming-up", "wait: it is asked again; clients retry by themselves", True),
         ),
         (
-            r"no answer to|not taken|silent|deaf|answers on no interface|stopped in the middle",
+            r"no answer to|not taken|silent|unresponsive|answers on no inter|stopped in the middle",
             Diagnosis("silent", "wait for the recovery; else power-cycle the printer"),
         ),
         (

@@ -123,12 +123,17 @@ async def gather(
 
 
 def _nothing_known(failures: list[IppUsbError], words: str) -> IppUsbError:
-    """The gravest thing that can be said of a device that told nothing."""
-    for kind in (NotAsked, Unanswered):
-        for failure in failures:
-            if isinstance(failure, kind):
-                return type(failure)(words)
-    if failures and all(isinstance(failure, PrinterSilent) for failure in failures):
+    """What follows for a device that told nothing: refusals first, then silence.
+
+    What was not asked beside it, because one question held the only interface, adds nothing.
+    """
+    asked = [failure for failure in failures if not isinstance(failure, NotAsked)]
+    if failures and not asked:
+        return NotAsked(words)
+    unanswered = next((failure for failure in asked if isinstance(failure, Unanswered)), None)
+    if unanswered is not None:
+        return type(unanswered)(words)
+    if asked and all(isinstance(failure, PrinterSilent) for failure in asked):
         return PrinterSilent(words)
     later = any(isinstance(failure, LATER) for failure in failures)
     return ProbeFailed(words) if later else NotAPrinter(words)

@@ -275,6 +275,8 @@ class PrinterSession:
         """Smaller transfers are used as soon as an interface is claimed again."""
         if self._write_size.stood_still():
             self._adopt("write_bytes", self._write_size.write_bytes)
+            if self._printer.pool is not None:
+                self._printer.pool.renew()
 
     def _device_may(self) -> bool:
         """A rung of the whole device could be taken now without ending anybody's work."""

@@ -157,6 +157,10 @@ class EvidenceLog:
         if attention:
             self._excused_at = self._port.at
 
+    def excused(self) -> None:
+        """A reason to wait is known still."""
+        self._excused_at = self._clock()
+
     def asked(self, question: Asked) -> None:
         """One of our own questions came to its end."""
         self._asked.append(question)

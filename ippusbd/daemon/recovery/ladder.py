@@ -241,6 +241,8 @@ class Ladder:
 
     async def _others_answer(self) -> bool:
         """Whether the printer answers on an interface that is free."""
+        if not self._query.could_ask:
+            return False
         try:
             await self._query.state(answer_s=self._answer_s)
         except DeviceGone:

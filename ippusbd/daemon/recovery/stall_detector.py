@@ -29,6 +29,7 @@ from ippusbd.daemon.recovery.verdict import (
 )
 from ippusbd.errors import DeviceGone, IppUsbError, TransferTimeout
 from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.pool_types import Unfinished
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -70,6 +71,7 @@ class StallDetector:
         self._port_status = port_status
         self._patience = patience
         self._on_stalled_upload = on_stalled_upload
+        self._failed: dict[int, Unfinished] = {}  # what was ended last on each interface
         self.waits = ""
         self.ended: deque[Ended] = deque(maxlen=ENDED_KEPT)
 
@@ -86,6 +88,8 @@ class StallDetector:
         """Look, judge, and do what follows."""
         if self._stands():
             await self._look_at_port()
+        if self.excused():
+            self._evidence.excused()
         evidence, now = self._look(), asyncio.get_running_loop().time()
         verdict = judge(evidence, now, self._patience)
         self._say(verdict.what if isinstance(verdict, Wait) else self.waits)
@@ -96,9 +100,8 @@ class StallDetector:
                 log.info("%s: asking the printer on another interface", what)
                 await self._ask_quietly()
             case InterfaceUnresponsive(number, proof, stalled_upload):
-                if stalled_upload:
+                if self._fail(number, proof) and stalled_upload:
                     self._on_stalled_upload()
-                self._fail(number, proof)
             case PrinterUnresponsive(numbers, proof):
                 for number in numbers:
                     self._fail(number, f"the printer answers on no interface: {proof}")
@@ -143,10 +146,14 @@ class StallDetector:
             if what:
                 log.info("waiting: %s", what)
 
-    def _fail(self, number: int, proof: str) -> None:
-        for slot in self._pool.slots:
-            work = slot.work
-            if slot.number == number and slot.channel is not None and work is not None:
-                log.warning("interface %d is unresponsive: %s", number, proof)
-                self.ended.append(Ended(asyncio.get_running_loop().time(), number, proof))
-                slot.channel.fail(TransferTimeout(f"unresponsive: {proof}"))
+    def _fail(self, number: int, proof: str) -> bool:
+        """End the exchange on an interface; False: it was already, and is on its way out."""
+        slot = next(slot for slot in self._pool.slots if slot.number == number)
+        work = slot.work
+        if slot.channel is None or work is None or self._failed.get(number) is work:
+            return False
+        self._failed[number] = work
+        log.warning("interface %d is unresponsive: %s", number, proof)
+        self.ended.append(Ended(asyncio.get_running_loop().time(), number, proof))
+        slot.channel.fail(TransferTimeout(f"unresponsive: {proof}"))
+        return True

@@ -109,6 +109,10 @@ def reason_to_wait(evidence: Evidence, since: float) -> str:
     return ""
 
 
+def _port_says(evidence: Evidence) -> bool:
+    return evidence.port is not None and evidence.port.attention
+
+
 def at_work(evidence: Evidence, now: float) -> str:
     """Why nothing may be done to the device as a whole now; empty: nothing would be lost."""
     for one in evidence.interfaces:
@@ -143,12 +147,17 @@ def page_may_print(evidence: Evidence, now: float) -> bool:
 
 
 def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> Verdict:
-    stood_s = now - one.since
     reason = reason_to_wait(evidence, one.since)
+    may_ask = _may_ask(one, evidence, now, patience)
     if reason:
-        return Wait(math.inf, f"{reason}; interface {one.number} waits")
-    lives = [q for q in _asked(one, evidence) if q.outcome.lives]
-    silent = [q for q in _asked(one, evidence) if q.outcome.silent and evidence.moved_at < q.at]
+        told = evidence.told
+        stale = told is not None and told.at < now - patience.check_s and not _port_says(evidence)
+        what = f"{reason}; interface {one.number} waits"
+        return Ask(what) if stale and may_ask else Wait(math.inf, what)
+    stood_s = now - max(one.since, evidence.excused_at)  # from when it could have gone on
+    asked = _asked(one, evidence)
+    lives = [q for q in asked if q.outcome.lives]
+    silent = [q for q in asked if q.outcome.silent and evidence.moved_at < q.at]
     limit_s = _limit_s(one, evidence, now, patience, bool(lives))
     if _is_unanswered_question(one, evidence, lives) or (lives and stood_s >= limit_s):
         return _unresponsive(one, evidence, stood_s, lives)
@@ -159,15 +168,15 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
         )
     if not lives and not silent and stood_s >= limit_s:  # nothing can be asked
         return _unresponsive(one, evidence, stood_s, lives)
-    can_ask = any(other.can_be_had for other in evidence.interfaces)
-    if can_ask and _may_ask_again(one, evidence, now, patience):
+    if may_ask:
         return Ask(f"interface {one.number}: no byte for {stood_s:.0f} s")
-    return Wait(one.since + limit_s, f"interface {one.number}: {one.awaits.value}")
+    return Wait(now - stood_s + limit_s, f"interface {one.number}: {one.awaits.value}")
 
 
 def _asked(one: InterfaceEvidence, evidence: Evidence) -> list[Asked]:
-    """Our questions on other interfaces since this one stands."""
-    return [q for q in evidence.asked if q.at >= one.since and q.interface != one.number]
+    """Our questions on other interfaces since this one stands without an excuse."""
+    since = max(one.since, evidence.excused_at)
+    return [q for q in evidence.asked if q.at >= since and q.interface != one.number]
 
 
 def _is_unanswered_question(one: InterfaceEvidence, evidence: Evidence, lives: list[Asked]) -> bool:
@@ -201,10 +210,10 @@ def _silent_long_enough(
     return now - silent[0].at >= patience.idle_s
 
 
-def _may_ask_again(
-    one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience
-) -> bool:
-    return all(now - q.at >= patience.check_s for q in evidence.asked if q.at >= one.since)
+def _may_ask(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> bool:
+    """An interface can be had, and the last question was not just now."""
+    can = any(other.can_be_had for other in evidence.interfaces)
+    return can and all(now - q.at >= patience.check_s for q in evidence.asked if q.at >= one.since)
 
 
 def _unresponsive(

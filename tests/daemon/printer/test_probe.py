@@ -12,9 +12,10 @@ from support.fake_channel import FakeChannel
 from support.scripted_printer import Heard, ScriptedPrinter, answer
 
 from ippusbd.daemon.printer import probe
-from ippusbd.daemon.printer.probe import Asker, Questions, gather
+from ippusbd.daemon.printer.probe import Questions, gather
 from ippusbd.errors import DeviceGone, PrinterError, PrinterSilent, ProbeFailed
 from ippusbd.exchange.exchange import Request
+from ippusbd.exchange.query import Query
 from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
@@ -67,11 +68,11 @@ async def asked(
 ) -> AsyncIterator[Callable[..., asyncio.Future[probe.Probed]]]:
     """`await ask(**questions)`: what `gather` makes of the firmware."""
     pool = InterfacePool(firmware.channels, drain_s=0.1)
-    asker = Asker(pool, host="localhost:60000", **options)
+    query = Query(pool, host="localhost:60000", **options)
 
     def ask(**questions: object) -> asyncio.Future[probe.Probed]:
         wanted = Questions(answer_s=2.0, fax_answer_s=0.1, **questions)  # type: ignore[arg-type]
-        return asyncio.ensure_future(gather(asker, DEVICE, wanted, port=60000))
+        return asyncio.ensure_future(gather(query, DEVICE, wanted, port=60000))
 
     try:
         yield ask
@@ -143,8 +144,8 @@ async def test_a_fax_queue_that_never_answers_holds_up_nothing():
 async def test_what_never_answers_is_missing_and_its_interface_is_given_back():
     firmware = Firmware({"/ipp/print": None, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
     pool = InterfacePool(firmware.channels, drain_s=0.05)
-    asker = Asker(pool, host="localhost")
-    found = await gather(asker, DEVICE, Questions(answer_s=0.1, faxes=False), port=60000)
+    query = Query(pool, host="localhost")
+    found = await gather(query, DEVICE, Questions(answer_s=0.1, faxes=False), port=60000)
     assert "no answer" in found.missing[0]
     await pool.join(5)
     assert pool.status().broken == 0
@@ -228,7 +229,7 @@ async def test_only_what_the_device_claims_is_asked(
     firmware = Firmware({"/ipp/print": GOOD})
     pool = InterfacePool(firmware.channels, drain_s=0.1)
     questions = Questions(answer_s=1.0).limited_to(capabilities)
-    await gather(Asker(pool, host="localhost"), DEVICE, questions, port=60000)
+    await gather(Query(pool, host="localhost"), DEVICE, questions, port=60000)
     assert {one.target for one in firmware.heard} == paths
     await pool.close()
 
@@ -245,11 +246,11 @@ async def test_questions_carry_the_host_and_the_connection_that_are_wanted():
 async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
     firmware = Firmware({"/ipp/print": STARTING})
     pool = InterfacePool(firmware.channels, drain_s=0.05)
-    asker = Asker(pool, host="localhost")
-    await asker.state(answer_s=1.0)
+    query = Query(pool, host="localhost")
+    await query.state(answer_s=1.0)
     firmware.answers["/ipp/print"] = None
     with pytest.raises(PrinterSilent):
-        await asker.state(answer_s=0.05)
+        await query.state(answer_s=0.05)
     await pool.join(5)
     await pool.close()
 
@@ -258,7 +259,7 @@ async def test_a_small_question_takes_no_large_answer():
     firmware = Firmware({"/big": answer(b"x" * 2_000_000)})
     pool = InterfacePool(firmware.channels, drain_s=0.5)
     with pytest.raises(PrinterError, match="more than"):
-        await Asker(pool, host="localhost").ask(Request("GET", "/big", ()), answer_s=1.0)
+        await Query(pool, host="localhost").ask(Request("GET", "/big", ()), answer_s=1.0)
     await pool.join(5)
     assert pool.recovered == 0
     await pool.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from support.daemon import InProcessDaemon, run_daemon
-from support.fake_channel import FakeChannel
 from support.http_client import ask, ask_ipp
+from support.scripted_printer import ScriptedPrinter, answer
 
 from ippusbd.cli import status as cli_status
 from ippusbd.daemon.printer import status_poll
-from ippusbd.errors import PrinterError
+from ippusbd.exchange.query import Query
 from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire.ipp import Operation
@@ -95,17 +95,12 @@ async def test_asking_can_be_switched_off(make_printer, state_path):
 
 
 async def test_a_printer_without_ipp_is_not_asked_twice():
-    asked = []
-
-    async def no_ipp() -> Condition:
-        asked.append(1)
-        raise PrinterError("404")
-
-    channel = FakeChannel()
-    pool = InterfacePool([channel], drain_s=1)
+    printer = ScriptedPrinter([answer(b"no", status="404 Not Found")])
+    pool = InterfacePool(printer.channels, drain_s=1)
     polled = status_poll.StatusPoll()
-    await status_poll.poll_status(polled, pool, no_ipp, every_s=0.1)
-    assert (len(asked), polled.status()) == (1, None)
+    query = Query(pool, host="localhost")
+    await status_poll.poll_status(polled, pool, query, 60000, every_s=0.1)
+    assert (len(printer.heard), polled.status()) == (1, None)
     await pool.close()
 
 

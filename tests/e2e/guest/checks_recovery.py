@@ -36,6 +36,7 @@ lease_wait_s = 3.0
 [printers]
 busy_check_s = 2.0
 idle_stall_s = 4.0
+stall_s = 16.0
 check_s = 1.5
 retry_min_s = 0.5
 retry_max_s = 2.0

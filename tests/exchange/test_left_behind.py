@@ -1,0 +1,247 @@
+"""What a client leaves: half documents are cancelled, whole ones print, scans are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from support.fake_channel import FakeChannel
+from support.time_lapse import told
+
+from ippusbd.errors import ClientGone, PrinterSilent, TransferFailed, TransferTimeout
+from ippusbd.exchange.exchange import Exchange, Request
+from ippusbd.exchange.interrupted_job import InterruptedJob
+from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire import ipp
+from ippusbd.wire.ipp_requests import request as ipp_request
+
+HOST = (("Host", "localhost:60000"),)
+IPP = (*HOST, ("Content-Type", "application/ipp"))
+PRINT_JOB = ipp.encode(ipp_request(ipp.Operation.PRINT_JOB, "ipp://localhost/ipp/print"))
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def ok(body: bytes, kind: str = "application/ipp") -> bytes:
+    fields = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return b"HTTP/1.1 200 OK\r\n" + fields.encode() + body
+
+
+def job_answer(number: int = 42, code: int = 0) -> bytes:
+    group = ipp.Group(ipp.Tag.JOB, (ipp.attribute("job-id", ipp.integer(number)),))
+    return ok(ipp.encode(ipp.Message(code, 1, (group,))))
+
+
+class Upload:
+    """A client's document, of which `parts` come; then it leaves, or `whole`: was done."""
+
+    def __init__(self, *parts: bytes, whole: bool = False) -> None:
+        self.parts = list(parts)
+        self.whole = whole
+        self.left = asyncio.Event()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        while self.parts:
+            yield self.parts.pop(0)
+        if not self.whole:
+            await self.left.wait()
+            raise ClientGone("left")
+
+    def request(self, pending: PendingCancels | None = None) -> Request:
+        return Request(
+            "POST",
+            "/ipp/print",
+            IPP,
+            stream=self.stream(),
+            arrived=lambda: self.whole,
+            job=InterruptedJob("/ipp/print", IPP),
+            pending_cancels=pending,
+        )
+
+
+async def leave(exchange: Exchange, pool: InterfacePool | None = None) -> None:
+    """The client's handler is cancelled where it stands."""
+    answering = asyncio.create_task(exchange.answer())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    answering.cancel()
+    await asyncio.wait([answering])
+
+
+async def test_a_document_whose_last_byte_came_is_sent_to_its_end_and_not_cancelled():
+    channel = FakeChannel()
+    channel.stop_taking()
+    exchange = Exchange(channel, Upload(PRINT_JOB, b"whole ", b"document", whole=True).request())
+    await leave(exchange)
+    channel._hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
+    channel.take_again()
+    async with asyncio.timeout(5):
+        await exchange.finish(1)
+    assert bytes(channel.sent).endswith(b"8\r\ndocument\r\n" + LAST_CHUNK)
+    assert not exchange.cut
+
+
+async def test_a_cut_document_is_cancelled():
+    channel, upload = FakeChannel(), Upload(PRINT_JOB, b"half")
+    channel._hear = lambda c, data: (
+        c.say(job_answer()) if data == LAST_CHUNK or b"Content-Length" in data else None
+    )
+    exchange = Exchange(channel, upload.request())
+    await leave(exchange)
+    async with asyncio.timeout(5):
+        await exchange.finish(1)
+    cancel, _ = ipp.decode(bytes(channel.sent).rpartition(b"\r\n\r\n")[2])
+    assert cancel.code == ipp.Operation.CANCEL_JOB
+
+
+@pytest.mark.parametrize("where", ["in a write", "between two writes"])
+async def test_a_document_that_an_interface_lost_is_owed_a_cancellation_wherever_the_writer_stood(
+    where: str,
+):
+    channel, upload, pending = FakeChannel(), Upload(PRINT_JOB, b"half"), PendingCancels()
+    if where == "in a write":
+        channel._hear = lambda c, data: c.stop_taking() if PRINT_JOB in data else None
+    exchange = Exchange(channel, upload.request(pending))
+    answering = asyncio.create_task(exchange.answer())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    channel.fail(TransferTimeout("unresponsive"))
+    with pytest.raises(TransferTimeout):
+        await answering
+    with pytest.raises((TransferTimeout, PrinterSilent)):
+        await exchange.finish(0.05)
+    assert len(pending) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "owed"),
+    [
+        (job_answer(code=0x0507), 1),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 1),
+        (ok(b"<html>"), 1),
+        (job_answer(), 0),
+        (job_answer(code=0x0404), 0),
+    ],
+    ids=["busy", "503", "no IPP", "cancelled", "over"],
+)
+async def test_only_what_the_printer_says_is_cancelled_counts(answer: bytes, owed: int):
+    channel, upload, pending = FakeChannel(), Upload(PRINT_JOB, b"half"), PendingCancels()
+
+    def printer(c: FakeChannel, data: bytes) -> None:
+        if data == LAST_CHUNK:
+            c.say(job_answer())
+        elif b"Content-Length" in data:
+            c.say(answer)
+
+    channel._hear = printer
+    exchange = Exchange(channel, upload.request(pending))
+    await leave(exchange)
+    async with asyncio.timeout(5):
+        await exchange.finish(1)
+    assert len(pending) == owed
+
+
+async def test_an_early_refusal_on_an_interface_that_then_fails_is_recovered_before_the_next():
+    """The next client's print must not meet the failure of the last one's."""
+    channel = FakeChannel()
+    pool = InterfacePool([channel], drain_s=1)
+    channel.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    upload = Upload(PRINT_JOB, b"x" * 100)
+    async with pool.lease(wait_s=1) as lease:
+        exchange = lease.unfinished = Exchange(lease.channel, upload.request())
+        channel.discard = lambda: 0  # type: ignore[method-assign]
+        channel.stop_taking()
+        head = await exchange.answer()
+        assert head.status == 503
+        async for _ in exchange.chunks():
+            pass
+        channel.fail(TransferFailed("stall on OUT"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not exchange.complete
+    async with pool.lease(wait_s=5) as lease:
+        assert channel.resets == 1
+    await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "deleted"),
+    [
+        (
+            Request("POST", "/eSCL/ScanJobs", HOST, b"<settings/>"),
+            b"HTTP/1.1 201 Created\r\nLocation: http://localhost/eSCL/ScanJobs/7\r\n"
+            b"Content-Length: 0\r\n\r\n",
+            "/eSCL/ScanJobs/7",
+        ),
+        (
+            Request("GET", "/eSCL/ScanJobs/7/NextDocument", HOST),
+            ok(b"\xff\xd8picture\xff\xd9", "image/jpeg"),
+            "/eSCL/ScanJobs/7",
+        ),
+        (Request("GET", "/eSCL/ScannerStatus", HOST), ok(b"<status/>", "text/xml"), None),
+    ],
+    ids=["begun", "in a page", "only looked"],
+)
+async def test_the_scan_job_of_a_client_that_died_is_deleted(
+    request_: Request, answer: bytes, deleted: str | None
+):
+    channel = FakeChannel()
+    exchange = Exchange(channel, request_)
+    await leave(exchange)
+    channel._hear = lambda c, _: c.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    channel.say(answer)
+    async with asyncio.timeout(5):
+        await exchange.finish(1)
+    sent = bytes(channel.sent)
+    assert (f"DELETE {deleted} HTTP/1.1".encode() in sent) == bool(deleted)
+    assert (b"DELETE" in sent) == bool(deleted)
+
+
+# --- answers without length and chunks
+
+
+HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: %b\r\n\r\n"
+
+
+async def read(exchange: Exchange) -> bytes:
+    await exchange.answer()
+    return b"".join([data async for data in exchange.chunks()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "after_s"),
+    [(b"text/xml", b"<all/>", 2), (b"text/xml", b"<half>", 20), (b"text/plain", b"all?", 20)],
+)
+def test_an_answer_that_ends_by_silence_ends_sooner_when_it_looks_whole(
+    kind: bytes, body: bytes, after_s: float
+):
+    async def story() -> None:
+        channel, loop = FakeChannel(), asyncio.get_running_loop()
+        channel._hear = lambda c, _: c.say(HEAD % kind + body)
+        began = loop.time()
+        exchange = Exchange(channel, Request("GET", "/", HOST))
+        if body.endswith(b"<half>"):
+            loop.call_later(15, channel.say, b"</half>")
+            assert await read(exchange) == b"<half></half>"
+        else:
+            assert await read(exchange) == body
+            assert loop.time() - began == pytest.approx(after_s, abs=0.5)
+
+    told(story)
+
+
+def test_the_late_rest_of_such_an_answer_never_meets_the_next_client():
+    async def story() -> None:
+        channel = FakeChannel()
+        pool = InterfacePool([channel], drain_s=30)
+        channel._hear = lambda c, _: c.say(HEAD % b"text/xml" + b"<looks-whole/>")
+        async with pool.lease(wait_s=1) as lease:
+            exchange = lease.unfinished = Exchange(lease.channel, Request("GET", "/", HOST))
+            await read(exchange)
+            assert not exchange.complete
+        async with pool.lease(wait_s=1):
+            assert channel.resets == 1
+        await pool.close()
+
+    told(story)
