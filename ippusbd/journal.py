@@ -73,7 +73,7 @@ def _field(name: str, value: str) -> bytes:
     return b"%b\n%b%b\n" % (name.encode("ascii"), len(raw).to_bytes(8, "little"), raw)
 
 
-def opened(path: str = SOCKET) -> Journal | None:
+def open_journal(path: str = SOCKET) -> Journal | None:
     """The journal; None where there is none."""
     with suppress(OSError):
         return Journal(path)

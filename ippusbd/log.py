@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, TextIO
 
-from ippusbd.journal import SOCKET, Journal, opened
+from ippusbd.journal import SOCKET, Journal, open_journal
 
 ROOT: Final = "ippusbd"
 # Every logger is `ippusbd.AREA`; users name areas in `journalctl AREA=dnssd` and [log] levels.
@@ -94,7 +94,7 @@ def _priority(level: int) -> str:
 _ABOUT: Final[ContextVar[tuple[str, int]]] = ContextVar("ippusbd.about", default=("", 0))
 
 
-def about(printer: str, request: int = 0) -> None:
+def set_context(printer: str, request: int = 0) -> None:
     """From here on, what this task and those it starts log is about these.
 
     `printer` is a name fit for a line (`escaped`); `request` counts from 1.
@@ -102,7 +102,7 @@ def about(printer: str, request: int = 0) -> None:
     _ABOUT.set((printer, request))
 
 
-class About(logging.Filter):
+class ContextFilter(logging.Filter):
     """Puts what a line is about into its record, for handlers; hides nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -118,7 +118,7 @@ class JournalHandler(logging.Handler):
         super().__init__()
         self._journal = journal
         self.setFormatter(LineFormatter(journal=False, stamped=False))
-        self.addFilter(About())
+        self.addFilter(ContextFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         number = getattr(record, "request", 0)
@@ -158,14 +158,14 @@ def setup(
     stream = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
     to_journal = is_journal(stream, environ)
-    native = opened(journal) if to_journal else None
+    native = open_journal(journal) if to_journal else None
     handler: logging.Handler
     if native is not None:
         handler = JournalHandler(native)
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(LineFormatter(journal=to_journal))
-        handler.addFilter(About())
+        handler.addFilter(ContextFilter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -188,7 +188,7 @@ def to_syslog(program: str, address: str = "/dev/log") -> None:
     handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
     handler.ident = f"{program}[{os.getpid()}]: "
     handler.setFormatter(LineFormatter(journal=False, stamped=False))
-    handler.addFilter(About())
+    handler.addFilter(ContextFilter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

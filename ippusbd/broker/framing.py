@@ -20,31 +20,31 @@ from ippusbd.wire.broker import MAX_MESSAGE, encode, next_message
 SEND_S: Final = 0.5
 
 
-class Talk:
+class MessageStream:
     """One client's connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._heard = b""
+        self._received = b""
 
-    async def hear(self, within_s: float | None) -> str:
+    async def receive(self, within_s: float | None) -> str:
         """The next message. Raises ClientGone when there is none in time; BadRequest."""
         try:
             async with asyncio.timeout(within_s):
-                while (message := next_message(self._heard)) is None:
+                while (message := next_message(self._received)) is None:
                     more = await self._reader.read(MAX_MESSAGE)
                     if not more:
                         raise ClientGone("left")
-                    self._heard += more
+                    self._received += more
         except TimeoutError:
             raise ClientGone("said nothing, or not to the end") from None
         except OSError as exc:
             raise ClientGone(f"left: {exc.strerror}") from exc
-        text, self._heard = message
+        text, self._received = message
         return text
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send one message. Raises ClientGone."""
         self._writer.write(encode(text))
         try:
@@ -55,11 +55,11 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(connection: socket.socket) -> AsyncIterator[Talk]:
+async def message_stream(connection: socket.socket) -> AsyncIterator[MessageStream]:
     """Talk over `connection`, which is closed at the end."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
     try:
-        yield Talk(reader, writer)
+        yield MessageStream(reader, writer)
     finally:
         writer.close()
         with suppress(OSError):

@@ -12,7 +12,7 @@ from typing import Protocol
 from ippusbd.wire.broker import Question
 
 
-class Served(Protocol):
+class BrokeredPrinter(Protocol):
     """A printer that answers, or did."""
 
     async def adopt(self, connection: socket.socket) -> None:
@@ -25,7 +25,7 @@ class Served(Protocol):
 class Directory(Protocol):
     """Finds printers."""
 
-    async def find(self, question: Question) -> Served | None:
+    async def find(self, question: Question) -> BrokeredPrinter | None:
         """The printer asked for, once it answers; waits while it is being opened or probed.
 
         None when there is none, or its probe failed. The caller bounds the wait.

@@ -31,12 +31,12 @@ BACKLOG: Final = 128
 MAX_PATH: Final = 107  # sun_path of unix(7), less its NUL
 
 
-class FolderInUse(Exception):
+class FolderLocked(Exception):
     """Another instance is binding or leaving in this directory right now; a matter of moments."""
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Alone to bind, replace and remove sockets in `folder`. Raises Claimed; never waits."""
     # Mode 0600: whoever could open the file could keep everybody out for ever.
     lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,7 +44,7 @@ def claim(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUse(str(folder)) from None
+            raise FolderLocked(str(folder)) from None
         yield
     finally:
         os.close(lock)
@@ -59,7 +59,7 @@ class Bound:
     file: tuple[int, int]  # device and inode: the name may be another's by now
     alias: str = ""  # a second name, see `bind`
 
-    def hide(self) -> None:
+    def unlink(self) -> None:
         """Take the name away, if it is still ours."""
         with suppress(OSError):
             if _identity(self.path) == self.file:
@@ -67,9 +67,9 @@ class Bound:
                     _unlink_link(self.path.with_name(self.alias))
                 self.path.unlink()
 
-    def leave(self) -> list[socket.socket]:
+    def close_and_take_queued(self) -> list[socket.socket]:
         """Hide, refuse whoever comes from now on, and give back who is waiting; then closed."""
-        self.hide()
+        self.unlink()
         # From here on the kernel answers connect() with ECONNREFUSED, also to those who had
         # looked the name up before it went.
         self.listening.shutdown(socket.SHUT_RDWR)

@@ -12,7 +12,7 @@ about a device counts as an entry for exactly this device, made after the built-
 ones: an administrator's word for the same device stands above it.
 
 A file is taken whole or refused with the line and key that is wrong. `*.conf` are files of
-ipp-usb (`quirks.peer`), read with more patience.
+ipp-usb (`quirks.ipp_usb_files`), read with more patience.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Final, cast
 
 from ippusbd.errors import ConfigError
 from ippusbd.model import DeviceFacts
-from ippusbd.quirks import peer
-from ippusbd.quirks.match import Device, ModelPattern, Pattern, UsbPattern
+from ippusbd.quirks import ipp_usb_files
+from ippusbd.quirks.match import MatchTarget, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
 from ippusbd.toml_lines import KeyPath, key_lines, line_of
 from ippusbd.toml_schema import checked, text, unknown
@@ -55,7 +55,7 @@ class Entry:
     origins: Mapping[str, Origin]
     built_in: bool = False
 
-    def meant(self, device: Device) -> Pattern | None:
+    def best_match(self, device: MatchTarget) -> Pattern | None:
         """The most specific pattern that matches `device`."""
         matching = [p for p in self.patterns if p.matches(device)]
         return max(matching, key=lambda p: p.rank, default=None)
@@ -71,10 +71,10 @@ class QuirkTable:
         self, facts: DeviceFacts, learned: Mapping[str, object] | None = None
     ) -> Effective:
         """The settings of a device on the bus; `learned`: what the daemon found out itself."""
-        return self.effective_for(Device.of(facts), learned)
+        return self.effective_for(MatchTarget.from_facts(facts), learned)
 
     def effective_for(
-        self, device: Device, learned: Mapping[str, object] | None = None
+        self, device: MatchTarget, learned: Mapping[str, object] | None = None
     ) -> Effective:
         """The settings of a device of which perhaps only the id or the name is known."""
         values: dict[str, object] = {}
@@ -85,13 +85,13 @@ class QuirkTable:
         return replace(Effective(origins=origins), **values)  # type: ignore[arg-type]
 
     def _by_rank(
-        self, device: Device, learned: Mapping[str, object]
+        self, device: MatchTarget, learned: Mapping[str, object]
     ) -> list[tuple[Entry, Pattern]]:
         """What means `device`, weakest first; the sort is stable, so later entries win ties."""
-        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.meant(device))]
+        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.best_match(device))]
         return sorted(found, key=lambda pair: pair[1].rank)
 
-    def _with_learned(self, device: Device, learned: Mapping[str, object]) -> Iterator[Entry]:
+    def _with_learned(self, device: MatchTarget, learned: Mapping[str, object]) -> Iterator[Entry]:
         yield from (e for e in self.entries if e.built_in)
         if learned and device.usb_id:
             yield _learned(str(device.usb_id), learned)
@@ -147,7 +147,7 @@ def _of_folder(folder: Path) -> Iterator[Entry]:
 
 def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
     """There the section that stands first wins, here the entry that stands last."""
-    sections, left_out = peer.sections(raw.decode("utf-8", "replace"), origin)
+    sections, left_out = ipp_usb_files.sections(raw.decode("utf-8", "replace"), origin)
     for words in left_out:
         log.warning("%s", words)
     for section in reversed(sections):

@@ -26,19 +26,19 @@ Rank = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class MatchTarget:
     """What patterns are held against; either part may be unknown."""
 
     usb_id: UsbId | None = None
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, facts: DeviceFacts) -> Device:
+    def from_facts(cls, facts: DeviceFacts) -> MatchTarget:
         """A device on the bus."""
         return cls(facts.usb_id, (facts.model, facts.product))
 
     @classmethod
-    def asked_for(cls, text: str) -> Device:
+    def from_text(cls, text: str) -> MatchTarget:
         """What a person typed: `VID:PID` or a model."""
         usb_id = parse_usb_id(text)
         return cls(usb_id) if usb_id else cls(names=(text,))
@@ -65,7 +65,7 @@ class UsbPattern:
     def rank(self) -> Rank:
         return (1, 0) if self.product is None else (3, 0)
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, device: MatchTarget) -> bool:
         """Does it mean `device`?"""
         usb_id = device.usb_id
         if usb_id is None or usb_id.vendor != self.vendor:
@@ -84,7 +84,7 @@ class ModelPattern:
         literal = len(self.text.replace("*", ""))
         return (2, literal) if literal else (0, 0)
 
-    def matches(self, device: Device) -> bool:
+    def matches(self, device: MatchTarget) -> bool:
         """Does it mean `device`? One without a name is meant only by `*`."""
         if not self.text.strip("*"):
             return True

@@ -27,14 +27,14 @@ NAME_CHARS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Secret:
+class _PasswordHash:
     cost: int
     block: int
     lanes: int
     salt: bytes
     hash: bytes
 
-    def fits(self, password: str) -> bool:
+    def matches(self, password: str) -> bool:
         """Whether this is the password; blocks for some 50 ms."""
         found = _scrypt(password, self.salt, self.cost, self.block, self.lanes)
         return hmac.compare_digest(found, self.hash)
@@ -75,13 +75,13 @@ class Users:
             self.version += 1
             self._secrets = _read(self._path)
 
-    def know(self, user: str, password: str) -> bool:
+    def verify(self, user: str, password: str) -> bool:
         """Whether the user exists and this is his password; blocks."""
         secret = self._secrets.get(user)
         if secret is None:
-            self._nobody.fits(password)
+            self._nobody.matches(password)
             return False
-        return secret.fits(password)
+        return secret.matches(password)
 
     def _current(self) -> tuple[int, int, int]:
         try:
@@ -91,7 +91,7 @@ class Users:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(path: Path) -> dict[str, _Secret]:
+def _read(path: Path) -> dict[str, _PasswordHash]:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES).decode()
@@ -113,10 +113,10 @@ def _read(path: Path) -> dict[str, _Secret]:
     return secrets
 
 
-def _parsed(fields: str) -> _Secret:
+def _parsed(fields: str) -> _PasswordHash:
     """Raises ValueError."""
     method, cost, block, lanes, salt, made = fields.split(":")
-    secret = _Secret(int(cost), int(block), int(lanes), _bytes(salt), _bytes(made))
+    secret = _PasswordHash(int(cost), int(block), int(lanes), _bytes(salt), _bytes(made))
     memory = 128 * secret.block * (secret.cost + secret.lanes)
     powers = secret.cost > 1 and not secret.cost & (secret.cost - 1)
     sizes = min(secret.block, secret.lanes) > 0 and memory < MAX_MEMORY and secret.lanes < 17

@@ -114,7 +114,7 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
 _STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
 
 
-def wishes(reasons: Iterable[str]) -> list[Advice]:
+def all_advice(reasons: Iterable[str]) -> list[Advice]:
     """What a printer asks for, the most urgent first, nothing twice."""
     found = {
         advice.text: advice for advice in reversed([advice(r) for r in reasons if r != "none"])

@@ -23,10 +23,10 @@ def test_the_same_password_looks_different_every_time_and_is_right_every_time(tm
     assert first.partition(":")[2] != second.partition(":")[2]
     assert "geheim" not in first
     users = Users(written(tmp_path, first, second))
-    assert users.know("anna", "geheim")
-    assert users.know("berta", "geheim")
-    assert not users.know("berta", "Geheim")
-    assert not users.know("carla", "geheim")
+    assert users.verify("anna", "geheim")
+    assert users.verify("berta", "geheim")
+    assert not users.verify("berta", "Geheim")
+    assert not users.verify("carla", "geheim")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_command_prints_a_line_that_the_file_takes(
     monkeypatch.setattr("sys.stdin", io.StringIO("mit Leerzeichen \n"))
     assert cli.main(["password", "anna"]) == 0
     users = Users(written(tmp_path, capsys.readouterr().out))
-    assert users.know("anna", "mit Leerzeichen ")
+    assert users.verify("anna", "mit Leerzeichen ")
 
 
 def test_the_command_refuses_a_name_with_a_colon(
