@@ -1,7 +1,7 @@
 """Framed messages with one client of the broker or of a keep-alive socket.
 
-Whoever is malformed, slow or silent is let go within a bounded time, in good
-order: what was sent reaches it, then the end of the stream.
+A client that is malformed, slow or silent is disconnected within a bounded
+time, in good order: what was sent reaches it, then the end of the stream.
 
 Knows asyncio's streams; never which messages make sense.
 """
@@ -35,12 +35,12 @@ class MessageStream:
                 while (message := next_message(self._received)) is None:
                     more = await self._reader.read(MAX_MESSAGE)
                     if not more:
-                        raise ClientGone("left")
+                        raise ClientGone("disconnected")
                     self._received += more
         except TimeoutError:
-            raise ClientGone("said nothing, or not to the end") from None
+            raise ClientGone("sent no complete message in time") from None
         except OSError as exc:
-            raise ClientGone(f"left: {exc.strerror}") from exc
+            raise ClientGone(f"disconnected: {exc.strerror}") from exc
         text, self._received = message
         return text
 
@@ -51,12 +51,12 @@ class MessageStream:
             async with asyncio.timeout(SEND_S):
                 await self._writer.drain()
         except (OSError, TimeoutError) as exc:
-            raise ClientGone(f"does not take its answer: {exc}") from exc
+            raise ClientGone(f"does not read its answer: {exc}") from exc
 
 
 @asynccontextmanager
 async def message_stream(connection: socket.socket) -> AsyncIterator[MessageStream]:
-    """Talk over `connection`, which is closed at the end."""
+    """Messages over `connection`, which is closed at the end."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
     try:
         yield MessageStream(reader, writer)

@@ -1,13 +1,13 @@
-"""All the Unix sockets of one run directory, opened and shut together.
+"""All the Unix sockets of one run directory, opened and closed together.
 
-A door accepts, asks the kernel who came, turns away who is not admitted and
-hands everybody else on. Doors are shut for good only in a moment in which
-nobody is coming in: `shut_if_quiet` shuts all of them, and if it then finds
-a client in any queue, opens all again and serves it. So an idle exit loses
-nobody: a client was accepted, or found no socket and may start a daemon.
+A listener accepts, asks the kernel who the client is, refuses those that are
+not admitted and hands over the others. Listeners are closed only while no
+client is connecting: `close_if_quiet` closes all of them, and if it then finds
+a client in any queue, it opens all again and serves it. So an idle exit loses
+no client: it was accepted, or found no socket and may start a daemon.
 
-A socket that systemd handed over stays systemd's: its name is never touched,
-and who waits in its queue is served by the next instance.
+A socket that systemd passed stays systemd's: its name is never touched, and
+clients in its queue are served by the next instance.
 
 Knows the event loop and `unix`; never what is spoken inside.
 """
@@ -31,7 +31,7 @@ from ippusbd.users.peers import Peer, peer_of
 log = logging.getLogger("ippusbd.broker")
 
 OnClient = Callable[[socket.socket, Peer], None]
-"""Takes a client's connection over; must not wait."""
+"""Takes ownership of a client's connection; must not wait."""
 
 ACCEPTS_PER_TURN: Final = 64
 OUT_OF_FILES_S: Final = 1.0
@@ -54,7 +54,9 @@ class _Listener:
     on_client: OnClient
     listening: socket.socket
     bound: Bound | None  # None: inherited from systemd
-    known: set[tuple[int, int]] = field(default_factory=set)  # who came before, for the log
+    known: set[tuple[int, int]] = field(
+        default_factory=set
+    )  # users that connected before, for the log
 
 
 class Listeners:
@@ -69,7 +71,7 @@ class Listeners:
         return name in self._listeners
 
     async def open(self, name: str, on_client: OnClient, *, alias: str = "") -> None:
-        """Accept clients at `name` (and `alias`) in the folder, which is made if it is not there.
+        """Accept clients at `name` (and `alias`) in the folder, which is made if missing.
 
         Raises StateError; also when a live instance listens there.
         """
@@ -83,12 +85,12 @@ class Listeners:
         raise StateError(f"{self._settings.folder}: another instance holds the lock")
 
     def inherit(self, name: str, on_client: OnClient, listening: socket.socket) -> None:
-        """Accept clients at a socket that systemd listens on for us."""
+        """Accept clients at a socket that systemd passed."""
         listening.setblocking(False)
         self._watch(_Listener(name, on_client, listening, None))
 
     def close_if_quiet(self) -> bool:
-        """Shut all doors; or False, and all are open again, because somebody came just then."""
+        """Close all; or False, and all are open again, because a client connected meanwhile."""
         try:
             with lock_folder(self._settings.folder):
                 listeners = list(self._listeners.values())
@@ -99,25 +101,27 @@ class Listeners:
                 self._reopen(listeners)
         except FolderLocked:
             return False
-        except OSError as exc:  # somebody removed the folder under us
+        except OSError as exc:  # the folder was removed
             log.warning("%s: %s", self._settings.folder, exc.strerror)
             self.close()
             return True
         for listener, connections in late:
-            log.info("%s: a client came during the idle exit: staying", listener.name)
+            log.info(
+                "%s: a client connected during the idle exit, which is cancelled", listener.name
+            )
             for connection in connections:
                 self._hand_over(listener, connection)
         return False
 
     def close(self) -> None:
-        """Shut all doors now; who is still in a queue is refused. Idempotent."""
+        """Close all now; clients still in a queue are refused. Idempotent."""
         listeners = list(self._listeners.values())
         for _, connections in self._close_all():
             for connection in connections:
                 connection.close()
         _close_inherited(listeners)
 
-    # --- opening and leaving
+    # --- opening and closing
 
     def _make_folder(self) -> None:
         folder = self._settings.folder
@@ -136,7 +140,7 @@ class Listeners:
         asyncio.get_running_loop().add_reader(listener.listening, self._accept, listener)
 
     def _close_all(self) -> list[tuple[_Listener, list[socket.socket]]]:
-        """Shut every door; those with somebody waiting, and who waits."""
+        """Close every listener; those with queued connections, and these."""
         for pause in self._pauses:
             pause.cancel()
         self._pauses.clear()
@@ -156,8 +160,8 @@ class Listeners:
                 continue
             try:
                 self._open(listener.name, listener.on_client, listener.bound.alias)
-            except StateError as exc:  # who waits is served all the same
-                log.error("cannot open again: %s", exc)
+            except StateError as exc:  # queued clients are served all the same
+                log.error("cannot reopen a socket: %s", exc)
 
     # --- accepting
 
@@ -184,7 +188,7 @@ class Listeners:
             asyncio.get_running_loop().add_reader(listener.listening, self._accept, listener)
 
     def _hand_over(self, listener: _Listener, connection: socket.socket) -> None:
-        """Hand a client on, or turn it away."""
+        """Hand over a client, or refuse it."""
         connection.setblocking(False)
         try:
             peer = peer_of(connection)
@@ -192,7 +196,7 @@ class Listeners:
             connection.close()
             return
         if not self._settings.allowed.admits(peer.uid, peer.gids):
-            log.warning("%s: turned %s away", listener.name, peer)
+            log.warning("%s: refused %s", listener.name, peer)
             connection.close()
             return
         first = (peer.uid, peer.gid) not in listener.known

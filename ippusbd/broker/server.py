@@ -1,15 +1,15 @@
-"""The broker: which socket speaks to which printer (ChromeOS's ippusb_manager).
+"""The broker: which socket belongs to which printer (ChromeOS's ippusb_manager).
 
     client -> ippusb_manager.sock: VID_PID     answer: VID_PID.sock, or "Device not found"
     client -> VID_PID.sock: HTTP               handed to the printer's own server
-    client -> VID_PID_keep_alive.sock: keep-alive     answer: ack; the idle clock starts anew
+    client -> VID_PID_keep_alive.sock: keep-alive     answer: ack; the idle clock restarts
 
-An answer that names a socket is given only when the socket is bound and the
-printer answers. Every client has a task and deadlines of its own, so none
-delays another. A socket stays when its printer goes: its clients are told to
-come again, and the next answer of that name binds it to the printer of then.
+An answer names a socket only when the socket is bound and the printer answers.
+Every client has a task and deadlines of its own, so none delays another. A
+socket stays when its printer is unplugged: clients get 503 there, and the next
+answer with that name binds it to the printer that is connected then.
 
-Knows a Directory of printers; never what a printer's life looks like.
+Knows a Directory of printers; never a printer's states.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from ippusbd.wire.broker import (
     socket_name,
 )
 
-LIST: Final = "list"  # not in the original: which printers are there? For the CUPS backend.
+LIST: Final = "list"  # ours: all printers, for the CUPS backend
 
 log = logging.getLogger("ippusbd.broker")
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """The broker's name and patience."""
+    """The name of the broker's socket, and its time-outs."""
 
     name: str = "ippusb_manager.sock"
     answer_s: float = 3.8  # clients wait 4 or 5 s
@@ -54,7 +54,7 @@ class BrokerSettings:
 
 
 class Broker:
-    """Answers questions, and keeps the printers' sockets; see the module."""
+    """Answers questions, and has the printers' sockets; see the module."""
 
     def __init__(
         self, directory: Directory, listeners: Listeners, clock: IdleClock, settings: BrokerSettings
@@ -68,14 +68,14 @@ class Broker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, inherited: socket.socket | None = None) -> None:
-        """Answer from now on, at systemd's socket if there is one. Raises StateError."""
+        """Answer from now on, at systemd's socket if it passed one. Raises StateError."""
         if inherited is not None:
             self._listeners.inherit(self._settings.name, self._on_question, inherited)
         else:
             await self._listeners.open(self._settings.name, self._on_question)
 
     async def idle(self) -> None:
-        """Wait until nobody wanted anything for the idle time; the sockets are gone then."""
+        """Wait until nothing was asked for during the idle time; the sockets are closed then."""
         while True:
             await self._clock.expired()
             if not self._tasks and self._listeners.close_if_quiet():
@@ -91,10 +91,10 @@ class Broker:
             await asyncio.wait(self._tasks)
 
     def offer(self, question: Question, printer: BrokeredPrinter) -> None:
-        """Bind the sockets of `question` to `printer` before anybody asks."""
+        """Bind the sockets of `question` to `printer` before a client asks."""
         if socket_name(question.usb_id, question.serial) in self._listeners:
             self._printers[socket_name(question.usb_id, question.serial)] = printer
-        elif self._settings.name in self._listeners:  # else it is shut, or was never opened
+        elif self._settings.name in self._listeners:  # else it is closed, or was never opened
             self._start(self._offered(question, printer))
 
     async def _offered(self, question: Question, printer: BrokeredPrinter) -> None:
@@ -143,14 +143,14 @@ class Broker:
     def _start_for_client(self, client: socket.socket, work: Coroutine[None, None, None]) -> None:
         """A task for one client, unless there are too many."""
         if len(self._tasks) >= self._settings.clients_max:
-            log.warning("turned a client away: %d are being served", len(self._tasks))
+            log.warning("refused a client: %d are being served", len(self._tasks))
             work.close()
             client.close()
             return
         task = self._start(work)
 
         def close_if_cancelled(_: asyncio.Task[None]) -> None:
-            if task.cancelled():  # perhaps before it began, and could close what it took over
+            if task.cancelled():  # perhaps before it began
                 client.close()
 
         task.add_done_callback(close_if_cancelled)
@@ -177,10 +177,10 @@ class Broker:
             log.info("%s: %s", peer, exc)
 
     async def _list(self, stream: MessageStream) -> None:
-        """Every printer as a question of its own, then an empty message."""
+        """Every printer as a question, then an empty message."""
         for question in self._directory.questions():
             tail = f"_{question.serial}" if question.serial else ""
-            with suppress(BadRequest):  # a serial number too long to be asked for
+            with suppress(BadRequest):  # a serial number too long for a message
                 await stream.send(f"{question.usb_id.underscored}{tail}")
         await stream.send("")
 
@@ -199,7 +199,7 @@ class Broker:
         return NOT_FOUND
 
     async def _keep_alive(self, client: socket.socket, peer: Peer) -> None:
-        """A keep-alive dialogue; from its first message to its end the daemon stays."""
+        """A keep-alive dialogue; no idle exit from its first message to its end."""
         try:
             async with message_stream(client) as stream:
                 await self._expect_keep_alive(stream, self._settings.client_s)

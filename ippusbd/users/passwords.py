@@ -1,8 +1,8 @@
-"""Names and passwords of a shared printer's users, in a file that does not tell the passwords.
+"""Names and hashed passwords of a shared printer's users, in a file.
 
 One user a line, `NAME:scrypt:N:R:P:SALT:HASH` (RFC 7914; salt and hash in base64); empty lines
-and those that begin with `#` are ignored. Finding out whether a password is right takes some
-50 ms and 16 MiB on purpose, and as long for a user that does not exist.
+and those that begin with `#` are ignored. Verifying a password takes some 50 ms and 16 MiB on
+purpose, and as long for a user that does not exist.
 
 Blocks while it computes; knows nothing of HTTP.
 """
@@ -41,13 +41,17 @@ class _PasswordHash:
 
 
 def line(user: str, password: str) -> str:
-    """The line of the file for a user. Raises ConfigError for a name that cannot stand there."""
+    """The line of the file for a user. Raises ConfigError for a name that it cannot hold."""
     if not user or ":" in user or user.startswith("#") or not user.isprintable():
-        raise ConfigError(f"{user!r} cannot be a user's name: it is empty, or has a colon in it")
+        raise ConfigError(
+            f"{user!r} is not a possible user name: empty, with a colon, or unprintable"
+        )
     if len(user) > NAME_CHARS or user != user.strip():
-        raise ConfigError(f"{user!r} cannot be a user's name: too long, or blanks around it")
+        raise ConfigError(
+            f"{user!r} is not a possible user name: too long, or with blanks around it"
+        )
     if not password:
-        raise ConfigError("an empty password protects nothing")
+        raise ConfigError("the password is empty")
     salt = os.urandom(16)
     made = _scrypt(password, salt, COST, BLOCK, LANES)
     fields = (user, METHOD, str(COST), str(BLOCK), str(LANES), _text(salt), _text(made))
@@ -68,7 +72,7 @@ class Users:
         self.version = 0  # grows when the file has changed
 
     def refresh(self) -> None:
-        """Look whether the file has changed. A file that makes no sense lets nobody in."""
+        """Look whether the file has changed. A malformed file admits nobody."""
         stamp = self._current()
         if stamp != self._stamp:
             self._stamp, self._secrets = stamp, {}
@@ -76,7 +80,7 @@ class Users:
             self._secrets = _read(self._path)
 
     def verify(self, user: str, password: str) -> bool:
-        """Whether the user exists and this is his password; blocks."""
+        """Whether the user exists and has this password; blocks."""
         secret = self._secrets.get(user)
         if secret is None:
             self._nobody.matches(password)
@@ -98,7 +102,7 @@ def _read(path: Path) -> dict[str, _PasswordHash]:
     except OSError as exc:
         raise ConfigError(f"[share] users_file: {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"[share] users_file: {path}: not a text in UTF-8") from exc
+        raise ConfigError(f"[share] users_file: {path}: not UTF-8") from exc
     secrets = {}
     for number, each in enumerate(text.splitlines(), 1):
         if not each.strip() or each.startswith("#"):
@@ -108,7 +112,7 @@ def _read(path: Path) -> dict[str, _PasswordHash]:
             secrets[user] = _parsed(secret.strip())
         except ValueError:
             raise ConfigError(
-                f"{path}:{number}: not a line that `ippusbd password USER` makes"
+                f"{path}:{number}: malformed; run `ippusbd password USER` and put its output here"
             ) from None
     return secrets
 
@@ -121,7 +125,7 @@ def _parsed(fields: str) -> _PasswordHash:
     powers = secret.cost > 1 and not secret.cost & (secret.cost - 1)
     sizes = min(secret.block, secret.lanes) > 0 and memory < MAX_MEMORY and secret.lanes < 17
     if method != METHOD or not powers or not sizes or len(secret.hash) < 16:
-        raise ValueError("not ours")
+        raise ValueError("not a line of this format")
     return secret
 
 

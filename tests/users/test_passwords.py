@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_key(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"\[share\] users_file: .*missing: No such file"):
         Users(tmp_path / "missing")
     (tmp_path / "raw").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not a text"):
+    with pytest.raises(ConfigError, match="not UTF-8"):
         Users(tmp_path / "raw")
 
 

@@ -113,9 +113,9 @@ def test_a_reason_is_told_in_words(reason: str, text: str, severity: Severity):
 def test_the_worst_comes_first_and_nothing_twice():
     reasons = ["standby", "media-low-warning", "media-jam-error", "media-low-report", "none"]
     told = all_advice(reasons)
-    assert [each.text for each in told] == ["paper jam", "paper low", "asleep"]
+    assert [each.text for each in told] == ["paper jam", "paper low", "sleeping"]
     assert [each.severity for each in told][:2] == [Severity.ERROR, Severity.WARNING]
-    assert told[0].remedy == "take the jammed paper out"
+    assert told[0].remedy == "remove the jammed paper"
 
 
 def test_states_have_names():
