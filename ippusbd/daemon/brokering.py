@@ -55,7 +55,7 @@ class PrinterDirectory:
         self._changed = asyncio.Event()
 
     async def find(self, question: Question) -> BrokeredPrinter | None:
-        """See `broker.ports.Directory`."""
+        """See `broker.protocols.Directory`."""
         await self._supervisor.looked()
         looked_again = False
         while True:

@@ -96,7 +96,7 @@ def encode_request(
 ) -> bytes:
     """A complete request head; `headers` as `forwardable` leaves them, without framing.
 
-    `connection` is the value of a Connection field, for printers that need one (quirk `connection`).
+    `connection` is the value of a Connection field, which some printers need (quirk `connection`).
     Raises BadRequest for anything that would not be one well-formed head.
     """
     if not TOKEN.fullmatch(method):

@@ -51,7 +51,7 @@ def test_names_and_passwords_that_cannot_work_are_refused(user: str, password: s
 )
 def test_a_line_that_is_not_ours_is_named_by_its_number(tmp_path: Path, bad: str):
     path = written(tmp_path, "# users", "", line("berta", "x"), bad)
-    with pytest.raises(ConfigError, match="users:4: not a line"):
+    with pytest.raises(ConfigError, match="users:4: malformed"):
         Users(path)
 
 
