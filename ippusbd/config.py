@@ -122,9 +122,9 @@ class Config:
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
     # after this long without progress, another interface checks whether the printer responds
     busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
-    # a single interface that does nothing for this long, while the printer says it is idle ...
+    # an exchange without progress for this long is recovered while the printer reports idle ...
     idle_stall_s: float = setting(300.0, "printers.idle_stall_s", seconds(0.1))
-    # ... or says that it works, or nothing is known: then it is unresponsive
+    # ... and for this long while it reports processing, or cannot be asked
     stall_s: float = setting(3600.0, "printers.stall_s", seconds(0.1))
     # time-out of the request that checks whether a printer responds
     check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
