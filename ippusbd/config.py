@@ -1,11 +1,11 @@
-"""What an administrator can set: one frozen value, checked once, passed down.
+"""The configuration: one frozen value, checked once, passed down.
 
-Each field below is one key of the file, in the section its name says; the
-default file with every key explained is packaging/ippusbd.conf, and a test
-holds the two together. A `Config` that exists is right: keys known, types
-and ranges as declared, settings that depend on each other in agreement.
+Each field below is one key of the file, with its section; the default file
+packaging/ippusbd.conf explains every key, and a test compares the two. A
+`Config` that exists is valid: keys known, types and ranges as declared,
+settings that depend on each other consistent.
 
-Knows TOML and environment variables; opens no file but the one it is given.
+Knows TOML and environment variables; opens only the file it is given.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from ippusbd.toml_schema import (
 
 SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
 MAX_FILE_BYTES: Final = 1 << 20
-BROKER_FOLDER: Final = "ippusb"  # clients know it by this name
+BROKER_FOLDER: Final = "ippusb"  # the name that clients expect
 
 
 def _loopback(kind: type[IPv4Address] | type[IPv6Address]) -> Check:
-    """An address literal of this machine alone; empty switches the family off."""
+    """A loopback address; empty disables IPv4 or IPv6."""
 
     def check(value: object) -> str:
         try:
@@ -64,7 +64,7 @@ def _loopback(kind: type[IPv4Address] | type[IPv6Address]) -> Check:
 
 
 def _usb_id(value: object) -> str:
-    """`VID:PID` in hexadecimal, given back as four lower-case digits each."""
+    """`VID:PID` in hexadecimal, returned as four lower-case digits each."""
     vendor, _, product = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not all(0 < len(part) <= 4 and part.isalnum() for part in (vendor, product)):
         raise ValueError('must be USB ids like "03f0:1234"')
@@ -82,37 +82,37 @@ class Config:
     listen_ipv6: str = setting("::1", "listen.ipv6", _loopback(IPv6Address))
     port_min: int = setting(60000, "listen.port_min", integer(1024, 65535))
     port_max: int = setting(65535, "listen.port_max", integer(1024, 65535))
-    # of the network, where printers are shared over TLS; (): none; ("*",): all
+    # on which printers are shared over TLS; (): none; ("*",): all
     share_interfaces: tuple[str, ...] = setting((), "listen.interface", interfaces)
 
-    # whose addresses may use shared printers; (): those in the interfaces' own networks
+    # networks whose clients may use shared printers; (): those of the interfaces
     share_allow: tuple[IPv4Network | IPv6Network, ...] = setting(
         (), "share.allow", list_of(network)
     )
     share_users_file: Path | None = setting(None, "share.users_file", directory)
     share_certificate: Path | None = setting(None, "share.certificate", directory)
     share_key: Path | None = setting(None, "share.key", directory)
-    share_console: bool = setting(False, "share.console", boolean)  # more than /ipp and /eSCL
+    share_console: bool = setting(False, "share.console", boolean)  # the printer's web pages, too
 
-    # bytes of a request's body that are read whole before an interface is leased for it
+    # a request's body of at most so many bytes is read whole before an interface is leased
     small_body: int = setting(32768, "http.small_body", integer(0, 1 << 20))
     max_clients: int = setting(512, "http.max_clients", integer(1, 65536))  # per printer
     max_header_bytes: int = setting(65536, "http.max_header_bytes", integer(4096, 1 << 20))
     lease_wait_s: float = setting(60.0, "http.lease_wait_s", seconds(0.1))  # then 503
-    # how long a lost client's answer may still take
+    # how long to drain a response after its client disconnected
     drain_s: float = setting(30.0, "http.drain_s", seconds(0.1))
-    # a client that reads nothing for so long while others wait is let go
+    # disconnect a client that reads nothing for this long while others wait
     client_stall_s: float = setting(15.0, "http.client_stall_s", seconds(0.1))
-    # a client that sends next to nothing of its document for so long while others wait, too
+    # disconnect a client that uploads almost nothing for this long while others wait
     upload_stall_s: float = setting(120.0, "http.upload_stall_s", seconds(0.1))
-    # a connection without a whole request is closed after so long
+    # close a connection without a complete request for this long
     idle_client_s: float = setting(120.0, "http.idle_client_s", seconds(0.1))
     head_timeout_s: float = setting(0.0, "http.head_timeout_s", seconds())  # 0: none
-    # names of ours that clients may use beside localhost and addresses
+    # host names that clients may use besides localhost and addresses
     hosts: tuple[str, ...] = setting((), "http.hosts", list_of(host_name))
     retry_after_s: int = setting(5, "http.retry_after_s", integer(1, 3600))
 
-    # who may do what: users, and "@group"s; empty: everybody of this machine
+    # authorization: users, and "@group"s; empty: every user of this machine
     access_print: tuple[str | int, ...] = setting((), "access.print", list_of(account))
     access_scan: tuple[str | int, ...] = setting((), "access.scan", list_of(account))
     access_fax: tuple[str | int, ...] = setting((), "access.fax", list_of(account))
@@ -120,24 +120,24 @@ class Config:
 
     probe_s: float = setting(20.0, "printers.probe_s", seconds(0.1))
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
-    # without progress for so long, another interface asks whether the printer lives
+    # after this long without progress, another interface checks whether the printer responds
     busy_check_s: float = setting(30.0, "printers.busy_check_s", seconds(0.1))
-    # with one interface nobody else can be asked: so long without progress means deaf
+    # an exchange without progress for this long is recovered while the printer reports idle ...
     idle_stall_s: float = setting(300.0, "printers.idle_stall_s", seconds(0.1))
-    # ... that says it works, or of which nothing is known
+    # ... and for this long while it reports processing, or cannot be asked
     stall_s: float = setting(3600.0, "printers.stall_s", seconds(0.1))
-    # how long a question may take that asks whether a printer lives
+    # time-out of the request that checks whether a printer responds
     check_s: float = setting(5.0, "printers.check_s", seconds(0.1))
     retry_min_s: float = setting(1.0, "printers.retry_min_s", seconds(0.01))
     retry_max_s: float = setting(60.0, "printers.retry_max_s", seconds(0.01))
-    # what answers 404 to everything for so long is left to another driver; until then it warms up
+    # a device that answers 404 to everything for this long is released to another driver
     warm_up_s: float = setting(600.0, "printers.warm_up_s", seconds())
     resets_max: int = setting(3, "printers.resets_max", integer(0, 1000))
     resets_window_s: float = setting(600.0, "printers.resets_window_s", seconds(1.0))
     idle_release_s: float = setting(2.0, "printers.idle_release_s", seconds())  # 0: never
-    # how often a printer that is in use is asked how it is; 0: never
+    # interval of status polls of a printer in use; 0: never
     supplies_s: float = setting(15.0, "printers.supplies_s", seconds())
-    # nothing is sent to any printer before the first client asks for something
+    # send nothing to any printer before the first client's request
     passive: bool = setting(False, "printers.passive", boolean)
     ignore: tuple[str, ...] = setting((), "printers.ignore", list_of(_usb_id))
 
@@ -161,7 +161,7 @@ class Config:
         "daemon.quirks_dirs",
         list_of(directory),
     )
-    # ipp-usb's ports and names, taken over when a printer is seen for the first time
+    # ipp-usb's state: ports and names are taken over when a printer is first seen
     ipp_usb_dir: Path | None = setting(Path("/var/ipp-usb/dev"), "daemon.ipp_usb_dir", directory)
     state_dir: Path | None = setting(None, "daemon.state_dir", directory)  # None: state_dir()
     runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
@@ -177,7 +177,7 @@ class Config:
     broker: bool = setting(True, "broker.enabled", boolean)
     broker_dir: Path | None = setting(None, "broker.dir", directory)  # None: broker_dir()
     broker_group: str = setting("lp", "broker.group", text(32))
-    # who may use the Unix sockets, besides root and the daemon's user; both empty: whoever can
+    # users of the Unix sockets besides root and the daemon's; both empty: file modes decide
     broker_users: tuple[str | int, ...] = setting((), "broker.users", list_of(account))
     broker_groups: tuple[str | int, ...] = setting((), "broker.groups", list_of(account))
 
@@ -236,10 +236,13 @@ def _in_agreement(config: Config, origin: str) -> Config:
     wrong = [
         (
             (config.share_certificate is None) != (config.share_key is None),
-            "[share] certificate and key: one is of no use without the other",
+            "[share] certificate and key must both be set, or neither",
         ),
         (config.port_min > config.port_max, "[listen] port_min is above port_max"),
-        (not config.listen_ipv4 and not config.listen_ipv6, "[listen] both families are off"),
+        (
+            not config.listen_ipv4 and not config.listen_ipv6,
+            "[listen] ipv4 and ipv6 are both empty: enable one",
+        ),
         (config.retry_min_s > config.retry_max_s, "[printers] retry_min_s is above retry_max_s"),
         (
             config.dnssd == "static" and config.static_dir is None,
@@ -252,7 +255,7 @@ def _in_agreement(config: Config, origin: str) -> Config:
     return config
 
 
-# --- where things are, for a service, a user or root
+# --- paths, for a service, a user or root
 
 
 def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
@@ -264,7 +267,7 @@ def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
 
 
 def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """Where ports, names and learned quirks are kept over restarts."""
+    """The folder of what is kept across restarts: ports, names, learned quirks."""
     if config.state_dir is not None:
         return config.state_dir
     if by_systemd := environ.get("STATE_DIRECTORY"):
@@ -275,11 +278,11 @@ def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 
 
 def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """Where sockets are, for as long as the daemon runs."""
+    """The folder of the control socket while the daemon runs."""
     if config.runtime_dir is not None:
         return config.runtime_dir
     if by_systemd := _runtime_directories(environ):
-        # systemd sorts them: which is whose, only names tell
+        # systemd sorts them, so only the name says which is which
         return next((path for path in by_systemd if path.name != BROKER_FOLDER), by_systemd[0])
     if uid == 0:
         return Path("/run/ippusbd")
@@ -289,12 +292,12 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 
 
 def control_socket(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """The socket that `ippusbd status` asks."""
+    """The socket that `ippusbd status` connects to."""
     return runtime_dir(config, environ, uid) / "control.sock"
 
 
 def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """Where the broker's and the printers' sockets are; clients know /run/ippusb."""
+    """The folder of the broker's and the printers' sockets; clients expect /run/ippusb."""
     if config.broker_dir is not None:
         return config.broker_dir
     by_systemd = _runtime_directories(environ)
@@ -307,12 +310,12 @@ def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 
 
 def _runtime_directories(environ: Mapping[str, str]) -> list[Path]:
-    """What systemd made for us, in whatever order."""
+    """The directories that systemd made, in any order."""
     return [Path(path) for path in environ.get("RUNTIME_DIRECTORY", "").split(":") if path]
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
-    """A base directory; the specification says that relative ones are ignored."""
+    """A base directory; the specification ignores relative ones."""
     if environ.get(variable, "").startswith("/"):
         return Path(environ[variable])
     return Path(environ.get("HOME") or "/nonexistent") / below_home

@@ -1,16 +1,16 @@
-"""Every exception of the project, each saying what its catcher should do next.
+"""Every exception of the project, with what its catcher should do next.
 
-`http_status` is what a client is told when the error ends its request before
-an answer began; `retry` tells the supervisor whether trying the same printer
-again can help. Libraries' exceptions are translated where they are raised;
-nothing else crosses a layer.
+`http_status` is the client's answer when the error ends its request before a
+response began; `retry` says whether the supervisor may try the same printer
+again. Libraries' exceptions are translated where they are raised; only these
+cross a layer.
 """
 
 
 class IppUsbError(Exception):
-    """Base of all; its text is written for the person who reads the log."""
+    """Base of all; its text is for the reader of the log."""
 
-    http_status = 502  # what a client is told
+    http_status = 502  # of the answer to the client
     retry = True  # may the supervisor try this printer again?
 
 
@@ -42,7 +42,7 @@ class UsbError(IppUsbError):
 
 
 class DeviceGone(UsbError):
-    """The printer was unplugged, or answers nothing but ENODEV."""
+    """The printer was unplugged, or every transfer fails with ENODEV."""
 
 
 class DeviceBusy(UsbError):
@@ -50,11 +50,11 @@ class DeviceBusy(UsbError):
 
 
 class AccessDenied(UsbError):
-    """The device node's permissions keep us out."""
+    """The permissions of the device node do not allow us to open it."""
 
 
 class NotUsable(UsbError):
-    """The device has no IPP-over-USB interface, or a quirk says to leave it alone."""
+    """The device has no IPP-over-USB interface, or a quirk excludes it."""
 
     retry = False
 
@@ -72,7 +72,7 @@ class TransferTimeout(UsbError):
 
 
 class StartsAfresh(UsbError):
-    """An administrator wants it tried from the beginning."""
+    """An administrator asked for a new start (`ippusbd retry`)."""
 
 
 class NoInterface(UsbError):
@@ -83,15 +83,15 @@ class NotAsked(NoInterface):
     """A question of ours could not be asked; proves nothing about the printer."""
 
 
-# --- what the printer says
+# --- the printer's answers
 
 
 class PrinterError(IppUsbError):
-    """The printer's answer breaks its protocol; the text quotes where."""
+    """The printer's answer violates its protocol; the text quotes where."""
 
 
 class BadDescriptor(PrinterError):
-    """USB descriptors that cannot be understood."""
+    """USB descriptors that cannot be parsed."""
 
     retry = False
 
@@ -113,13 +113,13 @@ class BadXml(PrinterError):
 
 
 class ProbeFailed(PrinterError):
-    """The printer told neither how it prints nor how it scans."""
+    """The printer answered neither for printing nor for scanning."""
 
     http_status = 503
 
 
 class NotAPrinter(ProbeFailed):
-    """It answers, and plainly has neither an IPP printer nor an eSCL scanner (404)."""
+    """It answers 404: it has neither an IPP printer nor an eSCL scanner."""
 
 
 class PrinterSilent(PrinterError):
@@ -147,7 +147,7 @@ class BadRequest(IppUsbError):
 
 
 class ClientGone(IppUsbError):
-    """The client left, or stopped reading while others wait."""
+    """The client disconnected, or does not read while others wait."""
 
     http_status = 499
     retry = False

@@ -1,8 +1,8 @@
 """systemd's journal, in its own protocol: named fields in one datagram, nothing to install.
 
-A field is `NAME=value`, or, where the value has lines, the name alone, eight bytes of length and
-the value. Sending never waits: when the journal takes nothing, entries are lost, and the next
-one that gets through says how many.
+A field is `NAME=value`, or, if the value has several lines, the name alone, eight bytes of length
+and the value. Sending never waits: while the journal does not accept them, entries are lost, and
+the next one that is accepted has their number.
 
 Knows sockets and bytes; never logging.
 """
@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import Final
 
 SOCKET: Final = "/run/systemd/journal/socket"
-MAX_BYTES: Final = 64 * 1024  # far below what a datagram may have
+MAX_BYTES: Final = 64 * 1024  # far below the limit of a datagram
 LOST: Final = "LOST_ENTRIES"
 
 
 class Journal:
-    """An open way to the journal. Raises OSError from `__init__` where there is none."""
+    """A connection to the journal. `__init__` raises OSError where there is none."""
 
     def __init__(self, path: str = SOCKET) -> None:
         self._path = path
@@ -34,9 +34,9 @@ class Journal:
             raise
 
     def send(self, fields: Mapping[str, str]) -> bool:
-        """Hand an entry over; False when it was lost."""
-        told = {**fields, LOST: str(self._lost)} if self._lost else fields
-        data = encode(told)
+        """Send an entry; False when it was lost."""
+        entry = {**fields, LOST: str(self._lost)} if self._lost else fields
+        data = encode(entry)
         try:
             self._send(data)
         except OSError as exc:
@@ -51,7 +51,7 @@ class Journal:
         self._socket.close()
 
     def _send(self, data: bytes) -> None:
-        """Once more after a restart of the journal, whose socket is another one then."""
+        """Reconnect once: a restarted journal has another socket."""
         try:
             self._socket.send(data)
         except OSError as exc:
@@ -62,7 +62,7 @@ class Journal:
 
 
 def encode(fields: Mapping[str, str]) -> bytes:
-    """An entry's bytes; empty fields are left out, longer ones than MAX_BYTES cut."""
+    """An entry's bytes, without empty fields; fields over MAX_BYTES are cut."""
     return b"".join(_field(name, value) for name, value in fields.items() if value)
 
 
@@ -73,7 +73,7 @@ def _field(name: str, value: str) -> bytes:
     return b"%b\n%b%b\n" % (name.encode("ascii"), len(raw).to_bytes(8, "little"), raw)
 
 
-def opened(path: str = SOCKET) -> Journal | None:
+def open_journal(path: str = SOCKET) -> Journal | None:
     """The journal; None where there is none."""
     with suppress(OSError):
         return Journal(path)

@@ -1,11 +1,11 @@
 """Log lines: one line each, fit for the journal or a terminal.
 
-What a printer or a client sent never reaches a log raw: the formatter, the
-last to touch a line, escapes every control character, so a device cannot
-forge a line, colour a terminal or break the journal. A traceback continues
-under its line, each further line marked by a bar that no first line has.
+What a printer or a client sent never reaches a log unescaped: the formatter,
+the last step of every line, escapes control characters, so a device cannot
+forge a line, colour a terminal or break the journal. A traceback follows its
+line, each further line marked by a bar that no first line has.
 
-Knows logging, and the table of areas; never who logs what.
+Knows logging, and the table of areas; never what is logged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, TextIO
 
-from ippusbd.journal import SOCKET, Journal, opened
+from ippusbd.journal import SOCKET, Journal, open_journal
 
 ROOT: Final = "ippusbd"
 # Every logger is `ippusbd.AREA`; users name areas in `journalctl AREA=dnssd` and [log] levels.
@@ -28,7 +28,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_LINE_CHARS: Final = 2000  # a printer's name may have 10 KB
 _CUT: Final = "..."
 _BAR: Final = "    | "
-# Levels of sd-daemon(3): what a line on standard error is worth to the journal.
+# Prefixes of sd-daemon(3): the priority of a line on standard error.
 _JOURNAL: Final = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 _DEBUG: Final = "<7>"
 # Other, control, format, surrogate, private, unassigned; separators of lines and paragraphs.
@@ -59,9 +59,9 @@ class LineFormatter(logging.Formatter):
         self._stamped = stamped
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and a line for each one of the traceback."""
+        """The line, and one for each line of the traceback."""
         area = record.name.removeprefix(f"{ROOT}.")
-        first = escaped(f"{area}{_who(record)}: {record.getMessage()}")
+        first = escaped(f"{area}{_context(record)}: {record.getMessage()}")
         start = _priority(record.levelno) if self._journal else self._stamp(record)
         more = [escaped(line) for line in self._traceback(record)]
         mark = start if self._journal else ""
@@ -78,7 +78,7 @@ class LineFormatter(logging.Formatter):
         return text.splitlines() + (record.stack_info or "").splitlines()
 
 
-def _who(record: logging.LogRecord) -> str:
+def _context(record: logging.LogRecord) -> str:
     """The printer, unless the message begins with its name; the request's number."""
     printer, number = getattr(record, "printer", ""), getattr(record, "request", 0)
     named = bool(printer) and not record.getMessage().startswith(printer)
@@ -89,25 +89,25 @@ def _priority(level: int) -> str:
     return next((mark for bound, mark in _JOURNAL if level >= bound), _DEBUG)
 
 
-# --- whom a line is about
+# --- the printer and request that a line is about
 
-_ABOUT: Final[ContextVar[tuple[str, int]]] = ContextVar("ippusbd.about", default=("", 0))
+_CONTEXT: Final[ContextVar[tuple[str, int]]] = ContextVar("ippusbd.context", default=("", 0))
 
 
-def about(printer: str, request: int = 0) -> None:
-    """From here on, what this task and those it starts log is about these.
+def set_context(printer: str, request: int = 0) -> None:
+    """Set the context of all lines that this task, and the tasks it starts, log from here on.
 
     `printer` is a name fit for a line (`escaped`); `request` counts from 1.
     """
-    _ABOUT.set((printer, request))
+    _CONTEXT.set((printer, request))
 
 
-class About(logging.Filter):
-    """Puts what a line is about into its record, for handlers; hides nothing."""
+class ContextFilter(logging.Filter):
+    """Adds the context to a record, for handlers; drops nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "printer"):
-            record.printer, record.request = _ABOUT.get()
+            record.printer, record.request = _CONTEXT.get()
         return True
 
 
@@ -118,7 +118,7 @@ class JournalHandler(logging.Handler):
         super().__init__()
         self._journal = journal
         self.setFormatter(LineFormatter(journal=False, stamped=False))
-        self.addFilter(About())
+        self.addFilter(ContextFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         number = getattr(record, "request", 0)
@@ -151,21 +151,21 @@ def setup(
     environ: Mapping[str, str] | None = None,
     journal: str = SOCKET,
 ) -> logging.Handler:
-    """Send all logs to `stream` (standard error); what is not ours only from warning up.
+    """Send all logs to `stream` (standard error); those of libraries from warning up.
 
-    Where `stream` leads to systemd's journal, records go there by its own protocol, with fields.
+    If `stream` is systemd's journal, records are sent by its own protocol, with fields.
     """
     stream = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
     to_journal = is_journal(stream, environ)
-    native = opened(journal) if to_journal else None
+    native = open_journal(journal) if to_journal else None
     handler: logging.Handler
     if native is not None:
         handler = JournalHandler(native)
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(LineFormatter(journal=to_journal))
-        handler.addFilter(About())
+        handler.addFilter(ContextFilter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -179,16 +179,16 @@ def setup(
 
 
 def to_syslog(program: str, address: str = "/dev/log") -> None:
-    """Send all logs to the system's log instead. Without one, they go where they went."""
+    """Send all logs to the system log instead; unchanged where there is none."""
     from logging.handlers import SysLogHandler
 
-    if not Path(address).is_socket():  # the handler itself would only drop lines
+    if not Path(address).is_socket():  # the handler itself would silently drop lines
         logging.getLogger(ROOT).warning("no system log at %s", address)
         return
     handler = SysLogHandler(address, facility=SysLogHandler.LOG_LPR)
     handler.ident = f"{program}[{os.getpid()}]: "
     handler.setFormatter(LineFormatter(journal=False, stamped=False))
-    handler.addFilter(About())
+    handler.addFilter(ContextFilter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -210,7 +210,7 @@ def levels() -> dict[str, str]:
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Does `stream` lead to the journal? JOURNAL_STREAM names it as DEVICE:INODE."""
+    """Whether `stream` is the journal: JOURNAL_STREAM names it as DEVICE:INODE."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):

@@ -21,13 +21,13 @@ class UsbId:
 
     @property
     def underscored(self) -> str:
-        """`VID_PID` of ChromeOS's broker (field-notes 6)."""
+        """`VID_PID`, as ChromeOS's broker names a printer."""
         return f"{self.vendor:04x}_{self.product:04x}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BusAddress:
-    """Where a device is now; a replug changes `address`, not `port_path`."""
+    """A device's place on the bus; a replug changes `address`, not `port_path`."""
 
     bus: int
     address: int
@@ -48,7 +48,7 @@ class Capability(IntFlag):
 
     @classmethod
     def all(cls) -> Capability:
-        """What a device without, or with an empty, 0x21 descriptor is taken for."""
+        """For a device without 0x21 descriptor (HP CP1200), or with an empty one."""
         return cls.PRINT | cls.SCAN | cls.FAX | cls.OTHER | cls.HTTP
 
 
@@ -66,7 +66,7 @@ class InterfaceInfo:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """Who a USB device is, after its strings were read (empty where they could not be)."""
+    """Identity of a USB device; strings that could not be read are empty."""
 
     usb_id: UsbId
     address: BusAddress
@@ -77,14 +77,14 @@ class DeviceFacts:
 
     @property
     def key(self) -> str:
-        """State files know a printer by this: vendor, product, and serial or bus position."""
+        """The key in state files: vendor, product, and serial or bus position."""
         if self.serial:
             return f"{self.usb_id}:{self.serial}"
         return f"{self.usb_id}@{self.address.port_path or self.address}"
 
     @property
     def model(self) -> str:
-        """`Manufacturer Product`, the manufacturer not said twice; quirks match on it."""
+        """`Manufacturer Product`, without a repeated manufacturer; quirks match it."""
         maker, product = self.manufacturer.strip(), self.product.strip()
         if product.lower().startswith(maker.lower()):
             return product
@@ -93,7 +93,7 @@ class DeviceFacts:
 
 @dataclass(frozen=True, slots=True)
 class PrinterFacts:
-    """What Get-Printer-Attributes told; None or empty: the printer did not say."""
+    """From Get-Printer-Attributes; None or empty: not in the answer."""
 
     dns_sd_name: str = ""
     make_and_model: str = ""
@@ -105,7 +105,7 @@ class PrinterFacts:
     color: bool | None = None
     duplex: bool | None = None
     kind: tuple[str, ...] = ()  # printer-kind
-    paper_max: str = ""  # a PaperMax value of field-notes 3
+    paper_max: str = ""  # PaperMax of DNS-SD: legal-A4, tabloid-A3, isoC-A2, with < and >
     more_info: str = ""  # printer-more-info, a URL
     mopria: str = ""  # mopria-certified
     device_id: str = ""  # printer-device-id
@@ -113,31 +113,31 @@ class PrinterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """Something a printer uses up, or fills up; `level` in percent, None: it does not say."""
+    """A consumable or a waste container; `level` in percent, None: unknown."""
 
     name: str
     kind: str = ""  # "toner", "ink-cartridge", "waste-toner", ...
     color: str = ""  # "#00FFFF"; empty: none
     level: int | None = None
-    is_low: bool = False  # needs somebody soon: nearly empty, or, for waste, nearly full
-    fills: bool = False  # a waste box: 100 % is the bad end
+    is_low: bool = False  # nearly empty, or, for waste, nearly full
+    fills: bool = False  # a waste container: 100 % is full
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a printer was when it was asked last; empty where it did not say."""
+    """A printer's condition at the last poll; empty: not in the answer."""
 
     state: int | None = None  # printer-state: 3 idle, 4 processing, 5 stopped
     reasons: tuple[str, ...] = ()  # printer-state-reasons without "none"
     message: str = ""  # printer-state-message
     supplies: tuple[Supply, ...] = ()
-    pages: int | None = None  # printed in its life
+    pages: int | None = None  # printed in total
     sheets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScannerFacts:
-    """What ScannerCapabilities told."""
+    """From ScannerCapabilities."""
 
     version: str = ""
     make_and_model: str = ""
@@ -178,7 +178,7 @@ class ServiceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSet:
-    """All records of one printer; they come and go, and are renamed, together.
+    """All records of one printer; they are announced, withdrawn and renamed together.
 
     Records in `fixed` keep their own name in a collision of `name` (`_ipp-usb._tcp`).
     """

@@ -1,8 +1,8 @@
-"""On which line of a TOML file a key stands; tomllib does not tell.
+"""The lines of the keys in a TOML file, which tomllib does not report.
 
-The text has already passed tomllib, so this walk only has to know where
-statements begin: strings of the four kinds, comments and brackets are
-skipped, and what stands at a statement's start is a header or a key.
+The text has already been parsed by tomllib, so only the beginnings of
+statements must be found: strings of the four kinds, comments and brackets are
+skipped, and every statement starts with a header or a key.
 
     [listen]                       ("listen",)               line 1
     port_min = 1                   ("listen", "port_min")    line 2
@@ -54,7 +54,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
-    """The line of `path`, or of the nearest thing around it; 1 if there is none."""
+    """The line of `path`, or of the nearest one around it; 1 if there is none."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
@@ -78,7 +78,7 @@ def _statements(text: str) -> list[tuple[int, str]]:
 
 
 def _left_side(statement: str) -> str:
-    """What stands before the first "=" that is not inside a quoted key."""
+    """The part before the first "=" that is not inside a quoted key."""
     match = re.match(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^"'=])*""", statement)
     return match[0] if match else statement
 

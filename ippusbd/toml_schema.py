@@ -1,9 +1,9 @@
 """Values from TOML files, checked once, at the border.
 
-A dataclass declares each key where it declares the field: `setting()` gives
-the default, the key's name in the file and the check. What passed is typed,
-in range and needs no second look; what did not is refused by file, line and
-key, with the closest known name when a key is unknown.
+A dataclass declares each key where it declares the field: `setting()` has the
+default, the key's name in the file and the check. A value that passed is
+typed, in range and needs no other check; the rest is refused by file, line
+and key, with the closest known name when a key is unknown.
 
 Knows TOML's types; never which keys exist.
 """
@@ -91,7 +91,7 @@ def checked(where: str, key: str, value: object, check: Check) -> object:
 
 
 def unknown(where: str, what: str, name: str, known: Collection[str]) -> ConfigError:
-    """An error about a name nobody knows, with the one that was probably meant."""
+    """An error about an unknown name, with the closest known one."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(sorted(known))})"
     return ConfigError(f"{where}: unknown {what} {name}{hint}")
@@ -124,7 +124,7 @@ def integer(low: int, high: int) -> Check:
 
 
 def seconds(low: float = 0.0, high: float = DAY_S) -> Check:
-    """A duration; whole numbers are taken too."""
+    """A duration; whole numbers are accepted, too."""
 
     def check(value: object) -> float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -167,14 +167,14 @@ def account(value: object) -> str | int:
 
 
 def directory(value: object) -> Path:
-    """An absolute path; whether it is there is not asked here."""
+    """An absolute path, whether or not it exists."""
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("must be an absolute path")
     return Path(value)
 
 
 def host_name(value: object) -> str:
-    """A name as in a URL, given back in lower case; `*` for any."""
+    """A name as in a URL, returned in lower case; `*` for any."""
     name = value.lower().removesuffix(".") if isinstance(value, str) else ""
     if name != "*" and not _HOST_NAME.fullmatch(name):
         raise ValueError('must be host names like "printer.home", without port, or "*"')
@@ -182,7 +182,7 @@ def host_name(value: object) -> str:
 
 
 def interfaces(value: object) -> tuple[str, ...]:
-    """ "loopback" is none of the network's, "all" is `*`; else a list of names."""
+    """A list of names; "loopback" becomes an empty one, "all" `*`."""
     if value in ("loopback", "all"):
         return ("*",) if value == "all" else ()
     names = value if isinstance(value, list) else [None]
@@ -212,7 +212,7 @@ def list_of(check: Check) -> Check:
 
 
 def table_of(names: Collection[str], check: Check) -> Check:
-    """A table with keys out of `names`, as pairs; each value passes `check`."""
+    """A table with keys of `names`, as pairs; each value passes `check`."""
 
     def check_all(value: object) -> tuple[tuple[str, object], ...]:
         if not isinstance(value, dict) or not set(value) <= set(names):

@@ -1,7 +1,7 @@
 """Framed messages with one client of the broker or of a keep-alive socket.
 
-Whoever is malformed, slow or silent is let go within a bounded time, in good
-order: what was sent reaches it, then the end of the stream.
+A client that is malformed, slow or silent is disconnected within a bounded
+time, in good order: what was sent reaches it, then the end of the stream.
 
 Knows asyncio's streams; never which messages make sense.
 """
@@ -20,46 +20,46 @@ from ippusbd.wire.broker import MAX_MESSAGE, encode, next_message
 SEND_S: Final = 0.5
 
 
-class Talk:
+class MessageStream:
     """One client's connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._heard = b""
+        self._received = b""
 
-    async def hear(self, within_s: float | None) -> str:
+    async def receive(self, within_s: float | None) -> str:
         """The next message. Raises ClientGone when there is none in time; BadRequest."""
         try:
             async with asyncio.timeout(within_s):
-                while (message := next_message(self._heard)) is None:
+                while (message := next_message(self._received)) is None:
                     more = await self._reader.read(MAX_MESSAGE)
                     if not more:
-                        raise ClientGone("left")
-                    self._heard += more
+                        raise ClientGone("disconnected")
+                    self._received += more
         except TimeoutError:
-            raise ClientGone("said nothing, or not to the end") from None
+            raise ClientGone("sent no complete message in time") from None
         except OSError as exc:
-            raise ClientGone(f"left: {exc.strerror}") from exc
-        text, self._heard = message
+            raise ClientGone(f"disconnected: {exc.strerror}") from exc
+        text, self._received = message
         return text
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send one message. Raises ClientGone."""
         self._writer.write(encode(text))
         try:
             async with asyncio.timeout(SEND_S):
                 await self._writer.drain()
         except (OSError, TimeoutError) as exc:
-            raise ClientGone(f"does not take its answer: {exc}") from exc
+            raise ClientGone(f"does not read its answer: {exc}") from exc
 
 
 @asynccontextmanager
-async def talking(connection: socket.socket) -> AsyncIterator[Talk]:
-    """Talk over `connection`, which is closed at the end."""
+async def message_stream(connection: socket.socket) -> AsyncIterator[MessageStream]:
+    """Messages over `connection`, which is closed at the end."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
     try:
-        yield Talk(reader, writer)
+        yield MessageStream(reader, writer)
     finally:
         writer.close()
         with suppress(OSError):

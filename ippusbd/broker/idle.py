@@ -1,11 +1,11 @@
-"""When nobody has wanted anything for long enough.
+"""Whether nothing was asked for during the idle time.
 
-Two kinds of activity: what tells us (`touch`, `hold`), and what must be
-looked at (requests in flight, drains: `look`). Looking happens several times
-within the idle time, so that the end of a long request restarts the clock and
-a short one between two looks is seen by its count.
+Two kinds of activity: what is reported (`touch`, `hold`), and what is sampled
+(requests in flight, drains: `look`). Samples are taken several times within
+the idle time, so that the end of a long request restarts the clock and a
+short one between two samples shows by its count.
 
-Knows a clock that is handed in; never what is served.
+Knows a clock that is passed in; never what is served.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOOK_MIN_S, LOOK_MAX_S = 0.02, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is going on now: `count` differs whenever anything was done in between."""
+    """What happens now; `count` differs whenever anything was done since the last sample."""
 
     busy: bool
     count: int
@@ -59,7 +59,7 @@ class IdleClock:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """The clock stands still inside, and starts anew at the end."""
+        """The clock stops inside, and restarts at the end."""
         self._held += 1
         try:
             yield
@@ -74,7 +74,7 @@ class IdleClock:
             await self._sleep(min(step_s, max(self.left_s, LOOK_MIN_S)))
 
     def is_over(self) -> bool:
-        """Look now: nothing goes on, and nothing did for the idle time."""
+        """Take a sample: nothing happens, and nothing did for the idle time."""
         sample = self._look()
         if self._held or sample.busy or sample.count != self._count:
             self._count = sample.count

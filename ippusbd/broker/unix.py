@@ -1,14 +1,14 @@
-"""Listening Unix sockets that come and go without losing a client.
+"""Listening Unix sockets that are opened and closed without losing a client.
 
 A path always names a socket that accepts: it is bound and listening under a
 name of its own first, then renamed into place. A socket whose owner died is
-replaced, one whose owner lives is not; the two can be told apart only by
-connecting, so every look-then-bind happens under one lock per directory.
-Going is the reverse: the name goes, then the kernel is told to queue nobody
-more, then those already queued are taken out. After that a client either was
-accepted or was refused; none is left waiting for nobody.
+replaced, one whose owner runs is not; only connecting distinguishes them, so
+every check-then-bind happens under one lock per directory.
+Closing is the reverse: the name is removed, then the kernel queues no more
+clients, then those already queued are taken out. After that a client either
+was accepted or was refused; none is left in a queue.
 
-Knows sockets and files; never who is served.
+Knows sockets and files; never what is spoken over them.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ BACKLOG: Final = 128
 MAX_PATH: Final = 107  # sun_path of unix(7), less its NUL
 
 
-class FolderInUse(Exception):
-    """Another instance is binding or leaving in this directory right now; a matter of moments."""
+class FolderLocked(Exception):
+    """Another instance is opening or closing sockets in this directory; try again in a moment."""
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[None]:
-    """Alone to bind, replace and remove sockets in `folder`. Raises Claimed; never waits."""
-    # Mode 0600: whoever could open the file could keep everybody out for ever.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """The right to bind, replace and remove sockets in `folder`. FolderLocked; never waits."""
+    # Mode 0600: a user who can open the file can hold the lock for ever.
     lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUse(str(folder)) from None
+            raise FolderLocked(str(folder)) from None
         yield
     finally:
         os.close(lock)
@@ -59,19 +59,19 @@ class Bound:
     file: tuple[int, int]  # device and inode: the name may be another's by now
     alias: str = ""  # a second name, see `bind`
 
-    def hide(self) -> None:
-        """Take the name away, if it is still ours."""
+    def unlink(self) -> None:
+        """Remove the name, if it is still ours."""
         with suppress(OSError):
             if _identity(self.path) == self.file:
                 if self.alias:
                     _unlink_link(self.path.with_name(self.alias))
                 self.path.unlink()
 
-    def leave(self) -> list[socket.socket]:
-        """Hide, refuse whoever comes from now on, and give back who is waiting; then closed."""
-        self.hide()
-        # From here on the kernel answers connect() with ECONNREFUSED, also to those who had
-        # looked the name up before it went.
+    def close_and_take_queued(self) -> list[socket.socket]:
+        """Remove the name, refuse new clients, close; the connections that were queued."""
+        self.unlink()
+        # From here on the kernel answers connect() with ECONNREFUSED, also to clients that
+        # looked up the name before it was removed.
         self.listening.shutdown(socket.SHUT_RDWR)
         waiting = list(_queued(self.listening))
         self.listening.close()
@@ -79,29 +79,29 @@ class Bound:
 
 
 def bind(path: Path, *, mode: int, gid: int | None, alias: str = "") -> Bound:
-    """Listen at `path`, in place of a dead instance's socket. The caller holds the claim.
+    """Listen at `path`, in place of a dead instance's socket. The caller holds the lock.
 
-    `alias` is a symbolic link beside it, for clients that cannot spell the name.
+    `alias` is a symbolic link beside it, for clients that do not accept the name.
     Raises StateError when a live instance listens there, or the path cannot be used.
     """
-    if len(os.fsencode(path)) > MAX_PATH - 1:  # one more for the passing name
+    if len(os.fsencode(path)) > MAX_PATH - 1:  # one more for the temporary name
         raise StateError(f"{path}: longer than the {MAX_PATH - 1} bytes a socket may have")
-    passing = path.with_name(f"{path.name}~")
+    temporary = path.with_name(f"{path.name}~")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _replaceable(path)
-        passing.unlink(missing_ok=True)
-        listening.bind(str(passing))
-        passing.chmod(mode)
+        temporary.unlink(missing_ok=True)
+        listening.bind(str(temporary))
+        temporary.chmod(mode)
         if gid is not None:
-            os.chown(passing, -1, gid)
+            os.chown(temporary, -1, gid)
         listening.listen(BACKLOG)
         listening.setblocking(False)
-        file = _identity(passing)
+        file = _identity(temporary)
         if alias:
             _unlink_link(path.with_name(alias))
             path.with_name(alias).symlink_to(path.name)
-        passing.rename(path)
+        temporary.rename(path)
     except OSError as exc:
         listening.close()
         raise StateError(f"{path}: {exc.strerror}") from exc
@@ -112,12 +112,12 @@ def bind(path: Path, *, mode: int, gid: int | None, alias: str = "") -> Bound:
 
 
 def is_live(path: Path) -> bool:
-    """Somebody accepts connections at `path`."""
+    """Whether a process listens at `path`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.setblocking(False)
         try:
             probe.connect(str(path))
-        except BlockingIOError:  # its queue is full: it lives, and is busy
+        except BlockingIOError:  # its queue is full: a busy instance
             return True
         except OSError as exc:
             return exc.errno not in (errno.ECONNREFUSED, errno.ENOENT)
@@ -131,7 +131,7 @@ def _replaceable(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise StateError(f"{path}: is in the way, and is not a socket")
+        raise StateError(f"{path}: exists and is not a socket; remove it")
     if is_live(path):
         raise StateError(f"{path}: another instance is listening there")
 

@@ -41,14 +41,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Load the quirks and print those that were requested."""
     from ippusbd.quirks.load import load
-    from ippusbd.quirks.match import Device
+    from ippusbd.quirks.match import MatchTarget
 
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))
         show(_entries_learned(_learned(args)))
         return Exit.OK
-    device = Device.asked_for(args.device)
+    device = MatchTarget.from_text(args.device)
     show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
     return Exit.OK
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from ippusbd.broker.idle import IdleClock, Sample
 from ippusbd.broker.listeners import Listeners, ListenerSettings
-from ippusbd.broker.protocols import Served
+from ippusbd.broker.protocols import BrokeredPrinter
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
 from ippusbd.daemon.printer.states import State
@@ -54,8 +54,8 @@ class PrinterDirectory:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def find(self, question: Question) -> Served | None:
-        """See `broker.ports.Directory`."""
+    async def find(self, question: Question) -> BrokeredPrinter | None:
+        """See `broker.protocols.Directory`."""
         await self._supervisor.looked()
         looked_again = False
         while True:
@@ -72,9 +72,9 @@ class PrinterDirectory:
                 await self._supervisor.look()
                 looked_again = True
 
-    def ready(self) -> dict[Question, Served]:
+    def ready(self) -> dict[Question, BrokeredPrinter]:
         """The first printer of each kind that answers."""
-        first: dict[Question, Served] = {}
+        first: dict[Question, BrokeredPrinter] = {}
         for facts, printer, _ in self._supervisor.devices():
             if printer is not None and printer.answers:
                 first.setdefault(Question(facts.usb_id), printer.site)

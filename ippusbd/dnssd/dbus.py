@@ -1,6 +1,6 @@
-"""A connection to D-Bus: calls, signals, and the moment it is lost.
+"""A connection to D-Bus: calls, signals, and the notice of its loss.
 
-The only module that knows dbus-fast, which is loaded when somebody connects: the daemon runs
+The only module that knows dbus-fast, which is loaded on the first connection: the daemon runs
 without it. Messages are raw, nothing is introspected: the few calls we make are fixed by Avahi's
 interface. Every wait is bounded; every failure is a PublishError.
 """
@@ -43,7 +43,7 @@ class Signal:
 
 
 class Bus:
-    """One connection; made by `connect`, useless once `lost`."""
+    """One connection; made by `connect`, unusable once `lost`."""
 
     def __init__(self, bus: MessageBus, on_lost: Callable[[], None], call_s: float) -> None:
         self.lost = False
@@ -76,7 +76,7 @@ class Bus:
         try:
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         except (OSError, EOFError):
-            pass  # how it was lost makes no difference
+            pass  # the cause of the loss does not matter
         finally:
             self.lost = True
             self._on_lost()
@@ -117,12 +117,12 @@ class Bus:
             raise PublishError(f"{message.member}: no answer in {self._call_s:g} s") from exc
         except (OSError, EOFError) as exc:
             raise PublishError("the connection to D-Bus is lost") from exc
-        if reply is None:  # we closed it in the middle of the call
+        if reply is None:  # closed by us during the call
             raise PublishError("the connection to D-Bus is closed")
         return reply
 
     async def match(self, **wanted: str) -> None:
-        """Ask for signals, by the keys of a D-Bus match rule."""
+        """Subscribe to signals, by the keys of a D-Bus match rule."""
         rule = ",".join(f"{key}='{value}'" for key, value in {"type": "signal", **wanted}.items())
         await self.call(BUS, BUS_PATH, f"{BUS}.AddMatch", "s", [rule])
 
@@ -144,7 +144,7 @@ async def _open(
         bus = MessageBus(
             bus_address=address,
             bus_type=BusType.SYSTEM,
-            # The kernel says who we are: inside a user namespace our own idea would be wrong.
+            # The kernel's uid counts: inside a user namespace ours would be wrong.
             auth=AuthExternal(UID_NOT_SPECIFIED),
         )
         async with asyncio.timeout(timeout_s):

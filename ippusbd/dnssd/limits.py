@@ -1,7 +1,7 @@
 """Limits of DNS-SD that every publisher enforces alike, before anything is announced.
 
 Avahi, zeroconf and a static file each fail differently on a name or TXT item that is too long,
-some of them silently. So a set is judged here, and a refusal names the record and what is wrong
+some of them silently. So a set is checked here, and the error names the record and what is wrong
 with it. Limits: RFC 6763, 4.1.1 (instance), 6.1 (TXT item), 7 (service names), 7.1 (subtypes).
 
 Knows the values of `model`; nothing of any publisher.
@@ -36,7 +36,7 @@ def check(services: ServiceSet) -> None:
 
 
 def describe(record: ServiceRecord) -> str:
-    """How messages call a record."""
+    """A record in messages."""
     return f"{record.name!r} {record.type}"
 
 
@@ -48,7 +48,7 @@ def txt_items(record: ServiceRecord) -> list[bytes]:
 def _complaints(record: ServiceRecord) -> Iterator[str]:
     texts = (record.name, *record.subtypes, *(text for pair in record.txt for text in pair))
     if any(SURROGATE.search(text) for text in texts):
-        yield "holds half a letter (a lone surrogate)"
+        yield "contains a lone surrogate, which UTF-8 cannot encode"
     length = len(record.name.encode())
     if not 1 <= length <= LABEL_BYTES:
         yield f"the name has {length} bytes, 1 to {LABEL_BYTES} are allowed"
@@ -57,7 +57,7 @@ def _complaints(record: ServiceRecord) -> Iterator[str]:
     if not TYPE.fullmatch(record.type):
         yield "not a service type like _ipp._tcp"
     if not 0 <= record.port <= PORT_MAX:
-        yield f"port {record.port} does not exist"
+        yield f"port {record.port} is not from 0 to {PORT_MAX}"
     for subtype in record.subtypes:
         if not 1 <= len(subtype.encode()) <= LABEL_BYTES or NOT_SUBTYPE.search(subtype):
             yield f"subtype {subtype!r} is not a label of at most {LABEL_BYTES} bytes"

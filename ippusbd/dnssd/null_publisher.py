@@ -1,4 +1,4 @@
-"""Nothing is announced, by configuration: the one publisher that has no troubles."""
+"""The publisher that announces nothing, as configured."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import WITHDRAWN
 from ippusbd.model import ServiceSet
 
-SWITCHED_OFF = "not announced: switched off in the configuration"
+DISABLED = "not announced: disabled in the configuration"
 
 
 @dataclass(slots=True)
 class NullPublication:
-    """A set that is known to nobody but us."""
+    """A set that is not announced."""
 
     name: str
-    state: str = SWITCHED_OFF
+    state: str = DISABLED
 
     async def withdraw(self) -> None:
-        """Nothing to take back."""
+        """Nothing to withdraw."""
         self.state = WITHDRAWN
 
 
 class NullPublisher:
-    """Announces nothing; sets are still judged, so that faults show in every configuration."""
+    """Announces nothing; sets are still checked, so that faults show in every configuration."""
 
     kind = "off"
-    trouble = SWITCHED_OFF
+    trouble = DISABLED
 
     async def start(self) -> None:
         """Nothing to connect to."""
 
     async def publish(self, services: ServiceSet) -> NullPublication:
-        """See `ports.Publisher.publish`."""
+        """See `protocols.Publisher.publish`."""
         check(services)
         return NullPublication(services.name)
 

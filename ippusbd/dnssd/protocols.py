@@ -1,8 +1,8 @@
-"""What a publisher of DNS-SD services promises.
+"""The contract of a publisher of DNS-SD services.
 
-Publishing never blocks a printer from serving: a publisher that cannot
-announce now keeps the set, says why in `state`, and announces it as soon as
-it can (Avahi restarted, host name changed, D-Bus appeared).
+A printer is served whether or not it is announced: a publisher that cannot
+announce a set now keeps it, gives the reason in `state`, and announces it as
+soon as it can (Avahi restarted, host name changed, D-Bus available).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Publication(Protocol):
 
     @property
     def state(self) -> str:
-        """`established`, `registering`, `withdrawn`, or a sentence saying why not."""
+        """`established`, `registering`, `withdrawn`, or the reason in words."""
 
     async def withdraw(self) -> None:
-        """Take the services back, with goodbyes; done when they are gone. Idempotent."""
+        """Withdraw the services, with goodbyes; done when they are gone. Idempotent."""
 
 
 class Publisher(Protocol):
@@ -40,16 +40,16 @@ class Publisher(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be announced now, as a sentence; empty while it can."""
+        """Why nothing can be announced now, in words; empty while it can."""
 
     async def start(self) -> None:
-        """Connect to what announces. Never raises for its absence; `trouble` says so."""
+        """Connect to the announcer. If there is none, `trouble` says so; nothing is raised."""
 
     async def publish(self, services: ServiceSet) -> Publication:
         """Announce `services`, under a name of `wire.txt.names` that is free.
 
-        Returns when established or after a bounded wait, whichever is first. PublishError, which
-        names the record, if the set can never be announced (a name of 64 bytes).
+        Returns when established or after a bounded wait, whichever is first. Raises PublishError,
+        which names the record, if the set can never be announced (a name of 64 bytes).
         """
 
     async def close(self) -> None:

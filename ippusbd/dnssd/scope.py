@@ -1,7 +1,7 @@
-"""Where records are seen, and under which host name: on this machine alone, as a rule.
+"""On which interfaces records are announced, and for which host: by default the loopback alone.
 
-Values, but for one word back: what Avahi calls this machine, which may be another name than it has
-("desk-2" for the second "desk" of a network), and is the one that clients learn.
+A value, with one callback: Avahi's name for this machine, which may differ from its own ("desk-2"
+for the second "desk" of a network), and is the one that clients get.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Interfaces, and what a host is called and has for addresses there.
+    """Interfaces, and name and addresses of the host there.
 
-    `is_machines_own`: this machine's own name and addresses, so that Avahi's name for it holds;
-    `on_called` is then told that.
+    `is_own_host`: it is this machine under its own name; then Avahi's name for it is used, and
+    `on_host_name` is called with it.
     """
 
     interfaces: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""Which announcer the configuration asks for.
+"""The publisher that the configuration names.
 
-Knows the publishers by name; a library is loaded only when its publisher starts.
+A publisher's library is loaded only when it starts.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Services handed to Avahi as files, for containers and sandboxes without D-Bus.
+"""Services given to Avahi as files, for containers and sandboxes without D-Bus.
 
-avahi-daemon watches a folder (/etc/avahi/services) and announces what stands in its `*.service`
-files. Each set is one file, its fixed records another; a file appears whole or not at all, goes
-with its set, and what a crash left behind goes at the next start: every `ippusbd-*.service` in
+avahi-daemon watches a folder (/etc/avahi/services) and announces the services in its `*.service`
+files. Each set is one file, its fixed records another. A file is replaced atomically and removed
+with its set; files left by a crash are removed at the next start: every `ippusbd-*.service` in
 the folder is ours, so one folder belongs to one daemon.
 
 Files carry no host name: Avahi uses its own. (One of ours would need an address in
 /etc/avahi/hosts, and Avahi refuses a second name for 127.0.0.1 there.)
 
-Avahi says nothing back. A collision with somebody else it resolves itself, by "NAME #2"; our own
-printers get different names here. It also announces a file's services on every interface that
-it serves: on a machine with a network, its configuration has to name `allow-interfaces=lo`.
+There is no answer from Avahi. It resolves a collision with other hosts by "NAME #2"; our own
+printers get different names here. It announces a file's services on every interface that it
+serves: on a machine with a network, its configuration needs `allow-interfaces=lo`.
 
 Knows the file format (avahi-service.dtd), never Avahi.
 """
@@ -37,7 +37,7 @@ log = logging.getLogger("ippusbd.dnssd")
 PREFIX = "ippusbd-"
 MAX_TEMPLATE_BYTES = 1 << 16
 
-# avahi/services/template.service, for where that is not installed; a test compares them.
+# The same as avahi/services/template.service, which may not be installed; a test compares them.
 TEMPLATE = """\
 <?xml version="1.0" encoding="utf-8"?>
 <!DOCTYPE service-group SYSTEM "avahi-service.dtd">
@@ -71,7 +71,7 @@ def read_template(path: Path) -> str:
     except (UnicodeDecodeError, ElementTree.ParseError) as exc:
         raise ConfigError(f"{path}: not XML: {exc}") from exc
     if "@NAME@" not in text or "@SERVICES@" not in text:
-        raise ConfigError(f"{path}: @NAME@ and @SERVICES@ must be in it")
+        raise ConfigError(f"{path}: must contain @NAME@ and @SERVICES@")
     return text
 
 
@@ -105,7 +105,7 @@ class StaticPublication(TaskPublication):
         super().__init__(services, on_withdrawn)
 
     async def announce(self) -> None:
-        """Hold the files in the folder until cancelled; try again while it cannot be written."""
+        """Keep the files in the folder until cancelled; retry while it cannot be written."""
         try:
             self._name = next(self._owner.book.free(self.name, self.services.name))
         except PublishError as exc:
@@ -152,7 +152,7 @@ class StaticPublisher(TaskPublisher):
         self.book = NameBook()
 
     async def start(self) -> None:
-        """Remove what a killed daemon left; `trouble` tells if the folder cannot be used."""
+        """Remove the files of a killed daemon; `trouble` says if the folder cannot be used."""
         try:
             await asyncio.to_thread(self._clear)
         except OSError as exc:
@@ -162,7 +162,7 @@ class StaticPublisher(TaskPublisher):
         if not self._folder.is_dir():
             raise NotADirectoryError(20, "not a folder", str(self._folder))
         for left in (*self._folder.glob(f"{PREFIX}*.service"), *self._folder.glob(f".{PREFIX}*")):
-            log.info("removing %s, left by a daemon that did not end in good order", left)
+            log.info("removing %s, left by a daemon that was killed", left)
             left.unlink(missing_ok=True)
 
     def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> StaticPublication:
@@ -174,7 +174,7 @@ class StaticPublisher(TaskPublisher):
         await self.withdraw_all()
 
     def files(self, services: ServiceSet) -> dict[Path, str]:
-        """What stands in the folder for `services`: path and content."""
+        """The files for `services`: path and content."""
         groups = {services.name: services.records}
         for record in services.fixed:
             groups[record.name] = (*groups.get(record.name, ()), record)
@@ -187,7 +187,7 @@ class StaticPublisher(TaskPublisher):
 
 
 def _digest(name: str, services: ServiceSet) -> str:
-    """A file name that no other set has, whatever letters its name is made of."""
+    """A part of a file name that is unique to the set, whatever characters its name has."""
     return hashlib.sha256(f"{name}\n{services.name}".encode()).hexdigest()[:16]
 
 

@@ -1,15 +1,15 @@
 """Services announced by ourselves, with python-zeroconf, where no Avahi runs.
 
-The announcer speaks multicast DNS on the addresses of its reach alone, of the loopback as a rule,
-under the host name that the Avahi publisher uses too, so that a printer keeps its records when the
+It speaks multicast DNS on the addresses of its scope only, by default the loopback's, under the
+host name that the Avahi publisher uses, too, so that a printer keeps its records when the
 announcer changes.
 
 Four of the library's limits shape this module. Its probes do not find a taken name (see
-`_is_taken`). A registry holds each instance name once, so a record's first subtype stands in a
-second registry, its second subtype in a third, and so on. A name is split at every dot, so
-"HP 3.5" would go out as two labels: its dots become one-dot leaders (U+2024), which look the
-same and give the same queue name in CUPS. And nobody sends our goodbyes if we are killed: a
-short time to live ends what is left behind.
+`_is_taken`). A registry holds each instance name once, so a record's first subtype is in a second
+registry, its second subtype in a third, and so on. A name is split at every dot, so "HP 3.5"
+would become two labels: its dots become one-dot leaders (U+2024), which look the same and give
+the same queue name in CUPS. And if we are killed, no goodbyes are sent: a short time to live
+ends the records.
 
 The only module that knows python-zeroconf, which is loaded with the first set.
 """
@@ -53,7 +53,7 @@ class ZeroconfPublication(TaskPublication):
         super().__init__(services, on_withdrawn)
 
     async def announce(self) -> None:
-        """Announce until cancelled; try again later what could not be announced."""
+        """Announce until cancelled; retry what could not be announced."""
         while True:
             try:
                 await self._announce()
@@ -72,7 +72,7 @@ class ZeroconfPublication(TaskPublication):
                     log.info("%s", exc)
         finally:
             if not fixed.cancelling():
-                fixed.cancel()  # never twice: it has goodbyes to send
+                fixed.cancel()  # once only: it sends goodbyes
             await asyncio.wait({fixed})
 
     async def _announce_as(self, name: str, fixed: asyncio.Task[None]) -> None:
@@ -82,13 +82,13 @@ class ZeroconfPublication(TaskPublication):
             try:
                 await asyncio.Event().wait()
             finally:
-                fixed.cancel()  # its goodbyes go out beside ours
+                fixed.cancel()  # its goodbyes are sent together with ours
 
     async def _fixed(self) -> None:
         try:
             async with self._owner.registered(self.services.fixed):
                 await asyncio.Event().wait()
-        except PublishError as exc:  # taken: whoever took it says the same as we
+        except PublishError as exc:  # taken: the other record says the same
             log.info("%s", exc)
 
 
@@ -114,7 +114,7 @@ class ZeroconfPublisher(TaskPublisher):
         self._responders: list[AsyncZeroconf] = []  # [0]: services; [n]: their nth subtypes
 
     async def start(self) -> None:
-        """Load the library; `trouble` tells if that fails."""
+        """Load the library; `trouble` says if that fails."""
         try:
             await asyncio.to_thread(importlib.import_module, "zeroconf.asyncio")
         except ImportError as exc:
@@ -136,7 +136,7 @@ class ZeroconfPublisher(TaskPublisher):
         done: list[_Registration] = []
         self._users += 1
         try:
-            # Probed side by side: one after the other, four records take six seconds.
+            # Probed at once: one after the other, four records take six seconds.
             probes = (self._register(record, done) for record in records)
             for outcome in await asyncio.gather(*probes, return_exceptions=True):
                 if isinstance(outcome, BaseException):
@@ -190,10 +190,10 @@ class _Registration:
 
 
 async def _is_taken(responder: AsyncZeroconf, info: ServiceInfo) -> bool:
-    """Does somebody else answer for the name?
+    """Whether another responder has the name.
 
     The library's own probes ask for answers by unicast. On a loopback all responders share one
-    address and port, and the kernel gives such an answer to any one of them. So we ask ourselves.
+    address and port, and the kernel delivers such an answer to any one of them. So we ask again.
     """
     from zeroconf import DNSQuestionType
     from zeroconf.asyncio import AsyncServiceInfo

@@ -19,7 +19,7 @@ from itertools import count
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
 from ippusbd.exchange.exchange import Traffic
-from ippusbd.log import about
+from ippusbd.log import set_context
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE
 from ippusbd.proxy.access.origin import Refusal
@@ -179,7 +179,7 @@ class PrinterSite:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Whatever is logged of it bears its number."""
-        about(self.label, next(_numbers))
+        set_context(self.label, next(_numbers))
         if not log.isEnabledFor(logging.DEBUG):
             return await self._respond(request)
         began = time.monotonic()

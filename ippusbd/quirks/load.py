@@ -1,4 +1,4 @@
-"""Quirk files, and what they say about a device.
+"""Quirk files, and the settings that they give a device.
 
     [[quirk]]
     model = "HP LaserJet MFP M28*"        # or usb = "03f0:1234"; a list names several
@@ -8,11 +8,11 @@
 The built-in files come first, then each directory of the configuration, the
 files of each in the order of their names. For every setting the most specific
 entry wins, and the later one of two that are equally specific. What was learned
-about a device counts as an entry for exactly this device, made after the built-in
-ones: an administrator's word for the same device stands above it.
+about a device counts as an entry for its USB id, made after the built-in ones: an
+administrator's entry for the same id overrides it.
 
-A file is taken whole or refused with the line and key that is wrong. `*.conf` are files of
-ipp-usb (`quirks.peer`), read with more patience.
+A file is read as a whole or refused, with line and key. `*.conf` are files of ipp-usb
+(`ipp_usb_files`), in which errors are only logged.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Final, cast
 
 from ippusbd.errors import ConfigError
 from ippusbd.model import DeviceFacts
-from ippusbd.quirks import peer
-from ippusbd.quirks.match import Device, ModelPattern, Pattern, UsbPattern
+from ippusbd.quirks import ipp_usb_files
+from ippusbd.quirks.match import MatchTarget, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
 from ippusbd.toml_lines import KeyPath, key_lines, line_of
 from ippusbd.toml_schema import checked, text, unknown
@@ -48,14 +48,14 @@ _ALL_KEYS: Final = (*_MATCH_KEYS, _REASON, *KNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One `[[quirk]]`: whom it means and what it sets, with the origin of each value."""
+    """One `[[quirk]]`: what it matches and what it sets, with the origin of each value."""
 
     patterns: tuple[Pattern, ...]
     values: Mapping[str, object]  # by field of Quirks
     origins: Mapping[str, Origin]
     built_in: bool = False
 
-    def meant(self, device: Device) -> Pattern | None:
+    def best_match(self, device: MatchTarget) -> Pattern | None:
         """The most specific pattern that matches `device`."""
         matching = [p for p in self.patterns if p.matches(device)]
         return max(matching, key=lambda p: p.rank, default=None)
@@ -70,13 +70,13 @@ class QuirkTable:
     def effective(
         self, facts: DeviceFacts, learned: Mapping[str, object] | None = None
     ) -> Effective:
-        """The settings of a device on the bus; `learned`: what the daemon found out itself."""
-        return self.effective_for(Device.of(facts), learned)
+        """The settings of a device on the bus; `learned`: those the daemon learned itself."""
+        return self.effective_for(MatchTarget.from_facts(facts), learned)
 
     def effective_for(
-        self, device: Device, learned: Mapping[str, object] | None = None
+        self, device: MatchTarget, learned: Mapping[str, object] | None = None
     ) -> Effective:
-        """The settings of a device of which perhaps only the id or the name is known."""
+        """The settings of a device of which only the id or the name may be known."""
         values: dict[str, object] = {}
         origins: dict[str, Origin] = {}
         for entry, pattern in self._by_rank(device, learned or {}):
@@ -85,13 +85,13 @@ class QuirkTable:
         return replace(Effective(origins=origins), **values)  # type: ignore[arg-type]
 
     def _by_rank(
-        self, device: Device, learned: Mapping[str, object]
+        self, device: MatchTarget, learned: Mapping[str, object]
     ) -> list[tuple[Entry, Pattern]]:
-        """What means `device`, weakest first; the sort is stable, so later entries win ties."""
-        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.meant(device))]
+        """Entries that match, weakest first; the sort is stable: of equal ones the later wins."""
+        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.best_match(device))]
         return sorted(found, key=lambda pair: pair[1].rank)
 
-    def _with_learned(self, device: Device, learned: Mapping[str, object]) -> Iterator[Entry]:
+    def _with_learned(self, device: MatchTarget, learned: Mapping[str, object]) -> Iterator[Entry]:
         yield from (e for e in self.entries if e.built_in)
         if learned and device.usb_id:
             yield _learned(str(device.usb_id), learned)
@@ -99,7 +99,7 @@ class QuirkTable:
 
 
 def _learned(usb_id: str, settings: Mapping[str, object]) -> Entry:
-    """An entry out of the state file; what it does not know (any more) is left out."""
+    """An entry from the state file, without keys that are unknown (now)."""
     values: dict[str, object] = {}
     origins: dict[str, Origin] = {}
     for key, value in settings.items():
@@ -107,7 +107,7 @@ def _learned(usb_id: str, settings: Mapping[str, object]) -> Entry:
             values[KNOWN[key].field] = KNOWN[key].check(value)
         except (KeyError, ValueError):
             continue
-        origins[key] = Origin(LEARNED, 0, usb_id, "found out while using the device", value)
+        origins[key] = Origin(LEARNED, 0, usb_id, "learned while using the device", value)
     return Entry((UsbPattern.parse(usb_id),), values, origins)
 
 
@@ -115,7 +115,7 @@ def _learned(usb_id: str, settings: Mapping[str, object]) -> Entry:
 
 
 def load(dirs: Sequence[Path] = ()) -> QuirkTable:
-    """The built-in quirks and those of `dirs`; a directory that is not there has none.
+    """The built-in quirks and those of `dirs`; a missing directory has none.
 
     Raises ConfigError that names file, line and key.
     """
@@ -126,7 +126,7 @@ def _built_in() -> Iterator[Entry]:
     folder = resources.files("ippusbd.quirks") / "data"
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".toml"):
-            # Its path, to be opened; in a zip file it has only its name.
+            # Its path, which can be opened; in a zip file only its name.
             name = str(file) if isinstance(file, Path) else f"{BUILT_IN}/{file.name}"
             yield from parse(file.read_bytes(), name, built_in=True)
 
@@ -146,8 +146,8 @@ def _of_folder(folder: Path) -> Iterator[Entry]:
 
 
 def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
-    """There the section that stands first wins, here the entry that stands last."""
-    sections, left_out = peer.sections(raw.decode("utf-8", "replace"), origin)
+    """Of equal ones the first section applies there, the last entry here: so reversed."""
+    sections, left_out = ipp_usb_files.sections(raw.decode("utf-8", "replace"), origin)
     for words in left_out:
         log.warning("%s", words)
     for section in reversed(sections):
@@ -209,7 +209,7 @@ def _entry(table: Mapping[str, object], place: _Place, built_in: bool) -> Entry:
             raise unknown(place.at(key), "key", key, _ALL_KEYS)
     patterns = tuple(_patterns(table, place))
     if not patterns:
-        raise ConfigError(f"{place}: an entry needs a model or a usb id that it means")
+        raise ConfigError(f"{place}: an entry needs a model or a usb id")
     if not table.get(_REASON):
         raise ConfigError(f"{place}: an entry needs a reason")
     reason = str(checked(place.at(_REASON), _REASON, table[_REASON], text(500)))

@@ -1,4 +1,4 @@
-"""Which entries mean a device, and which of them knows it best.
+"""Which entries match a device, and which of them is the most specific.
 
     03f0:1234             exactly this product              (3, 0)
     HP LaserJet M*        a model, by its literal letters   (2, 12)
@@ -6,8 +6,8 @@
     *                     every device                      (0, 0)
 
 A model pattern's only special character is `*`; case does not matter. It is
-held against manufacturer and product together, and against the product
-alone: "Hewlett-Packard" makes printers that call themselves "HP ...".
+compared with manufacturer and product together, and with the product alone:
+printers of "Hewlett-Packard" are called "HP ...".
 
 Pure; a pattern comes from a file, a name from a device.
 """
@@ -19,27 +19,27 @@ from dataclasses import dataclass
 
 from ippusbd.model import DeviceFacts, UsbId
 
-MAX_NAME_CHARS = 256  # of a device's name that are looked at
+MAX_NAME_CHARS = 256  # of a device's name that are compared
 _ID = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4}|\*)")
 
 Rank = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """What patterns are held against; either part may be unknown."""
+class MatchTarget:
+    """What patterns are compared with; either part may be unknown."""
 
     usb_id: UsbId | None = None
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, facts: DeviceFacts) -> Device:
+    def from_facts(cls, facts: DeviceFacts) -> MatchTarget:
         """A device on the bus."""
         return cls(facts.usb_id, (facts.model, facts.product))
 
     @classmethod
-    def asked_for(cls, text: str) -> Device:
-        """What a person typed: `VID:PID` or a model."""
+    def from_text(cls, text: str) -> MatchTarget:
+        """From a command line: `VID:PID` or a model."""
         usb_id = parse_usb_id(text)
         return cls(usb_id) if usb_id else cls(names=(text,))
 
@@ -65,8 +65,8 @@ class UsbPattern:
     def rank(self) -> Rank:
         return (1, 0) if self.product is None else (3, 0)
 
-    def matches(self, device: Device) -> bool:
-        """Does it mean `device`?"""
+    def matches(self, device: MatchTarget) -> bool:
+        """Whether it matches."""
         usb_id = device.usb_id
         if usb_id is None or usb_id.vendor != self.vendor:
             return False
@@ -84,8 +84,8 @@ class ModelPattern:
         literal = len(self.text.replace("*", ""))
         return (2, literal) if literal else (0, 0)
 
-    def matches(self, device: Device) -> bool:
-        """Does it mean `device`? One without a name is meant only by `*`."""
+    def matches(self, device: MatchTarget) -> bool:
+        """Whether it matches; only `*` matches a device without a name."""
         if not self.text.strip("*"):
             return True
         return any(glob(self.text, name[:MAX_NAME_CHARS]) for name in device.names if name)
@@ -95,7 +95,7 @@ Pattern = UsbPattern | ModelPattern
 
 
 def glob(pattern: str, name: str) -> bool:
-    """`*` matches any text; linear, because a device chose `name`."""
+    """`*` matches any text; linear, because `name` comes from a device."""
     name = name.casefold()
     first, *rest = pattern.casefold().split("*")
     if not rest:

@@ -1,4 +1,4 @@
-"""What can be set for a single model, and where a value came from.
+"""The settings of a model, and the origin of each value.
 
 Each field is one key of a quirk file. Its default is what a device without
 defects gets, so an entry names only what its model needs otherwise. The texts
@@ -211,7 +211,7 @@ KNOWN: Final[Mapping[str, Known]] = known_keys(Quirks)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a setting was made: file and line, the entry's pattern and reason."""
+    """The origin of a setting: file and line, the entry's pattern and reason."""
 
     file: str
     line: int
@@ -225,11 +225,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effective(Quirks):
-    """The settings of one device, and the origin of each that differs from the default's."""
+    """The settings of one device, and the origin of each that an entry sets."""
 
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
     def ignore_reason(self) -> str:
-        """Why the device is to be left alone; empty when it is not."""
+        """Why the device is not used; empty if it is."""
         return self.origins["ignore_device"].reason if self.ignore_device else ""

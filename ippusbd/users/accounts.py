@@ -1,7 +1,7 @@
 """Users and groups by name or number, as an administrator writes them, and whom a list admits.
 
-Knows the user database, which may ask a network and block: never called in the event loop after
-the start, but in a thread.
+Knows the user database, which may ask a network and block: after the start it is called in a
+thread, never in the event loop.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def own_uid() -> int:
 
 
 def user_id(name: Account, where: str) -> int:
-    """The uid of a user. Raises ConfigError, which says `where` the name stands."""
+    """The uid of a user. Raises ConfigError, which says `where` the name was found."""
     try:
         return name if isinstance(name, int) else pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -59,7 +59,7 @@ def user_id(name: Account, where: str) -> int:
 
 
 def group_id(name: Account, where: str) -> int:
-    """The gid of a group, also of one given as digits. Raises ConfigError, as `user_id`."""
+    """The gid of a group, also in digits. Raises ConfigError, as `user_id`."""
     if isinstance(name, int) or (name.isascii() and name.isdigit()):
         return int(name)
     try:
@@ -79,7 +79,7 @@ def split(names: tuple[Account, ...], where: str) -> tuple[frozenset[int], froze
 
 
 def groups_of(uid: int) -> frozenset[int]:
-    """All groups of a user; none of one that is not known. Blocks; runs in a thread."""
+    """All groups of a user; none if it is unknown. Blocks; runs in a thread."""
     try:
         entry = pwd.getpwuid(uid)
         return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))

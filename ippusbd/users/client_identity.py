@@ -1,10 +1,10 @@
-"""Whose connection it is: for fair service, and for who may do what.
+"""Which client a connection belongs to, for fair scheduling and authorization.
 
-A client of a Unix socket is a process; over TCP the kernel tells the user and
-nothing more, so all programs of a user are one client there. Whoever is on
-another machine is known by address.
+A client of a Unix socket is a process; over TCP the kernel reports only the
+user, so all programs of a user are one client there. A client on another
+machine is known by its address.
 
-Knows connected sockets as asyncio shows them; never what is spoken.
+Knows connected sockets as asyncio has them; never what is spoken over them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ippusbd.users.tcp_owner import Endpoint, OwnerUnknown, owner, owner_in_tabl
 class ClientIdentity:
     """A connection's other end.
 
-    `uid` is None when it could not be told. `gids` are those the kernel vouches for; None: what
-    the user database says of `uid` must do.
+    `uid` is None if it could not be determined. `gids` are the kernel's; None: to be looked up
+    in the user database.
     """
 
     client: Hashable  # equal for connections of the same client
@@ -36,7 +36,7 @@ class ClientIdentity:
 
     @property
     def has_closed(self) -> bool:
-        """The program at the other end closed it, even if that is still behind unread bytes."""
+        """Whether the other end has closed it, even if unread bytes hide that."""
         if self.uid is None or self.ends is None:
             return False
         try:
@@ -45,9 +45,9 @@ class ClientIdentity:
             return False
 
     async def known(self, *, by_group: bool) -> ClientIdentity:
-        """With the user, and with his groups if they matter, should only slow ways tell.
+        """With the user, and, if they matter, its groups, also where that is slow to find out.
 
-        They run in a thread.
+        What is slow runs in a thread.
         """
         identity = self
         if identity.uid is None and identity.ends is not None:
@@ -60,11 +60,11 @@ class ClientIdentity:
         return identity
 
 
-NOBODY = ClientIdentity("nobody", "somebody who has left")
+NOBODY = ClientIdentity("nobody", "a client that has disconnected")
 
 
 def identify(transport: asyncio.BaseTransport) -> ClientIdentity:
-    """Who is at the other end of `transport`; takes some microseconds."""
+    """The client at the other end of `transport`; takes some microseconds."""
     connection = transport.get_extra_info("socket")
     try:
         if connection.family == socket.AF_UNIX:

@@ -1,8 +1,8 @@
-"""Names and passwords of a shared printer's users, in a file that does not tell the passwords.
+"""Names and hashed passwords of a shared printer's users, in a file.
 
 One user a line, `NAME:scrypt:N:R:P:SALT:HASH` (RFC 7914; salt and hash in base64); empty lines
-and those that begin with `#` are ignored. Finding out whether a password is right takes some
-50 ms and 16 MiB on purpose, and as long for a user that does not exist.
+and those that begin with `#` are ignored. Verifying a password takes some 50 ms and 16 MiB on
+purpose, and as long for a user that does not exist.
 
 Blocks while it computes; knows nothing of HTTP.
 """
@@ -27,27 +27,31 @@ NAME_CHARS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Secret:
+class _PasswordHash:
     cost: int
     block: int
     lanes: int
     salt: bytes
     hash: bytes
 
-    def fits(self, password: str) -> bool:
+    def matches(self, password: str) -> bool:
         """Whether this is the password; blocks for some 50 ms."""
         found = _scrypt(password, self.salt, self.cost, self.block, self.lanes)
         return hmac.compare_digest(found, self.hash)
 
 
 def line(user: str, password: str) -> str:
-    """The line of the file for a user. Raises ConfigError for a name that cannot stand there."""
+    """The line of the file for a user. Raises ConfigError for a name that it cannot hold."""
     if not user or ":" in user or user.startswith("#") or not user.isprintable():
-        raise ConfigError(f"{user!r} cannot be a user's name: it is empty, or has a colon in it")
+        raise ConfigError(
+            f"{user!r} is not a possible user name: empty, with a colon, or unprintable"
+        )
     if len(user) > NAME_CHARS or user != user.strip():
-        raise ConfigError(f"{user!r} cannot be a user's name: too long, or blanks around it")
+        raise ConfigError(
+            f"{user!r} is not a possible user name: too long, or with blanks around it"
+        )
     if not password:
-        raise ConfigError("an empty password protects nothing")
+        raise ConfigError("the password is empty")
     salt = os.urandom(16)
     made = _scrypt(password, salt, COST, BLOCK, LANES)
     fields = (user, METHOD, str(COST), str(BLOCK), str(LANES), _text(salt), _text(made))
@@ -68,20 +72,20 @@ class Users:
         self.version = 0  # grows when the file has changed
 
     def refresh(self) -> None:
-        """Look whether the file has changed. A file that makes no sense lets nobody in."""
+        """Look whether the file has changed. A malformed file admits nobody."""
         stamp = self._current()
         if stamp != self._stamp:
             self._stamp, self._secrets = stamp, {}
             self.version += 1
             self._secrets = _read(self._path)
 
-    def know(self, user: str, password: str) -> bool:
-        """Whether the user exists and this is his password; blocks."""
+    def verify(self, user: str, password: str) -> bool:
+        """Whether the user exists and has this password; blocks."""
         secret = self._secrets.get(user)
         if secret is None:
-            self._nobody.fits(password)
+            self._nobody.matches(password)
             return False
-        return secret.fits(password)
+        return secret.matches(password)
 
     def _current(self) -> tuple[int, int, int]:
         try:
@@ -91,14 +95,14 @@ class Users:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(path: Path) -> dict[str, _Secret]:
+def _read(path: Path) -> dict[str, _PasswordHash]:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES).decode()
     except OSError as exc:
         raise ConfigError(f"[share] users_file: {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"[share] users_file: {path}: not a text in UTF-8") from exc
+        raise ConfigError(f"[share] users_file: {path}: not UTF-8") from exc
     secrets = {}
     for number, each in enumerate(text.splitlines(), 1):
         if not each.strip() or each.startswith("#"):
@@ -108,20 +112,20 @@ def _read(path: Path) -> dict[str, _Secret]:
             secrets[user] = _parsed(secret.strip())
         except ValueError:
             raise ConfigError(
-                f"{path}:{number}: not a line that `ippusbd password USER` makes"
+                f"{path}:{number}: malformed; run `ippusbd password USER` and put its output here"
             ) from None
     return secrets
 
 
-def _parsed(fields: str) -> _Secret:
+def _parsed(fields: str) -> _PasswordHash:
     """Raises ValueError."""
     method, cost, block, lanes, salt, made = fields.split(":")
-    secret = _Secret(int(cost), int(block), int(lanes), _bytes(salt), _bytes(made))
+    secret = _PasswordHash(int(cost), int(block), int(lanes), _bytes(salt), _bytes(made))
     memory = 128 * secret.block * (secret.cost + secret.lanes)
     powers = secret.cost > 1 and not secret.cost & (secret.cost - 1)
     sizes = min(secret.block, secret.lanes) > 0 and memory < MAX_MEMORY and secret.lanes < 17
     if method != METHOD or not powers or not sizes or len(secret.hash) < 16:
-        raise ValueError("not ours")
+        raise ValueError("not a line of this format")
     return secret
 
 

@@ -1,9 +1,9 @@
 """Which user owns the other end of a TCP connection within this machine.
 
-The kernel tells over netlink (sock_diag(7)), 20 us for one connection however
-many there are; where a sandbox forbids that, its table in /proc does, which
-has to be read to the end. Both show uid 0 for a socket whose program has
-closed it: without an inode an end belongs to nobody, and is never root's.
+The kernel reports it over netlink (sock_diag(7)), in 20 us however many
+connections there are; where a sandbox forbids that, its table in /proc has it,
+which must be read to the end. Both show uid 0 for a socket whose program has
+closed it: an end without an inode belongs to nobody, never to root.
 
 Knows sockets and netlink; never what is spoken over them.
 """
@@ -33,13 +33,13 @@ _OWNER_AT: Final = _HEADER.size + 4 + 48 + 12  # behind state, ends, timer and q
 
 
 class OwnerUnknown(Exception):
-    """The kernel does not tell it this way; another way may work."""
+    """The kernel does not report it this way; another way may work."""
 
 
 def owner(client: Endpoint, server: Endpoint) -> int | None:
     """The uid at `client`'s end of its connection to `server`; None: nobody of this machine.
 
-    Never waits. Raises Untold where netlink is not to be had.
+    Never waits. Raises OwnerUnknown where netlink is not available.
     """
     address = _plain(client[0])
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
@@ -84,7 +84,7 @@ def _kind(answer: bytes) -> int:
 
 
 def _errno(answer: bytes) -> int:
-    """What an NLMSG_ERROR says; 0 for anything else."""
+    """The errno of an NLMSG_ERROR; 0 for anything else."""
     if len(answer) < _HEADER.size + 4 or _kind(answer) != 2:
         return 0
     (number,) = struct.unpack_from("=i", answer, _HEADER.size)
@@ -110,7 +110,7 @@ def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:
 
 
 def _plain(address: str) -> IPv4Address | IPv6Address:
-    """Without the scope of a link-local address; an IPv4 address in IPv6 clothes undressed."""
+    """Without the scope of a link-local address; an IPv4-mapped IPv6 address as IPv4."""
     return _unmapped(ip_address(address.partition("%")[0]))
 
 

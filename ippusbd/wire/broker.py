@@ -1,12 +1,13 @@
-"""What ChromeOS's printing stack and the broker say to each other.
+"""The messages between ChromeOS's printing stack and the broker (ippusb_manager).
 
 A message is a length byte that counts the text and its NUL, the text, the NUL.
-The question names a printer, `VID_PID`; the answer names a Unix socket beside
-the broker's, or says that there is none (field-notes 6). Beyond the original:
-`VID_PID_SERIAL` tells identical printers apart.
+The question names a printer, `VID_PID` in lower-case hexadecimal; the answer
+is the base name of a Unix socket beside the broker's, or `Device not found`.
+Beyond the original, `VID_PID_SERIAL` distinguishes identical printers.
 
-Invariant: every answer passes the two checks that clients in the field make,
-whatever the question or a serial number holds. Knows `UsbId`.
+Invariant: whatever the question or a serial number holds, every answer has only
+letters, digits, `_`, `.`, `-` and blanks, and a socket's name matches
+`[0-9A-Fa-f_-]+\\.sock`: clients check both. Knows `UsbId`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _DIGEST_DIGITS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which printer is asked for; an empty serial: any of that vendor and product."""
+    """The printer that is asked for; an empty serial: any of that vendor and product."""
 
     usb_id: UsbId
     serial: str = ""
@@ -43,12 +44,12 @@ def encode(text: str) -> bytes:
     """One message. Raises BadRequest for a text that cannot be one."""
     data = text.encode("utf-8", "replace")
     if len(data) > MAX_TEXT or b"\0" in data:
-        raise BadRequest(f"no text of a message: {text[:40]!r}")
+        raise BadRequest(f"not the text of a message: {text[:40]!r}")
     return bytes((len(data) + 1,)) + data + b"\0"
 
 
 def next_message(buffer: bytes) -> tuple[str, bytes] | None:
-    """The first text in `buffer` and the bytes after it; None: it is not complete yet.
+    """The first text in `buffer` and the bytes after it; None: it is incomplete.
 
     Raises BadRequest as soon as the bytes cannot become a message.
     """
@@ -65,14 +66,14 @@ def next_message(buffer: bytes) -> tuple[str, bytes] | None:
     try:
         return body[:-1].decode("utf-8"), buffer[1 + size :]
     except UnicodeDecodeError as exc:
-        raise BadRequest("a message that is no UTF-8") from exc
+        raise BadRequest("a message that is not UTF-8") from exc
 
 
 def parse_question(text: str) -> Question:
     """`VID_PID` or `VID_PID_SERIAL`; raises BadRequest for anything else."""
     match = _QUESTION.fullmatch(text)
     if match is None or not text.isprintable():
-        raise BadRequest(f"no question for a printer: {text[:40]!r}")
+        raise BadRequest(f"not a question for a printer: {text[:40]!r}")
     return Question(UsbId(int(match[1], 16), int(match[2], 16)), match[3] or "")
 
 

@@ -1,12 +1,12 @@
-"""USB descriptors: which interfaces of a device speak IPP over USB, and who it says it is.
+"""USB descriptors: which interfaces of a device speak IPP over USB, and its IEEE 1284 device id.
 
 An interface is usable when some alternate setting of it is 7/1/4 (HP also:
 255/9/1) with a bulk endpoint each way. Numbers have gaps, alternate setting 0
 is mostly the legacy printer, and all interfaces in use must belong to one
 configuration (IPP over USB 1.0, 4).
 
-Invariant: no byte beyond the length that a descriptor and the one around it
-declare is looked at; lengths that lie are refused, not corrected.
+Invariant: no byte beyond the declared length of a descriptor, or of the one
+around it, is read; wrong lengths are refused, not corrected.
 Knows USB 2.0, 9.6, and IEEE 1284.
 """
 
@@ -49,7 +49,7 @@ class _Setting:
 def usb_id(device: bytes) -> UsbId:
     """Vendor and product of a device descriptor."""
     if len(device) < _SHORTEST[_DEVICE] or device[0] < _SHORTEST[_DEVICE] or device[1] != _DEVICE:
-        raise BadDescriptor(f"no device descriptor: {device[:18].hex()}")
+        raise BadDescriptor(f"not a device descriptor: {device[:18].hex()}")
     return UsbId(_u16(device, 8), _u16(device, 10))
 
 
@@ -74,7 +74,7 @@ def parse_device_id(data: bytes) -> str:
     """The text of a GET_DEVICE_ID answer, cleaned; empty where there is none.
 
     Its first two bytes count themselves and the text, big endian; firmware also counts little
-    endian, forgets the two bytes, tells any number or leaves the count out.
+    endian, does not count the two bytes, has any number there or none.
     """
     text = data if _UNCOUNTED.match(data) else data[2 : _device_id_end(data)]
     return one_line(decoded(text.partition(b"\0")[0]), DEVICE_ID_LIMIT)
@@ -125,10 +125,10 @@ def _info(configuration: int, setting: _Setting) -> InterfaceInfo:
 def _settings(raw: bytes) -> tuple[int, list[_Setting]]:
     """bConfigurationValue and the alternate settings of a whole configuration descriptor."""
     if len(raw) < _SHORTEST[_CONFIGURATION] or raw[1] != _CONFIGURATION:
-        raise BadDescriptor(f"no configuration descriptor: {raw[:9].hex()}")
+        raise BadDescriptor(f"not a configuration descriptor: {raw[:9].hex()}")
     total = _u16(raw, 2)
     if not _SHORTEST[_CONFIGURATION] <= total <= len(raw):
-        raise BadDescriptor(f"configuration of {total} bytes, {len(raw)} are there")
+        raise BadDescriptor(f"configuration of {total} bytes, of which {len(raw)} were read")
     settings: list[_Setting] = []
     for part in _parts(raw[:total]):
         if part[1] == _INTERFACE:
@@ -144,12 +144,12 @@ def _add(setting: _Setting, part: bytes) -> None:
         if part[3] & 3 == _BULK and address & 0x0F and packet:
             setting.bulk.setdefault(bool(address & 0x80), address)
     elif part[1] == _IPP_USB and len(part) >= _CAPABILITIES_END:
-        # None set is as good as not said: assume all (field-notes 1).
+        # None set means as little as no descriptor (HP CP1200): assume all.
         setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or Capability.all()
 
 
 def _parts(raw: bytes) -> Iterator[bytes]:
-    """The descriptors in `raw`, each as long as it says."""
+    """The descriptors in `raw`, each of its declared length."""
     at = 0
     while at < len(raw):
         part = raw[at : at + raw[at]]

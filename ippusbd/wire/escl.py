@@ -1,8 +1,8 @@
-"""What a scanner's eSCL ScannerCapabilities say about it (Mopria eSCL 2.97).
+"""The facts in a scanner's eSCL ScannerCapabilities (Mopria eSCL 2.97).
 
 Firmware puts colour modes and formats into profiles of each source, or into
-profiles that sources refer to; a client sees the union of them in DNS-SD, so
-the union is what is collected. All strings leave here clean.
+profiles that sources refer to; DNS-SD has the union of them, so the union is
+collected. All strings are cleaned by `text`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ippusbd.wire import safe_xml
 from ippusbd.wire.text import canonical_uuid, utf8_line
 
 SOURCES: Final = {"Platen": "platen", "Adf": "adf", "Camera": "camera"}
-# In the order of DNS-SD's `cs`; a mode is told by how it begins: RGB24, RGB48.
+# In the order of DNS-SD's `cs`; the start of a mode counts: RGB24, RGB48.
 COLOR_SPACES: Final = {"color": "rgb", "grayscale": "grayscale", "binary": "blackandwhite"}
 LIST_MAX: Final = 64  # formats that we keep
 
 
 def capabilities(document: bytes) -> ScannerFacts:
-    """The facts; BadXml if this is no ScannerCapabilities, or one without any source."""
+    """The facts. Raises BadXml for another document, or one without any source."""
     root = safe_xml.parse(document)
     if root.tag != "ScannerCapabilities":
         raise BadXml(f"ScannerCapabilities expected, not {utf8_line(root.tag, 63)!r}")
@@ -68,7 +68,7 @@ def _color_spaces(root: Element) -> tuple[str, ...]:
 
 
 def _duplex(root: Element) -> bool:
-    """Capabilities for both sides, or just the option: firmware leaves out the former."""
+    """Capabilities for both sides, or the option alone: some firmware omits the former."""
     if root.find("Adf/AdfDuplexInputCaps") is not None:
         return True
     options = root.iterfind("Adf/AdfOptions/AdfOption")

@@ -1,11 +1,11 @@
-"""Requests as a printer must see them, and what of its answers a client may see.
+"""Request heads for the printer, and which header fields are forwarded either way.
 
-A printer takes a request that a client wrote for a proxy, only it is no
-proxy's peer: no hop-by-hop field, no expectation and no foreign Host may
-reach it, and some firmware knows only Title-Case names (field-notes 2).
+No hop-by-hop field, no Expect and no foreign Host may reach a printer: several
+refuse any Host but localhost (OKI, Canon TR4500; Epson needs the port), and
+some firmware knows only Title-Case names.
 
 Invariant: an encoded head is one head. No name, value or target can start a
-second field or a second request, and the framing is said once, by us.
+second field or a second request, and the framing is declared once, by us.
 Texts are Latin-1, one character a byte. Knows RFC 9110 and 9112.
 """
 
@@ -36,8 +36,7 @@ _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")
 _ABSOLUTE: Final = re.compile(r"(?:(?:https?|ipps?):)?//[^/?#\\]*", re.IGNORECASE)
 
-# RFC 9110 8.6: a length of nothing is said where the method gives content a meaning;
-# firmware answers 411 otherwise.
+# RFC 9110 8.6: methods with content declare a length of 0, too; firmware answers 411 otherwise.
 _EXPECT_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
 
 _SPELLINGS: Final = {
@@ -57,7 +56,7 @@ _SPELLINGS: Final = {
 
 
 class Framing(Enum):
-    """How a request tells where its body ends."""
+    """How a request declares where its body ends."""
 
     NONE = "none"
     LENGTH = "length"
@@ -65,9 +64,9 @@ class Framing(Enum):
 
 
 def forwardable(headers: Iterable[Header], *, host: str) -> list[Header]:
-    """What of a client's header goes to the printer, `Host: host` first, in the client's order.
+    """The fields for the printer: `Host: host`, then those of the client in its order.
 
-    Raises BadRequest for a name that is no token and for control characters in a value.
+    Raises BadRequest for a name that is not a token and for control characters in a value.
     """
     fields = list(headers)
     dropped = _named_by_connection(fields) | _NEVER_FORWARDED
@@ -80,7 +79,7 @@ def forwardable(headers: Iterable[Header], *, host: str) -> list[Header]:
 
 
 def returnable(headers: Iterable[Header]) -> list[Header]:
-    """What of the printer's header goes to the client; framing is the server's to choose."""
+    """The printer's fields that go to the client; the server adds the framing."""
     fields = list(headers)
     dropped = _named_by_connection(fields) | _NEVER_RETURNED
     return [(name, value) for name, value in fields if not _is_dropped(name.lower(), dropped)]
@@ -95,15 +94,15 @@ def encode_request(
     length: int = 0,
     connection: str | None = None,
 ) -> bytes:
-    """A complete request head; `headers` say nothing about framing, as `forwardable` leaves them.
+    """A complete request head; `headers` as `forwardable` leaves them, without framing.
 
-    `connection` is the value of a Connection field, for printers that need one (field-notes 5).
-    Raises BadRequest for whatever would not be one well-formed head.
+    `connection` is the value of a Connection field, which some printers need (quirk `connection`).
+    Raises BadRequest for anything that would not be one well-formed head.
     """
     if not TOKEN.fullmatch(method):
-        raise BadRequest(f"no method: {method[:40]!r}")
+        raise BadRequest(f"not a method: {method[:40]!r}")
     if not _TARGET.fullmatch(target) or (target == "*" and method != "OPTIONS"):
-        raise BadRequest(f"no request target: {target[:80]!r}")
+        raise BadRequest(f"not a request target: {target[:80]!r}")
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [_line(name, value) for name, value in headers]
     lines += [f"{name}: {value}" for name, value in _own_fields(method, framing, length)]
@@ -120,8 +119,8 @@ def chunk(data: bytes) -> bytes:
 def rewrite_location(value: str, *, base: str) -> str:
     """A Location or Content-Location that the client can follow.
 
-    Printers name themselves by a port, an address or a host of another network (Deskjet 3520);
-    whatever authority an HTTP or IPP URL names becomes `base`, as in `http://localhost:60000`.
+    Printers name a port, address or host that a client cannot reach (Deskjet 3520), so any
+    authority of an HTTP or IPP URL becomes `base`, as in `http://localhost:60000`.
     Relative references and other schemes stay as they are.
     """
     value = value.strip()
@@ -142,13 +141,13 @@ def _own_fields(method: str, framing: Framing, length: int) -> list[Header]:
 
 def _line(name: str, value: str) -> str:
     if not TOKEN.fullmatch(name) or name.lower() in _FRAMING:
-        raise BadRequest(f"no field of a request: {name[:40]!r}")
+        raise BadRequest(f"not a field of a request: {name[:40]!r}")
     return f"{name}: {_checked_value(name, value)}"
 
 
 def _checked_value(name: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
-        raise BadRequest(f"the value of {name[:40]} has characters no header may hold")
+        raise BadRequest(f"the value of {name[:40]} has characters that a header may not have")
     return value
 
 
@@ -161,9 +160,9 @@ def _is_dropped(lower: str, dropped: set[str]) -> bool:
     return lower in dropped or lower.startswith("proxy-")
 
 
-@lru_cache(maxsize=256)  # the same dozen names in every request; hostile ones push each other out
+@lru_cache(maxsize=256)  # the same dozen names in every request; bounded for hostile ones
 def _title_case(name: str) -> str:
     if not TOKEN.fullmatch(name):
-        raise BadRequest(f"no header name: {name[:40]!r}")
+        raise BadRequest(f"not a header name: {name[:40]!r}")
     lower = name.lower()
     return _SPELLINGS.get(lower) or "-".join(part.capitalize() for part in lower.split("-"))

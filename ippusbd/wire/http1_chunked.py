@@ -1,10 +1,10 @@
-"""A chunked body taken apart, wherever USB happened to cut it.
+"""A decoder of chunked bodies, independent of where USB splits the stream.
 
     SIZE --0--> TRAILER --empty line--> DONE
      ^  +--n--> DATA --n bytes--> AFTER
      +----------------------------+
 
-Invariant: of framing, no more than one line of `MAX_LINE` bytes is held, and
+Invariant: it buffers at most one line of `MAX_LINE` bytes of framing, and
 body bytes are sliced once and never searched. Extensions and trailers are
 read and dropped. Lines may end in a bare LF. Knows RFC 9112 7.1.
 """
@@ -20,7 +20,7 @@ from ippusbd.errors import BadResponse
 MAX_LINE: Final = 4096  # bytes of a size with its extensions, or of a trailer field
 
 _SIZE: Final = re.compile(rb"[ \t]*0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
-# What mostly stands between two chunks; anything else goes the way of single lines.
+# What mostly stands between two chunks; anything else is read line by line.
 _BETWEEN: Final = re.compile(rb"\r\n([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
 
 
@@ -48,7 +48,7 @@ class ChunkedBody:
 
     @property
     def all_data(self) -> bool:
-        """The last chunk was announced; only trailers or their end may be missing."""
+        """The last chunk's size was read; only trailers or their end may be missing."""
         return self._state in (_State.TRAILER, _State.DONE)
 
     def feed(self, data: bytes, at: int, pieces: list[bytes]) -> int:
@@ -64,7 +64,7 @@ class ChunkedBody:
         return at
 
     def _take_data(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """The rest of this chunk, and on through chunks that are whole and plainly framed."""
+        """The rest of this chunk, and all following ones that are complete and plainly framed."""
         end = at + self._left
         match = _BETWEEN.match
         while (found := match(data, end)) is not None:
@@ -104,13 +104,13 @@ class ChunkedBody:
     def _on_size(self, line: bytes) -> None:
         size = _SIZE.fullmatch(line)
         if size is None:
-            raise BadResponse(f"no chunk size: {line[:40]!r}")
+            raise BadResponse(f"not a chunk size: {line[:40]!r}")
         self._left = int(size[1], 16)
         self._state = _State.DATA if self._left else _State.TRAILER
 
     def _on_chunk_end(self, line: bytes) -> None:
         if line:
-            raise BadResponse(f"more in a chunk than its size says: {line[:40]!r}")
+            raise BadResponse(f"a chunk longer than its size: {line[:40]!r}")
         self._state = _State.SIZE
 
     def _on_trailer(self, line: bytes) -> None:

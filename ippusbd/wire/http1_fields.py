@@ -1,12 +1,12 @@
-"""The text of a response head: status line, fields, and what they say about the body.
+"""The text of a response head: status line, fields, and the framing that they declare.
 
-Firmware writes HTTP by ear. Accepted is whatever leaves no doubt where the
-body ends: bare LF, blanks before the colon, folded lines, a reason that is
-missing, lines that are no field (left out), equal lengths said twice,
-`Chunked` beside a length. Refused is the rest.
+Firmware often deviates from HTTP. Everything is accepted that leaves no doubt
+where the body ends: bare LF, blanks before the colon, folded lines, a missing
+reason, lines that are no field (dropped), equal lengths twice, `Chunked`
+beside a length. The rest is refused.
 
-Invariant: names are tokens and values hold no control character, so a head
-that was read here can be written to a client as it is. Every function is
+Invariant: names are tokens and values have no control character, so a head
+that was read here can be sent to a client as it is. Every function is
 linear in the length of its input. Knows RFC 9110 and 9112.
 """
 
@@ -37,13 +37,13 @@ def head_lines(raw: bytes) -> list[str]:
 
 
 def status_line(line: str) -> tuple[Version, int, str]:
-    """HTTP version, status and reason; only HTTP/1 and statuses of RFC 9110 15 are taken."""
+    """HTTP version, status and reason; only HTTP/1 and statuses of RFC 9110 15 are accepted."""
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise BadResponse(f"no status line: {line[:80]!r}")
+        raise BadResponse(f"not a status line: {line[:80]!r}")
     version, status = (int(match[1]), int(match[2])), int(match[3])
     if version[0] != 1 or not 100 <= status <= 599:
-        raise BadResponse(f"no version or status of HTTP/1: {line[:80]!r}")
+        raise BadResponse(f"not a version or status of HTTP/1: {line[:80]!r}")
     return version, status, (match[4] or "").strip(" \t")
 
 
@@ -70,12 +70,12 @@ def framing_members(headers: tuple[Header, ...]) -> Members:
 
 
 def declared_length(members: Members) -> int | None:
-    """Content-Length in bytes; None: not declared. Raises BadResponse where it is in doubt."""
+    """Content-Length in bytes; None: not declared. Raises BadResponse where it is ambiguous."""
     lengths = set(members["content-length"])
     if not lengths:
         return None
     if not all(_LENGTH.fullmatch(length) for length in lengths):
-        raise BadResponse(f"no length: {min(lengths)[:40]!r}")
+        raise BadResponse(f"not a length: {min(lengths)[:40]!r}")
     values = {int(length) for length in lengths}
     if len(values) > 1:
         raise BadResponse(f"different lengths: {min(values)} and {max(values)}")
@@ -83,8 +83,8 @@ def declared_length(members: Members) -> int | None:
 
 
 def is_chunked(members: Members) -> bool:
-    """Whether the body is chunked; raises BadResponse for codings that nobody asked for."""
+    """Whether the body is chunked; raises BadResponse for unrequested codings."""
     codings = set(members["transfer-encoding"]) - {"", "identity"}
     if codings - {"chunked"}:
-        raise BadResponse(f"transfer coding nobody asked for: {min(codings - {'chunked'})[:40]!r}")
+        raise BadResponse(f"unrequested transfer coding: {min(codings - {'chunked'})[:40]!r}")
     return bool(codings)

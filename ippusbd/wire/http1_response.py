@@ -1,16 +1,16 @@
-"""Where a printer's response ends, which is what this project exists for.
+"""A parser that finds where a printer's response ends, the core of this project.
 
-USB has no closed connection: one byte too few read is the start of the next
-client's answer, one too many waits for ever. So the parser tells exactly what
-belongs to the response, keeps what follows it as `surplus`, and never guesses
-an end: a response without framing goes on until the caller, who has a clock,
-says `end_of_stream`.
+USB has no closed connection: a byte that is not read becomes the start of the
+next client's answer, and reading one byte too many waits for ever. So the
+parser determines exactly what belongs to the response, keeps what follows it
+as `surplus`, and never guesses an end: a response without framing goes on
+until the caller, which has a clock, calls `end_of_stream`.
 
     junk -> head (1xx: again) -> body by length, chunks or silence -> done
 
-Invariants: where the stream is cut changes nothing; feeding raises
-BadResponse or nothing, and after it always the same; held in memory are one
-head, the body bytes not yet taken, and bounded rests. Knows RFC 9112 6.
+Invariants: where the stream is split changes nothing; feeding raises
+BadResponse or nothing, and afterwards always the same; memory holds one head,
+the body bytes not yet taken, and bounded rests. Knows RFC 9112 6.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BODILESS: Final = frozenset((204, 304))
 
 
 class BodyFraming(Enum):
-    """What tells where a response's body ends; EOF: nothing does."""
+    """How a response declares where its body ends; EOF: not at all."""
 
     NONE = "none"
     LENGTH = "length"
@@ -94,7 +94,7 @@ class ResponseParser:
         return self.done or self._chunked.all_data
 
     def feed(self, data: bytes) -> None:
-        """Take what the printer sent; empty data, as of a zero-length packet, means nothing.
+        """Parse what the printer sent; empty data, as of a zero-length packet, means nothing.
 
         Raises BadResponse; the body before the fault can be taken.
         """
@@ -115,23 +115,23 @@ class ResponseParser:
         return taken
 
     def end_of_stream(self) -> None:
-        """The printer has nothing more to say: the end of a body without framing.
+        """The printer sends no more: the end of a body without framing.
 
         Raises BadResponse when the framing promised more. Done already: does nothing.
         """
         if self._failed is not None:
             raise BadResponse(self._failed)
         if self.head is None:
-            self._failed = "silence where a response was due"
+            self._failed = "no response at all"
         elif self.head.framing is not BodyFraming.EOF and not self.body_complete:
             missing = f", {self._left} bytes missing" if self._left else ""
-            self._failed = f"the response stopped short of its end{missing}"
+            self._failed = f"the response is incomplete{missing}"
         if self._failed is not None:
             raise BadResponse(self._failed)
         self.done = True
 
     def _step(self, data: bytes, at: int) -> int:
-        """Go on with `data[at:]` as far as one state reaches; returns where that is."""
+        """Parse `data[at:]` to the end of the current state; returns where that is."""
         if self.done:
             self.surplus += data[at : at + SURPLUS_KEPT - len(self.surplus)]
             return len(data)
@@ -180,7 +180,7 @@ class ResponseParser:
         junk = found if self._in_head else max(len(self._buffer) - len(_MAGIC) + 1, 0)
         self.skipped += junk
         if self.skipped > self._max_junk:
-            raise BadResponse(f"over {self._max_junk} bytes and no status line")
+            raise BadResponse(f"no status line in {self._max_junk} bytes")
         del self._buffer[:junk]
 
     def _on_head(self, raw: bytes) -> None:
@@ -196,9 +196,9 @@ class ResponseParser:
 
     def _on_informational(self, head: Head) -> None:
         if head.status == 101:
-            raise BadResponse("the printer switched protocols, which nobody asked for")
+            raise BadResponse("101 Switching Protocols, unrequested")
         if not self._informational_left:
-            raise BadResponse("nothing but 1xx responses")
+            raise BadResponse("too many 1xx responses")
         self._informational_left -= 1
 
 

@@ -1,8 +1,8 @@
-"""IPP, all that the rest of the project needs of it, under one name.
+"""All of IPP that the rest of the project needs, under one name.
 
-`ipp_values` has attributes and values, `ipp_codec` the bytes, `ipp_codes` the
-registered numbers, `ipp_requests` what we ask ourselves. What attributes mean
-is `ipp_facts`' business.
+`ipp_values` has attributes and values, `ipp_codec` the encoding, `ipp_codes`
+the registered numbers, `ipp_requests` our own requests. `ipp_facts` knows what
+attributes mean.
 """
 
 from ippusbd.errors import BadIpp, IncompleteIpp

@@ -2,16 +2,16 @@
 
 The bytes come from firmware. So decoding is one flat loop over counted
 items with an explicit stack, every count unsigned and checked, sizes and
-depth bounded; its outcome is a message, `IncompleteIpp` ("feed me more") or
-`BadIpp`, never anything else.
+depth bounded; its outcome is a message, `IncompleteIpp` (more bytes are
+needed) or `BadIpp`, never anything else.
 
     encode(decode(data)) == data[:offset]     whatever decode() accepted
 
-`tolerant=True` reads on where known printers break the rules (members named
-like attributes: Pantum; values without a name; collections never closed);
-what it returns encodes well-formed, but no longer to the same bytes.
+`tolerant=True` continues where known printers break the rules (members named
+like attributes: Pantum; values without a name; collections never closed); its
+result is encoded well-formed, but not to the same bytes.
 
-Knows the encoding only: which attributes mean what is `ipp_facts`' business.
+Knows the encoding only; `ipp_facts` knows what attributes mean.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAJOR_MAX: Final = 9  # more is the first letter of a text or HTML page
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may cost us."""
+    """Bounds of one message."""
 
     size_bytes: int = 1 << 20  # without the document
     depth: int = 16  # collections in collections
@@ -65,7 +65,7 @@ class Message:
 
     @property
     def ok(self) -> bool:
-        """A response whose status says success (RFC 8011, 4.1.6.1)."""
+        """Whether a response's status is successful (RFC 8011, 4.1.6.1)."""
         return self.code < 0x100
 
     def group(self, tag: int) -> Group:
@@ -99,7 +99,7 @@ def decode(
     Raises IncompleteIpp while more bytes could complete it, else BadIpp.
     """
     if data and data[0] > MAJOR_MAX:
-        raise BadIpp(f"not an IPP message, it begins {data[:16]!r}")
+        raise BadIpp(f"not an IPP message; it begins with {data[:16]!r}")
     if len(data) < HEADER.size:
         raise IncompleteIpp("IPP header is cut short")
     major, minor, code, request_id = HEADER.unpack_from(data)
@@ -115,7 +115,7 @@ def decode(
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes bytes from the front; knows "not yet" from "too much"."""
+    """Takes bytes from the front; raises IncompleteIpp at the end, BadIpp at the limit."""
 
     data: bytes
     offset: int
@@ -137,14 +137,14 @@ class _Reader:
 
 @dataclass(slots=True)
 class _Open:
-    """A group or collection whose end has not come; `raw` is of a begin-collection value."""
+    """A group or collection that is not closed yet; `raw` is a begin-collection value's."""
 
     tag: int
     raw: bytes = b""
     attributes: list[tuple[str, list[Value]]] = field(default_factory=list)
 
     def freeze(self, *, tolerant: bool) -> tuple[Attribute, ...]:
-        """The attributes; a tolerant reading leaves out what has no name or no value."""
+        """The attributes; a tolerant reading drops those without name or value."""
         return tuple(
             Attribute(attribute_name, tuple(values))
             for attribute_name, values in self.attributes
@@ -202,7 +202,7 @@ class _Builder:
         if len(self._stack) > 1:
             self._close_collection()
         else:
-            self._complain("the end of a collection that was not begun")
+            self._complain("the end of a collection that was not opened")
 
     def _member_name(self, item_name: bytes, raw: bytes) -> None:
         if len(self._stack) > 1:
@@ -212,7 +212,7 @@ class _Builder:
             self._begin_attribute(raw)
         else:
             self._complain("a member name outside of a collection")
-            self._begin_attribute(b"")  # what follows belongs to nothing
+            self._begin_attribute(b"")  # its values are dropped
 
     def _value(self, tag: int, item_name: bytes, raw: bytes) -> None:
         if item_name:
@@ -237,7 +237,7 @@ class _Builder:
         self._begin_attribute(item_name)
 
     def _begin_attribute(self, item_name: bytes) -> None:
-        # Latin-1 gives back any bytes; the names we look for are ASCII.
+        # Latin-1 encodes back to the same bytes; the names we look for are ASCII.
         self._stack[-1].attributes.append((item_name.decode("latin-1"), []))
 
     def _open_collection(self, raw: bytes) -> None:
@@ -282,7 +282,7 @@ def encode(message: Message) -> bytes:
 
 
 def sanitize(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """A printer's answer, read tolerantly and written well-formed; what follows it is kept."""
+    """A printer's answer, decoded tolerantly and encoded well-formed; data after it is kept."""
     message, offset = decode(data, tolerant=True, limits=limits)
     return encode(message) + data[offset:]
 

@@ -1,7 +1,7 @@
 """Registered numbers of IPP: operations, statuses and states (RFC 8011, PWG 5100 series).
 
-What a printer sends stays an int everywhere; these names are for comparing
-and for building. A number that is not here is no error.
+What a printer sends stays an int everywhere; these names are for comparing and
+encoding. A number that is not listed is no error.
 """
 
 from __future__ import annotations

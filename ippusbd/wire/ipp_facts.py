@@ -1,10 +1,9 @@
-"""What a printer's answer to Get-Printer-Attributes says about it.
+"""The facts in a printer's answer to Get-Printer-Attributes.
 
-Every attribute is optional and may be of the wrong type: what cannot be
-understood is left out, the rest counts. All strings leave here clean (see
-`text`), so that nobody above has to think of it. The status is not looked
-at: one printer (Canon SELPHY CP1500) sends good data with an error status,
-and whether that is believed is the caller's quirk.
+Every attribute is optional and may be of the wrong type: what cannot be parsed
+is left out, the rest is used. All strings are cleaned here (see `text`). The
+status is ignored: one printer (Canon SELPHY CP1500) sends good data with an
+error status, and the quirk `ignore_ipp_status` decides in the caller.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ LIST_MAX: Final = 256  # entries of one list that we keep
 
 
 def question(printer_uri: str, request_id: int = 1) -> bytes:
-    """The request whose answer `facts` understands."""
+    """The request whose answer `facts` reads."""
     return get_printer_attributes(printer_uri, REQUESTED, request_id)
 
 
@@ -76,7 +75,7 @@ def _printer_attributes(message: Message) -> Iterator[Attribute]:
 
 
 def _texts(printer: Group, name: str) -> tuple[str, ...]:
-    """All strings of an attribute, clean, none twice."""
+    """All strings of an attribute, cleaned, without duplicates."""
     found = printer.get(name)
     texts = found.texts[:LIST_MAX] if found else ()
     return tuple(dict.fromkeys(filter(None, map(utf8_line, texts))))

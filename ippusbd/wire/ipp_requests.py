@@ -1,4 +1,4 @@
-"""The few requests the daemon makes itself, and what it reads out of others' messages.
+"""The requests that the daemon makes itself, and what it reads in others' messages.
 
 The proxy reads the head of a streamed Print-Job or Send-Document (`head`). When
 its client disconnects in the middle of the document, the printer would print
@@ -21,9 +21,9 @@ from ippusbd.wire.ipp_values import Attribute, Tag
 USER: Final = "ippusbd"
 JOB_ID_MAX: Final = (1 << 31) - 1
 
-# Operations whose document would print although only half of it came.
+# Operations whose document would be printed although only half of it arrived.
 CREATING: Final = frozenset({Operation.PRINT_JOB, Operation.SEND_DOCUMENT})
-# Operations that may be sent a second time when no byte of an answer came.
+# Operations that may be sent a second time when no byte of an answer arrived.
 IDEMPOTENT: Final = frozenset(
     {
         Operation.VALIDATE_JOB,
@@ -42,7 +42,7 @@ IDEMPOTENT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What the attributes before a document say; None or empty: they do not."""
+    """The attributes before a document; None or empty: not there."""
 
     operation: int
     request_id: int
@@ -56,7 +56,7 @@ class RequestHead:
     attributes: tuple[Attribute, ...] = field(default=(), compare=False, repr=False)  # operation's
 
     def kept(self, *names: str) -> tuple[Attribute, ...]:
-        """The operation attributes called so, in this order, byte for byte as the client sent."""
+        """These operation attributes, in this order, byte for byte as the client sent them."""
         group = Group(Tag.OPERATION, self.attributes)
         return tuple(found for name in names if (found := group.get(name)) is not None)
 
@@ -83,7 +83,7 @@ def request(
 def get_printer_attributes(
     printer_uri: str, requested: Iterable[str] = (), request_id: int = 1
 ) -> bytes:
-    """The request, asking for `requested` attributes only; for all when there are none."""
+    """The request for the `requested` attributes; for all if there are none."""
     keywords = tuple(ipp.keyword(name) for name in requested)
     wanted = (ipp.attribute("requested-attributes", *keywords),) if keywords else ()
     return ipp_codec.encode(
@@ -142,9 +142,9 @@ def operation_of(data: bytes) -> int | None:
 
 
 def head(data: bytes) -> RequestHead | None:
-    """What the start of a streamed request says; None: more bytes are needed.
+    """The head at the start of a streamed request; None: more bytes are needed.
 
-    Raises BadIpp for what cannot become a request.
+    Raises BadIpp for bytes that cannot become a request.
     """
     try:
         message, document_at = ipp_codec.decode(data, tolerant=True)

@@ -1,9 +1,9 @@
 """IPP attributes and their values (RFC 8010, 3.4 to 3.9), each exactly as it was on the wire.
 
-A value is its tag and its bytes; what they mean is looked up only when asked
-for, and a value whose bytes do not fit its tag is given as those bytes. So a
-printer with one broken value loses that value and nothing else, and what was
-decoded encodes to the same bytes again.
+A value is its tag and its bytes; they are interpreted only on access, and a
+value whose bytes do not fit its tag yields those bytes. So a printer with one
+malformed value loses that value and nothing else, and what was decoded is
+encoded to the same bytes again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from ippusbd.errors import BadIpp
 
-# What a value means: None for out-of-band values, bytes where nothing better is known.
+# A value in Python: None for out-of-band values, bytes where nothing better is known.
 Plain: TypeAlias = (
     "bool | int | str | bytes | tuple[int, ...] | dict[str, tuple[Plain, ...]] | None"
 )
@@ -79,7 +79,7 @@ class Value:
 
     @property
     def python(self) -> Plain:
-        """What it means; strings are UTF-8 with bad bytes replaced, language tags left out."""
+        """In Python; strings are UTF-8 with bad bytes replaced, language tags are dropped."""
         if self.tag == Tag.BEG_COLLECTION:
             return {m.name: tuple(v.python for v in m.values) for m in self.members}
         if self.tag in OUT_OF_BAND:

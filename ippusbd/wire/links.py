@@ -1,9 +1,9 @@
-"""URLs inside a printer's answers, made to work for the client that reads them.
+"""URLs inside a printer's answers, rewritten so that the client can open them.
 
-A printer names itself by whatever it believes its host name is. In IPP that
-shows in its ipp: URIs; where they name a foreign host, every URI of that host
-is rewritten to how the client reached us. Links to elsewhere (the maker's
-shop) stay. In eSCL only the two links of the capabilities matter.
+A printer uses the host name that it believes to have. In IPP its ipp: URIs
+reveal that name; if it is foreign, every URI of that host is rewritten to the
+address by which the client reached us. Links to other hosts (the maker's shop)
+stay. In eSCL only the two links of the capabilities matter.
 
 Pure. An answer that needs no change costs one search through its bytes.
 """
@@ -27,7 +27,7 @@ _SECURE: Final = {"ipp": "ipps", "http": "https"}
 
 
 def asking_for_passwords(content_type: str, body: bytes) -> bytes:
-    """An IPP answer that says of each of its addresses that HTTP Basic is asked for there."""
+    """An IPP answer that declares HTTP Basic authentication for each of the printer's URIs."""
     if content_type != "application/ipp" or _AUTHENTICATION.encode() not in body:
         return body
     try:
@@ -50,7 +50,7 @@ def _basic(attribute: ipp.Attribute) -> ipp.Attribute:
 def rewritten(content_type: str, base: str, body: bytes) -> bytes:
     """`body` with the printer's own URLs on `base` (`http://HOST[:PORT]`), else as it is.
 
-    With a base of https the client is on another machine: localhost is foreign to it, too.
+    With a base of https the client is on another machine, for which localhost is foreign, too.
     """
     if content_type == "application/ipp":
         return _ipp(body, base)
@@ -73,7 +73,7 @@ def _ipp(body: bytes, base: str) -> bytes:
         groups = tuple(_group(group, hosts, authority, secure=secure) for group in message.groups)
         return ipp.encode(replace(message, groups=groups)) + body[document_at:]
     except BadIpp:
-        return body  # whoever asked for it will say what is wrong
+        return body  # the client that asked will report the error
 
 
 def _group(group: ipp.Group, hosts: set[str], authority: str, *, secure: bool) -> ipp.Group:
@@ -85,7 +85,7 @@ def _group(group: ipp.Group, hosts: set[str], authority: str, *, secure: bool) -
 
 
 def _over_tls(attribute: ipp.Attribute) -> ipp.Attribute:
-    """How the addresses that a client of the network is told are protected."""
+    """The URIs in an answer to a client of the network are protected by TLS."""
     if attribute.name != "uri-security-supported":
         return attribute
     return replace(attribute, values=tuple(ipp.keyword("tls") for _ in attribute.values))

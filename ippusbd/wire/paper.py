@@ -1,7 +1,7 @@
 """PaperMax: the class of the largest sheet a printer takes (Bonjour Printing 1.2.1, 9.4).
 
-A size belongs to the largest class of which it can hold a sheet, upright:
-a roll as wide as a letter stays `legal-A4` however long it is. Sizes are in
+A size belongs to the largest class of which it holds a sheet in portrait:
+a roll as wide as a letter is `legal-A4` however long it is. Sizes are in
 hundredths of a millimetre, as in IPP.
 """
 
@@ -16,7 +16,7 @@ Size: TypeAlias = tuple[int, int]  # width and height
 LEGAL, A4 = (21590, 35560), (21000, 29700)
 TABLOID, A3 = (27940, 43180), (29700, 42000)
 C, A2 = (43180, 55880), (42000, 59400)
-ROUNDING: Final = 50  # firmware converts between inches and millimetres in its own ways
+ROUNDING: Final = 50  # firmware rounds when it converts between inches and millimetres
 
 UNITS: Final = {"in": 2540.0, "mm": 100.0}
 # The end of a self-describing media name (PWG 5101.1, 5): na_letter_8.5x11in
@@ -24,7 +24,7 @@ _SIZE: Final = re.compile(r"_(\d{1,6}(?:\.\d{1,6})?)x(\d{1,6}(?:\.\d{1,6})?)(in|
 
 
 def paper_max(sizes: Iterable[Size]) -> str:
-    """The PaperMax value; empty if there is no size at all."""
+    """The PaperMax value; empty without any size."""
     ranks = [_rank(size) for size in sizes if min(size) > 0]
     return CLASSES[max(ranks)] if ranks else ""
 

@@ -1,7 +1,7 @@
-"""USB transfers as a capture file for Wireshark: pcapng, as Linux's usbmon would have seen them.
+"""USB transfers as a capture file for Wireshark: pcapng, as from Linux's usbmon.
 
-Link type 220 (LINKTYPE_USB_LINUX_MMAPPED): before the data of each packet stands usbmon's binary
-header of 64 bytes, in the byte order of the section, which is little endian here. Blocks and
+Link type 220 (LINKTYPE_USB_LINUX_MMAPPED): usbmon's binary header of 64 bytes precedes the data
+of each packet, in the byte order of the section, which is little endian here. Blocks and
 options are those of the pcapng draft (IETF opsawg); the header is that of the kernel's
 Documentation/usb/usbmon.rst.
 """
@@ -23,7 +23,7 @@ _USBMON: Final = struct.Struct("<QBBBBHccqiiII8siiII")
 
 @dataclass(frozen=True, slots=True)
 class Urb:
-    """Begin or end of a bulk transfer; `status`: 0 or a negative errno; `length`: all of it."""
+    """Start or end of a bulk transfer; `status`: 0 or a negative errno; `length`: the whole."""
 
     at: float  # seconds since the epoch
     begins: bool
@@ -37,7 +37,7 @@ class Urb:
 
 
 def header(comment: str = "") -> bytes:
-    """How a file begins; `comment` is shown by Wireshark's file properties."""
+    """The start of a file; Wireshark's file properties show `comment`."""
     body = struct.pack("<IHHq", _MAGIC, 1, 0, -1) + _options((_COMMENT, comment))
     description = struct.pack("<HHI", LINK_TYPE, 0, SNAP_BYTES) + _options((_NAME, "ippusbd"))
     return _block(_SECTION, body) + _block(_INTERFACE, description)

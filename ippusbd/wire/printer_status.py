@@ -1,10 +1,10 @@
-"""What a printer's answer says about how it is now: state, supplies, counters.
+"""A printer's current state, supplies and counters, from its answer.
 
-CUPS' marker attributes are lists side by side, PWG's printer-supply one string of
+CUPS' marker attributes are parallel lists, PWG's printer-supply has one string of
 key=value for each supply; printers have either or both. Lists of different length, levels
-that mean "unknown" and strings that are no supply cost that supply, nothing else.
+that mean "unknown" and malformed strings lose that supply, nothing else.
 
-Knows IPP messages; words for people are `reasons`' business.
+Knows IPP messages; `state_reasons` has the words for people.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ REQUESTED: Final[tuple[str, ...]] = (
 SUPPLIES_MAX: Final = 64
 REASONS_MAX: Final = 64
 NAME_BYTES: Final = 120
-LOW_PERCENT: Final = 10  # where the printer has no idea of its own
+LOW_PERCENT: Final = 10  # where the printer has no threshold of its own
 FULL_PERCENT: Final = 90
 
 
 def question(printer_uri: str) -> bytes:
-    """The request whose answer `read` understands."""
+    """The request for the attributes that `read` reads."""
     return get_printer_attributes(printer_uri, REQUESTED)
 
 
 def read(message: Message) -> Condition:
-    """The condition in an answer; empty where it says nothing."""
+    """The condition in an answer; empty where an attribute is missing."""
     given: dict[str, Attribute] = {}
     for group in message.groups:
         if group.tag == Tag.PRINTER:
@@ -64,7 +64,7 @@ def read(message: Message) -> Condition:
 
 
 def _texts(printer: Group, name: str) -> list[str]:
-    """All strings in their places; empty where a value is none."""
+    """All strings at their positions; empty where a value is not a string."""
     found = printer.get(name)
     values = found.values[:SUPPLIES_MAX] if found else ()
     return [utf8_line(value.text or "", NAME_BYTES) for value in values]
@@ -96,7 +96,7 @@ def _markers(printer: Group) -> tuple[Supply, ...]:
 
 
 def _padded(values: list[str] | list[int | None], length: int, filler: object) -> list[object]:
-    """As many as there are names; a list of another length belongs to no names."""
+    """As many as there are names; a list of another length is ignored."""
     return list(values) if len(values) == length else [filler] * length
 
 
@@ -133,7 +133,7 @@ def _supplies(printer: Group) -> tuple[Supply, ...]:
 
 
 def _fields(raw: bytes) -> dict[str, str]:
-    """`type=toner;level=80;` as a table; text that is none of it is left out."""
+    """`type=toner;level=80;` as a table; other text is left out."""
     text = utf8_line(raw.decode("utf-8", "replace"))
     pairs = (part.partition("=") for part in text.split(";"))
     return {key.strip(): value.strip() for key, sign, value in pairs if sign}
@@ -157,7 +157,7 @@ def supply(
     high: int | None = None,
     fills: bool | None = None,
 ) -> Supply:
-    """One supply, judged: -1 to -3 mean that the printer does not know its level."""
+    """One supply; levels of -1 to -3 mean that the printer does not know it."""
     level = level if level is not None and 0 <= level <= 100 else None
     if fills is None:
         fills = kind.startswith("waste")

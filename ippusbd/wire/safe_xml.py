@@ -1,9 +1,9 @@
-"""XML of a device, read without trusting it.
+"""XML of a device, parsed without trust.
 
-One document of bounded size, element count and depth, in one go. A document
+One document of bounded size, element count and depth, parsed at once. A document
 type is refused where it begins, so there are no entities to expand and
 nothing external to fetch. Namespaces are not resolved: printers disagree
-about them, some forget to declare them, and local names are unambiguous in
+about them, some do not declare them, and local names are unambiguous in
 the documents we read. The outcome is a tree or `BadXml`.
 """
 

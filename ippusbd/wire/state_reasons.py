@@ -1,8 +1,8 @@
 """printer-state-reasons in plain words, and how much each matters.
 
-A keyword may end in -error, -warning or -report (RFC 8011, 5.4.12); without an end it is
-taken for what it usually is. A keyword nobody registered, as makers invent them, is told by
-its own words: nothing that a printer asks for goes unsaid.
+A keyword may end in -error, -warning or -report (RFC 8011, 5.4.12); without a suffix it has
+its usual severity. An unregistered keyword of a maker is shown in its own words, so that
+nothing that a printer reports is lost.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ TEXT_BYTES: Final = 80
 class Severity(Enum):
     """How much a reason matters, the worst first."""
 
-    ERROR = "error"  # nothing is printed until somebody comes
-    WARNING = "warning"  # soon
-    REPORT = "report"  # good to know
+    ERROR = "error"  # nothing is printed until someone acts
+    WARNING = "warning"  # needs attention soon
+    REPORT = "report"  # information
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What a printer asks for."""
+    """One reason in words, with its remedy."""
 
     reason: str  # the keyword
     text: str
@@ -36,7 +36,7 @@ class Advice:
 
 
 _E, _W, _R = Severity.ERROR, Severity.WARNING, Severity.REPORT
-# keyword -> words, severity when the keyword has no end, what to do
+# keyword -> words, severity when the keyword has no suffix, what to do
 _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
     "alert-removal-of-binary-change-entry": ("an alert was removed", _R, ""),
     "cleaner-life-almost-over": ("cleaning unit nearly used up", _W, "have a new one ready"),
@@ -50,11 +50,11 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
     "door-open": ("door open", _E, "close the door"),
     "fuser-over-temp": ("fuser too hot", _E, "let it cool down"),
     "fuser-under-temp": ("fuser warming up", _R, "wait a moment"),
-    "hibernate": ("asleep", _R, ""),
+    "hibernate": ("sleeping", _R, ""),
     "hold-new-jobs": ("holding new jobs", _W, "release them at its panel"),
-    "identify-printer-requested": ("showing which one it is", _R, ""),
+    "identify-printer-requested": ("identifying itself", _R, ""),
     "input-cannot-feed-size-selected": ("no tray has that size", _E, "load that paper size"),
-    "input-manual-input-request": ("paper wanted by hand", _E, "feed a sheet by hand"),
+    "input-manual-input-request": ("manual feed requested", _E, "feed a sheet by hand"),
     "input-tray-missing": ("paper tray missing", _E, "put the tray back"),
     "interlock-open": ("a door or cover is open", _E, "close it"),
     "interpreter-resource-unavailable": ("out of memory", _W, "print fewer pages at once"),
@@ -76,18 +76,18 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
         "waste toner box full", _E, "replace the waste toner box"
     ),
     "media-empty": ("paper out", _E, "load paper"),
-    "media-jam": ("paper jam", _E, "take the jammed paper out"),
+    "media-jam": ("paper jam", _E, "remove the jammed paper"),
     "media-low": ("paper low", _W, "load paper soon"),
-    "media-needed": ("paper wanted", _E, "load the paper that the job asks for"),
+    "media-needed": ("paper needed", _E, "load the paper that the job asks for"),
     "media-path-cannot-duplex-media-selected": (
         "cannot print that paper on both sides", _W, "choose another paper or one side"
     ),
     "moving-to-paused": ("about to pause", _R, ""),
     "opc-life-over": ("drum used up", _E, "replace the drum"),
     "opc-near-eol": ("drum nearly used up", _W, "have a new drum ready"),
-    "other": ("something it does not name", _W, "look at its panel"),
-    "output-area-almost-full": ("output tray nearly full", _W, "take the pages out"),
-    "output-area-full": ("output tray full", _E, "take the pages out"),
+    "other": ("an unspecified condition", _W, "look at its panel"),
+    "output-area-almost-full": ("output tray nearly full", _W, "remove the pages"),
+    "output-area-full": ("output tray full", _E, "remove the pages"),
     "output-tray-missing": ("output tray missing", _E, "put the tray back"),
     "paused": ("paused", _W, "press resume at its panel, or: cupsenable QUEUE"),
     "power-down": ("switching off", _W, "switch it on"),
@@ -96,16 +96,16 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
     "printer-nms-reset": ("was reset from the network", _R, ""),
     "resume": ("resuming", _R, "wait a moment"),
     "scanner-lamp-failure": ("scanner lamp failed", _W, "call service"),
-    "scanner-media-jam": ("original jammed in the feeder", _W, "take the original out"),
+    "scanner-media-jam": ("original jammed in the feeder", _W, "remove the original"),
     "shutdown": ("switched off", _E, "switch it on"),
     "spool-area-full": ("its memory is full", _W, "wait until jobs are printed"),
-    "standby": ("asleep", _R, ""),
+    "standby": ("sleeping", _R, ""),
     "stopped-partly": ("partly stopped", _W, "look at its panel"),
     "stopping": ("stopping", _R, ""),
     "subunit-life-almost-over": ("a part is nearly worn", _W, "have a new one ready"),
     "subunit-life-over": ("a part is worn out", _E, "replace it"),
     "subunit-missing": ("a part is missing", _E, "put it back"),
-    "suspend": ("asleep", _R, ""),
+    "suspend": ("sleeping", _R, ""),
     "timed-out": ("the printer did not answer in time", _W, ""),
     "toner-empty": ("toner empty", _E, "replace the toner"),
     "toner-low": ("toner low", _W, "have new toner ready"),
@@ -114,8 +114,8 @@ _WORDS: Final[dict[str, tuple[str, Severity, str]]] = {
 _STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
 
 
-def wishes(reasons: Iterable[str]) -> list[Advice]:
-    """What a printer asks for, the most urgent first, nothing twice."""
+def all_advice(reasons: Iterable[str]) -> list[Advice]:
+    """Every reason in words, the most urgent first, without duplicates."""
     found = {
         advice.text: advice for advice in reversed([advice(r) for r in reasons if r != "none"])
     }
@@ -132,7 +132,7 @@ def advice(reason: str) -> Advice:
 
 
 def state_name(state: int | None) -> str:
-    """printer-state in a word; empty: the printer did not say."""
+    """printer-state in a word; empty: unknown."""
     return "" if state is None else _STATES.get(state, "")
 
 

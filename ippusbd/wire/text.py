@@ -29,18 +29,18 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASC
 def one_line(text: str, limit: int) -> str:
     """`text` on one line without terminal escapes, at most `limit` characters long.
 
-    White space of any kind becomes one blank, bytes that were no UTF-8 become U+FFFD, all else
-    that has no shape on paper is dropped; a cut is marked by an ellipsis.
+    White space of any kind becomes one blank, bytes that were no UTF-8 become U+FFFD, anything
+    else that is not printable is dropped; an ellipsis marks a cut.
     """
     text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _ESCAPES.sub("", text))
     text = _BLANKS.sub(" ", text)
     text = text if text.isprintable() else "".join(filter(str.isprintable, text))
-    text = _BLANKS.sub(" ", text).strip()  # a dropped character may have stood between blanks
+    text = _BLANKS.sub(" ", text).strip()  # a character between blanks may have been dropped
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + ELLIPSIS[:limit]
 
 
 def decoded(data: bytes) -> str:
-    """UTF-8 where it is that, else Latin-1: every byte string is some text."""
+    """UTF-8 where it is valid, else Latin-1, which any bytes are."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What is announced of a printer: its DNS-SD records and their TXT keys.
+"""The DNS-SD records of a printer, and their TXT keys.
 
 Which records, and when, on loopback (`txt_shared` has those of a network; the flagship record
 `_printer._tcp` is only there, because CUPS would list it as an unknown LPD device):
@@ -10,8 +10,8 @@ Which records, and when, on loopback (`txt_shared` has those of a network; the f
 
 Every item is `key=value` of at most 255 bytes, without control characters,
 whatever the facts hold; URLs name localhost and our port; the UUID is the
-device's own or made of what never changes about it. Never `printer-type`: it
-marks a CUPS share. Sources: Bonjour Printing 1.2.1, PWG 5100.14, Mopria eSCL.
+device's own or derived from what never changes about it. Never `printer-type`:
+it marks a CUPS share. Sources: Bonjour Printing 1.2.1, PWG 5100.14, Mopria eSCL.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NAME_BYTES: Final = 63
 ITEM_BYTES: Final = 255
 # CUPS hides a printer that has none of these in `pdl`.
 SEEN_BY_CUPS: Final = frozenset({"application/pdf", "image/pwg-raster", "image/urf"})
-# Derived UUIDs hang on this one: changing it gives every printer another identity.
+# Derived UUIDs depend on this one: changing it gives every printer another identity.
 NAMESPACE: Final = UUID("efb88dc1-8c28-48cd-af50-27770c5e0037")
 
 _NUMBERED: Final = re.compile(r"(.+) \(USB(?: ([2-9]|[1-9][0-9]{1,3}))?\)", re.ASCII)
@@ -69,9 +69,9 @@ def _records(probe: ProbeResult, name: str, port: int) -> Iterator[ServiceRecord
 
 
 def base_name(probe: ProbeResult) -> str:
-    """What the printer is called before anything collides (field-notes 3)."""
+    """The name before collisions: the printer's own DNS-SD name, model, info, then USB strings."""
     printer, scanner = probe.printer or PrinterFacts(), probe.scanner or ScannerFacts()
-    wishes = (
+    candidates = (
         printer.dns_sd_name,
         printer.make_and_model,
         printer.info,
@@ -79,13 +79,13 @@ def base_name(probe: ProbeResult) -> str:
         scanner.make_and_model,
         f"USB printer {probe.device.usb_id}",
     )
-    return next(filter(None, map(utf8_line, wishes)))
+    return next(filter(None, map(utf8_line, candidates)))
 
 
 def names(base: str) -> Iterator[str]:
     """NAME, `NAME (USB)`, `NAME (USB 2)` and so on, each at most 63 bytes.
 
-    A base that has such a suffix already is counted on from there.
+    A base with such a suffix continues from there.
     """
     plain = utf8_line(base) or "USB printer"
     numbered = _NUMBERED.fullmatch(plain)
@@ -103,7 +103,7 @@ def _numbered(plain: str, number: int) -> str:
 
 
 def _bus_position(address: BusAddress) -> str:
-    """BBPP: bus and port in hexadecimal; the port is the last hub's, as legacy drivers know it."""
+    """BBPP: bus and port in hexadecimal; the port is the last hub's, as legacy drivers expect."""
     last = _LAST_NUMBER.search(address.port_path)
     port = int(last[0]) if last else address.address
     return f"{address.bus:02X}{port:02X}"
@@ -180,12 +180,12 @@ def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, port: int) -> Txt:
 
 
 def _items(*pairs: tuple[str, str | None]) -> Txt:
-    """The pairs that have a value, each clean and short enough."""
+    """The pairs that have a value, cleaned and cut to the limit."""
     return tuple((key, _clean(key, value)) for key, value in pairs if value is not None)
 
 
 def _room(key: str) -> int:
-    """Bytes that the value of `key` may have."""
+    """The most bytes that the value of `key` may have."""
     return ITEM_BYTES - len(key) - 1
 
 
@@ -202,7 +202,7 @@ def _root(port: int) -> str:
 
 
 def _local_url(key: str, url: str, port: int) -> str | None:
-    """The printer's URL as it works for clients here; None if it is none, or too long to cut."""
+    """The printer's URL at localhost and our port; None if it is none, or too long."""
     try:
         parts = urlsplit(utf8_line(url))
     except ValueError:
@@ -217,7 +217,7 @@ def _local_url(key: str, url: str, port: int) -> str | None:
 
 
 def _formats(pdl: Iterable[str]) -> str | None:
-    """The first formats that fit, those that CUPS looks for first if they would be cut off."""
+    """The first formats that fit; first those that CUPS needs, if they would be cut off."""
     formats = _entries("pdl", pdl)
     seen = [entry for entry in formats if entry.lower() in SEEN_BY_CUPS]
     fitting = _fitting("pdl", formats)
@@ -232,7 +232,7 @@ def _listed(key: str, entries: Iterable[str]) -> str | None:
 
 
 def _entries(key: str, values: Iterable[str]) -> list[str]:
-    """Single entries, none twice; some firmware puts several, with commas, into one value."""
+    """Single entries without duplicates; some firmware puts several into one value."""
     parts = (utf8_line(part) for value in values for part in value.split(","))
     return [part for part in dict.fromkeys(parts) if 0 < len(part.encode()) <= _room(key)]
 

@@ -1,9 +1,8 @@
-"""What a printer announces to a network: the records of this machine, as others may use them.
+"""The records of a shared printer for a network, made from those of this machine.
 
-Out there it is `_ipps._tcp` and `_uscans._tcp`, under a name that says whose printer it is, and
-whatever names localhost is gone: a link that only we can open is worse than none. Pages are
-linked only if the console is open to the network. Records that are for drivers of this machine
-(`_ipp-usb._tcp`) stay here.
+There it is `_ipps._tcp` and `_uscans._tcp`, under a name that includes the machine's, without
+links to localhost, which other machines cannot open. Pages are linked only if the console is open
+to the network. Records for drivers of this machine (`_ipp-usb._tcp`) are not announced there.
 
 Pure. Knows the records that `txt` makes.
 """
@@ -17,7 +16,7 @@ from ippusbd.model import ServiceRecord, ServiceSet
 from ippusbd.wire.text import clip
 from ippusbd.wire.txt import ITEM_BYTES, NAME_BYTES, Txt
 
-TLS: Final = "1.2"  # what every client has to speak at least
+TLS: Final = "1.2"  # the least version that clients need
 _SECURE: Final = {"_ipp._tcp": "_ipps._tcp", "_uscan._tcp": "_uscans._tcp"}
 _LINKS: Final = frozenset({"adminurl", "representation"})
 
@@ -37,7 +36,7 @@ def shared(
             txt = tuple(_items(record, host, console=console, passwords=passwords))
             records.append(ServiceRecord(name, kind, record.port, record.subtypes, txt))
     if any(record.type == "_ipps._tcp" for record in records):
-        # The flagship of Bonjour printing keeps the name for printers alone; nobody listens there.
+        # The flagship record of Bonjour printing reserves the name for printers; port 0: no LPD.
         records.append(ServiceRecord(name, "_printer._tcp", 0))
     return ServiceSet(name, tuple(records))
 

@@ -15,7 +15,7 @@ from support.fake_directory import (
     ask,
     fetch,
     nothing_going_on,
-    say,
+    send,
 )
 
 from ippusbd.broker.idle import IdleClock
@@ -40,11 +40,11 @@ def printer(directory: FakeDirectory) -> FakePrinter:
 async def test_the_answer_is_byte_for_byte_what_chromeos_clients_expect(
     folder: Path, printer: FakePrinter
 ):
-    assert await say(folder / NAME, b"\x0a03f0_1234\0") == b"\x0f03f0_1234.sock\0"
+    assert await send(folder / NAME, b"\x0a03f0_1234\0") == b"\x0f03f0_1234.sock\0"
 
 
 async def test_an_unknown_printer_is_said_not_to_be_found(folder: Path):
-    assert await say(folder / NAME, b"\x0adead_beef\0") == b"\x11Device not found\0"
+    assert await send(folder / NAME, b"\x0adead_beef\0") == b"\x11Device not found\0"
 
 
 async def test_the_socket_of_an_answer_can_be_used_at_once(folder: Path, printer: FakePrinter):
@@ -103,7 +103,7 @@ async def test_the_sockets_are_for_owner_and_group_alone(folder: Path, printer: 
     ids=lambda raw: repr(raw[:12]),
 )
 async def test_a_malformed_question_gets_a_clean_close(folder: Path, raw: bytes):
-    assert await say(folder / NAME, raw) == b""
+    assert await send(folder / NAME, raw) == b""
 
 
 async def test_slow_and_silent_clients_are_let_go_and_delay_nobody(
@@ -159,7 +159,7 @@ async def test_keep_alive_is_acknowledged_as_often_as_it_is_said(
 ):
     await ask(folder / NAME, "03f0_1234")
     path = folder / "03f0_1234_keep_alive.sock"
-    assert await say(path, b"\x0bkeep-alive\0") == b"\x04ack\0"
+    assert await send(path, b"\x0bkeep-alive\0") == b"\x04ack\0"
     reader, writer = await asyncio.open_unix_connection(str(path))
     for _ in range(3):
         writer.write(encode("keep-alive"))
@@ -170,7 +170,7 @@ async def test_keep_alive_is_acknowledged_as_often_as_it_is_said(
 
 async def test_anything_but_keep_alive_is_not_acknowledged(folder: Path, printer: FakePrinter):
     await ask(folder / NAME, "03f0_1234")
-    assert await say(folder / "03f0_1234_keep_alive.sock", encode("keepalive")) == b""
+    assert await send(folder / "03f0_1234_keep_alive.sock", encode("keepalive")) == b""
 
 
 async def test_closing_the_broker_takes_its_sockets_away(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.daemon import InProcessDaemon, run_daemon
-from support.fake_directory import ask, say
+from support.fake_directory import ask, send
 
 from ippusbd.config import Config, broker_dir, runtime_dir
 from ippusbd.daemon.brokering import Brokering, socket_group
@@ -185,7 +185,7 @@ async def test_a_switched_off_broker_opens_nothing(folder: Path):
 
 async def test_a_stray_message_is_no_question(folder: Path, twins: list[VirtualPrinter]):
     async with serving(folder, ready=False):
-        assert await say(folder / NAME, encode("listing")) == b""
+        assert await send(folder / NAME, encode("listing")) == b""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from support.fake_directory import HELLO, fetch
 
 from ippusbd.broker.listeners import Listeners, ListenerSettings
-from ippusbd.broker.unix import FolderInUse, bind, claim, is_live
+from ippusbd.broker.unix import FolderLocked, bind, is_live, lock_folder
 from ippusbd.errors import StateError
 from ippusbd.users.accounts import Allowed
 from ippusbd.users.peers import Peer
@@ -29,7 +29,7 @@ s.listen()
 """
 
 
-def greet(connection: socket.socket, _: Peer) -> None:
+def answer_client(connection: socket.socket, _: Peer) -> None:
     with connection:
         connection.send(HELLO)
 
@@ -38,7 +38,7 @@ def greet(connection: socket.socket, _: Peer) -> None:
 async def listeners(folder: Path) -> AsyncIterator[Listeners]:
     made = Listeners(ListenerSettings(folder))
     yield made
-    made.shut()
+    made.close()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def make(folder: Path) -> AsyncIterator[Callable[..., Listeners]]:
 
     yield make_one
     for listeners in made:
-        listeners.shut()
+        listeners.close()
 
 
 async def test_a_dead_instances_socket_is_replaced(folder: Path, listeners: Listeners):
@@ -60,14 +60,14 @@ async def test_a_dead_instances_socket_is_replaced(folder: Path, listeners: List
         subprocess.run, [sys.executable, "-c", BIND_AND_DIE, str(folder / NAME)], check=True
     )
     assert (folder / NAME).is_socket()
-    await listeners.open(NAME, greet)
+    await listeners.open(NAME, answer_client)
     assert await fetch(folder / NAME) == HELLO
 
 
 async def test_a_live_instances_socket_is_not_touched(folder: Path, make: Callable[..., Listeners]):
-    await make().open(NAME, greet)
+    await make().open(NAME, answer_client)
     with pytest.raises(StateError, match="another instance"):
-        await make().open(NAME, greet)
+        await make().open(NAME, answer_client)
     assert await fetch(folder / NAME) == HELLO
 
 
@@ -88,13 +88,13 @@ async def test_a_file_that_is_no_socket_is_left_alone(folder: Path, listeners: L
     folder.mkdir()
     (folder / NAME).write_text("precious")
     with pytest.raises(StateError, match="not a socket"):
-        await listeners.open(NAME, greet)
+        await listeners.open(NAME, answer_client)
     assert (folder / NAME).read_text() == "precious"
 
 
 async def test_a_path_too_long_for_a_socket_is_refused_by_name(folder: Path):
     with pytest.raises(StateError, match="longer than"):
-        await Listeners(ListenerSettings(folder / ("x" * 100))).open(NAME, greet)
+        await Listeners(ListenerSettings(folder / ("x" * 100))).open(NAME, answer_client)
 
 
 async def test_one_of_two_that_start_at_once_wins_and_the_other_is_told(
@@ -103,22 +103,22 @@ async def test_one_of_two_that_start_at_once_wins_and_the_other_is_told(
     for _ in range(30):
         two = [make(), make()]
         results = await asyncio.gather(
-            *(listeners.open(NAME, greet) for listeners in two), return_exceptions=True
+            *(listeners.open(NAME, answer_client) for listeners in two), return_exceptions=True
         )
         assert [type(r) for r in results].count(StateError) == 1
         assert await fetch(folder / NAME) == HELLO
         for listeners in two:
-            listeners.shut()
+            listeners.close()
         assert not (folder / NAME).exists()
 
 
 async def test_who_starts_waits_while_another_is_binding(folder: Path, listeners: Listeners):
     folder.mkdir()
-    with claim(folder):
-        opening = asyncio.create_task(listeners.open(NAME, greet))
+    with lock_folder(folder):
+        opening = asyncio.create_task(listeners.open(NAME, answer_client))
         await asyncio.sleep(0.05)
         assert not opening.done()
-        with pytest.raises(FolderInUse), claim(folder):
+        with pytest.raises(FolderLocked), lock_folder(folder):
             pass
     await opening
     assert await fetch(folder / NAME) == HELLO
@@ -128,32 +128,32 @@ async def test_a_successors_socket_is_not_removed_when_the_first_ends(
     folder: Path, make: Callable[..., Listeners]
 ):
     first, second = make(), make()
-    await first.open(NAME, greet)
+    await first.open(NAME, answer_client)
     (folder / NAME).unlink()
-    await second.open(NAME, greet)
-    first.shut()
+    await second.open(NAME, answer_client)
+    first.close()
     assert await fetch(folder / NAME) == HELLO
 
 
 async def test_a_client_in_the_queue_is_served_when_doors_are_shut(
     folder: Path, listeners: Listeners
 ):
-    await listeners.open(NAME, greet)
+    await listeners.open(NAME, answer_client)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(folder / NAME))  # the loop had no turn to accept it
-        assert not listeners.shut_if_quiet()
+        assert not listeners.close_if_quiet()
         assert client.recv(100) == HELLO
     assert await fetch(folder / NAME) == HELLO  # and they are open again
-    assert listeners.shut_if_quiet()
+    assert listeners.close_if_quiet()
     assert not (folder / NAME).exists()
 
 
 async def test_doors_stay_open_while_another_instance_is_binding(
     folder: Path, listeners: Listeners
 ):
-    await listeners.open(NAME, greet)
-    with claim(folder):
-        assert not listeners.shut_if_quiet()
+    await listeners.open(NAME, answer_client)
+    with lock_folder(folder):
+        assert not listeners.close_if_quiet()
     assert await fetch(folder / NAME) == HELLO
 
 
@@ -162,7 +162,7 @@ async def test_who_connects_after_the_shutting_is_refused_at_once(folder: Path):
     bound = bind(folder / NAME, mode=0o600, gid=None)
     hidden = folder / "hidden"
     (folder / NAME).rename(hidden)  # looked up before the name went
-    assert bound.leave() == []
+    assert bound.close_and_take_queued() == []
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(str(hidden))
 
@@ -172,28 +172,28 @@ async def test_systemds_socket_outlives_the_doors(folder: Path, listeners: Liste
     with socket.socket(socket.AF_UNIX) as systemds:
         systemds.bind(str(folder / NAME))
         systemds.listen()
-        listeners.inherit(NAME, greet, systemds.dup())
+        listeners.inherit(NAME, answer_client, systemds.dup())
         assert await fetch(folder / NAME) == HELLO
         with socket.socket(socket.AF_UNIX) as late:
             late.connect(str(folder / NAME))
-            assert listeners.shut_if_quiet()
+            assert listeners.close_if_quiet()
             assert (folder / NAME).exists()
             accepted, _ = systemds.accept()  # as the next instance will
             accepted.close()
 
 
 async def test_the_folder_may_vanish_under_the_doors(folder: Path, listeners: Listeners):
-    await listeners.open(NAME, greet)
+    await listeners.open(NAME, answer_client)
     for entry in folder.iterdir():
         entry.unlink()
     folder.rmdir()
-    assert listeners.shut_if_quiet()
+    assert listeners.close_if_quiet()
 
 
 async def test_a_client_that_is_not_admitted_hears_nothing(
     folder: Path, make: Callable[..., Listeners], monkeypatch: pytest.MonkeyPatch
 ):
-    await make(allowed=Allowed(uids=frozenset({7}))).open(NAME, greet)
+    await make(allowed=Allowed(uids=frozenset({7}))).open(NAME, answer_client)
     monkeypatch.setattr("ippusbd.broker.listeners.peer_of", lambda _: Peer(1, OTHERS, OTHERS))
     assert await fetch(folder / NAME) == b""
 
@@ -203,8 +203,8 @@ async def test_a_lock_held_too_long_is_an_error_and_not_a_hang(
 ):
     monkeypatch.setattr("ippusbd.broker.listeners.CLAIM_PAUSE_S", 0)
     folder.mkdir()
-    with claim(folder), pytest.raises(StateError, match="holds the lock"):
-        await listeners.open(NAME, greet)
+    with lock_folder(folder), pytest.raises(StateError, match="holds the lock"):
+        await listeners.open(NAME, answer_client)
 
 
 async def test_without_file_descriptors_clients_wait_in_the_queue(
@@ -214,7 +214,7 @@ async def test_without_file_descriptors_clients_wait_in_the_queue(
     caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.setattr("ippusbd.broker.listeners.OUT_OF_FILES_S", 0.05)
-    await listeners.open(NAME, greet)
+    await listeners.open(NAME, answer_client)
     listener = listeners._listeners[NAME]
     real, listener.listening = listener.listening, OutOfFiles(listener.listening)  # type: ignore[assignment]
     assert await fetch(folder / NAME) == HELLO
@@ -240,12 +240,12 @@ class OutOfFiles:
 
 
 async def test_doors_are_shut_while_they_pause(folder: Path, listeners: Listeners):
-    await listeners.open(NAME, greet)
+    await listeners.open(NAME, answer_client)
     listener = listeners._listeners[NAME]
     listeners._pause(listener, OSError(24, "Too many open files"))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(folder / NAME))
-        listeners.shut()
+        listeners.close()
         assert client.recv(1) == b""
     assert not (folder / NAME).exists()
 
@@ -257,11 +257,11 @@ async def test_systemds_socket_is_listened_to_again_after_a_false_alarm(
         folder.mkdir()
         systemds.bind(str(folder / "broker.sock"))
         systemds.listen()
-        listeners.inherit("broker.sock", greet, systemds.dup())
-        await listeners.open(NAME, greet)
+        listeners.inherit("broker.sock", answer_client, systemds.dup())
+        await listeners.open(NAME, answer_client)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(folder / NAME))
-            assert not listeners.shut_if_quiet()
+            assert not listeners.close_if_quiet()
             assert client.recv(100) == HELLO
         assert await fetch(folder / "broker.sock") == HELLO
         assert await fetch(folder / NAME) == HELLO

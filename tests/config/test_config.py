@@ -117,7 +117,7 @@ def test_defaults_pass_their_own_checks():
         ('[daemon]\nstate_dir = "here"', "must be an absolute path"),
         ('[daemon]\ncontrol_group = "a\\u001bb"', "printable"),
         ("[listen]\nport_min = 2000\nport_max = 1999", "port_min is above port_max"),
-        ('[listen]\nipv4 = ""\nipv6 = ""', "both families are off"),
+        ('[listen]\nipv4 = ""\nipv6 = ""', "ipv4 and ipv6 are both empty"),
         ("[printers]\nretry_min_s = 90", "retry_min_s is above retry_max_s"),
         ('[dnssd]\npublisher = "static"', "needs static_dir"),
         ('[listen]\ninterface = "eth0"', 'must be "loopback", "all" or a list of names'),
@@ -126,7 +126,7 @@ def test_defaults_pass_their_own_checks():
         ('[share]\nallow = ["10.0.0.1/8"]', "(it has bits of a host set)"),
         ('[share]\nallow = ["home"]', 'must be networks like "192.168.1.0/24"'),
         ("[share]\nallow = [4]", 'must be networks like "192.168.1.0/24"'),
-        ('[share]\nkey = "/k"', "certificate and key: one is of no use without the other"),
+        ('[share]\nkey = "/k"', "certificate and key must both be set, or neither"),
         ("[listen", "not a TOML file"),
     ],
 )

@@ -14,7 +14,7 @@ from support.http_client import ask
 
 from ippusbd import log
 from ippusbd.cli import main as cli
-from ippusbd.journal import MAX_BYTES, Journal, encode, opened
+from ippusbd.journal import MAX_BYTES, Journal, encode, open_journal
 from ippusbd.log import AREAS, LEVELS
 
 
@@ -62,7 +62,7 @@ def to(tmp_path: Path) -> logging.Handler:
 
 async def test_an_entry_has_priority_area_printer_and_request(journald, tmp_path: Path):
     handler = to(tmp_path)
-    log.about("HP M28", 12)
+    log.set_context("HP M28", 12)
     logging.getLogger("ippusbd.usb").warning("interface %d: reset", 2)
     told = entry(journald)
     assert told["MESSAGE"] == "usb HP M28 #12: interface 2: reset"
@@ -125,7 +125,7 @@ def test_a_restarted_journal_gets_the_next_entry(tmp_path: Path):
 
 
 def test_without_a_journal_lines_go_to_standard_error_with_priorities(tmp_path: Path):
-    assert opened(str(tmp_path / "none")) is None
+    assert open_journal(str(tmp_path / "none")) is None
     stream = (tmp_path / "stderr").open("w+")
     status = os.fstat(stream.fileno())
     environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}

@@ -117,7 +117,7 @@ async def test_what_a_task_logs_names_its_printer_and_its_request():
     usb = logging.getLogger("ippusbd.usb")
 
     async def serve(printer: str, request: int) -> None:
-        log.about(log.escaped(printer), request)
+        log.set_context(log.escaped(printer), request)
         await asyncio.sleep(0)
         usb.info("claimed")
         await asyncio.create_task(later(printer))

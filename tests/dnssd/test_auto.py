@@ -168,11 +168,11 @@ def test_a_kind_that_cannot_be_made_is_a_fault_of_the_configuration(
         make_publisher(kind)
 
 
-async def test_switched_off_nothing_is_announced_and_faults_still_show() -> None:
+async def test_when_disabled_nothing_is_announced_and_faults_still_show() -> None:
     publisher: Publisher = make_publisher("off")
     await publisher.start()
     publication = await publisher.publish(make_services("Printer"))
-    assert "switched off" in publication.state
+    assert "disabled" in publication.state
     record = ServiceRecord("n" * 64, "_ipp._tcp", 1)
     with pytest.raises(PublishError):
         await publisher.publish(ServiceSet(record.name, (record,)))

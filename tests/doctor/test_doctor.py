@@ -333,7 +333,7 @@ async def test_what_a_printer_asks_for_is_a_problem_until_somebody_comes(make_pr
         found = list(printers.check({"printers": daemon.supervisor.status()}))
     told = [(each.text, each.level) for each in found if each.check == "attention"]
     assert told == [
-        ("paper out", Level.PROBLEM), ("toner low", Level.NOTE), ("asleep", Level.NOTE)
+        ("paper out", Level.PROBLEM), ("toner low", Level.NOTE), ("sleeping", Level.NOTE)
     ]  # fmt: skip
 
 

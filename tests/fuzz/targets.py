@@ -27,7 +27,7 @@ from ippusbd.model import BusAddress, DeviceFacts, ProbeResult, ServiceSet, UsbI
 from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire import escl, ipp, ipp_facts, ipp_requests, links, printer_status, txt
 from ippusbd.wire.descriptors import device_id_fields, parse_device_id, usable_interfaces
-from ippusbd.wire.state_reasons import state_name, wishes
+from ippusbd.wire.state_reasons import all_advice, state_name
 
 METHODS: Final = ("GET", "POST", "HEAD")
 CUTS_BYTES: Final = 3  # of the input; they decide where it is cut
@@ -71,7 +71,7 @@ def ipp_answer(data: bytes) -> None:
         assert ipp.decode(written) == (message, len(written))
         state = printer_status.read(message)
         _clean_strings(state)
-        told = [advice.text for advice in wishes(state.reasons)] + [state_name(state.state)]
+        told = [advice.text for advice in all_advice(state.reasons)] + [state_name(state.state)]
         assert all(text.isprintable() for text in told)
         try:
             facts = ipp_facts.facts(message)

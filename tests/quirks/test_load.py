@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ippusbd.errors import ConfigError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.quirks.load import Effective, QuirkTable, load, parse
-from ippusbd.quirks.match import Device
+from ippusbd.quirks.match import MatchTarget
 from ippusbd.quirks.model import KNOWN, Quirks
 
 HP = DeviceFacts(UsbId(0x03F0, 0x1234), BusAddress(1, 2), "HP", "HP LaserJet 9")
@@ -68,7 +68,7 @@ def test_an_entry_for_several_devices_counts_as_its_best_pattern():
     found = table(entry(several, "fax = false"), entry('model = "HP LaserJet*"', "fax = true"))
     assert found.effective(HP).fax is False
     assert found.effective(HP).origins["fax"].pattern == "HP LaserJet 9"
-    assert found.effective_for(Device.asked_for("0924:42e8")).fax is False
+    assert found.effective_for(MatchTarget.from_text("0924:42e8")).fax is False
 
 
 def test_ordinary_words_of_a_file_become_what_the_code_needs():
@@ -146,7 +146,8 @@ def test_files_of_a_directory_are_read_in_order_and_other_files_are_not(tmp_path
 
 def test_an_administrator_overrides_a_built_in_entry_with_the_same_pattern(tmp_path: Path):
     (tmp_path / "x.toml").write_text(entry('model = "Brother QL-810W"', "max_interfaces = 2"))
-    assert load([tmp_path]).effective_for(Device.asked_for("Brother QL-810W")).max_interfaces == 2
+    device = MatchTarget.from_text("Brother QL-810W")
+    assert load([tmp_path]).effective_for(device).max_interfaces == 2
 
 
 def test_what_cannot_be_read_is_a_configuration_error(tmp_path: Path):
@@ -191,7 +192,7 @@ def test_what_cannot_be_read_is_a_configuration_error(tmp_path: Path):
     ],
 )
 def test_every_known_model_gets_what_it_needs(device: str, expected: dict[str, object]):
-    found = load().effective_for(Device.asked_for(device))
+    found = load().effective_for(MatchTarget.from_text(device))
     for key, value in expected.items():
         assert getattr(found, key) == value
         assert found.origins[key].reason

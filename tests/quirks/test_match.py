@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
-from ippusbd.quirks.match import Device, ModelPattern, UsbPattern, glob, parse_usb_id
+from ippusbd.quirks.match import MatchTarget, ModelPattern, UsbPattern, glob, parse_usb_id
 
 
-def device(manufacturer: str = "", product: str = "", usb_id: str = "03f0:1234") -> Device:
+def device(manufacturer: str = "", product: str = "", usb_id: str = "03f0:1234") -> MatchTarget:
     vendor, product_id = usb_id.split(":")
     facts = DeviceFacts(
         UsbId(int(vendor, 16), int(product_id, 16)), BusAddress(1, 2), manufacturer, product
     )
-    return Device.of(facts)
+    return MatchTarget.from_facts(facts)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_ids_match_exactly_or_by_vendor():
     assert UsbPattern.parse("03f0:*").matches(device())
     assert not UsbPattern.parse("03f0:1235").matches(device())
     assert not UsbPattern.parse("04f0:*").matches(device())
-    assert not UsbPattern.parse("03f0:*").matches(Device(names=("HP",)))
+    assert not UsbPattern.parse("03f0:*").matches(MatchTarget(names=("HP",)))
 
 
 @pytest.mark.parametrize("text", ["", "03f0", "3f0:1", "*:1234", "03f0:12345", "03f0:*x", "g000:1"])
@@ -92,5 +92,5 @@ def test_ranks_follow_id_then_literal_characters_then_vendor_then_star():
 
 
 def test_what_a_person_types_is_an_id_or_a_name():
-    assert Device.asked_for("03F0:1234").usb_id == UsbId(0x03F0, 0x1234)
-    assert Device.asked_for("HP Laser 107a").names == ("HP Laser 107a",)
+    assert MatchTarget.from_text("03F0:1234").usb_id == UsbId(0x03F0, 0x1234)
+    assert MatchTarget.from_text("HP Laser 107a").names == ("HP Laser 107a",)

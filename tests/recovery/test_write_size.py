@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ippusbd.daemon.recovery.learning import TRIALS, ConnectionTrial, WriteSizeTrial
 from ippusbd.quirks.load import load
-from ippusbd.quirks.match import Device
+from ippusbd.quirks.match import MatchTarget
 
 
 class Choked:
@@ -46,7 +46,7 @@ def test_what_a_quirk_says_is_where_it_begins_and_there_is_an_end():
 def test_headers_are_tried_one_after_the_other_and_then_none_again():
     learned: list[tuple[str, object]] = []
     connection_trial = ConnectionTrial(lambda key, value: learned.append((key, value)))
-    usual = load().effective_for(Device.asked_for("Some Printer"))
+    usual = load().effective_for(MatchTarget.from_text("Some Printer"))
     tried = []
     while connection_trial.may_go_on(usual):
         connection_trial.go_on()
@@ -57,7 +57,7 @@ def test_headers_are_tried_one_after_the_other_and_then_none_again():
 
 def test_nothing_is_tried_where_a_quirk_speaks_of_the_model():
     connection_trial = ConnectionTrial(lambda key, value: None)
-    known = load().effective_for(Device.asked_for("HP OfficeJet Pro 8730"))
+    known = load().effective_for(MatchTarget.from_text("HP OfficeJet Pro 8730"))
     assert not connection_trial.may_go_on(known)
 
 

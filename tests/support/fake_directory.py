@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ippusbd.broker.idle import Sample
-from ippusbd.broker.protocols import Served
+from ippusbd.broker.protocols import BrokeredPrinter
 from ippusbd.wire.broker import Question, encode
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -35,7 +35,7 @@ class FakeDirectory:
         self.ready: dict[Question, asyncio.Event] = {}
         self.asked = 0
 
-    async def find(self, question: Question) -> Served | None:
+    async def find(self, question: Question) -> BrokeredPrinter | None:
         self.asked += 1
         if question in self.ready:
             await self.ready[question].wait()
@@ -64,10 +64,10 @@ def nothing_going_on() -> Sample:
 
 async def ask(path: Path, text: str) -> str:
     """One question to a broker; "" when it closes without an answer."""
-    return (await say(path, encode(text)))[1:-1].decode()
+    return (await send(path, encode(text)))[1:-1].decode()
 
 
-async def say(path: Path, raw: bytes) -> bytes:
+async def send(path: Path, raw: bytes) -> bytes:
     """Send bytes, and one answer's bytes or all until the end."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     try:

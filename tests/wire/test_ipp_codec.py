@@ -118,7 +118,7 @@ def test_a_value_may_be_as_long_as_an_unsigned_count_says():
     ("items", "fault"),
     [
         ([item(0x44, b"", b"stray")], "without a name"),
-        ([END], "not begun"),
+        ([END], "not opened"),
         ([BEGIN, item(Tag.END_COLLECTION, b"x")], "has a name or a value"),
         ([BEGIN, item(Tag.END_COLLECTION, b"", b"x")], "has a name or a value"),
         ([item(Tag.MEMBER_NAME, b"", b"m")], "member name outside of a collection"),

@@ -113,7 +113,7 @@ def test_an_answer_without_printer_attributes_has_no_facts():
         ipp_facts.facts(Message(0x0503, 1, (Group(Tag.OPERATION), Group(Tag.PRINTER))))
 
 
-# --- printers of field-notes 4
+# --- printers that misbehave
 
 
 def test_pantum_m7300fdw_is_understood_and_can_be_repaired_for_clients():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ippusbd.model import Condition, Supply
 from ippusbd.wire import ipp, printer_status
 from ippusbd.wire.ipp import Group, Message, Tag, Value
-from ippusbd.wire.state_reasons import Severity, advice, state_name, wishes
+from ippusbd.wire.state_reasons import Severity, advice, all_advice, state_name
 
 
 def told(**attributes: tuple[Value, ...]) -> Condition:
@@ -91,7 +91,7 @@ def test_control_characters_of_a_printer_reach_nobody():
 def test_whatever_stands_in_the_attributes_a_condition_comes_out(attributes):
     now = told(**{name.replace("-", "_"): tuple(v) for name, v in attributes.items()})
     assert all(s.level is None or 0 <= s.level <= 100 for s in now.supplies)
-    assert all(one.text.isprintable() for one in wishes(now.reasons))
+    assert all(one.text.isprintable() for one in all_advice(now.reasons))
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,11 @@ def test_a_reason_is_told_in_words(reason: str, text: str, severity: Severity):
 
 
 def test_the_worst_comes_first_and_nothing_twice():
-    told = wishes(["standby", "media-low-warning", "media-jam-error", "media-low-report", "none"])
-    assert [each.text for each in told] == ["paper jam", "paper low", "asleep"]
+    reasons = ["standby", "media-low-warning", "media-jam-error", "media-low-report", "none"]
+    told = all_advice(reasons)
+    assert [each.text for each in told] == ["paper jam", "paper low", "sleeping"]
     assert [each.severity for each in told][:2] == [Severity.ERROR, Severity.WARNING]
-    assert told[0].remedy == "take the jammed paper out"
+    assert told[0].remedy == "remove the jammed paper"
 
 
 def test_states_have_names():

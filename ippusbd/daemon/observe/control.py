@@ -91,7 +91,7 @@ class ControlServer:
         """Stop listening, let answers under way go out, send the others away."""
         if self._server is None or self._bound is None:
             return
-        self._bound.hide()
+        self._bound.unlink()
         self._server.close()
         for task in self._clients - self._answering:
             task.cancel()

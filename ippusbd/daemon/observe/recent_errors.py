@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ippusbd.daemon.observe.remedies import diagnose
-from ippusbd.log import ROOT, About, escaped
+from ippusbd.log import ROOT, ContextFilter, escaped
 
 KEPT: Final = 20
 TEXT_CHARS: Final = 300
@@ -34,7 +34,7 @@ class RecentErrors(logging.Handler):
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(logging.WARNING)
-        self.addFilter(About())
+        self.addFilter(ContextFilter())
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str], _Trouble] = OrderedDict()
 

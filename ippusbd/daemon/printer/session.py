@@ -32,7 +32,7 @@ from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
 from ippusbd.errors import IppUsbError, NoInterface, PrinterError, StartsAfresh, UsbError
 from ippusbd.exchange.query import Query
-from ippusbd.log import about, escaped
+from ippusbd.log import escaped, set_context
 from ippusbd.proxy.settings import Wiring
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
@@ -98,7 +98,7 @@ class PrinterSession:
         Always ends in an exception: what went wrong, DeviceGone, or a cancellation.
         """
         self._printer.site.label = label = escaped(self._printer.label, LABEL_CHARS)
-        about(label)
+        set_context(label)
         self._printer.evidence.new_session()
         stack = AsyncExitStack()
         stack.push_async_callback(device.close)

@@ -24,7 +24,7 @@ from ippusbd.model import Condition, Supply
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import printer_status
 from ippusbd.wire.ipp import PrinterState
-from ippusbd.wire.state_reasons import Advice, state_name, wishes
+from ippusbd.wire.state_reasons import Advice, all_advice, state_name
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -58,7 +58,7 @@ class StatusPoll:
         return {
             "state": state_name(now.state),
             "message": now.message,
-            "asks": [_wish(each) for each in wishes(now.reasons)],
+            "asks": [_wish(each) for each in all_advice(now.reasons)],
             "supplies": [_supply(each) for each in now.supplies],
             "pages": now.pages,
             "sheets": now.sheets,

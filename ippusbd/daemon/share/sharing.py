@@ -212,7 +212,7 @@ class SharingPublisher:
         await self._local.start()
 
     async def publish(self, services: ServiceSet) -> Publication:
-        """See `ports.Publisher.publish`."""
+        """See `protocols.Publisher.publish`."""
         here = await self._local.publish(services)
         try:
             there = await self._sharing.publish(services.renamed(here.name))

@@ -62,7 +62,7 @@ class BasicAuth:
         self._waiting += 1
         try:
             async with self._turn:
-                if not await asyncio.to_thread(self._users.know, user, password):
+                if not await asyncio.to_thread(self._users.verify, user, password):
                     return False
         finally:
             self._waiting -= 1

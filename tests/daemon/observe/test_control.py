@@ -198,7 +198,7 @@ async def test_a_live_instances_socket_is_not_replaced(server: ControlServer, pa
 async def test_a_file_that_is_no_socket_is_not_removed(path: Path):
     path.parent.mkdir()
     path.write_text("precious")
-    with pytest.raises(StateError, match="not a socket"):
+    with pytest.raises(StateError, match="is not a socket"):
         await ControlServer(path, HANDLERS).start()
     assert path.read_text() == "precious"
 

@@ -19,7 +19,7 @@ from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.http import MAX_CLIENTS
 from ippusbd.daemon.observe.recent_errors import KEPT, listening
-from ippusbd.log import about
+from ippusbd.log import set_context
 from ippusbd.proxy.admission.listeners import bind
 
 # The text format's grammar, as far as we use it.
@@ -223,7 +223,7 @@ async def test_a_real_printers_metrics_are_its_own(make_printer, state_path):
 
 async def test_the_last_troubles_are_kept_with_remedies_and_never_more_than_a_few():
     log = logging.getLogger("ippusbd.daemon")
-    about("Desk")
+    set_context("Desk")
     with listening() as recent:
         log.info("plugged in")
         for _ in range(3):

@@ -1,12 +1,12 @@
-"""Quirk files of ipp-usb, so that an administrator who comes from it keeps them as they are.
+"""Quirk files of ipp-usb, read as they are, so that administrators can keep them.
 
     [HP LaserJet MFP M28-M31]       # a model, `*` for any text
       http-connection = keep-alive  ; "" removes the header
 
-What it calls differently is translated; what has no meaning here, or is not understood, is left
-out and said in the log: a file that is not ours never keeps the daemon from starting.
+Its keys are translated; a key that has no meaning here, or a malformed line, is left out and
+logged: a file that is not ours never keeps the daemon from starting.
 
-Pure: bytes in, entries out, and words for the log.
+Pure: text in, sections and messages for the log out.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Section:
 
 
 def sections(document: str, origin: str) -> tuple[list[Section], list[str]]:
-    """The sections of a file, and what was left out, with file and line."""
+    """The sections of a file, and messages about what was left out."""
     found: list[Section] = []
     left_out: list[str] = []
     current: Section | None = None
