@@ -19,11 +19,11 @@ check: $(VENV)/.made ## format, lint, types, layers, tests that need only Python
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@.ci/pytest -m "not clients and not guest" -n 2 --dist loadfile
+	@$(BIN)/pytest -m "not clients and not guest" -n 2 --dist loadfile
 	$(MAKE) --no-print-directory wheel
 
 clients: $(VENV)/.made ## tests with real CUPS, Avahi and SANE programs
-	@.ci/pytest -m "clients and not guest" -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -m "clients and not guest" -n 3 --dist loadfile --no-loadscope-reorder
 
 e2e: $(VENV)/.made packages ## tests on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
