@@ -57,7 +57,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         f"ippusbd {status.get('version', '?')}, process {status.get('pid', '?')}, "
         f"{status.get('phase') or 'running'} for {duration(status.get('uptime_s', 0))}"
     )
-    yield f"announcing with {publisher.get('kind') or '?'}: {publisher.get('state') or '?'}"
+    kind, state = publisher.get("kind") or "?", publisher.get("state") or "?"
+    yield state if kind == "off" else f"announcing with {kind}: {state}"
     yield from _sharing(status.get("sharing") or {})
     printers = status.get("printers") or []
     if not printers:
