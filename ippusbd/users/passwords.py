@@ -1,8 +1,8 @@
-"""Names and passwords of a shared printer's users, in a file that does not tell the passwords.
+"""Names and hashed passwords of a shared printer's users, in a file.
 
 One user a line, `NAME:scrypt:N:R:P:SALT:HASH` (RFC 7914; salt and hash in base64); empty lines
-and those that begin with `#` are ignored. Finding out whether a password is right takes some
-50 ms and 16 MiB on purpose, and as long for a user that does not exist.
+and those that begin with `#` are ignored. Verifying a password takes about 50 ms and 16 MiB on
+purpose, and as long for a user that does not exist.
 
 Blocks while it computes; knows nothing of HTTP.
 """
@@ -21,7 +21,7 @@ from ippusbd.errors import ConfigError
 
 METHOD: Final = "scrypt"
 COST, BLOCK, LANES = 1 << 14, 8, 1
-MAX_MEMORY: Final = 64 << 20  # bytes that a line of the file may ask for
+MAX_MEMORY: Final = 64 << 20  # bytes that a line of the file may demand
 MAX_FILE_BYTES: Final = 1 << 20
 NAME_CHARS: Final = 64
 
@@ -35,19 +35,19 @@ class _Secret:
     hash: bytes
 
     def fits(self, password: str) -> bool:
-        """Whether this is the password; blocks for some 50 ms."""
+        """Whether this is the password; blocks for about 50 ms."""
         found = _scrypt(password, self.salt, self.cost, self.block, self.lanes)
         return hmac.compare_digest(found, self.hash)
 
 
 def line(user: str, password: str) -> str:
-    """The line of the file for a user. Raises ConfigError for a name that cannot stand there."""
+    """The line of the file for a user. Raises ConfigError for an invalid name or password."""
     if not user or ":" in user or user.startswith("#") or not user.isprintable():
-        raise ConfigError(f"{user!r} cannot be a user's name: it is empty, or has a colon in it")
+        raise ConfigError(f"invalid user name {user!r}: it is empty, or contains a colon")
     if len(user) > NAME_CHARS or user != user.strip():
-        raise ConfigError(f"{user!r} cannot be a user's name: too long, or blanks around it")
+        raise ConfigError(f"invalid user name {user!r}: too long, or begins or ends with a blank")
     if not password:
-        raise ConfigError("an empty password protects nothing")
+        raise ConfigError("the password is empty")
     salt = os.urandom(16)
     made = _scrypt(password, salt, COST, BLOCK, LANES)
     fields = (user, METHOD, str(COST), str(BLOCK), str(LANES), _text(salt), _text(made))
@@ -55,9 +55,9 @@ def line(user: str, password: str) -> str:
 
 
 class Users:
-    """The users in a file, read again when it has changed.
+    """The users in a file, which is reloaded when it has changed.
 
-    Raises ConfigError, naming file and line, if it cannot be read or understood at the start.
+    Raises ConfigError, naming file and line, if it cannot be read or parsed at the start.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,15 +68,15 @@ class Users:
         self.version = 0  # grows when the file has changed
 
     def refresh(self) -> None:
-        """Look whether the file has changed. A file that makes no sense lets nobody in."""
+        """Reload a file that has changed. Raises ConfigError if it is invalid."""
         stamp = self._current()
         if stamp != self._stamp:
             self._stamp, self._secrets = stamp, {}
             self.version += 1
             self._secrets = _read(self._path)
 
-    def know(self, user: str, password: str) -> bool:
-        """Whether the user exists and this is his password; blocks."""
+    def verify(self, user: str, password: str) -> bool:
+        """Whether the user exists and this is the password; blocks."""
         secret = self._secrets.get(user)
         if secret is None:
             self._nobody.fits(password)
@@ -98,7 +98,7 @@ def _read(path: Path) -> dict[str, _Secret]:
     except OSError as exc:
         raise ConfigError(f"[share] users_file: {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"[share] users_file: {path}: not a text in UTF-8") from exc
+        raise ConfigError(f"[share] users_file: {path}: not UTF-8 text") from exc
     secrets = {}
     for number, each in enumerate(text.splitlines(), 1):
         if not each.strip() or each.startswith("#"):
@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, _Secret]:
             secrets[user] = _parsed(secret.strip())
         except ValueError:
             raise ConfigError(
-                f"{path}:{number}: not a line that `ippusbd password USER` makes"
+                f"{path}:{number}: not a line as `ippusbd password USER` prints it"
             ) from None
     return secrets
 
