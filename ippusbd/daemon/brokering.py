@@ -1,11 +1,11 @@
-"""The broker in the daemon: where its questions meet the supervisor's printers.
+"""The broker within the daemon: it resolves queries to the supervisor's printers.
 
-Also decides when nobody wants the daemon any more: no request on any way in,
-no answer owed to a client that left, no keep-alive, no printer on its way to
-be served, nothing plugged or unplugged. A broker that cannot open its
-sockets is a pity, not an end: printers are served at their ports all the same.
+It also decides when the daemon is idle: no request on any socket, no exchange
+left unfinished by a client, no keep-alive, no printer being opened or probed,
+no plug or unplug. A broker that cannot open its sockets ends nothing: printers
+are still served at their ports.
 
-Knows the supervisor, the broker, systemd's sockets; the one place that does.
+The only module that knows both the supervisor and the broker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +41,7 @@ COMING: Final = frozenset({State.OPENING, State.PROBING})
 
 
 class PrinterDirectory:
-    """The supervisor's printers, as the broker asks for them."""
+    """The supervisor's printers, as the broker looks them up."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -49,7 +49,7 @@ class PrinterDirectory:
         self.changes = 0
 
     def changed(self) -> None:
-        """A printer came, went, answered, or failed."""
+        """A printer was plugged in or unplugged, answered, or failed."""
         self.changes += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -68,7 +68,7 @@ class PrinterDirectory:
                 await changed.wait()
             elif looked_again:
                 return None
-            else:  # it may have been plugged in this very moment
+            else:  # it may have been plugged in just now
                 await self._supervisor.look()
                 looked_again = True
 
@@ -88,7 +88,7 @@ class PrinterDirectory:
         ]
 
     def sample(self) -> Sample:
-        """What goes on, for the idle clock."""
+        """Current activity, for the idle clock."""
         busy, count = False, self.changes
         for _, printer, reason in self._supervisor.devices():
             busy |= _is_coming(printer, reason)
@@ -102,11 +102,10 @@ class PrinterDirectory:
 
 
 class Brokering:
-    """The broker and the idle clock, from start to end."""
+    """The broker and the idle clock."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._environ = os.environ if environ is None else environ
         self._directory: PrinterDirectory | None = None
         self._broker: Broker | None = None
         self._socket = ""
@@ -119,7 +118,7 @@ class Brokering:
             self._offer()
 
     def _offer(self) -> None:
-        """Have sockets for the printers that answer."""
+        """Open sockets for the printers that answer."""
         if self._directory is None or self._broker is None:
             return
         for question, printer in self._directory.ready().items():
@@ -130,31 +129,31 @@ class Brokering:
         return {"socket": self._socket, "trouble": self._trouble}
 
     async def start(self, supervisor: Supervisor, inherited: Iterable[socket.socket] = ()) -> None:
-        """Answer questions from now on. Raises ConfigError for users or groups unknown here."""
+        """Answer queries. Raises ConfigError for unknown users and groups in [broker]."""
         config = self._config
         self._directory = directory = PrinterDirectory(supervisor)
         clock = IdleClock(config.idle_exit_s or math.inf, look=directory.sample)
-        folder = broker_dir(config, self._environ, os.getuid())
+        folder = broker_dir(config, os.environ, os.getuid())
         settings = BrokerSettings()
         systemds = _unix_socket(inherited)
         if systemds is not None:
             path = Path(systemds.getsockname())
             folder, settings = path.parent, BrokerSettings(name=path.name)
-        listeners = Listeners(self._door_settings(folder))
+        listeners = Listeners(self._listener_settings(folder))
         self._broker = Broker(directory, listeners, clock, settings)
         if not config.broker and systemds is None:
             return
         try:
             await self._broker.start(systemds)
         except StateError as exc:
-            log.error("no broker: %s", exc)
+            log.error("broker disabled: %s", exc)
             self._trouble = str(exc)
         else:
             self._socket, self._trouble = str(folder / settings.name), ""
         self._offer()
 
     async def until_idle(self, stop: asyncio.Event) -> None:
-        """Wait until nobody wants us any more, or `stop` is set."""
+        """Wait until the daemon is idle for `idle_exit_s`, or `stop` is set."""
         assert self._broker is not None
         if not self._config.idle_exit_s:
             await stop.wait()
@@ -164,18 +163,18 @@ class Brokering:
         try:
             done, _ = await asyncio.wait([idle, stopped], return_when=asyncio.FIRST_COMPLETED)
             if idle in done:
-                log.info("nothing wanted for %.3g s: leaving", self._config.idle_exit_s)
+                log.info("idle for %.3g s: exiting", self._config.idle_exit_s)
         finally:
             idle.cancel()
             stopped.cancel()
             await asyncio.wait([idle, stopped])
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Close the broker's sockets."""
         if self._broker is not None:
             await self._broker.close()
 
-    def _door_settings(self, folder: Path) -> ListenerSettings:
+    def _listener_settings(self, folder: Path) -> ListenerSettings:
         config = self._config
         return ListenerSettings(
             folder=folder,
@@ -188,23 +187,23 @@ class Brokering:
 
 
 def _unix_socket(inherited: Iterable[socket.socket]) -> socket.socket | None:
-    """The one of systemd's sockets that the broker listens on; others are closed."""
+    """The Unix socket among systemd's sockets; the others are closed."""
     found = None
     for listening in inherited:
         if found is None and listening.family == socket.AF_UNIX:
             found = listening
         else:
-            log.warning("systemd passed a socket that is not the broker's: closed")
+            log.warning("systemd passed a socket that the broker does not use: closed")
             listening.close()
     return found
 
 
 def _is_asked(question: Question, device: DeviceFacts, printer: Printer | None) -> bool:
-    """Whether this may be the printer; one without a serial number is known by its port."""
+    """Whether this may be the printer; one without a serial number is identified by its port."""
     if device.usb_id != question.usb_id:
         return False
     facts = printer.facts if printer is not None else None
-    if not question.serial or facts is None:  # a serial number is not known before opening
+    if not question.serial or facts is None:  # the serial number is unknown until it is open
         return True
     return question.serial == (facts.serial or facts.address.port_path)
 

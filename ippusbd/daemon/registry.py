@@ -1,10 +1,10 @@
-"""Which printer a device is, for ever: its key, and the port that it listens on.
+"""Identifies printers permanently: the key of each device, and the port that it listens on.
 
-A key is vendor, product and serial number. Some makers give the same serial number to every
-unit: of two such printers the second is known by its place too, and stays so when both are
-plugged in at once the next time, whichever is opened first.
+A key is vendor, product and serial number. Some vendors give the same serial number to every
+unit: the key of the second of two such printers contains its USB port too, and keeps it when both
+are plugged in again, whichever is opened first.
 
-Knows the state file and the sockets; nothing of lives and plugs.
+Knows the state file and the sockets; nothing of sessions and plug events.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from ippusbd.aio import run_to_end
 from ippusbd.config import Config
-from ippusbd.daemon.access_config import access_of
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.state import ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.access.network import Network
-from ippusbd.proxy.admission.listening import bind_all, is_free
+from ippusbd.proxy.access.rules import access_of
+from ippusbd.proxy.admission.listeners import bind_all, is_free
 from ippusbd.proxy.server import SiteSettings
 
 if TYPE_CHECKING:
@@ -53,25 +53,25 @@ class Registry:
         return iter(self._printers.values())
 
     def key_for(self, facts: DeviceFacts, taken: Collection[str]) -> str:
-        """The key of a device; `taken` are those of the other devices that are plugged in."""
-        by_place = f"{facts.key}@{facts.address.port_path or facts.address}"
-        if facts.key in taken or by_place in self._state.printers():
-            return by_place
+        """The key of a device; `taken` are the keys of the other devices that are plugged in."""
+        with_port = f"{facts.key}@{facts.address.port_path or facts.address}"
+        if facts.key in taken or with_port in self._state.printers():
+            return with_port
         return facts.key
 
     async def inherit(self, key: str, facts: DeviceFacts) -> None:
-        """What ipp-usb kept of a printer that is new to us."""
+        """Import what ipp-usb knew of a printer that is new here."""
         folder = self._config.ipp_usb_dir
         if folder is None or key in self._state.printers():
             return
-        kept = await asyncio.to_thread(ipp_usb_import.find, folder, facts)
-        if kept is not None and key not in self._state.printers():
-            log.info("%s: port %d and name %r are those of ipp-usb", key, kept.port, kept.name)
-            self._state.inherit(key, kept.port, kept.name)
+        found = await asyncio.to_thread(ipp_usb_import.find, folder, facts)
+        if found is not None and key not in self._state.printers():
+            log.info("%s: imported port %d and name %r of ipp-usb", key, found.port, found.name)
+            self._state.inherit(key, found.port, found.name)
 
     async def printer(self, key: str) -> Printer:
-        """The printer of that key, listening. Raises StateError when it cannot."""
-        async with self._making:  # its device may have been pulled and put back meanwhile
+        """The printer of that key, listening. Raises StateError when it cannot listen."""
+        async with self._making:  # its device may be replugged meanwhile
             printer = self._printers.get(key)
             if printer is None:
                 printer = Printer(key, self._settings)
@@ -94,7 +94,7 @@ class Registry:
         await asyncio.gather(*(printer.site.close() for printer in self))
 
     def _sockets(self, key: str) -> list[socket.socket]:
-        """Bound to the printer's own port on every loopback address we serve."""
+        """Sockets on the printer's own port of every loopback address that is served."""
         config = self._config
         hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
         port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))

@@ -1,8 +1,8 @@
-"""The daemon from its first moment to its last.
+"""The daemon from start to stop.
 
-The control socket comes first and goes last, so that `ippusbd status` always
-has an answer; what is heavy is imported after it listens. Shutdown ends every
-printer's life in its own order: unpublish, refuse, finish, drain, release.
+The control socket is opened first and closed last, so that `ippusbd status` always
+gets an answer; slow imports happen after it listens. Shutdown ends every printer's
+session in its own order: withdraw, refuse, finish, drain, release.
 
 Knows everything below it; the one place that puts the parts together.
 """
@@ -15,19 +15,19 @@ import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
+from ippusbd.aio import cancel_and_wait
 from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.observe.control import ControlServer, Handler
 from ippusbd.daemon.observe.endpoints import Endpoints
-from ippusbd.daemon.observe.recent_errors import RecentErrors, listening
-from ippusbd.daemon.process.files import allow_many_files
-from ippusbd.daemon.process.instance import our_turn
+from ippusbd.daemon.observe.recent_errors import RecentErrors, collecting
+from ippusbd.daemon.process.instance import become_only_instance
 from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
-from ippusbd.daemon.process.tuning import keep_buffers
-from ippusbd.daemon.state.state_file import StateFile, only_instance
+from ippusbd.daemon.process.tuning import allow_many_files, keep_buffers
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.unplugged_exit import Unplugged
 from ippusbd.errors import IppUsbError
 from ippusbd.log import AREAS, LEVELS, levels, set_level
@@ -46,7 +46,7 @@ Status = dict[str, Any]
 
 
 class Daemon:
-    """What runs, as far as it has come."""
+    """The parts that are running so far."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -56,11 +56,11 @@ class Daemon:
         self.brokering: Brokering | None = None
         self.notify = Notifier()
         self.publisher: Publisher | None = None
-        self.looking = Endpoints(config, self.status)
+        self.endpoints = Endpoints(config, self.status)
         self.recent: RecentErrors | None = None
         self.sharing: Sharing | None = None
         self.traces: Traces | None = None
-        self._told: set[int] = set()  # ports of printers that `newly_ready` has named
+        self._reported: set[int] = set()  # ports of printers that `newly_ready` has returned
 
     async def status(self, _: Mapping[str, Any]) -> Status:
         """What `ippusbd status --json` prints."""
@@ -75,13 +75,13 @@ class Daemon:
             },
             "broker": self.brokering.status() if self.brokering else {},
             "printers": self.supervisor.status() if self.supervisor else [],
-            "page": self.looking.status(),
+            "page": self.endpoints.status(),
             "sharing": self.sharing.status() if self.sharing else {},
             "recent": self.recent.status() if self.recent else [],
         }
 
     def commands(self) -> dict[str, Handler]:
-        """What the control socket answers."""
+        """The control socket's commands."""
         return {
             "status": self.status,
             "retry": self.retry,
@@ -91,19 +91,19 @@ class Daemon:
         }
 
     async def retry(self, request: Mapping[str, Any]) -> list[str]:
-        """What `ippusbd retry` asks for: the names of the printers that are tried again."""
+        """`ippusbd retry`: the names of the printers that are retried."""
         return self._running().retry(str(request.get("printer", "")))
 
     async def learned(self, _: Mapping[str, Any]) -> Status:
-        """What `ippusbd quirks` adds to what the files say."""
+        """`ippusbd quirks`: the learned settings."""
         return self._running().learned()
 
     async def forget(self, request: Mapping[str, Any]) -> list[str]:
-        """What `ippusbd forget` asks for: the names of the printers that were forgotten."""
+        """`ippusbd forget`: the names of the printers whose learned settings were discarded."""
         return self._running().forget(str(request.get("printer", "")))
 
     async def trace(self, request: Mapping[str, Any]) -> AsyncGenerator[object, None]:
-        """What `ippusbd trace` writes into files."""
+        """`ippusbd trace`: the events that it writes into files."""
         from ippusbd.daemon.observe.trace import Traces
 
         if self.traces is None:
@@ -115,13 +115,13 @@ class Daemon:
                 yield event
 
     async def log_levels(self, request: Mapping[str, Any]) -> dict[str, str]:
-        """What `ippusbd log` asks for: set a level, of one area or of all, and tell them all."""
+        """`ippusbd log`: sets the level of one area or of all; all levels."""
         level, area = str(request.get("level", "")), str(request.get("area", ""))
         if level and (level not in LEVELS or (area and area not in AREAS)):
             raise IppUsbError(f"levels are {', '.join(LEVELS)}; areas are {', '.join(AREAS)}")
         if level:
             set_level(area, level)
-            log.info("level of %s: %s", area or "everything", level)
+            log.info("log level of %s: %s", area or "all areas", level)
         return levels()
 
     def _running(self) -> Supervisor:
@@ -139,8 +139,8 @@ class Daemon:
         """Printers announced since the last call."""
         rows = self.supervisor.status() if self.supervisor else []
         ready = [row for row in rows if row["state"] in ("ready", "partial")]
-        new = [row for row in ready if row["port"] not in self._told]
-        self._told = {row["port"] for row in ready}
+        new = [row for row in ready if row["port"] not in self._reported]
+        self._reported = {row["port"] for row in ready}
         return new
 
 
@@ -153,8 +153,8 @@ async def run(
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
-    `on_ready` hears the status of printers when they are announced. Raises ConfigError or
-    StateError when the daemon cannot start.
+    `on_ready` is called with the status of printers when they are announced. Raises ConfigError
+    or StateError when the daemon cannot start.
     """
     keep_buffers()
     allow_many_files()
@@ -162,18 +162,18 @@ async def run(
     state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
     control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
     async with AsyncExitStack() as stack:
-        await our_turn(stack, lambda: only_instance(state_path.with_name("lock")), config)
-        daemon.recent = stack.enter_context(listening())
+        await become_only_instance(stack, state_path.with_name("lock"), config)
+        daemon.recent = stack.enter_context(collecting())
         control = ControlServer(
             control_path,
             daemon.commands(),
             group=config.control_group,
-            pages=daemon.looking.pages,
+            http=daemon.endpoints.answer,
             streams={"trace": daemon.trace},
         )
         await control.start()
         stack.push_async_callback(control.close)
-        await daemon.looking.start(stack)
+        await daemon.endpoints.start(stack)
         stop = stack.enter_context(stop_on_signals())
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
@@ -182,17 +182,17 @@ async def run(
         notify = daemon.notify
         notify.ready()
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
-        stack.push_async_callback(_ended, watchdog)
+        stack.push_async_callback(cancel_and_wait, watchdog)
         daemon.phase = "running"
         assert daemon.brokering is not None
         assert daemon.supervisor is not None
         unplugged = Unplugged(daemon.supervisor, config.unplugged_exit_s, stop)
         watching = asyncio.create_task(unplugged.watch(), name="unplugged-exit")
-        stack.push_async_callback(_ended, watching)
+        stack.push_async_callback(cancel_and_wait, watching)
         await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"
         notify.stopping()
-        log.info("stopping: exchanges in flight have %.0f s", config.grace_s)
+        log.info("stopping: requests in progress have %.0f s to finish", config.grace_s)
         return await unplugged.status()
 
 
@@ -205,7 +205,7 @@ async def _serve(
     hotplug: bool,
     on_ready: Callable[[list[Status]], None] | None,
 ) -> None:
-    """Publisher and supervisor, on the stack in the order of their ends."""
+    """Start publisher, supervisor and broker; the stack ends them in reverse order."""
     from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.printer.printer import Services
     from ippusbd.daemon.supervisor import Supervisor
@@ -237,14 +237,14 @@ async def _serve(
     daemon.supervisor = supervisor
     stack.push_async_callback(supervisor.close)
     task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
-    stack.push_async_callback(_ended, task)
+    stack.push_async_callback(cancel_and_wait, task)
     stack.push_async_callback(brokering.close)
     await brokering.start(supervisor, _systemds_sockets())
     await supervisor.looked()
 
 
 async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Publisher:
-    """Sharing to the network, and a publisher that announces there too."""
+    """Share printers on the network; the publisher that announces them there, too."""
     from ippusbd.daemon.share.sharing import SharingPublisher, make_sharing
     from ippusbd.dnssd.select import make_publisher
 
@@ -258,12 +258,6 @@ async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Pub
     stack.push_async_callback(sharing.close)
     await sharing.start()
     return SharingPublisher(local, sharing)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _systemds_sockets() -> list[socket.socket]:

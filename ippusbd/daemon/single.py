@@ -1,10 +1,10 @@
-"""One printer, served by a process of its own that ends with it (ippusbxd).
+"""Serves one printer until it is unplugged (ippusbxd).
 
-Chosen once, by USB ids, serial number or place on the bus; a replug is
-another process's matter. The supervisor does the rest: it is shown a bus
-with nothing else on it.
+The printer is chosen once, by USB ids, serial number or bus address; a replug
+is left to another process. The supervisor does the rest: it sees a bus with
+nothing else on it.
 
-Knows the supervisor and the broker's sockets; never a command line.
+Knows the supervisor and the broker's sockets; no command line.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ippusbd.aio import cancel_and_wait
 from ippusbd.broker.idle import IdleClock
 from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
@@ -39,7 +40,7 @@ log = logging.getLogger("ippusbd.daemon")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which device; None and empty: any."""
+    """The wanted device; None and empty: any."""
 
     vendor: int | None = None
     product: int | None = None
@@ -48,7 +49,7 @@ class Choice:
     address: int | None = None
 
     def admits(self, facts: DeviceFacts) -> bool:
-        """All but the serial number, which is known only once the device is open."""
+        """Compare all but the serial number, which is known only when the device is open."""
         pairs = (
             (self.vendor, facts.usb_id.vendor),
             (self.product, facts.usb_id.product),
@@ -60,7 +61,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the printer is reached: one of `ports`, and Unix sockets (None: not)."""
+    """Where the printer listens: one of `ports`, and Unix sockets (None: no socket)."""
 
     ports: range
     http: Path | None = None
@@ -68,7 +69,7 @@ class Places:
 
 
 class OneDevice:
-    """A UsbHost with nothing but the chosen device; `gone` is set when that is unplugged."""
+    """A UsbHost with only the chosen device; `gone` is set when that is unplugged."""
 
     def __init__(self, host: UsbHost) -> None:
         self._host = host
@@ -93,7 +94,7 @@ class OneDevice:
             await device.close()
 
     async def enumerate(self) -> list[DeviceFacts]:
-        """The device, until it is gone; what comes in its place is another one."""
+        """The device, until it is unplugged; a device plugged in later is another one."""
         assert self._chosen is not None
         there = await self._host.enumerate()
         if self._chosen not in there:
@@ -108,7 +109,7 @@ class OneDevice:
 
 
 class _Changes:
-    """Wakes who waits for the supervisor."""
+    """Wakes whoever waits for a change at the supervisor."""
 
     def __init__(self) -> None:
         self.next = asyncio.Event()
@@ -130,10 +131,10 @@ async def serve_one(
     hotplug: bool = True,
     on_listening: Callable[[int], None],
 ) -> None:
-    """Serve the chosen printer until it is unplugged, a signal comes, or nobody wants it.
+    """Serve the chosen printer until it is unplugged, a signal arrives, or it is idle for long.
 
-    `on_listening` is told the port. Raises NotUsable, StateError, or why the device cannot be
-    opened at all.
+    `on_listening` is called with the port. Raises NotUsable, StateError, or the error that keeps
+    the device from being opened.
     """
     one = OneDevice(host)
     changes = _Changes()
@@ -151,7 +152,7 @@ async def serve_one(
         if config.idle_exit_s:
             ends.append(_idle(brokers, clock))
         await _first_of(*(asyncio.ensure_future(end) for end in ends))
-        log.info("unplugged: ending" if one.gone.is_set() else "ending")
+        log.info("unplugged: exiting" if one.gone.is_set() else "exiting")
 
 
 async def _supervise(
@@ -163,7 +164,7 @@ async def _supervise(
     *,
     hotplug: bool,
 ) -> Supervisor:
-    """The supervisor at work; what it remembers of ports is forgotten at the end."""
+    """A running supervisor; its state file is deleted at the end."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ippusbxd-"))
     state = StateFile(Path(folder) / "state.json", places.ports)
     stack.push_async_callback(state.close)
@@ -176,14 +177,14 @@ async def _supervise(
     supervisor = Supervisor(services, state, on_change=changes.note)
     stack.push_async_callback(supervisor.close)
     task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
-    stack.push_async_callback(_ended, task)
+    stack.push_async_callback(cancel_and_wait, task)
     return supervisor
 
 
 async def _listening(supervisor: Supervisor, changes: _Changes) -> Printer:
-    """The printer once it listens and was opened.
+    """The printer, once it was opened and listens.
 
-    Raises StateError with the reason why it never will be, NotUsable if it went meanwhile.
+    Raises StateError with the reason why that fails, NotUsable if it was unplugged.
     """
     await supervisor.looked()
     while True:
@@ -207,7 +208,7 @@ async def _unix_sockets(
     clock: IdleClock,
     stack: AsyncExitStack,
 ) -> list[Broker]:
-    """The brokers of the asked-for sockets, one for each folder."""
+    """The brokers of the requested sockets, one for each folder."""
     brokers: dict[Path, Broker] = {}
     for path in (places.http, places.keep_alive):
         if path is None:
@@ -242,9 +243,3 @@ async def _first_of(*tasks: asyncio.Future[None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

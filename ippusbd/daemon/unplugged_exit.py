@@ -1,10 +1,10 @@
-"""Leaving when no printer is plugged in any more, for a daemon that udev starts again.
+"""Exit when no printer is plugged in any more, for a daemon that udev starts again.
 
-A printer that is plugged in while we leave must not be lost. Until systemd hears STOPPING=1 it
-takes us for running and udev's wish to start us for fulfilled; so the bus is looked at once more
-after that was said, and if a printer is there we end as failed, which has us started again.
+A printer that is plugged in during the exit must not be lost. Until systemd receives STOPPING=1 it
+regards the service as running and ignores udev's request to start it. So the bus is enumerated
+again after that; if a printer is there, the exit status is a failure, and systemd restarts us.
 
-Knows the supervisor and its clock; never systemd.
+Knows the supervisor and the idle clock; not systemd.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ippusbd.daemon")
 
-START_AGAIN: Final = os.EX_TEMPFAIL  # exit status: Restart=on-failure acts on it
+RESTART: Final = os.EX_TEMPFAIL  # exit status on which Restart=on-failure acts
 
 
 class Unplugged:
-    """Sets `stop` when there was no printer for `after_s` seconds; 0: never."""
+    """Sets `stop` when no printer was plugged in for `after_s` seconds; 0: never."""
 
     def __init__(self, supervisor: Supervisor, after_s: float, stop: asyncio.Event) -> None:
         self._supervisor = supervisor
@@ -34,7 +34,7 @@ class Unplugged:
         self._leaving = False
 
     async def watch(self) -> None:
-        """Until `stop` was set, or cancelled."""
+        """Return when `stop` was set; until then, or until cancelled, watch."""
         if not self._after_s:
             return
         clock = IdleClock(self._after_s, look=self._sample)
@@ -42,18 +42,18 @@ class Unplugged:
             await clock.expired()
             await self._supervisor.look()
             self._leaving = clock.is_over()
-        log.info("no printer was plugged in for %.3g s: leaving", self._after_s)
+        log.info("no printer plugged in for %.3g s: exiting", self._after_s)
         self._stop.set()
 
     async def status(self) -> int:
-        """The exit status, once it was said that we leave."""
+        """The exit status; called after systemd was notified of the stop."""
         if not self._leaving:
             return 0
         await self._supervisor.look()
         if not self._supervisor.devices():
             return 0
-        log.info("a printer was plugged in this very moment: to be started again")
-        return START_AGAIN
+        log.info("a printer was plugged in during the exit: restarting")
+        return RESTART
 
     def _sample(self) -> Sample:
         return Sample(busy=bool(self._supervisor.devices()), count=0)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ippusbd.config import Config, runtime_dir, state_dir
-from ippusbd.daemon.access_config import access_of
 from ippusbd.daemon.share import interfaces
 from ippusbd.daemon.share.certificate import configured
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.errors import ConfigError
+from ippusbd.proxy.access.rules import access_of
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.users.passwords import Users
 

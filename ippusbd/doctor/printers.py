@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ippusbd.daemon.observe.remedies import diagnose
+from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.doctor.findings import Finding, note, ok, problem
 
 SERVED = ("ready", "partial")

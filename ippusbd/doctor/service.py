@@ -10,7 +10,7 @@ from typing import Any, Final
 from ippusbd.config import Config
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
-from ippusbd.proxy.admission.listening import is_free
+from ippusbd.proxy.admission.listeners import is_free
 
 SYSTEMD: Final = Path("/run/systemd/system")
 

@@ -1,8 +1,8 @@
-"""A request is let through, or refused in words that its program shows.
+"""Applies the access rules to a request, and words the denial so that its program shows it.
 
-CUPS shows the status-message of an IPP answer; everything else understands 403.
+CUPS shows the status-message of an IPP response; everything else understands 403.
 
-Knows aiohttp's answers; the rules are `access`'s.
+Knows aiohttp's responses; the rules themselves are in `access`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ from ippusbd.proxy.access.rules import (
     is_ipp,
     not_authorized,
 )
-from ippusbd.proxy.fast_aiohttp_import import no_certificates
+from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.requests import ClientRequest
 from ippusbd.wire import ipp_requests
-
-with no_certificates():
-    from aiohttp import web
 
 log = logging.getLogger("ippusbd.http")
 
@@ -38,24 +35,24 @@ _VERBS = {
 }
 
 
-async def refusal(client: ClientRequest, access: Access, start: bytes) -> web.Response | None:
-    """The answer to who may not do this; None: he may. `start` is as `with_head` gave it."""
+async def denial(client: ClientRequest, access: Access, start: bytes) -> web.Response | None:
+    """The response to a client that is not allowed this; None: it is. `start`: see `with_head`."""
     request = client.web
     what = asked(request.method, client.target, client.content_types, start)
     await client.identify(by_group=access.by_group)
     identity = client.identity
-    refused = access.refuses(what, identity.uid, identity.gids or frozenset())
-    if not refused:
+    denied = access.refuses(what, identity.uid, identity.gids or frozenset())
+    if not denied:
         return None
-    reason = f"{identity.text} may not {' or '.join(_VERBS[kind] for kind in refused)} this printer"
-    log.warning("%s: refused: %s", client, reason)
-    return _answer(what, refused, reason)
+    reason = f"{identity.text} may not {' or '.join(_VERBS[kind] for kind in denied)} this printer"
+    log.warning("%s: denied: %s", client, reason)
+    return _response(what, denied, reason)
 
 
 async def with_head(
     client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
 ) -> tuple[bytes, AsyncIterator[bytes] | None]:
-    """As much of a body as tells what it is, and its rest. Raises ClientGone."""
+    """As much of a body as classifies the request, and its rest. Raises ClientGone."""
     if not is_ipp(client.target, client.content_types):
         return start, rest
     return await client.read_until(_is_enough, start, rest)
@@ -68,8 +65,8 @@ def _is_enough(start: bytes) -> bool:
         return True
 
 
-def _answer(what: Asked, refused: list[Kind], reason: str) -> web.Response:
-    if what.head is not None and not {Kind.SCAN, Kind.CONFIG} & set(refused):
+def _response(what: Asked, denied: list[Kind], reason: str) -> web.Response:
+    if what.head is not None and not {Kind.SCAN, Kind.CONFIG} & set(denied):
         body = not_authorized(what.head, reason)
         return web.Response(body=body, content_type=IPP)
     response = web.Response(status=403, text=f"ippusbd: {reason}\n")

@@ -1,14 +1,14 @@
-"""A client's request on its way to the printer, and the answer on its way back.
+"""Forwards a client's request to the printer, and the printer's answer to the client.
 
-A small body is read whole, then an interface leased, and one exchange performed.
-A small answer is read to its end, and its interface given back, before the client
-gets a byte of it; a large one is streamed at the client's pace. Who stops moving
-while others wait is let go: a reader and a sender alike.
+An interface is leased and one exchange performed. A small answer is read to its
+end, and its interface freed, before the client gets a byte of it; a large one is
+streamed at the client's pace. A client that stops moving while others wait is
+disconnected, whether it reads or sends.
 
-A printer that fails in the middle of an answer closes the connection without
-a terminator: a cut answer must not look complete.
+When the printer fails in the middle of an answer, the connection is closed
+without a terminator: a cut answer must not look complete.
 
-Knows aiohttp's answers, exchanges and leases; nothing of sockets.
+Knows aiohttp's responses, exchanges and leases; nothing of sockets.
 """
 
 from __future__ import annotations
@@ -21,18 +21,15 @@ from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
 from ippusbd.exchange.exchange import Exchange, Request, Traffic
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.proxy.admission.connection_limit import Doing
-from ippusbd.proxy.fast_aiohttp_import import no_certificates
+from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.heads import answer_fields, media_type
-from ippusbd.proxy.requests import ClientRequest, prefixed, releasing
+from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
 from ippusbd.wire.links import asking_for_passwords
-
-with no_certificates():
-    from aiohttp import web
 
 log = logging.getLogger("ippusbd.http")
 
@@ -48,7 +45,7 @@ class _Unanswered(Exception):
 
 
 class Forwarder:
-    """Forwards requests to the printer behind `wiring`, which clients know by `port`."""
+    """Forwards requests to the printer of `wiring`, whose site listens on `port`."""
 
     def __init__(self, settings: SiteSettings, traffic: Traffic, wiring: Wiring, port: int) -> None:
         self._settings = settings
@@ -61,7 +58,7 @@ class Forwarder:
     ) -> web.StreamResponse:
         """The printer's answer to a request with the body `start`, and then `rest`.
 
-        Raises what says why there is none.
+        Raises the error that says why there is none.
         """
         body, stream = (start, None) if rest is None else (b"", prefixed(start, rest))
         to_printer = self._request(client, body, stream)
@@ -69,7 +66,7 @@ class Forwarder:
         try:
             return await self._once(client, to_printer, lane)
         except _Unanswered as exc:
-            log.info("%s: once more, because: %s", client, exc.failure)
+            log.info("%s: retried on another interface: %s", client, exc.failure)
         try:
             return await self._once(client, to_printer, lane)
         except _Unanswered as exc:
@@ -81,9 +78,8 @@ class Forwarder:
         """One exchange. Raises _Unanswered when it may be tried again on another interface."""
         client.is_at(Doing.WAITING)
         identity, wait_s = client.identity.client, self._settings.lease_wait_s
-        client.hold(streams=to_printer.stream is not None)
         async with (
-            releasing(client),
+            client.held(streams=to_printer.stream is not None),
             self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=identity) as lease,
         ):
             client.is_at(Doing.SERVED)
@@ -104,7 +100,7 @@ class Forwarder:
                     lease.unfinished = None
 
     def _asks_for_password(self, client: ClientRequest) -> bool:
-        return client.secure and self._settings.network.gate is not None
+        return client.is_remote and self._settings.network.gate is not None
 
     def _exchange(self, lease: Lease, to_printer: Request) -> Exchange:
         return Exchange(
@@ -121,7 +117,7 @@ class Forwarder:
         """What the printer gets of the client's request."""
         request, wiring = client.web, self._wiring
         raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
-        if self._asks_for_password(client):  # it was for us
+        if self._asks_for_password(client):  # the field was for us
             raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
         headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
         job = InterruptedJob(client.target, headers) if request.content_type == IPP else None
@@ -140,7 +136,7 @@ class Forwarder:
     async def _relay(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
     ) -> web.StreamResponse:
-        """The printer's answer: whole, unsent when it is small; streamed when it is not."""
+        """The printer's answer: whole and unsent if it is small, else already streamed."""
         head = await exchange.answer()
         base = client.base(self._port)
         headers = answer_fields(head, base)
@@ -155,8 +151,7 @@ class Forwarder:
                 await exchange.sent()
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
-            body_base = f"http://localhost:{self._port}" if client.is_local else base
-            body = _rewritten(head, self._wiring, body_base, bytes(start))
+            body = _rewritten(head, self._wiring, base, bytes(start))
             if self._asks_for_password(client):
                 body = asking_for_passwords(media_type(head), body)
             return _whole(client.web, head, headers, body)
@@ -176,26 +171,28 @@ class Forwarder:
         except (ClientGone, ConnectionError) as exc:
             raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
         except IppUsbError as exc:
-            log.warning("%s: the answer was cut: %s", client, exc)
+            log.warning("%s: answer cut: %s", client, exc)
             client.hang_up()
         return response
 
-    # --- clients that stop moving
+    # --- clients that stall
 
     def _reader_timer(self, client: ClientRequest, lease: Lease) -> ReaderStallTimer:
-        """One that takes nothing while others wait is let go."""
+        """Disconnects a client that reads nothing while others wait."""
         stall_s = self._settings.client_stall_s
 
-        def let_go() -> None:
-            log.info("%s: its client read nothing for %g s while others wait", client, stall_s)
+        def disconnect() -> None:
+            log.info(
+                "%s: disconnected, it read nothing for %g s while others wait", client, stall_s
+            )
             client.abort()
 
-        return ReaderStallTimer(lambda: lease.contended, stall_s, let_go)
+        return ReaderStallTimer(lambda: lease.contended, stall_s, disconnect)
 
     def _upload_timer(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
     ) -> UploadStallTimer | nullcontext[None]:
-        """One that sends next to nothing of its document while others wait is let go."""
+        """Disconnects a client that sends next to nothing of its document while others wait."""
         stall_s = self._settings.upload_stall_s
         if exchange.whole:
             return nullcontext()
@@ -203,11 +200,13 @@ class Forwarder:
         def blameless() -> bool:
             return not client.owes or exchange.awaits.printer or not lease.contended
 
-        def let_go() -> None:
-            log.info("%s: its client sent nothing for %g s while others wait", client, stall_s)
+        def disconnect() -> None:
+            log.info(
+                "%s: disconnected, it sent nothing for %g s while others wait", client, stall_s
+            )
             client.abort()
 
-        return UploadStallTimer(lambda: client.received, blameless, stall_s, let_go)
+        return UploadStallTimer(lambda: client.received, blameless, stall_s, disconnect)
 
 
 def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""A client's request as it is read: its head, its body, and what its connection is at.
+"""A client's request: its head, its body as it is read, and the state of its connection.
 
-A small body is read whole before a printer is asked; a larger one is a stream.
-How far it came and whose turn it is can be seen from outside, so that a client
-that stops in the middle cannot hold what others wait for.
+A small body is read whole before a printer is involved; a larger one is a stream. How
+far the client has come and whether it is its turn can be seen from outside, so that a
+client that stops in the middle cannot hold what others wait for.
 
 Knows aiohttp's requests; nothing of printers.
 """
@@ -13,76 +13,88 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from ippusbd.errors import ClientGone
-from ippusbd.proxy.access.origin import Refusal, refused_host, refused_site
 from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit, Doing
 from ippusbd.proxy.admission.handover import READ_SERVED, may_read
-from ippusbd.proxy.fast_aiohttp_import import no_certificates
-from ippusbd.proxy.heads import NO_TYPE, origin_form, refuse_ambiguous
+from ippusbd.proxy.aiohttp_server import HttpProcessingError, target_of, web
+from ippusbd.proxy.heads import origin_form, refuse_ambiguous
 from ippusbd.users.client_identity import ClientIdentity
 
-with no_certificates():
-    from aiohttp import web
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
-    from aiohttp.http_exceptions import HttpProcessingError
-    from aiohttp.streams import StreamReader
+PROGRESS = 1024  # so many bytes of a body count as progress
 
-PROGRESS = 1024  # so many bytes of a body are progress; fewer are a trickle
+
+@dataclass(slots=True)
+class Visit:
+    """A client's connection: its place under the limit, and who the client is, as known so far."""
+
+    connection: Connection
+    limit: ConnectionLimit
+    identity: ClientIdentity
 
 
 class ClientRequest:
-    """A request, and the connection's place among the `guests`."""
+    """One request on the connection `visit`."""
 
-    def __init__(
-        self,
-        request: web.BaseRequest,
-        identity: ClientIdentity,
-        client_connection: Connection,
-        connections: ConnectionLimit,
-    ) -> None:
+    def __init__(self, request: web.BaseRequest, visit: Visit) -> None:
         self.web = request
-        self.identity = identity
-        self._client_connection = client_connection
-        self._connections = connections
+        self._visit = visit
         self.target = ""  # as it was sent, as a path; see `check`
         self.received = 0  # bytes of the body
-        self._held = False
         self.owes = False  # it is the client's turn: to send more of the body
-
-    def check(self) -> None:
-        """Look at the head. Raises BadRequest for what is no request to a printer."""
-        self.target = origin_form(self.web.method, self.web._message.path)
-        refuse_ambiguous(self.web.version, self.web.raw_headers)
-
-    async def identify(self, *, by_group: bool) -> None:
-        """Have `who` tell the user, and his groups if they matter."""
-        self.identity = await self.identity.known(by_group=by_group)
-
-    def refusal(self, names: frozenset[str]) -> Refusal | None:
-        """Whether a web page is behind it that has no business here; `names` are ours.
-
-        Raises ClientGone.
-        """
-        if self.identity.unix:
-            return None
-        if self.identity.ends is None:
-            raise ClientGone("left before it was looked at")
-        headers, here = self.web.headers, self.identity.ends[1][0]
-        wrong_host = refused_host(headers.get("Host"), here, names)
-        return wrong_host or refused_site(self.web.method, headers, self.web.scheme)
+        self._held = False
 
     def __str__(self) -> str:
-        path = self.web._message.path.partition("?")[0]  # as it was sent: no escapes undone
+        path = target_of(self.web).partition("?")[0]  # as it was sent: no escapes undone
         return f"{self.web.method[:20]} {path[:200]}"
 
+    def check(self) -> None:
+        """Check the head. Raises BadRequest for a request that no printer must see."""
+        self.target = origin_form(self.web.method, target_of(self.web))
+        refuse_ambiguous(self.web.version, self.web.raw_headers)
+
+    # --- who the client is
+
+    @property
+    def identity(self) -> ClientIdentity:
+        return self._visit.identity
+
+    async def identify(self, *, by_group: bool) -> None:
+        """Look up the user, and its groups if `by_group`; once for a connection."""
+        self._visit.identity = await self.identity.known(by_group=by_group)
+
+    @property
+    def is_remote(self) -> bool:
+        """It came over TLS, so from the network."""
+        return self.web.secure
+
+    @property
+    def content_types(self) -> list[str]:
+        """All its Content-Type fields."""
+        return list(self.web.headers.getall("Content-Type", ()))
+
+    @property
+    def fetches_picture(self) -> bool:
+        """It takes as long as a scanner needs for a page."""
+        return self.web.method == "GET" and self.web.rel_url.path.endswith("/NextDocument")
+
+    def base(self, port: int) -> str:
+        """The URL that the client used; links to the printer start with it.
+
+        A client of a Unix socket names a host that no browser can open: it gets localhost.
+        """
+        host = None if self.identity.unix else self.web.headers.get("Host")
+        return f"{self.web.scheme}://{host or f'localhost:{port}'}"
+
     def is_at(self, doing: Doing) -> None:
-        """For who decides which connection gives way."""
-        self._connections.now(self._client_connection, doing)
+        """Report progress to the connection limit."""
+        self._visit.limit.now(self._visit.connection, doing)
+
+    # --- reading the body
 
     def ask_for_body(self) -> None:
-        """A client may wait to be asked (RFC 9110, 10.1.1)."""
+        """Send 100 Continue to a client that waits for it (RFC 9110, 10.1.1)."""
         request = self.web
         expects = request.headers.get("Expect", "").lower() == "100-continue"
         if expects and request.version >= (1, 1) and request.transport is not None:
@@ -109,7 +121,7 @@ class ClientRequest:
     async def read_until(
         self, enough: Callable[[bytes], bool], start: bytes, rest: AsyncIterator[bytes] | None
     ) -> tuple[bytes, AsyncIterator[bytes] | None]:
-        """`start` longer by what `enough` wants of `rest`; less only at the body's end."""
+        """`start`, extended from `rest` until `enough`, or to the body's end."""
         if rest is None:
             return start, None
         data = bytearray(start)
@@ -119,33 +131,6 @@ class ClientRequest:
                 return bytes(data), None
             data += more
         return bytes(data), rest
-
-    @property
-    def content_types(self) -> list[str]:
-        """All that it says its body is."""
-        return list(self.web.headers.getall("Content-Type", ()))
-
-    # --- what waits for an interface waits in the client's own buffers, not in ours
-
-    def hold(self, *, streams: bool) -> None:
-        """Read nothing more of a body that streams, until `go_on` or `release`."""
-        if streams and not self.web.content.is_eof():  # a parser without a body cannot be paused
-            self._held = True
-            self.web.protocol.pause_reading()
-
-    def go_on(self) -> None:
-        """It is served now. Raises ClientGone when its client left in the meantime, unread."""
-        if self._held and (_has_left(self.web.transport) or self.identity.has_closed):
-            raise ClientGone("left while it waited")
-        self.release()
-
-    def release(self) -> None:
-        """Read on. Idempotent."""
-        if self._held:
-            self._held = False
-            may_read(self.web.transport, READ_SERVED)
-            if self.web.transport is not None:
-                self.web.protocol.resume_reading()
 
     async def _stream(self) -> AsyncIterator[bytes]:
         content = self.web.content.iter_any().__aiter__()
@@ -160,27 +145,41 @@ class ClientRequest:
                 self.received += len(data)
                 if self.received - seen >= PROGRESS:
                     seen = self.received
-                    self.is_at(self._client_connection.doing)
+                    self.is_at(self._visit.connection.doing)
                 yield data
         except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
-            raise ClientGone(f"left in the middle of its request: {exc}") from exc
+            raise ClientGone(f"the client left in the middle of its request: {exc}") from exc
 
-    @property
-    def secure(self) -> bool:
-        """It came over TLS, so from the network."""
-        return self.web.secure
+    # --- a body that waits for an interface waits in the client's own buffers
 
-    @property
-    def is_local(self) -> bool:
-        """A Unix socket's client: what it called its host is nothing a browser could open."""
-        return self.identity.unix
+    @asynccontextmanager
+    async def held(self, *, streams: bool) -> AsyncIterator[None]:
+        """Read nothing more of a body that streams, until `go_on` or the end of the block."""
+        if streams and not self.web.content.is_eof():  # a parser without a body cannot be paused
+            self._held = True
+            self.web.protocol.pause_reading()
+        try:
+            yield
+        finally:
+            self._release()
 
-    def base(self, port: int) -> str:
-        """How this client reached us; links to the printer start with it."""
-        return f"{self.web.scheme}://{self.web.headers.get('Host') or f'localhost:{port}'}"
+    def go_on(self) -> None:
+        """Read on. Raises ClientGone when the client left in the meantime."""
+        if self._held and (_has_left(self.web.transport) or self.identity.has_closed):
+            raise ClientGone("the client left while it waited")
+        self._release()
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            may_read(self.web.transport, READ_SERVED)
+            if self.web.transport is not None:
+                self.web.protocol.resume_reading()
+
+    # --- ending the connection
 
     def abort(self) -> None:
-        """Let the client go, whatever it was doing."""
+        """Close the connection at once; unsent data is lost."""
         if self.web.transport is not None:
             self.web.transport.abort()
 
@@ -190,23 +189,9 @@ class ClientRequest:
             self.web.transport.close()
         return web.Response(status=499)
 
-    @property
-    def fetches_picture(self) -> bool:
-        """It takes as long as a scanner needs for a page."""
-        return self.web.method == "GET" and self.web.rel_url.path.endswith("/NextDocument")
-
-
-@asynccontextmanager
-async def releasing(client: ClientRequest) -> AsyncIterator[None]:
-    """At the end of the block `client` is read again, however it ends."""
-    try:
-        yield
-    finally:
-        client.release()
-
 
 def _has_left(transport: asyncio.BaseTransport | None) -> bool:
-    """The other end is closed, whatever is still to be read of what it said."""
+    """The client closed its end, even if data is still to be read."""
     if transport is None:
         return True
     look = select.poll()
@@ -220,25 +205,3 @@ async def prefixed(start: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[
         yield start
     async for data in stream:
         yield data
-
-
-class BareRequest(web.BaseRequest):
-    """Asked by aiohttp before an answer's head is written."""
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        # What aiohttp adds to an answer that has no such field is not what the printer said.
-        if response.headers.get("Content-Type") == NO_TYPE:
-            del response.headers["Content-Type"]
-        if response.headers.get("Server") == SERVER_SOFTWARE:
-            del response.headers["Server"]
-
-
-def bare_request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: web.RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    """aiohttp's request factory."""
-    return BareRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())

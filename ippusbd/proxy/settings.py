@@ -1,4 +1,4 @@
-"""How a site treats its clients, and what it knows of its printer. Shapes only."""
+"""What a site is configured with, and what it knows of its printer. Shapes only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ippusbd.usbio.pool import InterfacePool
 
 @dataclass(frozen=True, slots=True)
 class SiteSettings:
-    """How a site treats clients; see the configuration keys of the same names."""
+    """See the configuration keys of the same names."""
 
     small_body: int = 32 * 1024
     lease_wait_s: float = 60.0
@@ -32,7 +32,7 @@ class SiteSettings:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """A printer that is there: its interfaces, and what its quirks ask of an exchange."""
+    """A printer that is plugged in: its interfaces, and what its quirks demand of an exchange."""
 
     pool: InterfacePool
     connection: str | None = None

@@ -1,9 +1,9 @@
-"""A client that stops moving is let go when others wait for the interface it holds.
+"""Disconnects a client that stalls while others wait for the interface that it holds.
 
-While nobody waits it may take all the time it wants: the printer waits with it. One timer
-watches over a whole answer, or upload, so that what does not block costs nothing.
+While nobody waits it may take any time: the printer waits with it. One timer serves a whole
+answer or upload, so that a client that does not stall costs nothing.
 
-Knows asyncio; nothing of what is written and to whom.
+Knows asyncio; nothing of what is transferred.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Awaitable, Callable
 
 
 class ReaderStallTimer:
-    """`with Pace(...) as pace:` around an answer, `await pace.of(write)` around each write.
+    """`with ReaderStallTimer(...) as timer:` around an answer, `await timer.of(write)` within.
 
-    `let_go` is called, once, when a write has lasted `stall_s` and `contended()` is true; it must
-    make the write end.
+    `disconnect` is called, once, when a write has lasted `stall_s` and `contended()` is true; it
+    must make the write end.
     """
 
     def __init__(
-        self, contended: Callable[[], bool], stall_s: float, let_go: Callable[[], None]
+        self, contended: Callable[[], bool], stall_s: float, disconnect: Callable[[], None]
     ) -> None:
         self._contended = contended
         self._stall_s = stall_s
-        self._let_go = let_go
+        self._disconnect = disconnect
         self._loop = asyncio.get_running_loop()
         self._since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -38,7 +38,7 @@ class ReaderStallTimer:
             self._timer.cancel()
 
     async def of(self, write: Awaitable[None]) -> None:
-        """Wait for `write`, as long as it may take."""
+        """Wait for `write`."""
         self._since = self._loop.time()
         try:
             await write
@@ -53,15 +53,15 @@ class ReaderStallTimer:
         if waited_s < self._stall_s:
             self._look_after(self._stall_s - waited_s)
         elif self._contended():
-            self._let_go()
+            self._disconnect()
         else:
             self._look_after(self._stall_s)
 
 
 class UploadStallTimer:
-    """`with Trickle(...):` around an upload.
+    """`with UploadStallTimer(...):` around an upload.
 
-    `let_go` is called, once, when within `stall_s` fewer than LEAST bytes were `received()` and
+    `disconnect` is called, once, when within `stall_s` fewer than LEAST bytes were `received()` and
     the client was not `blameless()` at both ends of that time.
     """
 
@@ -72,12 +72,12 @@ class UploadStallTimer:
         received: Callable[[], int],
         blameless: Callable[[], bool],
         stall_s: float,
-        let_go: Callable[[], None],
+        disconnect: Callable[[], None],
     ) -> None:
         self._received = received
         self._blameless = blameless
         self._stall_s = stall_s
-        self._let_go = let_go
+        self._disconnect = disconnect
         self._loop = asyncio.get_running_loop()
         self._before = 0
         self._blamed = True
@@ -100,4 +100,4 @@ class UploadStallTimer:
         if not (blamed and self._blamed) or self._received() - self._before >= self.LEAST:
             self._look_later()
         else:
-            self._let_go()
+            self._disconnect()

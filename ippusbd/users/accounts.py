@@ -1,7 +1,7 @@
-"""Users and groups by name or number, as an administrator writes them, and whom a list admits.
+"""Users and groups: names from the configuration, their ids, and who is allowed something.
 
-Knows the user database, which may ask a network and block: after the start it is called in a
-thread, never in the event loop.
+Knows the user database, which may use the network and block: after the start it is
+called in a thread, never in the event loop.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def own_uid() -> int:
 
 
 def user_id(name: Account, where: str) -> int:
-    """The uid of a user. Raises ConfigError, which says `where` the name was found."""
+    """The uid of a user. Raises ConfigError that names the configuration key `where`."""
     try:
         return name if isinstance(name, int) else pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -59,7 +59,7 @@ def user_id(name: Account, where: str) -> int:
 
 
 def group_id(name: Account, where: str) -> int:
-    """The gid of a group, also in digits. Raises ConfigError, as `user_id`."""
+    """The gid of a group, also of one given as digits. Raises ConfigError, as `user_id`."""
     if isinstance(name, int) or (name.isascii() and name.isdigit()):
         return int(name)
     try:
@@ -68,18 +68,18 @@ def group_id(name: Account, where: str) -> int:
         raise ConfigError(f"{where}: there is no group {name}") from None
 
 
-def split(names: tuple[Account, ...], where: str) -> tuple[frozenset[int], frozenset[int]]:
-    """The uids and gids of a list of users and `@group`s. Raises ConfigError."""
+def allowed(names: tuple[Account, ...], where: str) -> Allowed:
+    """The accounts of a list of users and `@group`s. Raises ConfigError."""
     groups = [name[1:] for name in names if isinstance(name, str) and name.startswith("@")]
     users = [n for n in names if not (isinstance(n, str) and n.startswith("@"))]
-    return (
+    return Allowed(
         frozenset(user_id(name, where) for name in users),
         frozenset(group_id(name, where) for name in groups),
     )
 
 
 def groups_of(uid: int) -> frozenset[int]:
-    """All groups of a user; none if it is unknown. Blocks; runs in a thread."""
+    """All groups of a user; empty for an unknown user. Blocks; runs in a thread."""
     try:
         entry = pwd.getpwuid(uid)
         return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))

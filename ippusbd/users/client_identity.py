@@ -1,10 +1,10 @@
-"""Which client a connection belongs to, for fair scheduling and authorization.
+"""Identifies the client of a connection, for fair queueing and for access rules.
 
-A client of a Unix socket is a process; over TCP the kernel reports only the
-user, so all programs of a user are one client there. A client on another
-machine is known by its address.
+A client of a Unix socket is a process. Over TCP the kernel reports only the
+user, so all programs of a user are one client. A client on another machine is
+identified by its address.
 
-Knows connected sockets as asyncio has them; never what is spoken over them.
+Knows connected sockets as asyncio shows them; nothing of what is sent over them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ippusbd.users.tcp_owner import Endpoint, OwnerUnknown, owner, owner_in_tabl
 
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """A connection's other end.
+    """The other end of a connection.
 
-    `uid` is None if it could not be determined. `gids` are the kernel's; None: to be looked up
-    in the user database.
+    `uid` is None when it could not be determined. `gids` are those that the kernel reports; None:
+    the user database has to be asked for the groups of `uid`.
     """
 
     client: Hashable  # equal for connections of the same client
@@ -36,7 +36,7 @@ class ClientIdentity:
 
     @property
     def has_closed(self) -> bool:
-        """Whether the other end has closed it, even if unread bytes hide that."""
+        """The client closed the connection, even if bytes that it sent are still unread."""
         if self.uid is None or self.ends is None:
             return False
         try:
@@ -45,10 +45,7 @@ class ClientIdentity:
             return False
 
     async def known(self, *, by_group: bool) -> ClientIdentity:
-        """With the user, and, if they matter, its groups, also where that is slow to find out.
-
-        What is slow runs in a thread.
-        """
+        """With the user, and with its groups if `by_group`; slow look-ups run in a thread."""
         identity = self
         if identity.uid is None and identity.ends is not None:
             uid = await asyncio.to_thread(owner_in_tables, *identity.ends)
@@ -60,16 +57,17 @@ class ClientIdentity:
         return identity
 
 
-NOBODY = ClientIdentity("nobody", "a client that has disconnected")
+NOBODY = ClientIdentity("nobody", "a client that has left")
 
 
 def identify(transport: asyncio.BaseTransport) -> ClientIdentity:
-    """The client at the other end of `transport`; takes some microseconds."""
+    """The client of `transport`; takes a few microseconds."""
     connection = transport.get_extra_info("socket")
     try:
         if connection.family == socket.AF_UNIX:
             peer = peer_of(connection)
-            return ClientIdentity((peer.uid, peer.pid), str(peer), peer.uid, peer.gids, unix=True)
+            client = (peer.uid, peer.pid)
+            return ClientIdentity(client, str(peer), peer.uid, peer.gids, unix=True)
         ends = connection.getpeername()[:2], connection.getsockname()[:2]
     except OSError:
         return NOBODY

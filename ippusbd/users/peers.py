@@ -1,9 +1,9 @@
 """The process at the other end of a Unix socket, as the kernel reports it.
 
-It guarantees pid, uid and groups as they were when the client connected
+The kernel vouches for pid, uid and groups as they were when the client connected
 (unix(7), SO_PEERCRED); nothing that a client sends can change them.
 
-Knows sockets; never what is spoken over them.
+Knows sockets; nothing of what is sent over them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Connected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A client; `gids` are all its groups, with `gid`, the primary one."""
+    """A client process; `gids` are all its groups, with `gid`, the primary one."""
 
     pid: int
     uid: int
@@ -42,7 +42,7 @@ class Peer:
 
 
 def peer_of(connection: Connected) -> Peer:
-    """The client. Raises OSError when it has disconnected already."""
+    """The client process. Raises OSError when the client has left."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
     return Peer(pid, uid, gid, frozenset((gid, *_supplementary(connection))))

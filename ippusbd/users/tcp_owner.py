@@ -1,11 +1,11 @@
 """Which user owns the other end of a TCP connection within this machine.
 
-The kernel reports it over netlink (sock_diag(7)), in 20 us however many
-connections there are; where a sandbox forbids that, its table in /proc has it,
-which must be read to the end. Both show uid 0 for a socket whose program has
-closed it: an end without an inode belongs to nobody, never to root.
+The kernel reports it over netlink (sock_diag(7)), in 20 us however many connections
+there are; where a sandbox forbids netlink, the tables in /proc contain it and have to
+be read to the end. Both show uid 0 for a socket that its program has closed: an end
+without an inode belongs to nobody, never to root.
 
-Knows sockets and netlink; never what is spoken over them.
+Knows sockets and netlink; nothing of what is sent over them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _OWNER_AT: Final = _HEADER.size + 4 + 48 + 12  # behind state, ends, timer and q
 
 
 class OwnerUnknown(Exception):
-    """The kernel does not report it this way; another way may work."""
+    """The kernel does not report it over netlink; the tables may contain it."""
 
 
 def owner(client: Endpoint, server: Endpoint) -> int | None:
-    """The uid at `client`'s end of its connection to `server`; None: nobody of this machine.
+    """The uid at `client`'s end of its connection to `server`; None: no user of this machine.
 
-    Never waits. Raises OwnerUnknown where netlink is not available.
+    Never waits. Raises OwnerUnknown where netlink cannot be used.
     """
     address = _plain(client[0])
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
@@ -60,7 +60,7 @@ def owner(client: Endpoint, server: Endpoint) -> int | None:
 def owner_in_tables(
     client: Endpoint, server: Endpoint, tables: tuple[Path, ...] = TABLES
 ) -> int | None:
-    """As `owner`, from the tables in /proc. Blocks for some milliseconds; runs in a thread."""
+    """As `owner`, from the tables in /proc. Blocks for milliseconds; runs in a thread."""
     wanted = (_plain(client[0]), client[1], _plain(server[0]), server[1])
     for table in tables:
         for local, remote, uid, inode in _rows(table):
@@ -73,7 +73,7 @@ def _asked(question: bytes) -> bytes:
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     try:
         with socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG) as netlink:
-            netlink.send(question)  # answered before this returns
+            netlink.send(question)  # the answer is there before this returns
             return netlink.recv(4096)
     except OSError as exc:
         raise OwnerUnknown(str(exc)) from exc
@@ -84,7 +84,7 @@ def _kind(answer: bytes) -> int:
 
 
 def _errno(answer: bytes) -> int:
-    """The errno of an NLMSG_ERROR; 0 for anything else."""
+    """The error number of an NLMSG_ERROR; 0 for any other message."""
     if len(answer) < _HEADER.size + 4 or _kind(answer) != 2:
         return 0
     (number,) = struct.unpack_from("=i", answer, _HEADER.size)

@@ -293,10 +293,7 @@ def main() -> int:
     show_rest(memory, starts)
     # Where others share the processors, figures are told without a verdict.
     figures_only = os.environ.get("IPPUSBD_BENCH_FIGURES") == "1"
-    floors = [
-        Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True)
-        for w in ways
-    ]
+    floors = [Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True) for w in ways]
     floors += [
         Floor("added latency, p50", latency.added_ms, 1.5, "ms"),
         Floor("RSS growth after 500 MiB", memory.growth_mib, 8, "MiB"),

@@ -164,7 +164,7 @@ async def test_without_a_folder_for_the_broker_printers_are_served_all_the_same(
     (tmp_path / "file").write_text("in the way")
     async with serving(tmp_path / "file", twins[0]) as (daemon, _):
         assert daemon.row()["state"] == "ready"
-    assert "no broker" in caplog.text
+    assert "broker disabled" in caplog.text
 
 
 @pytest.mark.parametrize(

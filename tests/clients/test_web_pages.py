@@ -103,7 +103,7 @@ async def test_a_page_whose_name_was_made_to_point_here_reads_nothing_of_the_pri
         async with one_printer(tmp_path / "state") as (_, daemon):
             url = f"http://evil.example:{daemon.port()}/big?bytes=1&attack=rebound"
             page = await shown(url, EVIL, profile=tmp_path / "profile")
-    assert "does not go by the name 'evil.example'" in page
+    assert "the name 'evil.example' is refused" in page
     assert attacks(cable) == []
 
 

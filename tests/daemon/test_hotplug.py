@@ -97,7 +97,7 @@ async def test_usb_devices_alone_are_listened_to(udev: list[FakeMonitor]):
     listening.stop()
 
 
-async def test_every_event_of_either_source_wakes(udev: list[FakeMonitor]):
+async def test_every_event_of_both_sources_wakes(udev: list[FakeMonitor]):
     heard = Heard()
     listening = Hotplug(heard)
     listening.start()
@@ -108,7 +108,7 @@ async def test_every_event_of_either_source_wakes(udev: list[FakeMonitor]):
     listening.stop()
 
 
-async def test_after_stop_nothing_is_heard(udev: list[FakeMonitor]):
+async def test_after_stop_no_event_is_reported(udev: list[FakeMonitor]):
     heard = Heard()
     listening = Hotplug(heard)
     listening.start()
@@ -134,16 +134,14 @@ async def test_events_that_were_lost_count_as_one(udev: list[FakeMonitor]):
     listening.stop()
 
 
-async def test_without_udev_there_is_nothing_to_listen_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+async def test_without_udev_there_are_no_events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(hotplug, "UDEV_RUNS", tmp_path / "control")
     listening = Hotplug(Heard())
     assert not listening.start()
     listening.stop()
 
 
-async def test_a_netlink_that_is_refused_is_no_failure(
+async def test_a_refused_netlink_socket_is_not_a_failure(
     udev: list[FakeMonitor], monkeypatch: pytest.MonkeyPatch
 ):
     def refused(*_: object, **__: object) -> FakeMonitor:
@@ -155,7 +153,7 @@ async def test_a_netlink_that_is_refused_is_no_failure(
     listening.stop()
 
 
-async def test_a_missing_pyudev_is_no_failure(
+async def test_a_missing_pyudev_is_not_a_failure(
     udev: list[FakeMonitor], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "pyudev", None)

@@ -36,31 +36,35 @@ async def registry(state: StateFile) -> AsyncIterator[Registry]:
     await state.close()
 
 
-async def test_a_printer_is_known_by_its_serial_number(registry: Registry):
+async def test_a_printer_is_identified_by_its_serial_number(registry: Registry):
     assert registry.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
 
 
-async def test_a_printer_without_one_is_known_by_its_place(registry: Registry):
+async def test_a_printer_without_a_serial_number_is_identified_by_its_usb_port(registry: Registry):
     assert registry.key_for(replace(FACTS, serial=""), taken=set()) == "03f0:1234@1-1"
 
 
-async def test_a_twin_is_known_by_both(registry: Registry):
+async def test_a_second_printer_with_the_same_serial_number_is_identified_by_both(
+    registry: Registry,
+):
     assert registry.key_for(TWIN, taken={FACTS.key}) == "03f0:1234:SN1@1-2"
 
 
-async def test_a_twin_stays_one_whoever_comes_first(registry: Registry):
+async def test_the_second_printer_keeps_its_key_whichever_is_opened_first(registry: Registry):
     await registry.printer(registry.key_for(FACTS, taken=set()))
     await registry.printer(registry.key_for(TWIN, taken={FACTS.key}))
     assert registry.key_for(TWIN, taken=set()) == "03f0:1234:SN1@1-2"
     assert registry.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
 
 
-async def test_another_serial_number_at_a_twins_place_is_another_printer(registry: Registry):
+async def test_another_serial_number_at_the_second_printers_port_is_another_printer(
+    registry: Registry,
+):
     await registry.printer(registry.key_for(TWIN, taken={FACTS.key}))
     assert registry.key_for(replace(TWIN, serial="SN2"), taken=set()) == "03f0:1234:SN2"
 
 
-async def test_a_printer_is_made_once_however_many_ask_for_it(registry: Registry):
+async def test_a_printer_is_created_once_for_concurrent_requests(registry: Registry):
     made = await asyncio.gather(*(registry.printer(FACTS.key) for _ in range(5)))
     assert len({id(one) for one in made}) == 1
     assert list(registry) == [made[0]]
@@ -71,7 +75,7 @@ async def test_its_name_comes_from_the_state_file(registry: Registry, state: Sta
     assert (await registry.printer(FACTS.key)).name == "The Printer (USB)"
 
 
-async def test_no_free_port_is_said_and_nothing_is_left_behind(state: StateFile):
+async def test_without_a_free_port_it_fails_and_leaves_nothing_behind(state: StateFile):
     holders = [bind("127.0.0.1", port) for port in LAST_TWO]
     state._ports = LAST_TWO
     registry = Registry(CONFIG, state)
@@ -85,7 +89,7 @@ async def test_no_free_port_is_said_and_nothing_is_left_behind(state: StateFile)
     await state.close()
 
 
-async def test_who_is_cancelled_while_a_printer_is_made_leaves_no_socket(state: StateFile):
+async def test_a_cancellation_while_a_printer_is_created_leaves_no_socket(state: StateFile):
     registry = Registry(CONFIG, state)
     making = asyncio.create_task(registry.printer(FACTS.key))
     await asyncio.sleep(0)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from support.daemon import run_daemon
 
-from ippusbd.daemon.unplugged_exit import START_AGAIN, Unplugged
+from ippusbd.daemon.unplugged_exit import RESTART, Unplugged
 from ippusbd.virtual.printer import VirtualPrinter
 
 
-async def test_it_stays_while_a_printer_is_there_and_leaves_after_the_last_one(
+async def test_the_daemon_runs_while_a_printer_is_there_and_exits_after_the_last_one(
     tmp_path: Path,
 ) -> None:
     printer = VirtualPrinter()
@@ -35,7 +35,7 @@ async def test_it_stays_while_a_printer_is_there_and_leaves_after_the_last_one(
         printer.close()
 
 
-async def test_a_printer_plugged_in_while_it_leaves_has_it_started_again(tmp_path: Path) -> None:
+async def test_a_printer_plugged_in_during_the_exit_restarts_the_daemon(tmp_path: Path) -> None:
     printer = VirtualPrinter()
     stop = asyncio.Event()
     try:
@@ -45,12 +45,12 @@ async def test_a_printer_plugged_in_while_it_leaves_has_it_started_again(tmp_pat
             async with asyncio.timeout(20):
                 await unplugged.watch()
             printer.device.plug()
-            assert await unplugged.status() == START_AGAIN
+            assert await unplugged.status() == RESTART
     finally:
         printer.close()
 
 
-async def test_without_a_time_it_never_leaves(tmp_path: Path) -> None:
+async def test_without_a_configured_time_it_never_exits(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with run_daemon(state_path=tmp_path / "state.json") as daemon:
         unplugged = Unplugged(daemon.supervisor, 0.0, stop)

@@ -272,7 +272,7 @@ async def test_a_printer_that_answers_404_to_everything_is_diagnosed(make_printe
     )
     finding = of(found, "not-found")
     assert finding.level is Level.PROBLEM
-    assert "maker's driver" in finding.remedy
+    assert "vendor's driver" in finding.remedy
 
 
 async def test_a_printer_that_warms_up_is_no_problem(make_printer, state_path):

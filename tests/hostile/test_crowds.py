@@ -65,7 +65,7 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
         assert grown < 64, "client ends, which are here too, included"
 
 
-async def test_who_comes_too_late_is_told_at_once_and_wholly(folder: Path):
+async def test_a_client_above_the_limit_gets_a_whole_503_at_once(folder: Path):
     async with serve(settings=replace(SETTINGS, max_clients=3)) as served:
         async with crowd(served.port, 3):
             while len(served.site._connections) < 3:  # noqa: ASYNC110 -- the accepting of the loop
@@ -74,12 +74,12 @@ async def test_who_comes_too_late_is_told_at_once_and_wholly(folder: Path):
             assert reply.status == 503
             assert reply.headers["retry-after"] == "7"
             assert reply.complete
-            assert reply.body == b"ippusbd: there are too many clients now\n"
+            assert reply.body == b"ippusbd: too many clients; try again\n"
         while len(served.site._connections):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
-async def test_a_greedy_client_that_is_being_served_leaves_places_to_others(by_address: None):
+async def test_a_client_with_many_connections_leaves_some_to_others(by_address: None):
     """One address has all places, with requests that wait; another one comes."""
     async with serve(settings=replace(SETTINGS, max_clients=8)) as served:  # noqa: SIM117
         async with crowd(served.port, 8) as greedy:
@@ -200,7 +200,7 @@ async def test_heads_without_end_cost_no_memory(folder: Path):
         assert rss_mib() - rss < 32
 
 
-async def test_a_chunk_extension_without_end_is_thrown_away_as_it_comes(folder: Path):
+async def test_a_chunk_extension_without_end_is_discarded_as_it_arrives(folder: Path):
     async with one_printer(folder) as (_, daemon), connected(daemon.port()) as client:
         rss = rss_mib()
         await client.send(head("POST", "/", CHUNKED) + b"5;")
@@ -210,7 +210,7 @@ async def test_a_chunk_extension_without_end_is_thrown_away_as_it_comes(folder: 
         assert rss_mib() - rss < 32
 
 
-async def test_two_printers_places_are_their_own(folder: Path):
+async def test_two_printers_have_separate_connection_limits(folder: Path):
     """All places at one printer taken, with requests under way: the other one does not mind."""
     first, second = VirtualPrinter(serial="A"), VirtualPrinter(serial="B")
     try:

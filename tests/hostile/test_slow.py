@@ -48,7 +48,7 @@ async def test_heads_that_come_byte_by_byte_delay_nobody(folder: Path):
         await serves(daemon)
 
 
-async def test_a_head_that_does_not_come_to_its_end_is_given_up(folder: Path):
+async def test_a_head_that_is_never_complete_times_out(folder: Path):
     async with (
         one_printer(folder, idle_client_s=0.5) as (_, daemon),
         connected(daemon.port()) as client,
@@ -77,7 +77,7 @@ def print_job_head(length: int) -> bytes:
     return head("POST", "/ipp/print", [*IPP_TYPE, ("Content-Length", size)]) + request
 
 
-async def test_a_document_that_comes_byte_by_byte_gives_way_and_its_job_is_cancelled(folder: Path):
+async def test_a_document_that_arrives_byte_by_byte_is_cut_and_its_job_cancelled(folder: Path):
     async with one_printer(folder, upload_stall_s=0.5) as (printer, daemon):
         async with dripping(daemon.port(), 1, bytes(90_000), print_job_head(1_000_000)):
             await daemon.until(lambda: daemon.interfaces()["in_use"] == 1)
@@ -87,7 +87,7 @@ async def test_a_document_that_comes_byte_by_byte_gives_way_and_its_job_is_cance
         assert printer.stats["broken_http"] == 0
 
 
-async def test_a_slow_document_may_take_its_time_while_nobody_waits(folder: Path):
+async def test_a_slow_document_is_not_cut_while_nobody_waits(folder: Path):
     """Programs that make pages while they send pause for as long as a page takes."""
     document = bytes(40_000)
     async with (
@@ -118,7 +118,7 @@ async def test_a_slow_but_steady_document_is_not_cut_although_others_wait(folder
         assert [document.completed for document in printer.documents] == [True]
 
 
-async def test_a_printer_that_begins_no_answer_is_given_up_if_so_configured():
+async def test_a_printer_that_begins_no_answer_times_out_if_so_configured():
     async with serve(settings=replace(SETTINGS, head_timeout_s=0.3)) as served:
         reply = await ask(served.port)
         assert (reply.status, reply.body) == (504, b"ippusbd: no answer began within 0.3 s\n")

@@ -117,7 +117,7 @@ async def refused(port: int, raw: bytes) -> str:
     return f"still open after {data!r}"
 
 
-async def test_what_may_be_cut_in_two_ways_is_refused_and_the_printer_hears_nothing(
+async def test_ambiguous_framing_is_refused_and_not_forwarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     printer = VirtualPrinter()
@@ -130,7 +130,7 @@ async def test_what_may_be_cut_in_two_ways_is_refused_and_the_printer_hears_noth
     assert printer.stats["broken_http"] == 0
 
 
-async def test_what_is_forwarded_is_one_request_with_one_framing(
+async def test_a_forwarded_request_has_exactly_one_framing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     printer = VirtualPrinter()
@@ -155,7 +155,7 @@ def only_one(cable: Cable) -> bool:
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_bytes_after_a_body_are_no_request_and_end_the_connection(
+async def test_bytes_after_a_body_are_not_a_request_and_end_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ):
     """When they come with the body, all is refused; when they come late, what follows it."""

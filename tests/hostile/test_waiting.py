@@ -60,7 +60,7 @@ async def test_two_hundred_waiting_documents_stay_with_their_clients():
     assert grown < 96, "a gigabyte is on offer"
 
 
-async def test_who_leaves_while_his_document_waits_has_printed_nothing():
+async def test_a_client_that_leaves_while_its_document_waits_has_printed_nothing():
     """Though nothing more of what he sends was read, not even that he left."""
     async with serve(b"", answer(b"next")) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))
@@ -89,7 +89,7 @@ async def test_a_document_that_waited_arrives_whole():
         assert served.printer.heard[1].body == document
 
 
-async def test_a_document_that_waited_in_vain_is_answered_all_the_same():
+async def test_a_document_that_waited_in_vain_is_answered_with_503():
     short = replace(SETTINGS, lease_wait_s=0.3)
     async with serve(settings=short) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))

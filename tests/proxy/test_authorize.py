@@ -17,8 +17,9 @@ import pytest
 from support.http_client import IPP_TYPE, ask, connected, head, ipp_request, message
 from support.scripted_printer import SETTINGS, Served, answer, serve
 
-from ippusbd.proxy.access.rules import Access, Allowed, Kind
+from ippusbd.proxy.access.rules import Access, Kind
 from ippusbd.users import accounts, client_identity
+from ippusbd.users.accounts import Allowed
 from ippusbd.users.tcp_owner import OwnerUnknown
 from ippusbd.wire import ipp
 
@@ -55,7 +56,7 @@ async def print_job(port: int, document: bytes, *, chunked: bool = False) -> ipp
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [10, 100_000])
-async def test_who_may_not_print_is_told_so_in_ipp(
+async def test_a_denied_print_is_answered_in_ipp(
     caplog: pytest.LogCaptureFixture, size: int, chunked: bool
 ):
     async with ruled(only(Kind.PRINT)) as served:
@@ -64,11 +65,11 @@ async def test_who_may_not_print_is_told_so_in_ipp(
         text = said.first_text(ipp.Tag.OPERATION, "status-message")
         assert text == "uid 1000 may not print on this printer"
         assert served.printer.heard == []
-    assert "POST /ipp/print: refused: uid 1000 may not print on this printer" in caplog.text
+    assert "POST /ipp/print: denied: uid 1000 may not print on this printer" in caplog.text
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_who_may_print_prints_every_byte(chunked: bool):
+async def test_an_allowed_print_arrives_whole(chunked: bool):
     document = os.urandom(200_000)
     async with ruled(only(Kind.PRINT, uid=1000), answer(b"ok")) as served:
         body = ipp_request(PRINT_JOB) + document
@@ -77,7 +78,7 @@ async def test_who_may_print_prints_every_byte(chunked: bool):
         assert served.heard.body == body
 
 
-async def test_an_ipp_head_that_comes_in_pieces_is_waited_for():
+async def test_ipp_attributes_that_arrive_in_pieces_are_waited_for():
     body = ipp_request(PRINT_JOB) + bytes(100_000)
     fields = [*IPP_TYPE, ("Content-Length", str(len(body)))]
     async with ruled(only(Kind.PRINT)) as served, connected(served.port) as client:
@@ -89,7 +90,7 @@ async def test_an_ipp_head_that_comes_in_pieces_is_waited_for():
         assert ipp.decode((await client.reply("POST")).body)[0].code == 0x0403
 
 
-async def test_who_may_not_scan_or_configure_gets_403():
+async def test_a_denied_scan_or_configuration_gets_403():
     async with ruled(only(Kind.SCAN, Kind.CONFIG)) as served:
         scan = await ask(served.port, "POST", "/eSCL/ScanJobs", b"<x/>")
         console = await ask(served.port)
@@ -99,7 +100,7 @@ async def test_who_may_not_scan_or_configure_gets_403():
         assert served.printer.heard == []
 
 
-async def test_what_the_device_can_do_may_be_asked_by_all_who_may_do_anything():
+async def test_capabilities_may_be_queried_by_everybody_who_is_allowed_anything():
     question = ipp_request(GET_PRINTER_ATTRIBUTES)
     async with ruled(only(Kind.PRINT, Kind.SCAN), answer(b"1"), answer(b"2")) as served:
         told = await ask(served.port, "POST", "/ipp/print", question, IPP_TYPE)
@@ -114,7 +115,7 @@ async def test_a_group_of_the_user_is_enough(monkeypatch: pytest.MonkeyPatch):
         assert (await ask(served.port)).body == b"in"
 
 
-async def test_a_connection_asks_who_it_is_once(monkeypatch: pytest.MonkeyPatch):
+async def test_a_connections_user_is_looked_up_once(monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
 
     def groups_of(uid: int) -> frozenset[int]:
@@ -130,7 +131,9 @@ async def test_a_connection_asks_who_it_is_once(monkeypatch: pytest.MonkeyPatch)
     assert asked == [1000]
 
 
-async def test_where_netlink_is_forbidden_the_table_in_proc_tells(monkeypatch: pytest.MonkeyPatch):
+async def test_where_netlink_is_forbidden_the_table_in_proc_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+):
     def untold(*_: object) -> None:
         raise OwnerUnknown("a sandbox")
 
@@ -140,7 +143,9 @@ async def test_where_netlink_is_forbidden_the_table_in_proc_tells(monkeypatch: p
         assert (await ask(served.port)).body == b"in"
 
 
-async def test_who_cannot_be_told_may_only_what_everybody_may(monkeypatch: pytest.MonkeyPatch):
+async def test_an_unidentified_client_is_allowed_only_what_everybody_is(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(client_identity, "owner", lambda *_: None)
     monkeypatch.setattr(client_identity, "owner_in_tables", lambda *_: None)
     async with ruled(only(Kind.CONFIG), answer(b"scanned")) as served:
@@ -180,7 +185,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize(("uid", "status"), [(NOBODY, "200"), (SOMEBODY_ELSE, "403")])
 @pytest.mark.parametrize("way", ["tcp", "unix"])
-async def test_the_kernel_says_that_it_is_nobody(
+async def test_a_client_of_another_user_is_identified_by_the_kernel(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch, way: str, uid: int, status: str
 ):
     monkeypatch.undo()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.http_client import Connection, Reply
@@ -17,8 +18,9 @@ from support.scripted_printer import SETTINGS, Answer, Served, answer, serve
 
 from ippusbd.daemon.share import certificate
 from ippusbd.proxy.access.network import BasicAuth, Network
+from ippusbd.proxy.admission.listeners import bind
 from ippusbd.proxy.admission.tls_listener import TlsListener
-from ippusbd.proxy.server import SiteSettings, bind
+from ippusbd.proxy.server import SiteSettings
 from ippusbd.users.passwords import Users, line
 
 LARGE = bytes(range(256)) * 8192  # 2 MB
@@ -39,10 +41,10 @@ def guarded(tmp_path: Path) -> SiteSettings:
 
 @asynccontextmanager
 async def shared(
-    tls: ssl.SSLContext, *answers: Answer, settings: SiteSettings = SETTINGS
+    tls: ssl.SSLContext, *answers: Answer, settings: SiteSettings = SETTINGS, **wiring: Any
 ) -> AsyncIterator[tuple[Served, int]]:
-    """A site with a door, and the door's port."""
-    async with serve(*answers, settings=settings) as served:
+    """A site with a TLS listener, and that one's port."""
+    async with serve(*answers, settings=settings, **wiring) as served:
         listening = bind("127.0.0.1", 0)
 
         async def greet(connection: socket.socket) -> None:
@@ -76,7 +78,7 @@ def get(path: str, *fields: str) -> bytes:
     return "\r\n".join((f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *fields, "", "")).encode()
 
 
-async def test_our_password_is_not_the_printers_business(
+async def test_our_password_is_not_forwarded_to_the_printer(
     tls: ssl.SSLContext, guarded: SiteSettings
 ):
     async with shared(tls, answer(b"yes"), settings=guarded) as (served, port):
@@ -85,14 +87,14 @@ async def test_our_password_is_not_the_printers_business(
         assert served.heard.names == ["Host", "Accept"]
 
 
-async def test_the_printers_own_password_reaches_it_where_we_ask_for_none(tls: ssl.SSLContext):
+async def test_the_printers_own_password_is_forwarded_where_we_require_none(tls: ssl.SSLContext):
     settings = replace(SETTINGS, network=Network(console=True))
     async with shared(tls, answer(), settings=settings) as (served, port):
         await ask(port, get("/admin", f"Authorization: {SECRET}"))
         assert served.heard.values("authorization") == [SECRET]
 
 
-async def test_who_shows_no_password_is_challenged_before_a_byte_of_his_document_is_wanted(
+async def test_a_client_without_password_is_challenged_before_its_document_is_read(
     tls: ssl.SSLContext, guarded: SiteSettings
 ):
     fields = "Host: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n"
@@ -104,7 +106,7 @@ async def test_who_shows_no_password_is_challenged_before_a_byte_of_his_document
         assert served.printer.heard == []
 
 
-async def test_on_loopback_nobody_is_asked_and_everything_is_open(
+async def test_on_loopback_no_password_is_required_and_every_path_is_open(
     tls: ssl.SSLContext, guarded: SiteSettings
 ):
     async with shared(tls, answer(b"console"), settings=guarded) as (served, _):
@@ -127,7 +129,7 @@ async def test_documents_and_pictures_come_through_whole(tls: ssl.SSLContext):
 @pytest.mark.parametrize(
     ("origin", "status"), [("https://127.0.0.1", 200), ("http://127.0.0.1", 403)]
 )
-async def test_only_pages_that_came_over_tls_themselves_are_of_our_own_site(
+async def test_only_pages_loaded_over_tls_are_of_our_own_site(
     tls: ssl.SSLContext, origin: str, status: int
 ):
     async with shared(tls, answer()) as (_, port):
@@ -146,14 +148,11 @@ async def test_links_of_the_scanner_lead_back_over_tls(tls: ssl.SSLContext):
 async def serve_rewriting(tls: ssl.SSLContext, said: Answer) -> AsyncIterator[int]:
     from ippusbd.wire import links
 
-    async with shared(tls, said) as (served, port):
-        wiring = served.site._wiring
-        assert wiring is not None
-        served.site.connect(replace(wiring, rewrite=links.rewritten))
+    async with shared(tls, said, rewrite=links.rewritten) as (_, port):
         yield port
 
 
-async def test_what_is_no_tls_is_closed_and_the_next_client_served(tls: ssl.SSLContext):
+async def test_a_client_without_tls_is_disconnected_and_the_next_one_served(tls: ssl.SSLContext):
     async with shared(tls, answer(b"yes")) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(get("/eSCL/x"))
@@ -165,7 +164,7 @@ async def test_what_is_no_tls_is_closed_and_the_next_client_served(tls: ssl.SSLC
         assert (await ask(port, get("/eSCL/x"))).body == b"yes"
 
 
-async def test_who_vanishes_in_the_middle_of_a_picture_delays_nobody(tls: ssl.SSLContext):
+async def test_a_client_that_vanishes_in_the_middle_of_a_picture_delays_nobody(tls: ssl.SSLContext):
     async with shared(tls, answer(LARGE), answer(b"yes")) as (served, port):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

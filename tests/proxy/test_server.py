@@ -21,7 +21,7 @@ from support.scripted_printer import SETTINGS, answer, serve
 from support.waiting import until
 
 from ippusbd.errors import DeviceGone, TransferFailed
-from ippusbd.proxy.server import bind
+from ippusbd.proxy.admission.listeners import bind
 from ippusbd.wire import ipp
 
 LARGE = bytes(range(256)) * 1024  # 256 KB: more than is kept back
@@ -44,7 +44,7 @@ async def test_a_quirk_may_give_another_host():
         assert served.heard.values("host") == ["localhost"]
 
 
-async def test_what_concerns_the_clients_connection_alone_stays_behind():
+async def test_hop_by_hop_fields_are_not_forwarded():
     fields = [
         ("Connection", "close, X-Mine"),
         ("X-Mine", "1"),
@@ -117,13 +117,13 @@ async def test_a_large_body_is_sent_in_chunks(chunked: bool):
         assert served.heard.body == LARGE
 
 
-async def test_a_post_without_a_body_says_so():
+async def test_a_post_without_a_body_has_a_content_length_of_0():
     async with serve(answer()) as served:
         await ask(served.port, "POST")
         assert served.heard.values("content-length") == ["0"]
 
 
-async def test_a_get_says_nothing_about_a_body():
+async def test_a_get_has_no_body_framing():
     async with serve(answer()) as served:
         await ask(served.port)
         assert not served.heard.values("content-length")
@@ -161,7 +161,7 @@ async def test_an_absolute_target_becomes_a_path():
 @pytest.mark.parametrize(
     ("method", "target"), [("CONNECT", "example.org:80"), ("OPTIONS", "*"), ("GET", "ftp://x/y")]
 )
-async def test_what_is_no_request_to_a_printer_is_refused(method: str, target: str):
+async def test_requests_that_are_not_for_a_printer_are_refused(method: str, target: str):
     async with serve() as served, connected(served.port) as connection:
         await connection.send(head(method, target))
         assert (await connection.reply(method)).status == 400
@@ -192,7 +192,7 @@ async def test_a_request_that_may_hide_another_is_refused(framing: bytes):
         assert served.printer.heard == []
 
 
-async def test_a_client_that_expects_to_be_asked_is_asked_for_its_body():
+async def test_a_client_that_expects_100_continue_gets_it():
     fields = [("Expect", "100-continue"), ("Content-Length", str(len(LARGE)))]
     async with serve(answer(b"done")) as served, connected(served.port) as connection:
         await connection.send(head("POST", "/ipp/print", fields))
@@ -254,7 +254,7 @@ async def test_status_reason_and_fields_of_the_answer_are_the_printers():
 
 
 @pytest.mark.parametrize("size", [6, len(LARGE)])
-async def test_no_type_and_no_server_are_invented(size: int):
+async def test_no_content_type_and_no_server_field_are_invented(size: int):
     async with serve(answer(LARGE[:size], headers=())) as served:
         reply = await ask(served.port)
         assert set(reply.headers) == {"content-length", "date"}
@@ -265,7 +265,7 @@ async def test_the_printers_own_server_field_is_kept():
         assert (await ask(served.port)).headers["server"] == "HP HTTP Server"
 
 
-async def test_the_printers_connection_is_no_business_of_the_client():
+async def test_the_printers_hop_by_hop_fields_do_not_reach_the_client():
     fields = [("Connection", "close, X-Hop"), ("Keep-Alive", "timeout=1"), ("X-Hop", "1")]
     async with (
         serve(answer(b"1", headers=fields), answer(b"2")) as served,
@@ -366,7 +366,7 @@ async def test_links_lead_back_to_where_the_client_came_from(name: str, told: st
 # --- when the printer is not there, busy, or fails
 
 
-async def test_while_the_printer_is_away_clients_are_told_to_come_again():
+async def test_while_the_printer_is_away_clients_get_503_with_retry_after():
     async with serve() as served:
         served.site.disconnect("it is not plugged in")
         reply = await ask(served.port)
@@ -374,7 +374,7 @@ async def test_while_the_printer_is_away_clients_are_told_to_come_again():
         assert b"it is not plugged in" in reply.body
 
 
-async def test_nobody_is_asked_for_a_body_that_no_printer_will_get():
+async def test_no_100_continue_is_sent_for_a_body_that_no_printer_will_get():
     fields = [("Expect", "100-continue"), ("Content-Length", "1000000")]
     async with serve() as served, connected(served.port) as connection:
         served.site.disconnect("away")
@@ -382,7 +382,7 @@ async def test_nobody_is_asked_for_a_body_that_no_printer_will_get():
         assert (await connection.reader.readline()).startswith(b"HTTP/1.1 503 ")
 
 
-async def test_when_all_interfaces_stay_busy_a_client_is_told_to_come_again():
+async def test_when_all_interfaces_stay_busy_a_client_gets_503_with_retry_after():
     async with serve(settings=replace(SETTINGS, lease_wait_s=0.05)) as served:
         async with served.pool.lease(wait_s=1):
             reply = await ask(served.port)
@@ -394,14 +394,16 @@ async def test_when_all_interfaces_stay_busy_a_client_is_told_to_come_again():
     ("failure", "status"),
     [(DeviceGone("unplugged"), 503), (TransferFailed("EIO"), 503)],
 )
-async def test_a_failure_before_the_answer_is_told_as_an_answer(failure: Exception, status: int):
+async def test_a_failure_before_the_answer_becomes_an_error_response(
+    failure: Exception, status: int
+):
     async with serve([b"HTTP/1.1 200 O", failure]) as served:
         reply = await ask(served.port)
         assert (reply.status, reply.complete) == (status, True)
         assert reply.headers["retry-after"] == "7"
 
 
-async def test_nonsense_from_the_printer_is_a_bad_gateway():
+async def test_an_invalid_response_of_the_printer_is_a_bad_gateway():
     async with serve(b"NONSENSE\r\n" * 100_000) as served:
         assert (await ask(served.port)).status == 502
 
@@ -486,7 +488,7 @@ async def test_a_job_that_was_answered_before_its_upload_was_cut_is_cancelled():
         assert served.pool.recovered == 0
 
 
-async def test_who_leaves_while_waiting_leaves_the_answer_to_the_pool():
+async def test_the_answer_of_a_client_that_left_is_drained_by_the_pool():
     async with serve() as served:
         async with connected(served.port) as connection:
             await connection.send(message("GET", "/1"))
@@ -500,7 +502,7 @@ async def test_who_leaves_while_waiting_leaves_the_answer_to_the_pool():
         assert (served.pool.finished, served.pool.recovered) == (1, 0)
 
 
-async def test_who_reads_nothing_is_let_go_when_others_wait():
+async def test_a_client_that_reads_nothing_is_disconnected_when_others_wait():
     endless = answer(bytes(30_000_000))
     settings = replace(SETTINGS, client_stall_s=0.1)
     async with (
@@ -514,7 +516,7 @@ async def test_who_reads_nothing_is_let_go_when_others_wait():
         assert reply.body == b"next"
 
 
-async def test_who_reads_nothing_is_kept_while_nobody_waits():
+async def test_a_client_that_reads_nothing_is_kept_while_nobody_waits():
     endless = answer(bytes(30_000_000))
     settings = replace(SETTINGS, client_stall_s=0.02)
     async with serve(endless, settings=settings) as served, connected(served.port) as stalled:
@@ -591,7 +593,7 @@ def _read_nothing(connection: Connection) -> None:
 # --- web pages that have no business here
 
 
-async def test_a_request_under_a_foreign_name_is_refused_and_the_printer_hears_nothing():
+async def test_a_request_with_a_foreign_host_is_refused_and_not_forwarded():
     async with serve(answer()) as served:
         reply = await ask(served.port, headers=[("Host", f"evil.example:{served.port}")])
         assert reply.status == 421

@@ -114,7 +114,7 @@ class Upload:
         self.trickle._loop = clock  # type: ignore[assignment]
 
 
-async def test_who_sends_next_to_nothing_is_let_go_once(clock: Clock):
+async def test_an_upload_that_stalls_is_disconnected_once(clock: Clock):
     upload = Upload(clock)
     with upload.trickle:
         for second in range(1, 60):
@@ -123,7 +123,7 @@ async def test_who_sends_next_to_nothing_is_let_go_once(clock: Clock):
     assert upload.let_go == [10.0]
 
 
-async def test_who_sends_a_kilobyte_in_time_is_not_timed(clock: Clock):
+async def test_an_upload_that_moves_is_not_disconnected(clock: Clock):
     upload = Upload(clock)
     with upload.trickle:
         for second in range(0, 100, 9):
@@ -132,7 +132,7 @@ async def test_who_sends_a_kilobyte_in_time_is_not_timed(clock: Clock):
     assert upload.let_go == []
 
 
-async def test_who_is_not_to_blame_for_the_pause_has_a_whole_time_after_it(clock: Clock):
+async def test_a_pause_that_is_not_the_clients_restarts_its_time(clock: Clock):
     upload = Upload(clock)
     with upload.trickle:
         upload.blameless = True
@@ -142,7 +142,7 @@ async def test_who_is_not_to_blame_for_the_pause_has_a_whole_time_after_it(clock
     assert upload.let_go == [50.0]
 
 
-async def test_after_its_end_an_upload_is_not_watched(clock: Clock):
+async def test_after_its_end_an_upload_has_no_timer(clock: Clock):
     upload = Upload(clock)
     with upload.trickle:
         clock.pass_to(5.0)

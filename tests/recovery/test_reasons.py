@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.daemon import InProcessDaemon, run_daemon
 
-from ippusbd.daemon.observe.remedies import diagnose
+from ippusbd.daemon.observe.diagnosis import diagnose
 
 HASTY = {"drain_s": 0.3, "check_s": 0.3, "probe_s": 0.5, "fax_probe_s": 0.2, "retry_max_s": 0.2}
 

@@ -245,7 +245,7 @@ def harmless(text: str) -> None:
     assert all(len(line) <= LINE_MAX for line in text.splitlines())
 
 
-def test_the_judge_of_texts_sees_what_it_should():
+def test_the_checker_of_texts_finds_what_it_should():
     for bad in ("\x1b[2J", "a\u202eb", "a\x9bb", "\x00", "a\rb"):
         with pytest.raises(AssertionError):
             harmless(bad)

@@ -120,7 +120,7 @@ async def test_an_answer_of_500_mb_costs_no_memory(daemon: Daemon, how: str):
 
 
 @pytest.mark.timeout(180)
-async def test_a_client_that_reads_slowly_is_not_read_ahead_for(daemon: Daemon):
+async def test_a_client_that_reads_slowly_does_not_grow_memory(daemon: Daemon):
     before = daemon.rss_mib
     async with connected(daemon.port) as connection:
         await connection.send(message("GET", f"/big?bytes={SIZE}"))

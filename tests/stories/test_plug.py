@@ -151,7 +151,9 @@ async def test_a_plug_pulled_while_a_lost_clients_answer_is_read(make_printer, s
         await works_again(daemon, printer, port, name)
 
 
-async def test_who_waits_for_an_interface_hears_of_the_unplug_at_once(make_printer, state_path):
+async def test_clients_that_wait_for_an_interface_get_an_error_at_the_unplug(
+    make_printer, state_path
+):
     printer = make_printer(interfaces=1)
     async with run_daemon(printer, state_path=state_path) as daemon:
         port = daemon.port()
@@ -165,7 +167,7 @@ async def test_who_waits_for_an_interface_hears_of_the_unplug_at_once(make_print
         assert [reply.status for reply in replies] == [503] * 5
 
 
-async def test_one_printers_plug_is_no_matter_to_another(make_printer, state_path):
+async def test_an_unplug_does_not_affect_another_printer(make_printer, state_path):
     stays, goes = make_printer(serial="S"), make_printer(serial="G")
     async with run_daemon(stays, goes, state_path=state_path) as daemon:
         port = daemon.port("S")

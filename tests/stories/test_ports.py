@@ -8,7 +8,7 @@ import pytest
 from support.daemon import QUICK, run_daemon
 from support.http_client import ask
 
-from ippusbd.proxy.server import bind
+from ippusbd.proxy.admission.listeners import bind
 
 
 async def test_a_printer_has_the_same_port_and_name_after_a_restart(make_printer, state_path):
@@ -48,7 +48,7 @@ async def test_identical_printers_get_ports_and_names_of_their_own(
             assert printer.stats["requests"] == before + 1
 
 
-async def test_identical_printers_keep_their_ports_by_their_place(make_printer, state_path):
+async def test_identical_printers_keep_their_ports_by_their_usb_port(make_printer, state_path):
     ports = []
     for _ in range(2):
         twins = [make_printer(serial="") for _ in range(2)]
@@ -58,7 +58,7 @@ async def test_identical_printers_keep_their_ports_by_their_place(make_printer, 
     assert ports[0] == ports[1]
 
 
-async def test_a_port_that_somebody_took_is_passed_over_for_this_time(make_printer, state_path):
+async def test_a_port_in_use_is_replaced_temporarily(make_printer, state_path):
     async with run_daemon(make_printer(serial="A"), state_path=state_path) as daemon:
         own = daemon.port()
     squatter = bind("127.0.0.1", own)
@@ -69,7 +69,7 @@ async def test_a_port_that_somebody_took_is_passed_over_for_this_time(make_print
         assert daemon.port() == own
 
 
-async def test_the_state_file_says_who_owns_which_port(make_printer, state_path):
+async def test_the_state_file_contains_the_owner_of_each_port(make_printer, state_path):
     async with run_daemon(make_printer(serial="A"), state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]
     (entry,) = json.loads(state_path.read_text())["printers"].items()
@@ -77,7 +77,7 @@ async def test_the_state_file_says_who_owns_which_port(make_printer, state_path)
     assert (entry[1]["port"], entry[1]["name"]) == (port, name)
 
 
-async def test_an_unplugged_printer_keeps_listening_and_says_so(make_printer, state_path):
+async def test_an_unplugged_printer_keeps_listening_and_answers_503(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
         port = daemon.port()

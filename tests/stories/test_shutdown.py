@@ -13,7 +13,9 @@ async def test_services_are_withdrawn_while_the_printer_still_answers(make_print
     answered: list[bool] = []
     async with run_daemon(printer, state_path=state_path) as daemon:
         site = next(iter(daemon.supervisor.printers)).site
-        daemon.publisher.told.append(lambda *_: answered.append(site._wiring is not None))
+        daemon.publisher.told.append(
+            lambda *_: answered.append(site._responder.forwarder is not None)
+        )
     assert daemon.publisher.events[-1][0] == "withdraw"
     assert answered == [True]
     assert not daemon.publisher.sets
@@ -32,7 +34,7 @@ async def test_an_answer_in_flight_is_finished(make_printer, state_path):
     await connection.__aexit__(None, None, None)
 
 
-async def test_who_comes_during_the_shutdown_is_told_to_come_again(make_printer, state_path):
+async def test_a_client_that_connects_during_the_shutdown_gets_503(make_printer, state_path):
     printer = make_printer()
     replies: list[asyncio.Task] = []
     async with run_daemon(printer, state_path=state_path, grace_s=10.0) as daemon:
@@ -51,7 +53,7 @@ async def test_who_comes_during_the_shutdown_is_told_to_come_again(make_printer,
     await connection.__aexit__(None, None, None)
 
 
-async def test_a_client_that_never_reads_does_not_keep_the_daemon(make_printer, state_path):
+async def test_a_client_that_never_reads_does_not_delay_the_shutdown(make_printer, state_path):
     async with run_daemon(make_printer(), state_path=state_path, grace_s=0.2) as daemon:
         connection = connected(daemon.port())
         client = await connection.__aenter__()
@@ -64,7 +66,7 @@ async def test_a_client_that_never_reads_does_not_keep_the_daemon(make_printer, 
     await connection.__aexit__(None, None, None)
 
 
-async def test_the_kernels_drivers_are_back_afterwards(make_printer, state_path):
+async def test_kernel_drivers_are_reattached_afterwards(make_printer, state_path):
     printer = make_printer(vendor_interface=True)
     async with run_daemon(printer, state_path=state_path) as daemon:
         port = daemon.backend.port(printer.device)

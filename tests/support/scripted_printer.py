@@ -16,7 +16,8 @@ import h11
 from support.fake_channel import FakeChannel
 
 from ippusbd.errors import UsbError
-from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring, bind
+from ippusbd.proxy.admission.listeners import bind
+from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.usbio.pool import InterfacePool
 
 Answer = bytes | UsbError | Sequence[bytes | UsbError]

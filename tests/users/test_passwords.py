@@ -18,7 +18,7 @@ def written(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_the_same_password_looks_different_every_time_and_is_right_every_time(tmp_path: Path):
+def test_the_same_password_has_a_different_hash_every_time(tmp_path: Path):
     first, second = line("anna", "geheim"), line("berta", "geheim")
     assert first.partition(":")[2] != second.partition(":")[2]
     assert "geheim" not in first
@@ -33,7 +33,7 @@ def test_the_same_password_looks_different_every_time_and_is_right_every_time(tm
     ("user", "password"),
     [("", "x"), ("a:b", "x"), ("#a", "x"), (" a", "x"), ("a\n", "x"), ("a", "")],
 )
-def test_names_and_passwords_that_cannot_work_are_refused(user: str, password: str):
+def test_invalid_names_and_passwords_are_refused(user: str, password: str):
     with pytest.raises(ConfigError):
         line(user, password)
 
@@ -49,9 +49,9 @@ def test_names_and_passwords_that_cannot_work_are_refused(user: str, password: s
         "anna:scrypt:16384:8:1:A:" + "A" * 44,
     ],
 )
-def test_a_line_that_is_not_ours_is_named_by_its_number(tmp_path: Path, bad: str):
+def test_an_invalid_line_is_named_by_its_number(tmp_path: Path, bad: str):
     path = written(tmp_path, "# users", "", line("berta", "x"), bad)
-    with pytest.raises(ConfigError, match="users:4: malformed"):
+    with pytest.raises(ConfigError, match="users:4: not a line"):
         Users(path)
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_key(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"\[share\] users_file: .*missing: No such file"):
         Users(tmp_path / "missing")
     (tmp_path / "raw").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
         Users(tmp_path / "raw")
 
 

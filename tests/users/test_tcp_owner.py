@@ -50,7 +50,7 @@ def ends(connection: socket.socket) -> tuple[tuple[str, int], tuple[str, int]]:
 
 @pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_our_own_connection_is_ours(ask, host: str):
+def test_the_owner_of_our_own_connection_is_this_user(ask, host: str):
     with (
         listening(host) as server,
         socket.socket(server.family) as client,
@@ -69,7 +69,7 @@ def test_an_ipv4_connection_of_an_ipv6_socket_is_found_too(ask):
 
 
 @pytest.mark.parametrize("ask", WAYS)
-def test_a_closed_socket_is_nobodys_and_not_roots(ask):
+def test_a_closed_socket_belongs_to_nobody_and_not_to_root(ask):
     """The kernel shows uid 0 for it: who sends a request and closes must not become root."""
     with (
         listening() as server,
@@ -81,13 +81,13 @@ def test_a_closed_socket_is_nobodys_and_not_roots(ask):
 
 
 @pytest.mark.parametrize("ask", WAYS)
-def test_a_connection_that_is_not_of_this_machine_is_nobodys(ask):
+def test_a_connection_of_another_machine_belongs_to_nobody(ask):
     assert ask(("192.0.2.1", 1000), ("127.0.0.1", 2000)) is None
 
 
 @pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.usefixtures("as_root")
-def test_another_users_connection_is_his(ask):
+def test_another_users_connection_belongs_to_that_user(ask):
     with listening() as server:
         port = str(server.getsockname()[1])
         with subprocess.Popen(
@@ -101,7 +101,7 @@ def test_another_users_connection_is_his(ask):
             process.communicate(timeout=20)
 
 
-def test_without_netlink_it_says_so(monkeypatch: pytest.MonkeyPatch):
+def test_without_netlink_the_owner_is_unknown(monkeypatch: pytest.MonkeyPatch):
     def refused(*_: object) -> socket.socket:
         raise OSError(97, "Address family not supported by protocol")
 
@@ -110,7 +110,7 @@ def test_without_netlink_it_says_so(monkeypatch: pytest.MonkeyPatch):
         owner(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
-def test_a_table_that_cannot_be_read_tells_nothing():
+def test_a_table_that_cannot_be_read_is_skipped():
     assert owner_in_tables(("127.0.0.1", 1), ("127.0.0.1", 2), (Path("/nonexistent"),)) is None
 
 

@@ -4,18 +4,19 @@ r"""The control socket: JSON lines over a Unix socket, from the daemon's first m
     <- {"ok": true, "result": {...}}\n      or {"ok": false, "error": "why"}\n
 
 A client whose first line is an HTTP request (`curl --unix-socket ... http://localhost/metrics`)
-gets one of `pages`, and is sent away. A command of `streams` answers with a line for each event,
+is passed to `http`, which closes the connection. A command of `streams` answers with a line for
+each event,
 
     <- {"ok": true, "event": {...}}\n
 
-until its client leaves, or says anything more.
+until its client leaves or sends anything more.
 
-Who may ask is decided by the kernel's word on the peer: root, our own user,
-and members of one group if it is configured. Clients are bounded in number, requests
-in size, and each client has a task and deadlines of its own, so a slow or
-silent one delays nobody.
+The kernel's report of the peer decides who may connect: root, the daemon's own user,
+and members of one group if it is configured. Clients are limited in number, requests
+in size, and each client has its own task and deadlines, so a slow or silent one delays
+no other.
 
-Knows nothing of what is asked: commands are coroutine functions by name.
+Knows nothing of the commands: they are coroutine functions by name.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from ippusbd.broker.unix import Bound, bind
-from ippusbd.daemon.observe.http import METHODS, Pages, answer
-from ippusbd.daemon.state.state_file import make_directory
+from ippusbd.daemon.state.files import make_directory
 from ippusbd.errors import IppUsbError
 from ippusbd.users.accounts import Allowed, group_id
-from ippusbd.users.peers import peer_of
+from ippusbd.users.peers import Connected, Peer, peer_of
 
 log = logging.getLogger("ippusbd.daemon")
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[object]]
 Stream = Callable[[Mapping[str, Any]], AsyncGenerator[object, None]]
+Http = Callable[[asyncio.WriteTransport, bytes], Awaitable[None]]
+"""Answers the request with that head, and returns when the connection is closed."""
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 LAST_ANSWERS_S: Final = 1.0
-_HTTP: Final = tuple(f"{method} ".encode() for method in METHODS)
+_HTTP: Final = (b"GET ", b"HEAD ")
 
 
 class ControlServer:
@@ -54,19 +56,20 @@ class ControlServer:
         handlers: Mapping[str, Handler],
         *,
         group: str = "",
-        pages: Pages | None = None,
+        http: Http | None = None,
         streams: Mapping[str, Stream] | None = None,
         max_clients: int = 32,
         client_s: float = 5.0,
+        peer_of: Callable[[Connected], Peer] = peer_of,
     ) -> None:
         self._path = path
         self._handlers = handlers
-        self._pages = pages or {}
+        self._http = http
         self._streams = streams or {}
-        self._group = group_id(group, "[daemon] control_group") if group else None
-        self._allowed = Allowed(
-            frozenset({0}), frozenset() if self._group is None else frozenset({self._group})
-        )
+        self._gid = group_id(group, "[daemon] control_group") if group else None
+        gids = frozenset() if self._gid is None else frozenset({self._gid})
+        self._allowed = Allowed(frozenset({0}), gids)
+        self._peer_of = peer_of
         self._max_clients = max_clients
         self._client_s = client_s
         self._server: asyncio.Server | None = None
@@ -75,20 +78,19 @@ class ControlServer:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Answer from now on; the socket of a dead instance is replaced.
+        """Listen; the socket of a dead instance is replaced. The caller holds the instance's lock.
 
-        Raises StateError if a live instance listens there, or the socket cannot be made.
+        Raises StateError if a live instance listens there, or the socket cannot be created.
         """
         make_directory(self._path.parent)
-        mode = 0o600 if self._group is None else 0o660
-        # The caller holds the instance's lock: nobody else replaces the same stale socket now.
-        self._bound = bind(self._path, mode=mode, gid=self._group)
+        mode = 0o600 if self._gid is None else 0o660
+        self._bound = bind(self._path, mode=mode, gid=self._gid)
         self._server = await asyncio.start_unix_server(
             self._accepted, sock=self._bound.listening, limit=MAX_REQUEST_BYTES
         )
 
     async def close(self) -> None:
-        """Stop listening, let answers under way go out, send the others away."""
+        """Stop listening; answers in progress are sent, other connections closed."""
         if self._server is None or self._bound is None:
             return
         self._bound.unlink()
@@ -117,50 +119,50 @@ class ControlServer:
 
     def _refusal(self, writer: asyncio.StreamWriter) -> str:
         if len(self._clients) >= self._max_clients:
-            return "too many clients at once; try again"
-        peer = peer_of(writer.get_extra_info("socket"))
+            return "too many clients; try again"
+        peer = self._peer_of(writer.get_extra_info("socket"))
         if self._allowed.admits(peer.uid, peer.gids):
             return ""
-        log.warning("control: %s refused", peer)
-        return "you may not ask this daemon"
+        log.warning("control socket: refused %s", peer)
+        return "permission denied: run it as root, or set control_group in [daemon]"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client: a line in, a line out, until it leaves or is too slow."""
         try:
             while line := await self._next_line(reader):
-                if line.startswith(_HTTP):
-                    await self._browse(line, reader, writer)
+                if line.startswith(_HTTP) and self._http is not None:
+                    await self._pass_to_http(self._http, line, reader, writer)
                     break
                 request = _parsed(line)
                 stream = self._streams.get(str(request.get("command")))
                 if stream is not None:
-                    await self._tell(stream(request), reader, writer)
+                    await self._stream(stream(request), reader, writer)
                     break
                 await self._answer(line, writer)
         except (TimeoutError, ConnectionError):
-            writer.transport.abort()  # what it did not take is not kept for it
+            writer.transport.abort()  # what it did not read is discarded
         finally:
             writer.close()
 
-    async def _tell(
+    async def _stream(
         self,
         events: AsyncGenerator[object, None],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Every event, until there are no more or the client has seen enough."""
-        telling = asyncio.create_task(self._tell_all(events, writer), name="control-stream")
+        """Send every event, until there are no more or the client leaves."""
+        sending = asyncio.create_task(self._send_events(events, writer), name="control-stream")
         leaving = asyncio.create_task(reader.read(1), name="control-leaving")
         try:
-            await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()  # raises what ended it
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()  # raises what ended it
         finally:
             leaving.cancel()
-            telling.cancel()
-            await asyncio.gather(telling, leaving, return_exceptions=True)
+            sending.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
 
-    async def _tell_all(
+    async def _send_events(
         self, events: AsyncGenerator[object, None], writer: asyncio.StreamWriter
     ) -> None:
         async with aclosing(events) as each:
@@ -172,20 +174,18 @@ class ControlServer:
             except IppUsbError as exc:
                 writer.write(_line({"ok": False, "error": str(exc)}))
 
-    async def _browse(
-        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def _pass_to_http(
+        self, http: Http, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Answer one HTTP request. The kernel said who asks, so its Host may be anything."""
         head = line
         while line.strip() and len(head) <= MAX_REQUEST_BYTES:
             line = await self._next_line(reader)
             head += line
         async with asyncio.timeout(self._client_s):
-            writer.write(await answer(head, self._pages, any_host=True))
-            await writer.drain()
+            await http(writer.transport, head)
 
     async def _next_line(self, reader: asyncio.StreamReader) -> bytes:
-        """A request; empty at the end."""
+        """A request; empty at the end of the stream."""
         async with asyncio.timeout(self._client_s):
             try:
                 return await reader.readuntil(b"\n")
@@ -208,7 +208,7 @@ class ControlServer:
     async def _reply(self, line: bytes) -> dict[str, object]:
         request = _parsed(line)
         if not request:
-            return {"ok": False, "error": "not a line of JSON"}
+            return {"ok": False, "error": "not a JSON object on a line"}
         name = request.get("command")
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if handler is None:
@@ -221,7 +221,7 @@ class ControlServer:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """The request in a line; empty if there is none."""
+    """The request in a line; empty if it is none."""
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):

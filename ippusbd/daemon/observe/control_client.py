@@ -1,6 +1,6 @@
-"""Ask a running daemon something, and wait for the answer: the client of `control`.
+"""The client of the control socket: sends a command to the running daemon, waits for its answer.
 
-Blocks, and imports no asyncio: `ippusbd status` is over before that would be loaded.
+Blocks, and does not import asyncio: `ippusbd status` is done before that would be loaded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MAX_ANSWER_BYTES: Final = 16 << 20
 
 
 def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object) -> object:
-    """The daemon's answer to `command`; waits `timeout_s` in all.
+    """The daemon's answer to `command`, within `timeout_s` in all.
 
-    Raises NotRunning, or IppUsbError with what the daemon said against it.
+    Raises NotRunning, or IppUsbError with the daemon's own error.
     """
     request = json.dumps({**arguments, "command": command}).encode() + b"\n"
     try:
@@ -29,14 +29,14 @@ def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object
     except TimeoutError as exc:
         raise NotRunning(f"the daemon at {path} does not answer") from exc
     except PermissionError as exc:
-        raise IppUsbError(f"{path} may not be used by you: {exc.strerror}") from exc
+        raise IppUsbError(f"you may not use {path}: {exc.strerror}; run it as root") from exc
     except OSError as exc:
         raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
     return _result(line)
 
 
 def stream(path: Path, command: str, **arguments: object) -> Iterator[object]:
-    """The events of `command`, as they come, until the daemon ends or the caller stops asking.
+    """The events of `command`, until the daemon ends or the caller stops iterating.
 
     Raises as `ask` does.
     """
@@ -45,7 +45,7 @@ def stream(path: Path, command: str, **arguments: object) -> Iterator[object]:
         try:
             client.connect(str(path))
         except PermissionError as exc:
-            raise IppUsbError(f"{path} may not be used by you: {exc.strerror}") from exc
+            raise IppUsbError(f"you may not use {path}: {exc.strerror}; run it as root") from exc
         except OSError as exc:
             raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
         client.sendall(request)
@@ -60,12 +60,12 @@ def _exchange(path: Path, request: bytes, end: float) -> bytes:
         client.settimeout(_left(end))
         client.connect(str(path))
         with suppress(BrokenPipeError, ConnectionResetError):
-            client.sendall(request)  # refused before it was read: the reason is in the answer
+            client.sendall(request)  # refused early: the reason is in the answer
         while not answer.endswith(b"\n"):
             client.settimeout(_left(end))
             data = client.recv(1 << 16)
             if not data or len(answer) > MAX_ANSWER_BYTES:
-                raise NotRunning("the daemon ended before it had answered")
+                raise NotRunning("the daemon closed the connection without an answer")
             answer += data
     return bytes(answer)
 

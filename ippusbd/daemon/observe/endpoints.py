@@ -1,76 +1,165 @@
-"""Ways to look at a running daemon: metrics for Prometheus, a page for people.
+"""HTTP endpoints of a running daemon: metrics for Prometheus, a status page for people.
 
-Both are always at the control socket; at ports of the loopback addresses only if the
-configuration says so. A port that is taken is a pity, not an end: printers are served all
-the same, and the status says why there is no page.
+Both are available at the control socket; at ports of the loopback addresses only if the
+configuration says so. A port that is in use disables its endpoint: printers are still served,
+and the status says why there is no page.
 
-Knows the configuration and the status; what is shown is `metrics`' and `page`'s business.
+Only GET and HEAD of fixed paths, one request a connection. On TCP the Host must be a name of this
+machine, as for printers (`proxy.access.origin`): a web page whose name was pointed at 127.0.0.1 is
+refused. At the control socket, where the kernel reports who connects, any Host is accepted.
+
+aiohttp is imported when an endpoint is configured or first used, when the control socket is open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.http import Pages, Reply, WebServer
-from ippusbd.proxy.admission.listening import bind_all
+from ippusbd.proxy.access.origin import refused_host
+from ippusbd.proxy.admission.handover import Handover, refusal
+from ippusbd.proxy.admission.listeners import bind_all
+
+if TYPE_CHECKING:
+    from ippusbd.proxy.aiohttp_server import HttpServer, web
 
 log = logging.getLogger("ippusbd.daemon")
 
 Status = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
+MAX_CLIENTS: Final = 32
+CLIENT_S: Final = 5.0
+MAX_HEAD_BYTES: Final = 16 * 1024
+METHODS: Final = ("GET", "HEAD")
+PAGE, METRICS = "/", "/metrics"
+_ALWAYS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
 
 class Endpoints:
-    """`status` is the daemon's; `pages` may be shown to whoever may ask the daemon."""
+    """Serves what `status`, the daemon's, reports."""
 
     def __init__(self, config: Config, status: Status) -> None:
         self._config = config
         self._status = status
         self._trouble = ""
-        self.pages: Pages = {"/": self._page, "/metrics": self._metrics}
+        self._ports: dict[int, set[str]] = {}  # the paths that are served at each
+        if config.page:
+            self._ports.setdefault(config.page_port, set()).add(PAGE)
+        if config.metrics_port:
+            self._ports.setdefault(config.metrics_port, set()).add(METRICS)
+        self._server: HttpServer | None = None
+        self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
 
     def status(self) -> dict[str, str]:
-        """Where the page is, or why it is nowhere; for `ippusbd status --json`."""
+        """Where the page is, or why there is none; for `ippusbd status --json`."""
         config = self._config
         url = f"http://localhost:{config.page_port}/" if config.page and not self._trouble else ""
         return {"url": url, "trouble": self._trouble}
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Listen as configured, until the end of `stack`."""
-        config = self._config
-        ports: dict[int, dict[str, Callable[[], Awaitable[Reply]]]] = {}
-        if config.page:
-            ports.setdefault(config.page_port, {})["/"] = self._page
-        if config.metrics_port:
-            ports.setdefault(config.metrics_port, {})["/metrics"] = self._metrics
-        for port, pages in ports.items():
-            await self._serve(port, pages, stack)
-
-    async def _serve(self, port: int, pages: Pages, stack: AsyncExitStack) -> None:
-        config = self._config
+        stack.push_async_callback(self._close)
+        config, loop = self._config, asyncio.get_running_loop()
         hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
-        try:
-            sockets = bind_all(hosts, port)
-        except OSError as exc:
-            trouble = f"port {port} cannot be had: {exc.strerror}"
-            log.warning("%s: not there: %s", " and ".join(pages), trouble)
-            if "/" in pages:
-                self._trouble = trouble
-            return
-        server = WebServer(sockets, pages)
-        await server.start()
-        stack.push_async_callback(server.close)
+        for port, paths in self._ports.items():
+            try:
+                sockets = bind_all(hosts, port)
+            except OSError as exc:
+                trouble = f"port {port} cannot be used: {exc.strerror}"
+                what = " and ".join({PAGE: "status page", METRICS: "metrics"}[p] for p in paths)
+                log.warning("%s disabled: %s", what, trouble)
+                if PAGE in paths:
+                    self._trouble = trouble
+                continue
+            server = self._http_server()
+            full = refusal("too many clients; try again", int(CLIENT_S))
+            for each in sockets:
+                make = partial(Handover, partial(self._admit, server), full)
+                listening = await loop.create_server(make, sock=each, backlog=MAX_CLIENTS)
+                stack.callback(listening.close)
 
-    async def _metrics(self) -> Reply:
-        from ippusbd.daemon.observe import metrics, process
+    async def answer(self, transport: asyncio.WriteTransport, head: bytes) -> None:
+        """Answer the request `head` of a control socket's client; see `control.Http`."""
+        handler = self._http_server()()
+        closed = self._closed[handler] = asyncio.get_running_loop().create_future()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        handler.data_received(head)
+        await closed
 
-        text = metrics.exposition(await self._status({}), process.usage())
-        return Reply(text, metrics.CONTENT_TYPE)
+    def _http_server(self) -> HttpServer:
+        if self._server is None:
+            from ippusbd.proxy.aiohttp_server import HttpServer
 
-    async def _page(self) -> Reply:
+            self._server = HttpServer(
+                self._respond,
+                lost=self._lost,
+                log=log,
+                idle_s=CLIENT_S,
+                max_header_bytes=MAX_HEAD_BYTES,
+            )
+        return self._server
+
+    def _admit(self, server: HttpServer, _: asyncio.Transport) -> web.RequestHandler | None:
+        return server() if len(server.connections) < MAX_CLIENTS else None
+
+    def _lost(self, handler: web.RequestHandler) -> None:
+        closed = self._closed.pop(handler, None)
+        if closed is not None and not closed.done():
+            closed.set_result(None)
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            await self._server.close(0)
+
+    # --- a request
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        response = await self._response(request)
+        response.headers.update(_ALWAYS)
+        response.force_close()
+        return response
+
+    async def _response(self, request: web.BaseRequest) -> web.Response:
+        from ippusbd.proxy.aiohttp_server import web
+
+        here = request.transport.get_extra_info("sockname") if request.transport else None
+        paths = {PAGE, METRICS}
+        if isinstance(here, tuple):
+            names = frozenset(self._config.hosts)
+            refused = refused_host(request.headers.get("Host"), here[0], names)
+            if refused is not None:
+                return web.Response(status=refused.status, text=f"{refused.reason}\n")
+            paths = self._ports[here[1]]
+        if request.method not in METHODS:
+            allow = {"Allow": ", ".join(METHODS)}
+            return web.Response(status=405, text="only GET and HEAD are allowed\n", headers=allow)
+        path = request.rel_url.path
+        if path not in paths:
+            return web.Response(status=404, text="no such page\n")
+        return await (self._page() if path == PAGE else self._metrics())
+
+    async def _metrics(self) -> web.Response:
+        from ippusbd.daemon.observe import metrics
+        from ippusbd.proxy.aiohttp_server import web
+
+        text = metrics.exposition(await self._status({}), metrics.process())
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _page(self) -> web.Response:
         from ippusbd.daemon.observe import page
+        from ippusbd.proxy.aiohttp_server import web
 
-        return page.reply(await self._status({}))
+        policy = {"Content-Security-Policy": page.POLICY}
+        text = "\n".join(page.document(await self._status({}))) + "\n"
+        return web.Response(text=text, content_type="text/html", headers=policy)

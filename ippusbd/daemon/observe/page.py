@@ -1,9 +1,9 @@
-"""The status page: printers, what they are doing, what they ask for, and what went wrong.
+"""The status page: printers, their state, what they need, and recent errors.
 
-Made anew for every look, from the same status that `ippusbd status` prints, so that both
-always say the same. Everything that came from a device is escaped here, the last to touch it.
+Rendered for every request from the same status that `ippusbd status` prints, so that both agree.
+Everything that came from a device is escaped here, at the last moment.
 
-Knows the status as it is given out, and HTML; never printers.
+Knows the status as `ippusbd status --json` prints it, and HTML; no printers.
 """
 
 from __future__ import annotations
@@ -13,31 +13,22 @@ from html import escape
 from time import localtime, strftime
 from typing import Any, Final
 
-from ippusbd.daemon.observe.http import Reply
-from ippusbd.daemon.observe.page_style import CSS, POLICY
-from ippusbd.daemon.observe.remedies import diagnose
+from ippusbd.daemon.observe.diagnosis import diagnose
+from ippusbd.daemon.observe.page_style import CSS
+from ippusbd.daemon.observe.page_style import POLICY as POLICY
 
 # state -> words, class
 _STATES: Final = {
     "ready": ("ready", "good"),
     "partial": ("partly ready", "soon"),
-    "probing": ("being asked", "soon"),
+    "probing": ("being queried", "soon"),
     "opening": ("being opened", "soon"),
-    "waiting": ("tried again soon", "bad"),
-    "refused": ("left alone", "bad"),
+    "waiting": ("will be retried", "bad"),
+    "refused": ("not used", "bad"),
     "away": ("not plugged in", "soon"),
 }
-_SEVERITIES: Final = {"error": ("bad", "Needs you"), "warning": ("soon", "Needs you soon")}
+_SEVERITIES: Final = {"error": ("bad", "Action needed"), "warning": ("soon", "Action needed soon")}
 OLD_S: Final = 90
-
-
-def reply(status: Mapping[str, Any]) -> Reply:
-    """The page for `status`."""
-    return Reply(
-        "\n".join(document(status)) + "\n",
-        "text/html; charset=utf-8",
-        headers=(("Content-Security-Policy", POLICY),),
-    )
 
 
 def document(status: Mapping[str, Any]) -> Iterator[str]:
@@ -49,12 +40,12 @@ def document(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"<title>{_title(printers)}</title><style>{CSS}</style></head><body>"
     yield '<a class="skip" href="#printers">Skip to the printers</a>'
     yield "<header><h1>USB printers and scanners</h1>"
-    yield f'<p class="faint">as of {strftime("%H:%M:%S")} · <a href="/">look again</a></p></header>'
+    yield f'<p class="faint">as of {strftime("%H:%M:%S")} · <a href="/">reload</a></p></header>'
     yield '<main id="printers">'
     if not printers:
         yield '<section class="card"><h2>No printer</h2>'
-        yield "<p>No printer that speaks IPP over USB is connected. Switch it on, and look at its"
-        yield "cable; <code>ippusbd doctor</code> says more.</p></section>"
+        yield "<p>No IPP-over-USB printer is plugged in. Switch the printer on and check its cable;"
+        yield "<code>ippusbd doctor</code> says more.</p></section>"
     else:
         yield '<div class="printers">'
         for number, row in enumerate(printers):
@@ -67,13 +58,13 @@ def document(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _title(printers: list[Mapping[str, Any]]) -> str:
-    needy = sum(any(w.get("severity") == "error" for w in _wishes(row)) for row in printers)
-    if needy:
-        return f"{needy} of {len(printers)} printers need you - ippusbd"
+    needing = sum(any(w.get("severity") == "error" for w in _advices(row)) for row in printers)
+    if needing:
+        return f"{needing} of {len(printers)} printers need attention - ippusbd"
     return f"{len(printers)} printer{'s' * (len(printers) != 1)} - ippusbd"
 
 
-def _wishes(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _advices(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return (row.get("condition") or {}).get("asks") or []
 
 
@@ -87,8 +78,8 @@ def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
     yield f'<h2 id="printer-{number}">{name}</h2>'
     yield f'<span class="state {colour}">{escape(words)}</span></div>'
     yield from _reason(row)
-    for advice in _wishes(row):
-        yield _wish(advice)
+    for advice in _advices(row):
+        yield _advice(advice)
     yield from _facts(row)
     yield from _supplies((row.get("condition") or {}).get("supplies") or [])
     yield "</section>"
@@ -99,45 +90,45 @@ def _reason(row: Mapping[str, Any]) -> Iterator[str]:
     if reason and row.get("state") != "away":
         found = diagnose(reason)
         colour = "soon" if found.passes or row.get("state") in ("opening", "probing") else "bad"
-        yield f'<p class="wish {colour}">{escape(reason)}{_then(found.remedy)}</p>'
+        yield f'<p class="advice {colour}">{escape(reason)}{_remedy(found.remedy)}</p>'
 
 
-def _wish(advice: Mapping[str, Any]) -> str:
+def _advice(advice: Mapping[str, Any]) -> str:
     colour, title = _SEVERITIES.get(str(advice.get("severity")), ("", ""))
     text = escape(str(advice.get("text")))
     if not title:
         return f'<p class="faint">{text}</p>'
-    then = _then(advice.get("remedy"))
-    return f'<p class="wish {colour}"><strong>{title}: {text}</strong>{then}</p>'
+    then = _remedy(advice.get("remedy"))
+    return f'<p class="advice {colour}"><strong>{title}: {text}</strong>{then}</p>'
 
 
-def _then(remedy: object) -> str:
+def _remedy(remedy: object) -> str:
     return f"<br>{escape(str(remedy))}" if remedy else ""
 
 
 def _facts(row: Mapping[str, Any]) -> Iterator[str]:
-    rows = [(title, value) for title, value in _told(row) if value]
+    rows = [(title, value) for title, value in _details(row) if value]
     if rows:
         yield "<dl>"
         yield from (f"<dt>{title}</dt><dd>{value}</dd>" for title, value in rows)
         yield "</dl>"
 
 
-def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Titles, and values that are HTML already."""
+def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Titles, and values that are already HTML."""
     condition, counts = row.get("condition") or {}, row.get("interfaces") or {}
     yield "Printer", "" if row.get("state") == "away" else escape(_doing(condition))
     if row.get("url") and row.get("state") in ("ready", "partial", "probing"):
         url = escape(str(row["url"]), quote=True)
         yield "Web console", f'<a href="{url}">{url}</a>'
     elif row.get("url"):
-        yield "Web console", f"{escape(str(row['url']))} (when it is back)"
+        yield "Web console", f"{escape(str(row['url']))} (when it is plugged in)"
     yield "USB", escape(_interfaces(counts))
     requests = row.get("requests")
     yield "Requests", "" if requests is None else f"{requests} since the start"
     pages = condition.get("pages")
     yield "Serial number", escape(str(row.get("serial") or ""))
-    yield "Pages", "" if pages is None else f"{pages} in its life"
+    yield "Pages", "" if pages is None else f"{pages} since manufacture"
     announced = str(row.get("announced") or "")
     yield "Announced", "" if announced in ("", "no", "established") else escape(announced)
 
@@ -153,7 +144,7 @@ def _interfaces(counts: Mapping[str, Any]) -> str:
     if not total:
         return ""
     if counts.get("released") == total:
-        return "at rest until somebody asks"
+        return "released until the next request"
     told = [(counts.get("in_use"), "in use"), (counts.get("broken"), "broken")]
     parts = [f"{count} {words}" for count, words in told if count]
     waiting = counts.get("waiting")
@@ -192,9 +183,9 @@ def _is_low(supply: Mapping[str, Any]) -> bool:
 
 def _recent(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
     yield '<section class="card" aria-labelledby="recent">'
-    yield '<h2 id="recent">What went wrong lately</h2>'
+    yield '<h2 id="recent">Recent errors</h2>'
     if not troubles:
-        yield '<p class="faint">Nothing since the daemon was started.</p></section>'
+        yield '<p class="faint">None since the daemon was started.</p></section>'
         return
     yield '<ul class="log">'
     for each in troubles[:10]:
@@ -204,14 +195,14 @@ def _recent(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
         often = f" ({times} times)" if times > 1 else ""
         yield (
             f'<li><time class="faint" datetime="{when.replace(" ", "T")}">{when}</time> '
-            f"{who}{escape(str(each.get('text')))}{often}{_then(each.get('remedy'))}</li>"
+            f"{who}{escape(str(each.get('text')))}{often}{_remedy(each.get('remedy'))}</li>"
         )
     yield "</ul></section>"
 
 
 def _footer(status: Mapping[str, Any]) -> Iterator[str]:
     publisher = status.get("publisher") or {}
-    yield f"<footer><p>ippusbd {escape(str(status.get('version', '?')))}, announcing by"
+    yield f"<footer><p>ippusbd {escape(str(status.get('version', '?')))}, announced by"
     kind, state = (escape(str(publisher.get(key) or "?")) for key in ("kind", "state"))
     yield f"{kind}: {state}."
-    yield "<code>ippusbd doctor</code> says what is wrong and what to do about it.</p></footer>"
+    yield "<code>ippusbd doctor</code> finds problems and says what to do.</p></footer>"

@@ -1,7 +1,7 @@
 """How the status page looks: colours as data, so that a test can measure their contrast.
 
 Wide or narrow, light or dark, large letters or small: the page follows the reader's settings,
-says nothing by colour alone, and needs no script.
+conveys nothing by colour alone, and needs no script.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ align-items:start}
 .good{background:var(--good-ground);color:var(--good)}
 .soon{background:var(--soon-ground);color:var(--soon)}
 .bad{background:var(--bad-ground);color:var(--bad)}
-.wish{overflow-wrap:anywhere;border-radius:.4rem;padding:.4rem .7rem;margin:.5rem 0 0}
+.advice{overflow-wrap:anywhere;border-radius:.4rem;padding:.4rem .7rem;margin:.5rem 0 0}
 .faint{color:var(--faint)}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.1rem 1rem;margin:.75rem 0 0}
 dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}

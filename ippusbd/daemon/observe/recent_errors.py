@@ -1,8 +1,8 @@
-"""The last warnings and errors, for those who look at the status and not at the log.
+"""The last warnings and errors, for the status and its page.
 
-A fixed number of them, each with its remedy where one is known; the log keeps the rest.
-The same sentence again only moves its time: a printer that is tried every minute for a day
-does not push out what happened before.
+A fixed number of them, each with its remedy where one is known; the log has the rest. A repeated
+message only updates its time and count: a printer that is retried every minute for a day does not
+displace earlier messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ippusbd.daemon.observe.remedies import diagnose
+from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.log import ROOT, ContextFilter, escaped
 
 KEPT: Final = 20
@@ -23,34 +23,34 @@ TEXT_CHARS: Final = 300
 
 
 @dataclass(slots=True)
-class _Trouble:
-    at: float  # of the last time, in seconds since the epoch
+class _Kept:
+    at: float  # the last time, in seconds since the epoch
     level: str
     times: int = 1
 
 
 class RecentErrors(logging.Handler):
-    """Keeps what is logged from WARNING up."""
+    """Keeps records from WARNING up."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(logging.WARNING)
         self.addFilter(ContextFilter())
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], _Trouble] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """May be called in any thread; the handler's lock is held."""
+        """Called in any thread, with the handler's lock held."""
         who = str(getattr(record, "printer", ""))
         key = (who, escaped(record.getMessage(), TEXT_CHARS))
         level = "error" if record.levelno >= logging.ERROR else "warning"
         known = self._kept.pop(key, None)
         times = known.times + 1 if known else 1
-        self._kept[key] = _Trouble(self._clock(), level, times)
+        self._kept[key] = _Kept(self._clock(), level, times)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
     def status(self) -> list[dict[str, Any]]:
-        """The last first."""
+        """Newest first, for `ippusbd status --json`."""
         self.acquire()
         try:
             kept = list(self._kept.items())
@@ -58,20 +58,20 @@ class RecentErrors(logging.Handler):
             self.release()
         return [
             {
-                "at": round(trouble.at, 3),
-                "level": trouble.level,
+                "at": round(each.at, 3),
+                "level": each.level,
                 "printer": who,
                 "text": text,
-                "times": trouble.times,
+                "times": each.times,
                 "remedy": diagnose(text).remedy,
             }
-            for (who, text), trouble in reversed(kept)
+            for (who, text), each in reversed(kept)
         ]
 
 
 @contextmanager
-def listening() -> Iterator[RecentErrors]:
-    """Hears everything that is logged inside."""
+def collecting() -> Iterator[RecentErrors]:
+    """Collects what is logged inside the block."""
     recent = RecentErrors()
     logger = logging.getLogger(ROOT)
     logger.addHandler(recent)

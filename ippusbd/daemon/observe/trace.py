@@ -1,12 +1,12 @@
-"""Watching one printer while it is served, for somebody who looks for a fault.
+"""Traces one printer while it is served, for somebody who looks for a fault.
 
-A trace follows its printer over replugs, sees every transfer and every exchange from its
-beginning on, and ends when its reader leaves. It never slows the printer: what the reader does
-not take in time is dropped, and counted. While nobody watches, nothing of this is there.
+A trace follows its printer over replugs, records every transfer and every exchange, and ends when
+its reader leaves. It never slows the printer down: events that the reader does not take in time are
+dropped and counted. Without a trace no code of this module runs.
 
     reader <- {"usb": {...}} | {"http": {...}} | {"dropped": n}
 
-Knows printers, pools and taps; files are made by who asked.
+Knows printers, pools and taps; the reader writes the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ippusbd.usbio.protocols import Channel
 from ippusbd.usbio.tap import Tap, Tappable, UsbEvent
 
 QUEUE_BYTES: Final = 8 << 20  # what may wait for a slow reader
-FOLLOW_S: Final = 0.1  # a new life has got its pool by then
+FOLLOW_S: Final = 0.1  # how often the printer's pool is looked up: a replug makes a new one
 MAX_TRACES: Final = 4
 
 Event = dict[str, Any]
@@ -49,7 +49,7 @@ class Trace:
         self._more = asyncio.Event()
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """What happens, until the caller has seen enough."""
+        """The events, until the caller stops iterating."""
         try:
             self._follow()
             yield {"printer": self._printer.status()}
@@ -73,7 +73,7 @@ class Trace:
             self._dropped = 0
         return events
 
-    # --- attached to whatever pool the printer has now
+    # --- attached to the printer's current pool
 
     def _follow(self) -> None:
         pool = self._printer.pool
@@ -100,7 +100,7 @@ class Trace:
         self._leave()
         self._pool = None
 
-    # --- what is seen
+    # --- events
 
     def _usb(self, event: UsbEvent) -> None:
         facts = self._printer.facts
@@ -130,7 +130,7 @@ class Trace:
 
 
 class Traces:
-    """All that run now; one for each printer at most."""
+    """All running traces; at most one for each printer."""
 
     def __init__(self) -> None:
         self._running: dict[str, Trace] = {}
@@ -138,12 +138,12 @@ class Traces:
     async def events(
         self, printers: Iterable[Printer], selector: str, *, bodies: bool
     ) -> AsyncGenerator[Event, None]:
-        """The events of the printer that `selector` names. Raises NoSuchPrinter."""
+        """The events of the printer that `selector` matches. Raises NoSuchPrinter."""
         printer = chosen(printers, selector)
         if printer.key in self._running or len(self._running) >= MAX_TRACES:
             twice = printer.key in self._running
             raise IppUsbError(
-                "it is being traced already" if twice else "enough traces are running"
+                "the printer is already being traced" if twice else "too many traces are running"
             )
         trace = self._running[printer.key] = Trace(printer, bodies=bodies)
         try:

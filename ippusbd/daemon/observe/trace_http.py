@@ -1,11 +1,11 @@
-"""The HTTP exchanges of a trace, read off a leased channel, one at a time.
+"""The HTTP exchanges of a trace, recorded at a leased channel, one at a time.
 
-An interface carries one exchange after the other, so the channel's own calls say where each
-begins (`discard`, before its first byte) and ends (`rest`, after its last). Nothing of the
-proxy knows that it is watched. Told are HAR entries (version 1.2, with `_interface`).
+An interface carries one exchange after the other, so the channel's calls mark where each begins
+(`discard`, before its first byte) and ends (`rest`, after its last). The proxy does not know that
+it is traced. Yields HAR entries (version 1.2, with `_interface`).
 
-Without bodies, what may be a secret is hidden as well: credentials, cookies, and the values in
-a query. Knows `Channel` and wire.
+Without bodies, possible secrets are hidden as well: credentials, cookies, and the values in a
+query. Knows `Channel` and wire.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Entry = dict[str, Any]
 
 @dataclass(slots=True)
 class _Kept:
-    """The start of a body, and how much of it there was."""
+    """The start of a body, and its whole size."""
 
     wanted: bool
     size: int = 0
@@ -47,8 +47,8 @@ class _Kept:
         if self.wanted:
             self.data += data[: BODY_MAX - len(self.data)]
 
-    def told(self) -> dict[str, Any]:
-        """`text`, as it is or in base64; nothing if bodies are not wanted."""
+    def content(self) -> dict[str, Any]:
+        """`text`, plain or in base64; empty if bodies are not wanted."""
         if not self.data:
             return {}
         cut = {"comment": f"cut after {BODY_MAX} bytes"} if self.size > len(self.data) else {}
@@ -59,7 +59,7 @@ class _Kept:
 
 
 class _Exchange:
-    """What has been seen of one exchange."""
+    """What was recorded of one exchange."""
 
     def __init__(self, number: int, *, bodies: bool) -> None:
         self._number = number
@@ -104,7 +104,7 @@ class _Exchange:
         self._failure = self._failure or str(failure)
 
     def entry(self) -> Entry:
-        """In the shape of HAR."""
+        """As a HAR entry."""
         lines = self._head.decode("latin-1").splitlines() or [""]
         method, _, rest = lines[0].partition(" ")
         target, _, version = rest.partition(" ")
@@ -131,7 +131,7 @@ class _Exchange:
         kind = next((v for n, v in headers if n.lower() == "content-type"), "")
         post: dict[str, Any] = {}
         if self._request.size:
-            kept = self._request.told()
+            kept = self._request.content()
             encoding = {"_encoding": kept.pop("encoding")} if "encoding" in kept else {}
             post = {"postData": {"mimeType": kind, "params": [], "text": "", **kept, **encoding}}
         return {
@@ -157,7 +157,7 @@ class _Exchange:
             "httpVersion": "HTTP/{}.{}".format(*head.version) if head is not None else "",
             "cookies": [],
             "headers": self._fields(headers),
-            "content": {"size": self._response.size, "mimeType": kind, **self._response.told()},
+            "content": {"size": self._response.size, "mimeType": kind, **self._response.content()},
             "redirectURL": self._url(where),
             "headersSize": -1,
             "bodySize": self._response.size,
@@ -174,7 +174,7 @@ class _Exchange:
         return self._url(value) if name in _LINKS else value
 
     def _url(self, url: str) -> str:
-        """Without the values of its query, which a form may have put there."""
+        """Without the values of its query, which may come from a form."""
         path, mark, query = url.partition("?")
         if self._bodies or not mark:
             return url
@@ -182,7 +182,7 @@ class _Exchange:
 
 
 def _hidden(part: str) -> str:
-    """`name=value` with its name alone; what has no name has nothing."""
+    """`name=value` with its value hidden; all of it where there is no name."""
     name, sign, _ = part.partition("=")
     return f"{name}={HIDDEN}" if sign else HIDDEN
 
@@ -192,11 +192,11 @@ def _ms(seconds: float) -> float:
 
 
 class WatchedChannel:
-    """A `Channel` that tells `told` of each exchange that went over it."""
+    """A `Channel` that reports each exchange over it to `record`."""
 
-    def __init__(self, channel: Channel, told: Callable[[Entry], None], *, bodies: bool) -> None:
+    def __init__(self, channel: Channel, record: Callable[[Entry], None], *, bodies: bool) -> None:
         self._channel = channel
-        self._told = told
+        self._record = record
         self._bodies = bodies
         self._now = _Exchange(channel.number, bodies=bodies)
 
@@ -249,9 +249,9 @@ class WatchedChannel:
         await self._channel.close()
 
     def _over(self, failure: UsbError | None = None) -> None:
-        """Tell what was seen, and begin anew."""
+        """Report the exchange, and begin the next."""
         now, self._now = self._now, _Exchange(self.number, bodies=self._bodies)
         if failure is not None:
             now.failed(failure)
         if now.begun:
-            self._told(now.entry())
+            self._record(now.entry())

@@ -1,4 +1,4 @@
-"""Who else holds a USB device: the processes that have its node open, as far as we may see them."""
+"""Other processes that have a USB device's node open, as far as /proc shows them to us."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROC, DEV = Path("/proc"), Path("/dev")
 
 
 def holders(address: BusAddress, *, proc: Path = PROC, dev: Path = DEV) -> list[str]:
-    """Each as "process 123 (name)", ourselves left out; blocks. Others' may be hidden from us."""
+    """Each as "process 123 (name)", this process excluded. Blocks."""
     node = str(dev / f"bus/usb/{address.bus:03d}/{address.address:03d}")
     found = []
     for process in proc.glob("[0-9]*"):
@@ -23,7 +23,7 @@ def holders(address: BusAddress, *, proc: Path = PROC, dev: Path = DEV) -> list[
 
 
 def _has_open(process: Path, node: str) -> bool:
-    with suppress(OSError):  # not ours to see, or it just ended
+    with suppress(OSError):  # no permission, or it just ended
         for entry in (process / "fd").iterdir():
             with suppress(OSError):
                 if str(entry.readlink()) == node:

@@ -1,8 +1,8 @@
-"""Our side of the contract with who started us: signals, and systemd's few variables.
+"""The contract with the program that started this one: signals, and systemd's variables.
 
-sd_notify(3) and sd_listen_fds(3) are some lines each, so no library is asked.
-Without systemd all of it does nothing: a notifier without a socket is silent, and
-no socket is handed over. Telling systemd never fails and never waits.
+sd_notify(3) and sd_listen_fds(3) are a few lines each, so no library is used.
+Without systemd nothing happens: no notification is sent, and no socket is
+inherited. A notification never fails and never waits.
 """
 
 from __future__ import annotations
@@ -23,48 +23,43 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @contextmanager
-def stop_on_signals(signals: tuple[signal.Signals, ...] = STOP_SIGNALS) -> Iterator[asyncio.Event]:
-    """An event that the first of `signals` sets; the second one kills, as if never caught.
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that the first of STOP_SIGNALS sets; the second one has its default effect.
 
     Must be entered in a coroutine of the main thread.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # What our starter made us ignore, as nohup does with SIGHUP, stays ignored.
-    caught_ones = [each for each in signals if signal.getsignal(each) != signal.SIG_IGN]
+    # A signal that was ignored at the start, as SIGHUP under nohup, stays ignored.
+    handled = [each for each in STOP_SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
 
     def caught(number: signal.Signals) -> None:
         log.info("%s: stopping", number.name)
         stop.set()
-        for each in caught_ones:
-            loop.remove_signal_handler(each)  # the next one has its default effect
+        for each in handled:
+            loop.remove_signal_handler(each)
 
-    for each in caught_ones:
+    for each in handled:
         loop.add_signal_handler(each, caught, each)
     try:
         yield stop
     finally:
-        for each in caught_ones:
+        for each in handled:
             loop.remove_signal_handler(each)
 
 
 class Notifier:
-    """Tells systemd how we are, if it asked for that by NOTIFY_SOCKET."""
+    """Notifies systemd of the service's state, where NOTIFY_SOCKET is set."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
         address = environ.get("NOTIFY_SOCKET", "")
         # "@name" is a socket without a file, which the kernel writes with a leading NUL.
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._watchdog_s = _watchdog_s(environ)
-
-    @property
-    def watchdog_s(self) -> float:
-        """How often systemd wants to hear from us, at the latest; 0: it does not."""
-        return self._watchdog_s
+        self._watchdog_s = _watchdog_s(environ)  # 0: there is none
 
     def ready(self) -> None:
-        """Start-up is over."""
+        """Start-up is complete."""
         self._send("READY=1")
 
     def stopping(self) -> None:
@@ -72,15 +67,15 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """What `systemctl status` shows, on one line."""
+        """The line that `systemctl status` shows."""
         self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
-        """The event loop turns."""
+        """The event loop runs."""
         self._send("WATCHDOG=1")
 
     async def keep_alive(self) -> None:
-        """Say so twice in every interval of the watchdog; until cancelled."""
+        """Send `alive` twice in every interval of the watchdog, until cancelled."""
         while self._watchdog_s:
             self.alive()
             await asyncio.sleep(self._watchdog_s / 2)
@@ -92,11 +87,11 @@ class Notifier:
             try:
                 out.sendto(message.encode("utf-8", "replace"), self._address)
             except OSError as exc:
-                log.debug("systemd cannot be told %s: %s", message, exc)
+                log.debug("cannot send %s to systemd: %s", message, exc)
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float:
-    """WATCHDOG_USEC in seconds, if it is meant for this process."""
+    """WATCHDOG_USEC in seconds, if it is set for this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     with suppress(ValueError):
@@ -107,9 +102,9 @@ def _watchdog_s(environ: Mapping[str, str]) -> float:
 def take_listen_sockets(
     environ: MutableMapping[str, str] | None = None, *, first_fd: int = FIRST_FD
 ) -> dict[str, list[socket.socket]]:
-    """The listening sockets systemd opened for us, by their FileDescriptorName.
+    """The listening sockets that systemd passed, by their FileDescriptorName.
 
-    They can be taken once: the variables are removed, so that no child takes them for its own.
+    The variables are removed, so that no child process uses them.
     """
     environ = os.environ if environ is None else environ
     pid, count, names = (
@@ -127,11 +122,11 @@ def take_listen_sockets(
 
 
 def _adopt(fd: int) -> socket.socket | None:
-    """The socket behind `fd`, not inherited by children and not blocking."""
+    """The socket behind `fd`, non-blocking and not inherited by children."""
     try:
         adopted = socket.socket(fileno=fd)
     except OSError as exc:
-        log.warning("descriptor %d that systemd passed is no socket: %s", fd, exc.strerror)
+        log.warning("file descriptor %d passed by systemd is not a socket: %s", fd, exc.strerror)
         return None
     adopted.set_inheritable(False)
     adopted.setblocking(False)

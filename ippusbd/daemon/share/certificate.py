@@ -1,11 +1,11 @@
-"""The certificate with which printers are shared: one from the configuration, or our own.
+"""The TLS certificate for sharing: one from the configuration, or a self-signed one.
 
-Our own is made once and kept, with its key, in one file of the state folder (mode 0600): a client
-that has accepted it should not have to again, and a file that is replaced as a whole cannot hold
-the key of another certificate. Whoever signs nobody's certificates but his own is known to no
-client: a person compares the fingerprint, which the log and `ippusbd status` tell.
+The self-signed one is generated once and kept, with its key, in one file of the state directory
+(mode 0600): clients need to accept it only once, and a file that is replaced as a whole never holds
+the key of another certificate. Clients cannot verify it: a person compares the fingerprint, which
+the log and `ippusbd status` show.
 
-The only module that knows `cryptography`, which is loaded when a certificate is to be made.
+The only module that knows `cryptography`, which is imported when a certificate is generated.
 Blocks; runs in a thread.
 """
 
@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from ippusbd.daemon.state.state_file import replace_file
+from ippusbd.daemon.state.files import replace_file
 from ippusbd.errors import ConfigError, StateError
 
 log = logging.getLogger("ippusbd.daemon")
@@ -32,12 +32,12 @@ _END: Final = "-----END CERTIFICATE-----"
 
 
 def configured(certificate: Path, key: Path) -> ssl.SSLContext:
-    """For the files of an administrator. Raises ConfigError that names file and key."""
+    """From the configured files. Raises ConfigError that names file and key."""
     _readable(certificate, "certificate")
     _readable(key, "key")
     context = _empty()
     try:
-        context.load_verify_locations(certificate)  # tells a bad certificate from a bad key
+        context.load_verify_locations(certificate)  # distinguishes a bad certificate from a bad key
     except (ssl.SSLError, OSError) as exc:
         raise ConfigError(f"[share] certificate: {certificate}: not a certificate in PEM") from exc
     try:
@@ -45,7 +45,7 @@ def configured(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as exc:
         if exc.reason == "KEY_VALUES_MISMATCH":
-            reason = f"does not belong to the certificate {certificate}"
+            reason = f"does not match the certificate {certificate}"
         else:
             reason = "not a key in PEM without a passphrase"
         raise ConfigError(f"[share] key: {key}: {reason}") from exc
@@ -55,23 +55,23 @@ def configured(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def own(folder: Path, machine: str, addresses: Collection[str]) -> ssl.SSLContext:
-    """Our own, from `folder`; made now if there is none that can be used.
+    """The self-signed one in `folder`; generated if there is none that can be used.
 
-    `machine` and `addresses` are what a new one certifies. Raises StateError, or ConfigError if
-    none can be made here.
+    A new one is for `machine` and `addresses`. Raises StateError, or ConfigError if none can be
+    generated on this machine.
     """
     path = folder / OWN_FILE
     if path.exists():
         try:
             return _loaded(path)
         except (OSError, ValueError) as exc:
-            log.warning("%s cannot be used (%s); another certificate is made", path, exc)
-    made = _made(machine, addresses)
+            log.warning("%s cannot be used (%s); generating a new certificate", path, exc)
+    generated = _generated(machine, addresses)
     try:
-        replace_file(path, made)
+        replace_file(path, generated)
         return _loaded(path)
     except OSError as exc:
-        raise StateError(f"{path} cannot be written: {exc}") from exc
+        raise StateError(f"cannot write {path}: {exc}") from exc
 
 
 def fingerprint(path: Path) -> str:
@@ -99,8 +99,8 @@ def _loaded(path: Path) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    """Else OpenSSL asks for one on the terminal."""
-    raise ValueError("it is locked with a passphrase")
+    """Without it OpenSSL would ask on the terminal."""
+    raise ValueError("it is protected by a passphrase")
 
 
 def _readable(path: Path, key: str) -> None:
@@ -111,7 +111,7 @@ def _readable(path: Path, key: str) -> None:
         raise ConfigError(f"[share] {key}: {path}: {exc.strerror}") from exc
 
 
-def _made(machine: str, addresses: Collection[str]) -> bytes:
+def _generated(machine: str, addresses: Collection[str]) -> bytes:
     """A new key and a certificate for it, in PEM."""
     try:
         from cryptography import x509
@@ -120,9 +120,9 @@ def _made(machine: str, addresses: Collection[str]) -> bytes:
         from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
     except ImportError as exc:
         raise ConfigError(
-            "[listen] interface: to make a certificate, the Python package `cryptography` is needed"
-            " (Debian: python3-cryptography; PyPI: ippusbd[share]); or name a certificate of your"
-            " own with certificate and key in [share]"
+            "[listen] interface: generating a certificate needs the Python package `cryptography`"
+            " (Debian: python3-cryptography; PyPI: ippusbd[share]); or set `certificate` and `key`"
+            " in [share]"
         ) from exc
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{machine}.local"[:64])])

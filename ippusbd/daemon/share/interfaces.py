@@ -36,7 +36,7 @@ class Address:
         return str(self.value.ip)
 
     @property
-    def is_of_link(self) -> bool:
+    def is_link_local(self) -> bool:
         """Whether it is valid on its own interface only."""
         return self.value.version == 6 and self.value.is_link_local
 

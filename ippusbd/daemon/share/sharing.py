@@ -1,10 +1,10 @@
-"""Printers for the network: doors on its addresses, and announcements beside this machine's own.
+"""Shares printers on the network: TLS listeners on its addresses, and announcements there.
 
-Off unless the configuration names interfaces; then every printer gets a door on each of their
-addresses, on the port that it has on loopback, and what is announced here is announced there as
-others may use it. Addresses come and go while all this runs; what is served follows.
+Off unless the configuration names interfaces. Then every printer gets a TLS listener on each of
+their addresses, at the port that it has on loopback, and its services are announced there in the
+form that network clients may use. Listeners and announcements follow the addresses as they change.
 
-Knows doors, certificates and publishers; nothing of printers but their sites.
+Knows listeners, certificates and publishers; nothing of printers but their sites.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from ippusbd.wire.txt_shared import shared
 log = logging.getLogger("ippusbd.daemon")
 
 SETTLE_S: Final = 0.2  # an interface that comes up changes several times
-AGAIN_S: Final = 10.0  # for addresses whose port somebody else has
+AGAIN_S: Final = 10.0  # retry for addresses whose port is in use
 
 Look = Callable[[tuple[str, ...]], tuple[Address, ...]]
 _Key = tuple[PrinterSite, Address]
 
 
 class Sharing:
-    """All that is shared. `network` is what sites must know of it."""
+    """Everything that is shared. `network` is what sites must know of it."""
 
     def __init__(
         self,
@@ -53,18 +53,18 @@ class Sharing:
         publisher: RebindingPublisher,
         *,
         machine: str,
-        mark: str = "",
+        fingerprint: str = "",
         look: Look = look,
     ) -> None:
-        """`machine`: this one's name, without domain; `mark`: the certificate's fingerprint.
+        """`machine`: the host name without domain; `fingerprint`: the certificate's.
 
-        Raises ConfigError for a file of users that cannot be used.
+        Raises ConfigError for an invalid file of users.
         """
         self._config = config
         self._tls = tls
         self._publisher = publisher
         self._machine = machine
-        self._mark = mark
+        self._fingerprint = fingerprint
         self._look = look
         users = config.share_users_file
         gate = BasicAuth(Users(users)) if users is not None else None
@@ -74,26 +74,26 @@ class Sharing:
         self._allowed: tuple[IPv4Network | IPv6Network, ...] = config.share_allow
         self._sites: list[PrinterSite] = []
         self._listeners: dict[_Key, TlsListener] = {}
-        self._complained: set[_Key] = set()
+        self._failed: set[_Key] = set()
         self._wake = asyncio.Event()
         self._changes: Changes | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Follow the interfaces from now on."""
+        """Follow the interfaces."""
         try:
             self._changes = Changes(self._wake.set)
         except OSError as exc:
-            log.warning("changes of the network are seen late: no netlink (%s)", exc.strerror)
+            log.warning("address changes are noticed late: no netlink (%s)", exc.strerror)
         self._task = asyncio.create_task(self._follow(), name="sharing")
 
     def share(self, site: PrinterSite) -> None:
-        """Open doors to a site that listens, until `close`."""
+        """Share a site that listens, until `close`."""
         self._sites.append(site)
         self._wake.set()
 
     async def publish(self, services: ServiceSet) -> Publication:
-        """Announce to the network what is announced here."""
+        """Announce to the network what is announced on this machine."""
         return await self._publisher.publish(
             shared(
                 services,
@@ -109,16 +109,16 @@ class Sharing:
         return {
             "addresses": [address.text for address in self._addresses],
             "interfaces": list(_interfaces(self._addresses)),
-            "doors": sorted(f"{a.text} port {site.port}" for site, a in self._listeners),
+            "listening": sorted(f"{a.text} port {site.port}" for site, a in self._listeners),
             "passwords": self.network.gate is not None,
             "console": self.network.console,
-            "fingerprint": self._mark,
-            "announcer": self._publisher.kind,
+            "fingerprint": self._fingerprint,
+            "publisher": self._publisher.kind,
             "trouble": self._publisher.trouble,
         }
 
     async def close(self) -> None:
-        """Shut all doors, take everything back."""
+        """Close all listeners, withdraw all announcements."""
         if self._changes is not None:
             self._changes.close()
         if self._task is not None:
@@ -136,46 +136,46 @@ class Sharing:
             try:
                 self._addresses = self._look(self._config.share_interfaces)
             except OSError as exc:
-                log.warning("the addresses of this machine are not known: %s", exc)
+                log.warning("cannot list the addresses of this machine: %s", exc)
             if not self._config.share_allow:
                 self._allowed = tuple(address.value.network for address in self._addresses)
-            complete = await self._fit_doors()
+            complete = await self._fit_listeners()
             await self._publisher.rebind(self._scope())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if complete and self._changes else AGAIN_S):
                     await self._wake.wait()
             await asyncio.sleep(SETTLE_S)
 
-    async def _fit_doors(self) -> bool:
-        """Doors on the addresses that there are; whether there is one on each."""
+    async def _fit_listeners(self) -> bool:
+        """Listen on the current addresses; whether all of them could be used."""
         wanted = {(site, address) for site in self._sites for address in self._addresses}
         gone = [self._listeners.pop(key) for key in self._listeners.keys() - wanted]
         await asyncio.gather(*(listener.close() for listener in gone))
         for key in wanted - self._listeners.keys():
             self._open(*key)
-        self._complained &= wanted
+        self._failed &= wanted
         return wanted <= self._listeners.keys()
 
     def _open(self, site: PrinterSite, address: Address) -> None:
-        scope = address.index if address.is_of_link else 0
+        index = address.index if address.is_link_local else 0
         try:
-            listening = bind(address.text, site.port, scope)
+            listening = bind(address.text, site.port, index)
         except OSError as exc:
-            if (site, address) not in self._complained:
-                self._complained.add((site, address))
+            if (site, address) not in self._failed:
+                self._failed.add((site, address))
                 log.warning(
                     "%s is not shared on %s port %d: %s",
                     *(site.label or "a printer", address.text, site.port, exc.strerror),
                 )
             return
         log.info("shared on %s port %d (%s)", address.text, site.port, address.interface)
-        greet = partial(_greet, site, self._tls)
-        self._listeners[site, address] = TlsListener(listening, self._admits, greet)
+        adopt = partial(_adopt, site, self._tls)
+        self._listeners[site, address] = TlsListener(listening, self._admits, adopt)
 
     def _scope(self) -> Scope | None:
-        """Where to announce."""
+        """Where to announce; None: nowhere."""
         addresses = self._addresses
-        everywhere = tuple(address.text for address in addresses if not address.is_of_link)
+        everywhere = tuple(address.text for address in addresses if not address.is_link_local)
         scope = Scope(
             _interfaces(addresses),
             f"{self._machine}.local",
@@ -191,7 +191,7 @@ class Sharing:
 
 
 class SharingPublisher:
-    """This machine's publisher, with the network's beside it. A printer's name is the local one."""
+    """The local publisher combined with the network's. A printer's name is the local one."""
 
     def __init__(self, local: Publisher, sharing: Sharing) -> None:
         self._local = local
@@ -199,16 +199,16 @@ class SharingPublisher:
 
     @property
     def kind(self) -> str:
-        """The local announcer."""
+        """The local publisher's."""
         return self._local.kind
 
     @property
     def trouble(self) -> str:
-        """The local announcer's."""
+        """The local publisher's."""
         return self._local.trouble
 
     async def start(self) -> None:
-        """Start the local announcer; sharing starts by itself."""
+        """Start the local publisher; the network's is started by `Sharing`."""
         await self._local.start()
 
     async def publish(self, services: ServiceSet) -> Publication:
@@ -222,12 +222,12 @@ class SharingPublisher:
         return _Both(here, there)
 
     async def close(self) -> None:
-        """Close the local announcer."""
+        """Close the local publisher; `Sharing` closes the network's."""
         await self._local.close()
 
 
 class _Both:
-    """A set of services here and in the network."""
+    """A set of services, announced on this machine and on the network."""
 
     def __init__(self, here: Publication, there: Publication) -> None:
         self._here = here
@@ -242,12 +242,12 @@ class _Both:
         return self._here.state
 
     async def withdraw(self) -> None:
-        """Take both back."""
+        """Withdraw both."""
         await asyncio.gather(self._here.withdraw(), self._there.withdraw())
 
 
 async def make_sharing(config: Config, folder: Path, make: Callable[[Scope], Publisher]) -> Sharing:
-    """What the configuration asks for; `make` makes publishers. ConfigError, StateError."""
+    """Sharing as configured; `make` makes publishers. Raises ConfigError, StateError."""
     machine = socket.gethostname().partition(".")[0].lower() or "localhost"
     if config.share_certificate is not None and config.share_key is not None:
         path = config.share_certificate
@@ -256,12 +256,13 @@ async def make_sharing(config: Config, folder: Path, make: Callable[[Scope], Pub
         path = folder / certificate.OWN_FILE
         addresses = [address.text for address in look(config.share_interfaces)]
         tls = await asyncio.to_thread(certificate.own, folder, machine, addresses)
-    mark = certificate.fingerprint(path)
-    log.info("sharing to the network: the certificate's SHA-256 fingerprint is %s", mark)
-    return Sharing(config, tls, RebindingPublisher(make), machine=machine, mark=mark)
+    fingerprint = certificate.fingerprint(path)
+    log.info("sharing on the network; SHA-256 fingerprint of the certificate: %s", fingerprint)
+    publisher = RebindingPublisher(make)
+    return Sharing(config, tls, publisher, machine=machine, fingerprint=fingerprint)
 
 
-async def _greet(site: PrinterSite, tls: ssl.SSLContext, connection: socket.socket) -> None:
+async def _adopt(site: PrinterSite, tls: ssl.SSLContext, connection: socket.socket) -> None:
     await site.adopt(connection, tls)
 
 

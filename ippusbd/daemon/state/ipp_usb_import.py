@@ -1,15 +1,16 @@
-"""What ipp-usb knew of a printer: a print queue that was made in its time goes on working.
+"""Imports ipp-usb's port and name of a printer, so that existing print queues keep working.
 
-A file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions: VVVV-SERIAL-PRODUCT.state), in
-which every letter but ASCII's letters, digits, `-` and `_` is a `-`; MODEL is maker and product:
+ipp-usb keeps a file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions:
+VVVV-SERIAL-PRODUCT.state). Every character but ASCII letters, digits, `-` and `_` is replaced by
+`-`; MODEL is manufacturer and product:
 
     [device]
     http-port = 60000
     dns-sd-name = "Example Printer"
     dns-sd-override = "Example Printer (USB)"    # after a collision
 
-It is asked for once, when a printer is seen for the first time; nothing there is ever written.
-A file that makes no sense tells nothing. Knows files; neither state nor sockets.
+It is read once, when a printer is seen for the first time, and never written. A file that cannot
+be parsed is ignored. Knows files; neither state nor sockets.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ LINE: Final = re.compile(r"\s*([\w-]+)\s*=\s*(?:\"([^\"]*)\"|([^#;]*))")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A port, 0 if none is known, and a name, empty if none is."""
+class Imported:
+    """A port (0: unknown) and a name (empty: unknown)."""
 
     port: int
     name: str
 
 
-def find(folder: Path, facts: DeviceFacts) -> Kept | None:
-    """What a file in `folder` says of the device. Blocks."""
+def find(folder: Path, facts: DeviceFacts) -> Imported | None:
+    """What a file in `folder` says about the device. Blocks."""
     for name in file_names(facts):
         try:
             with (folder / name).open("rb") as file:
-                kept = parse(file.read(MAX_FILE_BYTES).decode("utf-8", "replace"))
+                imported = parse(file.read(MAX_FILE_BYTES).decode("utf-8", "replace"))
         except OSError:
             continue
-        if kept.port or kept.name:
-            return kept
+        if imported.port or imported.name:
+            return imported
     return None
 
 
 def file_names(facts: DeviceFacts) -> list[str]:
-    """Of the device's file, as versions of ipp-usb have called it."""
+    """Names of the device's file in the versions of ipp-usb."""
     vendor, product = f"{facts.usb_id.vendor:04x}", f"{facts.usb_id.product:04x}"
     names = [
         f"{ids}-{facts.serial}-{model}"
@@ -62,8 +63,8 @@ def _plain(text: str) -> str:
     return re.sub(r"[^0-9A-Za-z_-]", "-", text)[:200] + ".state"
 
 
-def parse(document: str) -> Kept:
-    """What is said in the section `[device]`, as far as it can be meant."""
+def parse(document: str) -> Imported:
+    """The valid values in the section `[device]`."""
     values: dict[str, str] = {}
     section = ""
     for line in document.splitlines():
@@ -74,4 +75,4 @@ def parse(document: str) -> Kept:
     port = values.get("http-port", "")
     name = values.get("dns-sd-override") or values.get("dns-sd-name", "")
     fits = 0 < len(name.encode()) <= MAX_NAME_BYTES and name.isprintable()
-    return Kept(int(port) if re.fullmatch("[0-9]{1,5}", port) else 0, name if fits else "")
+    return Imported(int(port) if re.fullmatch("[0-9]{1,5}", port) else 0, name if fits else "")

@@ -1,29 +1,26 @@
-"""What must survive a restart: each printer's port and name, and what was learned about it.
+"""What survives a restart: each printer's port and name, and what was learned about it.
 
-A printer keeps its port for ever, plugged in or not, so that a print queue
-made today works in a year. The file is replaced as a whole (new file, fsync,
-rename) and read with suspicion: one that makes no sense is kept aside, never
-overwritten, and a damaged record costs nobody but itself.
+A printer keeps its port permanently, plugged in or not, so that a print queue
+created today works in a year. The file is replaced as a whole. A file that
+cannot be parsed is renamed, never overwritten; a damaged record affects only
+its own printer.
 
-Changes are in memory at once and on disk soon: in a thread while a loop runs.
-Knows printers by `DeviceFacts.key`; never devices, never quirks' meaning.
+Changes apply in memory at once and are written soon, in a thread while a loop runs.
+Knows printers by `DeviceFacts.key`; knows no devices and not what quirks mean.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ippusbd.daemon.state.files import make_directory, replace_file
 from ippusbd.errors import StateError
 
 log = logging.getLogger("ippusbd.daemon")
@@ -42,13 +39,13 @@ class Record:
     name: str = ""
     last_seen: int = 0
     learned: dict[str, object] = field(default_factory=dict)  # quirk settings
-    recovery: str = ""  # the rung of the recovery ladder that helped last
+    recovery: str = ""  # the last rung of the recovery ladder that helped
 
 
 class StateFile:
-    """The printers known so far, in `path`; ports are given out of `ports`.
+    """The known printers, kept in `path`; new ones get a port from `ports`.
 
-    Raises StateError if the directory or the file cannot be used at all.
+    Raises StateError if the directory cannot be created or the file cannot be read.
     """
 
     def __init__(
@@ -70,9 +67,9 @@ class StateFile:
     # --- ports and names
 
     def port_for(self, key: str, is_free: Callable[[int], bool] = lambda port: True) -> int:
-        """The printer's own port; `is_free` tells whether nobody else listens on a port.
+        """The printer's own port; `is_free(port)`: no other program listens on it.
 
-        While somebody else does, the printer gets another one for this time, and keeps its own.
+        While another program does, the printer gets a temporary port and keeps its own.
         Raises StateError when no port is free.
         """
         record = self._seen(key)
@@ -80,14 +77,14 @@ class StateFile:
             if is_free(record.port):
                 return record.port
             port = self._unowned(is_free)
-            log.warning("port %d of %s is taken; this time %d", record.port, key, port)
+            log.warning("port %d of %s is in use; using %d for now", record.port, key, port)
             return port
         record.port = self._unowned(is_free)
         self._changed()
         return record.port
 
     def inherit(self, key: str, port: int, name: str) -> None:
-        """A new printer's port and name of an earlier life; a port that somebody owns stays his."""
+        """Import a new printer's port and name; a port that another printer owns is not taken."""
         owned = {record.port for record in self._printers.values()}
         record = self._seen(key)
         record.name = name
@@ -96,19 +93,19 @@ class StateFile:
         self._changed()
 
     def name_for(self, key: str) -> str:
-        """The DNS-SD name it had last; empty for none."""
+        """Its last DNS-SD name; empty if it had none."""
         record = self._printers.get(key)
         return record.name if record else ""
 
     def set_name(self, key: str, name: str) -> None:
-        """Keep the name for the next time."""
+        """Keep the DNS-SD name."""
         self._seen(key).name = name
         self._changed()
 
     # --- what was learned
 
     def learned(self, key: str) -> Mapping[str, object]:
-        """Quirk settings that the daemon found out itself."""
+        """Quirk settings that the daemon learned about the printer."""
         record = self._printers.get(key)
         return dict(record.learned) if record else {}
 
@@ -118,35 +115,35 @@ class StateFile:
         self._changed()
 
     def forget(self, key: str) -> None:
-        """Unlearn everything about a printer; its port and name stay."""
+        """Discard what was learned about a printer; its port and name stay."""
         if record := self._printers.get(key):
             record.learned, record.recovery = {}, ""
             self._changed()
 
     def recovery(self, key: str) -> str:
-        """What brought the printer back last time; empty if nothing is known."""
+        """The rung that recovered the printer last; empty if none is known."""
         record = self._printers.get(key)
         return record.recovery if record else ""
 
     def set_recovery(self, key: str, rung: str) -> None:
-        """Keep what helped, to try it first."""
+        """Keep the rung that helped; it is tried first the next time."""
         self._seen(key).recovery = rung
         self._changed()
 
     def printers(self) -> dict[str, Record]:
-        """All known printers by key; for status and tests, not to be changed."""
+        """All known printers by key, read-only."""
         return dict(self._printers)
 
     # --- writing
 
     def save(self) -> None:
-        """Write now, if anything changed; blocks. A failure is logged and tried again later."""
+        """Write changes now; blocks. A failure is logged, and the write is retried later."""
         if self._dirty:
             self._dirty = False
             self._write(self._document())
 
     async def close(self) -> None:
-        """Wait until everything is on disk."""
+        """Wait until all changes are on disk."""
         if self._writing is not None:
             await self._writing
         await asyncio.to_thread(self.save)
@@ -175,7 +172,11 @@ class StateFile:
             replace_file(self._path, document)
         except OSError as exc:
             if not self._complained:
-                log.error("%s cannot be written, ports may change: %s", self._path, exc.strerror)
+                log.error(
+                    "cannot write %s, ports may change after a restart: %s",
+                    self._path,
+                    exc.strerror,
+                )
             self._complained = True
             self._dirty = True
         else:
@@ -184,7 +185,7 @@ class StateFile:
     # --- records
 
     def _seen(self, key: str) -> Record:
-        """The printer's record; made now if it is new, and marked as seen now."""
+        """The printer's record, created if it is new, with the time of this use."""
         record = self._printers.get(key)
         if record is None:
             if len(self._printers) >= MAX_PRINTERS:
@@ -195,11 +196,15 @@ class StateFile:
 
     def _drop_longest_unseen(self) -> None:
         oldest = min(self._printers, key=lambda key: self._printers[key].last_seen)
-        log.warning("%d printers are known; forgetting %s", len(self._printers), oldest)
+        log.warning(
+            "%d printers are known; dropping the one unused for longest: %s",
+            len(self._printers),
+            oldest,
+        )
         del self._printers[oldest]
 
     def _unowned(self, is_free: Callable[[int], bool]) -> int:
-        """The lowest free port nobody owns, or that of the printer unseen for longest."""
+        """The lowest free port without an owner, or the one of the printer unused for longest."""
         owned = {record.port for record in self._printers.values()}
         for port in self._ports:
             if port not in owned and is_free(port):
@@ -211,7 +216,9 @@ class StateFile:
         for record in sorted(owners, key=lambda r: r.last_seen):
             port = record.port
             if is_free(port):
-                log.warning("no port is left: %d is taken from a printer long unseen", port)
+                log.warning(
+                    "no port is left: reassigning port %d of the printer unused for longest", port
+                )
                 record.port = 0
                 self._changed()
                 return port
@@ -219,70 +226,18 @@ class StateFile:
         raise StateError(f"no port from {first} to {last} is free")
 
 
-# --- files
-
-
-def make_directory(path: Path, mode: int = 0o700) -> None:
-    """The directory, private to us if it is new. Raises StateError."""
-    try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StateError(f"{path} cannot be made: {exc.strerror}") from exc
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` so that at every moment the old or the new file is there, whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def only_instance(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel lets it go when we die.
-
-    Raises StateError that says who holds it.
-    """
-    make_directory(path.parent)
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise StateError(f"{path} cannot be opened: {exc.strerror}") from exc
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            pid = os.read(handle, 20).decode("ascii", "replace").strip()
-            raise StateError(f"ippusbd runs already: process {pid or '?'} holds {path}") from exc
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)  # the file stays: unlinking it would let two hold "the" lock
+# --- reading
 
 
 def _read(path: Path) -> dict[str, Record]:
-    """The printers in `path`; none when there is no file, or one that makes no sense."""
+    """The printers in `path`; none when there is no file, or one that cannot be parsed."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise StateError(f"{path} cannot be read: {exc.strerror}") from exc
+        raise StateError(f"cannot read {path}: {exc.strerror}") from exc
     try:
         return _parse(raw)
     except (ValueError, RecursionError) as exc:
@@ -292,15 +247,20 @@ def _read(path: Path) -> dict[str, Record]:
 
 def _keep_aside(path: Path, reason: Exception) -> None:
     aside = path.with_name(f"{path.name}.corrupt")
-    log.warning("%s makes no sense (%s); kept as %s, starting afresh", path, reason, aside.name)
+    log.warning(
+        "%s cannot be parsed (%s); kept as %s; starting empty, ports may change",
+        path,
+        reason,
+        aside.name,
+    )
     try:
         path.replace(aside)
     except OSError as exc:
-        raise StateError(f"{path} cannot be renamed: {exc.strerror}") from exc
+        raise StateError(f"cannot rename {path}: {exc.strerror}") from exc
 
 
 def _parse(raw: bytes) -> dict[str, Record]:
-    """Raises ValueError for what is not a state file of this version."""
+    """Raises ValueError for anything but a state file of this version."""
     document = json.loads(raw)
     if not isinstance(document, dict) or not isinstance(document.get("printers"), dict):
         raise ValueError("not a state file")
@@ -310,7 +270,7 @@ def _parse(raw: bytes) -> dict[str, Record]:
     ports: set[int] = set()
     for key, value in list(document["printers"].items())[:MAX_PRINTERS]:
         record = _record(value)
-        if record.port in ports:  # edited by hand; the first one keeps it
+        if record.port in ports:  # an edited file: the first printer keeps the port
             record.port = 0
         ports |= {record.port} - {0}
         printers[key] = record
@@ -318,7 +278,7 @@ def _parse(raw: bytes) -> dict[str, Record]:
 
 
 def _record(value: object) -> Record:
-    """A record with each field that is of the right type, and the default for the others."""
+    """A record of the fields with the right type; the others get their defaults."""
     record = Record()
     for name, given in value.items() if isinstance(value, dict) else ():
         if name in Record.__slots__ and type(given) is type(getattr(record, name)):

@@ -1,11 +1,11 @@
-"""Clients from the network: what they must show, and what they may reach.
+"""Clients from the network: their authentication, and the paths that are open to them.
 
-They come over TLS; that is how a request of theirs is told from one of this machine. Without a
-password, where one is asked for, nothing is told but that. Paths are judged as a printer might
-read them: with escapes undone, and never upwards.
+They come over TLS, which distinguishes their requests from those of this machine. Without the
+required password the response reveals nothing but that. Paths are judged as a printer might read
+them: unescaped, and never upwards.
 
-A password that was right is remembered by a hash under a key of this process, since finding out
-takes long on purpose; tries wait for each other, so that guessing is slow and costs one thread.
+A valid password is cached by a hash under a key of this process, since verifying one is slow on
+purpose; attempts are verified one after the other, so that guessing is slow and costs one thread.
 
 Knows HTTP's Basic scheme (RFC 7617) and paths; nothing of sockets and printers.
 """
@@ -28,37 +28,37 @@ from ippusbd.users.passwords import Users
 
 log = logging.getLogger("ippusbd.http")
 
-REMEMBERED: Final = 256
-WAITING: Final = 16  # tries at a time; more are refused unheard
-_OPEN: Final = frozenset({"ipp", "escl"})  # first parts of paths that print and scan
-_UNDONE: Final = 4  # percent signs may be escaped themselves; so often
+CACHED: Final = 256
+WAITING: Final = 16  # attempts at a time; more are refused unverified
+_OPEN: Final = frozenset({"ipp", "escl"})  # first segments of paths that print and scan
+_UNESCAPED: Final = 4  # rounds: percent signs may be escaped themselves
 
 
 class BasicAuth:
-    """Tells whether what a client showed is a user's name and password."""
+    """HTTP Basic authentication against a file of users."""
 
     def __init__(self, users: Users) -> None:
         self._users = users
         self._key = os.urandom(32)
-        self._right: dict[bytes, None] = {}  # oldest first
+        self._valid: dict[bytes, None] = {}  # oldest first
         self._version = users.version
-        self._told = False  # that the file cannot be used
+        self._logged = False  # that the file cannot be used
         self._turn = asyncio.Lock()
         self._waiting = 0
 
-    async def admits(self, shown: str | None) -> bool:
-        """`shown` is the field Authorization, None if there is none."""
-        credentials = _basic(shown)
+    async def admits(self, authorization: str | None) -> bool:
+        """Verify the field Authorization; None: there is none."""
+        credentials = _basic(authorization)
         if credentials is None or not self._is_current():
             return False
-        mark = hmac.digest(self._key, repr(credentials).encode(), "sha256")
-        if mark in self._right:
+        digest = hmac.digest(self._key, repr(credentials).encode(), "sha256")
+        if digest in self._valid:
             return True
         if self._waiting >= WAITING:
             return False
-        return await self._try(mark, *credentials)
+        return await self._verify(digest, *credentials)
 
-    async def _try(self, mark: bytes, user: str, password: str) -> bool:
+    async def _verify(self, digest: bytes, user: str, password: str) -> bool:
         self._waiting += 1
         try:
             async with self._turn:
@@ -66,41 +66,41 @@ class BasicAuth:
                     return False
         finally:
             self._waiting -= 1
-        if len(self._right) >= REMEMBERED:
-            del self._right[next(iter(self._right))]
-        self._right[mark] = None
+        if len(self._valid) >= CACHED:
+            del self._valid[next(iter(self._valid))]
+        self._valid[digest] = None
         return True
 
     def _is_current(self) -> bool:
-        """Who was taken out of the file stays outside. A file that makes no sense admits nobody."""
+        """Reload a changed file: a removed user is refused. An unreadable file admits nobody."""
         try:
             self._users.refresh()
         except ConfigError as exc:
-            if not self._told:
-                log.error("nobody can be let in: %s", exc)
-            self._told = True
+            if not self._logged:
+                log.error("no network client can authenticate: %s", exc)
+            self._logged = True
             return False
-        self._told = False
+        self._logged = False
         if self._users.version != self._version:
             self._version = self._users.version
-            self._right.clear()
+            self._valid.clear()
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How a site treats clients of the network."""
+    """What a site requires of clients from the network."""
 
-    names: Set[str] = frozenset()  # that this machine has there
-    console: bool = False  # they may open more than what prints and scans
-    gate: BasicAuth | None = field(default=None)  # None: nobody needs a password
+    names: Set[str] = frozenset()  # of this machine on the network
+    console: bool = False  # paths other than those that print and scan are open, too
+    gate: BasicAuth | None = field(default=None)  # None: no password is required
 
     async def refusal(self, target: str, authorization: str | None) -> Refusal | None:
-        """Why a request is not let through; None: it is."""
+        """Why a request is refused; None: it is not."""
         if self.gate is not None and not await self.gate.admits(authorization):
-            return Refusal(401, "this printer asks for a name and a password")
+            return Refusal(401, "this printer requires a user name and a password")
         if not self.console and not is_open(target):
-            return Refusal(403, "only printing and scanning are open to the network")
+            return Refusal(403, "only printing and scanning are open to network clients")
         return None
 
 
@@ -108,9 +108,9 @@ CHALLENGE: Final = 'Basic realm="ippusbd", charset="UTF-8"'
 
 
 def is_open(target: str) -> bool:
-    """Whether a path, however a printer reads it, is one that prints or scans."""
+    """Whether a path prints or scans, however a printer reads it."""
     path = target.partition("?")[0]
-    for _ in range(_UNDONE):
+    for _ in range(_UNESCAPED):
         path = unquote(path, errors="replace")
     parts = path.replace("\\", "/").split("/")
     if any(part.partition(";")[0] in ("..", ".") for part in parts) or "%" in path:
@@ -118,9 +118,9 @@ def is_open(target: str) -> bool:
     return len(parts) > 1 and not parts[0] and parts[1].lower() in _OPEN
 
 
-def _basic(shown: str | None) -> tuple[str, str] | None:
-    """Name and password of a field Authorization."""
-    scheme, _, encoded = (shown or "").partition(" ")
+def _basic(authorization: str | None) -> tuple[str, str] | None:
+    """Name and password in the field Authorization."""
+    scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic" or len(encoded) > 1024:
         return None
     try:

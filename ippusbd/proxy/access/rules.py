@@ -1,15 +1,14 @@
 """Who may print, scan, fax, and use the rest of a printer.
 
-What a request is follows from all that a printer might go by: its path in any
-spelling, its content type, and what its IPP part names; where they disagree it
-is both, and needs both rights. Whatever is none of the three is `config`: the
-web console, and everything a maker added.
+The kind of a request follows from everything that a printer might evaluate: its
+path in any spelling, its content type, and the URIs in its IPP attributes. Where
+they disagree the request is of both kinds and needs both rights. A request that
+neither prints nor scans nor faxes is `config`: the web console, and vendor paths.
 
-A list that is empty lets everybody of this machine in. Root and the daemon's own
-user always get in: rules that lock out the one who wrote them would only be
-worked around. Who cannot be told is nobody.
+An empty list allows every user of this machine. A client that cannot be
+identified is allowed nothing that is restricted.
 
-Knows IPP, paths and ids; neither sockets nor the user database.
+Knows IPP, paths and ids; no sockets.
 """
 
 from __future__ import annotations
@@ -21,22 +20,23 @@ from enum import Enum
 from typing import Final
 from urllib.parse import unquote
 
+from ippusbd.config import Config
 from ippusbd.errors import BadIpp
-from ippusbd.users.accounts import EVERYBODY, Allowed
+from ippusbd.users.accounts import EVERYBODY, Allowed, allowed
 from ippusbd.wire import ipp, ipp_requests
 from ippusbd.wire.ipp_codes import Operation, Status
 
 IPP: Final = "application/ipp"
-HEAD_BYTES: Final = 64 * 1024  # an IPP part longer than this is not understood
+HEAD_BYTES: Final = 64 * 1024  # longer IPP attributes are not parsed
 _ABOUT_THE_PRINTER: Final = frozenset(
     {Operation.GET_PRINTER_ATTRIBUTES, Operation.GET_PRINTER_SUPPORTED_VALUES}
 )
 _ABOUT_THE_SCANNER: Final = frozenset({"/escl/scannercapabilities", "/escl/scannerstatus"})
-_UNDONE: Final = 4  # percent signs may be escaped themselves; so often
+_UNDONE: Final = 4  # rounds of unescaping: percent signs may be escaped themselves
 
 
 class Kind(Enum):
-    """What a request is for; the values are keys of the section [access]."""
+    """The purpose of a request; the values are keys of the section [access]."""
 
     PRINT = "print"
     SCAN = "scan"
@@ -46,22 +46,22 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules; a kind that is not named is everybody's."""
+    """The rules; a kind without a rule is open to everybody."""
 
     rules: Mapping[Kind, Allowed] = field(default_factory=dict)
 
     @property
     def unrestricted(self) -> bool:
-        """Nobody need be asked who he is."""
+        """No client has to be identified."""
         return all(allowed.everybody for allowed in self.rules.values())
 
     @property
     def by_group(self) -> bool:
-        """A client's groups matter."""
+        """A rule names groups."""
         return any(allowed.gids for allowed in self.rules.values())
 
     def refuses(self, asked: Asked, uid: int | None, gids: frozenset[int]) -> list[Kind]:
-        """What the user may not do of what was asked; empty: let him."""
+        """The kinds that the user is not allowed; empty: the request is allowed."""
         may = {kind for kind in Kind if self.rules.get(kind, EVERYBODY).admits(uid, gids)}
         if asked.harmless and may:
             return []
@@ -73,22 +73,22 @@ UNRESTRICTED: Final = Access()
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request is."""
+    """The classification of a request."""
 
     kinds: frozenset[Kind]
-    harmless: bool = False  # it asks only what the device can do and how it is
+    harmless: bool = False  # it only queries capabilities and status
     head: ipp_requests.RequestHead | None = None  # of an IPP request
 
 
 def is_ipp(target: str, content_types: Iterable[str]) -> bool:
-    """Whether a printer may take it for IPP: its first bytes tell more then."""
+    """Whether a printer may parse it as IPP, so that its first bytes matter."""
     return _path(target).startswith("/ipp") or any(IPP in one.lower() for one in content_types)
 
 
 def asked(method: str, target: str, content_types: Iterable[str], start: bytes) -> Asked:
-    """What a request is; `start` are the first bytes of its body, HEAD_BYTES if there are so many.
+    """Classify a request; `start` are the first bytes of its body, up to HEAD_BYTES.
 
-    `content_types` are all that it has: which one a printer goes by is not known.
+    `content_types` are all its Content-Type fields: which one a printer uses is unknown.
     """
     path = _path(target)
     scans = path.startswith("/escl")
@@ -106,7 +106,7 @@ def asked(method: str, target: str, content_types: Iterable[str], start: bytes) 
 
 
 def not_authorized(head: ipp_requests.RequestHead, reason: str) -> bytes:
-    """An IPP answer whose message CUPS shows."""
+    """An IPP response whose status-message CUPS shows."""
     attributes = (
         ipp.attribute("attributes-charset", ipp.charset()),
         ipp.attribute("attributes-natural-language", ipp.language()),
@@ -117,8 +117,19 @@ def not_authorized(head: ipp_requests.RequestHead, reason: str) -> bytes:
     return ipp.encode(message)
 
 
+def access_of(config: Config) -> Access:
+    """The rules of the section [access]. Raises ConfigError for unknown accounts. Blocks."""
+    lists = {
+        Kind.PRINT: config.access_print,
+        Kind.SCAN: config.access_scan,
+        Kind.FAX: config.access_fax,
+        Kind.CONFIG: config.access_config,
+    }
+    return Access({kind: allowed(names, f"[access] {kind.value}") for kind, names in lists.items()})
+
+
 def _ipp_kinds(path: str, head: ipp_requests.RequestHead | None, start: bytes) -> frozenset[Kind]:
-    """By the path and by every URI that is named, because printers go by either."""
+    """By the path and by every URI in the attributes, because printers use either."""
     if head is None:
         return frozenset({Kind.PRINT, Kind.FAX})
     message, _ = ipp.decode(start, tolerant=True)
@@ -141,7 +152,7 @@ def _head(start: bytes) -> ipp_requests.RequestHead | None:
 
 
 def _path(target: str) -> str:
-    """The path as the most forgiving printer would read it."""
+    """The path as the most lenient printer would read it."""
     path = target.partition("?")[0]
     for _ in range(_UNDONE):
         path = unquote(path, errors="replace")

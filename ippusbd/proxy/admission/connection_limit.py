@@ -1,11 +1,11 @@
-"""Who is let in while there are more connections than places.
+"""The limit of connections, and which one is closed for a new one when it is reached.
 
-A place is never refused to a client that has fewer than others: when all are
-taken, another connection of its own or of a client with more gives way. First goes who has
-asked for nothing for longest, then who lets a request wait in the middle, then
-the last of those that wait for a printer, if its client holds two more than the
-newcomer's. Whoever is being served stays. Else the newcomer is told to come
-again.
+A client with fewer connections than others is never refused: another connection
+of its own, or of a client with more, is closed instead. The first choice is the
+connection that has been idle for longest, then one that stalls in the middle of
+a request, then the last of those that wait for a printer, if its client has two
+more connections than the new one's. A connection that is being served is never
+closed. If none can be closed, the new client is refused with 503.
 
 Every decision is one synchronous step; time is injected. Knows nothing of
 sockets and HTTP.
@@ -20,75 +20,72 @@ from enum import Enum
 
 log = logging.getLogger("ippusbd.http")
 
-IDLE_S = 1.0  # so long after an answer a connection is not taken for idle: more may follow
+IDLE_S = 1.0  # after an answer a connection is not idle for this long: another request may follow
 
 
 class Doing(Enum):
-    """What a connection is at."""
+    """The state of a connection."""
 
-    NOTHING = "nothing"  # its client is to ask something, or has begun to
-    SENDING = "sending"  # the client is to send more of a request
+    NOTHING = "nothing"  # no complete request head yet
+    SENDING = "sending"  # the client has to send more of a request
     WAITING = "waiting"  # for an interface
     SERVED = "served"
 
 
 class Connection:
-    """One connection. `leave` closes it, telling its client to come again if told to."""
+    """One connection. `leave(refused)` closes it; if `refused`, with a response 503."""
 
     def __init__(self, client: Hashable, leave: Callable[[bool], None], now: float) -> None:
         self.client = client
         self.leave = leave
         self.doing = Doing.NOTHING
-        self.since = now  # of what it does; of its last progress, while it sends
+        self.since = now  # of this state; of the last progress, while it sends
 
 
 class ConnectionLimit:
     """At most `places` connections."""
 
-    def __init__(
-        self, places: int, *, stall_s: float, clock: Callable[[], float], name: str = ""
-    ) -> None:
+    def __init__(self, places: int, *, stall_s: float, clock: Callable[[], float]) -> None:
         self._places = places
         self._stall_s = stall_s
         self._clock = clock
-        self._name = name
-        self._connections: dict[Connection, None] = {}  # in the order of their coming
+        self._connections: dict[Connection, None] = {}  # in the order of arrival
         self._counts: Counter[Hashable] = Counter()
-        self._told = False
+        self._logged = False
 
     def __len__(self) -> int:
         return len(self._connections)
 
     def admit(self, client: Hashable, leave: Callable[[bool], None]) -> Connection | None:
-        """A place for a connection of `client`; None: there is none."""
+        """Count a connection of `client`; None: the limit is reached."""
         if len(self._connections) >= self._places and not self._make_room(client):
             return None
-        client_connection = Connection(client, leave, self._clock())
-        self._connections[client_connection] = None
+        connection = Connection(client, leave, self._clock())
+        self._connections[connection] = None
         self._counts[client] += 1
-        return client_connection
+        return connection
 
-    def left(self, client_connection: Connection) -> None:
-        """Its connection is closed. Idempotent."""
-        if client_connection in self._connections:
-            del self._connections[client_connection]
-            self._counts[client_connection.client] -= 1
-            if not self._counts[client_connection.client]:
-                del self._counts[client_connection.client]
+    def left(self, connection: Connection) -> None:
+        """The connection is closed. Idempotent."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._counts[connection.client] -= 1
+            if not self._counts[connection.client]:
+                del self._counts[connection.client]
         if len(self._connections) < self._places * 3 // 4:
-            self._told = False
+            self._logged = False
 
-    def now(self, client_connection: Connection, doing: Doing) -> None:
-        """`guest` does so from now on, or still, and has made progress."""
-        client_connection.doing = doing
-        client_connection.since = self._clock()
+    def now(self, connection: Connection, doing: Doing) -> None:
+        """The connection is in state `doing`, and has made progress."""
+        connection.doing = doing
+        connection.since = self._clock()
 
     def _make_room(self, client: Hashable) -> bool:
         victim = self._to_leave(client)
-        if not self._told:
-            self._told = True
-            what = "others give way" if victim else "some are refused"
-            log.warning("%sall %d places for clients are taken: %s", self._name, self._places, what)
+        if not self._logged:
+            self._logged = True
+            what = "others are closed" if victim else "new ones are refused"
+            log.warning("all %d client connections are in use: %s", self._places, what)
         if victim is None:
             return False
         self.left(victim)
@@ -97,35 +94,17 @@ class ConnectionLimit:
 
     def _to_leave(self, client: Hashable) -> Connection | None:
         held, now = self._counts[client], self._clock()
-        rich = [g for g in self._connections if g.client == client or self._count(g) > held]
-        idle = [
-            client_connection for client_connection in rich if self._is_idle(client_connection, now)
-        ]
+        rich = [c for c in self._connections if c.client == client or self._count(c) > held]
+        idle = [c for c in rich if self._is_idle(c, now)]
         if idle:
-            return min(
-                idle,
-                key=lambda client_connection: (
-                    -self._count(client_connection),
-                    client_connection.since,
-                ),
-            )
-        waiting = [
-            client_connection
-            for client_connection in rich
-            if client_connection.doing is Doing.WAITING
-        ]
-        greedy = [
-            client_connection
-            for client_connection in waiting
-            if self._count(client_connection) >= held + 2
-        ]
+            return min(idle, key=lambda c: (-self._count(c), c.since))
+        waiting = [c for c in rich if c.doing is Doing.WAITING]
+        greedy = [c for c in waiting if self._count(c) >= held + 2]
         return max(reversed(greedy), key=self._count, default=None)
 
-    def _count(self, client_connection: Connection) -> int:
-        return self._counts[client_connection.client]
+    def _count(self, connection: Connection) -> int:
+        return self._counts[connection.client]
 
-    def _is_idle(self, client_connection: Connection, now: float) -> bool:
-        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(
-            client_connection.doing
-        )
-        return allowed_s is not None and now - client_connection.since >= allowed_s
+    def _is_idle(self, connection: Connection, now: float) -> bool:
+        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(connection.doing)
+        return allowed_s is not None and now - connection.since >= allowed_s

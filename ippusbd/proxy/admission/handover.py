@@ -1,8 +1,7 @@
-"""A connection's first moment: it is let in, or told at once to come again.
+"""The first protocol of a connection: hands it over to the HTTP server, or refuses it with 503.
 
-Who is refused gets a whole answer 503, whatever it was about to ask, and some
-moments to read it: closing at once would reset the connection under it. The
-next protocol of a connection that is let in is the HTTP server's.
+A refused client gets a whole response, whatever it was about to request, and a
+moment to read it: closing at once would reset the connection before that.
 
 Knows asyncio's transports; `admit` decides.
 """
@@ -13,11 +12,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
-LINGER_S = 0.5  # for reading why, before the connection is closed
+LINGER_S = 0.5  # for reading the response, before the connection is closed
 
 
-# Bytes taken of a connection at once. What a client sends before it is served is kept, times the
-# number of clients; what it sends then goes through.
+# Bytes read from a connection at once. What a client sends before it is served is buffered, for
+# each of hundreds of clients; what it sends later is passed on.
 READ_AT_FIRST = 32 * 1024
 READ_SERVED = 256 * 1024
 
@@ -29,13 +28,13 @@ class _Reads(Protocol):
 
 
 def may_read(transport: asyncio.BaseTransport | None, size: int) -> None:
-    """How many bytes `transport` takes at once."""
+    """Set how many bytes `transport` reads at once."""
     if transport is not None:
         cast(_Reads, transport).max_size = size
 
 
 class Handover(asyncio.Protocol):
-    """The protocol of a new connection. `admit` gives its next one; None: there is no place."""
+    """The protocol of a new connection. `admit` returns its next one; None: refuse it."""
 
     def __init__(
         self, admit: Callable[[asyncio.Transport], asyncio.Protocol | None], refusal: bytes
@@ -59,7 +58,7 @@ class Handover(asyncio.Protocol):
         self._closing = loop.call_later(LINGER_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """What it would have asked."""
+        """A refused client's request is ignored."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._closing is not None:
@@ -67,7 +66,7 @@ class Handover(asyncio.Protocol):
 
 
 def refusal(reason: str, retry_after_s: int) -> bytes:
-    """A whole answer 503 that ends its connection."""
+    """A whole response 503 that ends its connection."""
     text = f"ippusbd: {reason}\n"
     return (
         "HTTP/1.1 503 Service Unavailable\r\n"

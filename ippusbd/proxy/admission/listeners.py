@@ -1,4 +1,7 @@
-"""A listening TCP socket as a site wants it. Knows nothing of what is said on it."""
+"""Listening TCP sockets: one port on every loopback address that is served.
+
+A machine without IPv6 is served over IPv4 alone. Knows nothing of what is sent.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import socket
 
 
 def bind(host: str, port: int, scope: int = 0) -> socket.socket:
-    """A listening TCP socket; raises OSError when the port is taken.
+    """A listening TCP socket; raises OSError when the port is in use.
 
-    `scope` is the interface's index, for an address that means something on it alone.
+    `scope`: the interface's index, for a link-local address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -25,3 +28,28 @@ def bind(host: str, port: int, scope: int = 0) -> socket.socket:
             bound.close()
         raise
     return bound
+
+
+def bind_all(hosts: list[str], port: int) -> list[socket.socket]:
+    """Sockets on `port` of all `hosts`; raises OSError when it is in use."""
+    bound: list[socket.socket] = []
+    try:
+        for host in hosts:
+            bound.append(bind(host, port))
+    except OSError:
+        for other in bound:
+            other.close()
+        if bound and ":" in host:  # a machine without IPv6
+            return [bind(hosts[0], port)]
+        raise
+    return bound
+
+
+def is_free(hosts: list[str], port: int) -> bool:
+    """Whether no program listens on `port` of any of `hosts`."""
+    try:
+        for listening in bind_all(hosts, port):
+            listening.close()
+    except OSError:
+        return False
+    return True

@@ -1,10 +1,9 @@
-"""A door to the network: lets in over TLS who comes from where clients may come from.
+"""A TLS listener on an address of the network, open to clients from allowed addresses.
 
-Whoever does not is told nothing: his connection is closed before a byte is read. A handshake has
-a deadline and there are only so many at a time, because a client that never finishes one is no
-guest of the server yet, and would cost memory for nothing.
+The connection of any other client is closed before a byte is read. Handshakes have a deadline and
+a limit, because connections in a handshake are not yet counted by the server's own limit.
 
-Knows sockets and tasks; what is spoken inside TLS is the server's affair.
+Knows sockets and tasks; nothing of what is sent inside TLS.
 """
 
 from __future__ import annotations
@@ -12,62 +11,68 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 log = logging.getLogger("ippusbd.http")
 
-HANDSHAKES: Final = 64  # at a time; more are refused
-NO_FILES_S: Final = 1.0  # pause when no connection can be taken
+HANDSHAKES: Final = 64  # at a time; further connections are closed
+ACCEPTS_PER_TURN: Final = 16
+NO_FILES_S: Final = 1.0  # pause after a failed accept
 
 
 class TlsListener:
-    """Accepts on a bound socket until `close`."""
+    """Accepts on a bound, non-blocking socket until `close`."""
 
     def __init__(
         self,
         listening: socket.socket,
         admits: Callable[[str], bool],
-        greet: Callable[[socket.socket], Awaitable[None]],
+        adopt: Callable[[socket.socket], Coroutine[None, None, None]],
     ) -> None:
-        """`admits` tells whether an address may come in; `greet` takes a connection over."""
+        """`admits(address)`: it is allowed; `adopt` takes a connection over."""
         self._listening = listening
         self._admits = admits
-        self._greet = greet
-        self._greeting: set[asyncio.Task[None]] = set()
-        self._task = asyncio.create_task(self._accept(), name="door")
+        self._adopt = adopt
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(listening, self._accept)
 
     async def close(self) -> None:
-        """Let nobody more in."""
-        tasks = {self._task, *self._greeting}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        """Stop listening; handshakes in progress are cancelled."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listening)
         self._listening.close()
+        for task in self._handshakes:
+            task.cancel()
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
             try:
-                connection, peer = await loop.sock_accept(self._listening)
+                connection, peer = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as exc:
-                log.warning("no connection can be taken from the network: %s", exc.strerror)
-                await asyncio.sleep(NO_FILES_S)
-                continue
-            address = str(peer[0])
-            if not self._admits(address):
-                log.info("%s may not use this printer: closed", address)
-                connection.close()
-            elif len(self._greeting) >= HANDSHAKES:
-                log.info("%s: too many come at once: closed", address)
-                connection.close()
-            else:
-                self._meet(connection)
+                log.warning("cannot accept connections from the network: %s", exc.strerror)
+                self._loop.remove_reader(self._listening)
+                self._pause = self._loop.call_later(
+                    NO_FILES_S, self._loop.add_reader, self._listening, self._accept
+                )
+                return
+            connection.setblocking(False)
+            self._admit(connection, str(peer[0]))
 
-    def _meet(self, connection: socket.socket) -> None:
-        task = asyncio.create_task(self._met(connection), name="TLS handshake")
-        self._greeting.add(task)
-        task.add_done_callback(self._greeting.discard)
-
-    async def _met(self, connection: socket.socket) -> None:
-        await self._greet(connection)
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        if not self._admits(address):
+            log.info("%s is not in the allowed networks: closed", address)
+            connection.close()
+        elif len(self._handshakes) >= HANDSHAKES:
+            log.info("%s: too many TLS handshakes: closed", address)
+            connection.close()
+        else:
+            task = self._loop.create_task(self._adopt(connection), name="tls-handshake")
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)

@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def shown(status: dict[str, Any]) -> Page:
-    return Page(page.reply(status).body)
+    return Page("".join(page.document(status)))
 
 
 @pytest.fixture(params=["full", "empty", "starting"])
@@ -70,27 +70,27 @@ def test_each_printer_is_there_with_its_state_and_its_console():
     assert full.said("h2")[:2] == ["HP LaserJet in the corridor", HOSTILE.strip()]
     assert {a["href"] for a in full.all("a")} >= {"http://localhost:60000/"}
     assert "ready" in full.said("span")
-    assert "Needs you: paper out" in full.said("strong")
+    assert "Action needed: paper out" in full.said("strong")
     assert "load paper" in full.said("p")
 
 
-def test_levels_are_said_in_words_beside_their_bars():
+def test_levels_are_written_in_words_beside_their_bars():
     words = shown(STATUS).said("span")
     assert {"8 %, low", "65 %", "92 % full", "not known"} <= set(words)
 
 
-def test_troubles_come_with_remedies():
+def test_recent_errors_have_remedies():
     said = " ".join(shown(STATUS).said("li"))
     assert "answered 404 Not Found (12 times)" in said
     assert "maker's driver" in said
 
 
-def test_the_title_says_whether_somebody_is_needed():
-    assert shown(STATUS).said("title") == ["1 of 4 printers need you - ippusbd"]
+def test_the_title_says_whether_action_is_needed():
+    assert shown(STATUS).said("title") == ["1 of 4 printers need attention - ippusbd"]
     assert shown({"printers": []}).said("title") == ["0 printers - ippusbd"]
 
 
-def test_a_device_cannot_write_the_page():
+def test_a_device_cannot_inject_html():
     full = shown(STATUS)
     assert not full.all("script")
     assert not full.all("img")
@@ -98,12 +98,10 @@ def test_a_device_cannot_write_the_page():
     assert all((a["href"] or "").startswith(("http://localhost:", "/", "#")) for a in full.all("a"))
 
 
-def test_it_needs_no_script_and_nothing_from_elsewhere():
-    reply = page.reply(STATUS)
-    assert "<script" not in reply.body
+def test_the_page_needs_no_script_and_no_other_resource():
+    assert "<script" not in "".join(page.document(STATUS))
     assert "url(" not in CSS
-    policy = dict(reply.headers)["Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert page.POLICY.startswith("default-src 'none'; style-src 'sha256-")
 
 
 def test_the_command_says_the_same_as_the_page():

@@ -1,9 +1,15 @@
-"""Buffers that come again and again cost no page faults."""
+"""Repeated buffers cost no page faults, and many files may be open."""
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ippusbd.daemon.process.tuning import MAX_FILES, allow_many_files
 
 FAULTS = """
 import resource, sys
@@ -28,3 +34,23 @@ def faults(how: str) -> int:
 
 def test_kept_buffers_are_not_faulted_in_again():
     assert faults("keep") < faults("plain") / 5
+
+
+@pytest.fixture
+def limits() -> Iterator[tuple[int, int]]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield before
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_as_many_files_may_be_open_as_the_hard_limit_allows(limits: tuple[int, int]):
+    hard = limits[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    allow_many_files()
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, hard)
+
+
+def test_a_limit_of_files_that_is_high_enough_stays(limits: tuple[int, int]):
+    allow_many_files(100)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits

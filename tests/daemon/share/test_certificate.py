@@ -33,7 +33,7 @@ def split(folder: Path, kept: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_our_own_is_of_this_machine_its_names_and_addresses(made: Path):
+def test_the_self_signed_certificate_is_for_the_names_and_addresses_of_this_machine(made: Path):
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -50,18 +50,18 @@ def test_our_own_is_of_this_machine_its_names_and_addresses(made: Path):
     assert len(fingerprint(kept).split(":")) == 32
 
 
-def test_it_is_kept(made: Path):
+def test_the_self_signed_certificate_is_kept(made: Path):
     before = (made / OWN_FILE).read_bytes()
     context = own(made, "other", [])
     assert (made / OWN_FILE).read_bytes() == before
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_one_that_is_damaged_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_damaged_certificate_is_generated_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / OWN_FILE).write_text("not any more")
     own(tmp_path, "desk", [])
     assert fingerprint(tmp_path / OWN_FILE)
-    assert "another certificate is made" in caplog.text
+    assert "generating a new certificate" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
@@ -74,7 +74,7 @@ def test_certificate_and_key_of_an_administrator_are_taken(tmp_path: Path, made:
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_what_is_wrong_with_them_is_said_by_file_and_key(tmp_path: Path, made: Path):
+def test_an_invalid_certificate_or_key_is_named_with_its_file(tmp_path: Path, made: Path):
     certificate, key = split(tmp_path, made / OWN_FILE)
     other = tmp_path / "other"
     other.mkdir()
@@ -87,13 +87,13 @@ def test_what_is_wrong_with_them_is_said_by_file_and_key(tmp_path: Path, made: P
         ((certificate, missing), r"\[share\] key: .*missing: No such file"),
         ((garbage, key), r"\[share\] certificate: .*garbage: not a certificate"),
         ((certificate, garbage), r"\[share\] key: .*garbage: not a key"),
-        ((certificate, foreign), r"\[share\] key: .* does not belong to the certificate"),
+        ((certificate, foreign), r"\[share\] key: .* does not match the certificate"),
     ):
         with pytest.raises(ConfigError, match=said):
             configured(*files)
 
 
-def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path, made: Path):
+def test_a_key_with_a_passphrase_is_refused_without_a_prompt(tmp_path: Path, made: Path):
     from cryptography.hazmat.primitives import serialization
 
     certificate, key = split(tmp_path, made / OWN_FILE)
@@ -107,7 +107,7 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path:
         configured(certificate, key)
 
 
-def test_without_the_library_it_is_said_what_to_install(
+def test_without_the_library_the_error_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "cryptography", None)

@@ -21,8 +21,9 @@ from ippusbd.daemon.share.sharing import Sharing, SharingPublisher
 from ippusbd.dnssd.rebinding_publisher import RebindingPublisher
 from ippusbd.dnssd.scope import Scope
 from ippusbd.model import ServiceRecord, ServiceSet
+from ippusbd.proxy.admission.listeners import bind
 from ippusbd.proxy.admission.tls_listener import HANDSHAKES
-from ippusbd.proxy.server import PrinterSite, SiteSettings, bind
+from ippusbd.proxy.server import PrinterSite, SiteSettings
 
 HERE = Address("net0", 1, ip_interface("127.0.0.2/8"))  # loopback has many addresses
 THERE = Address("net1", 2, ip_interface("127.0.0.3/32"))
@@ -47,7 +48,7 @@ class Bench:
 
     @property
     def listeners(self) -> list[str]:
-        return [str(each).split()[0] for each in self.sharing.status()["doors"]]
+        return [str(each).split()[0] for each in self.sharing.status()["listening"]]
 
     def changed(self, *addresses: Address) -> None:
         self.addresses = addresses
@@ -92,7 +93,7 @@ async def opened(tls: ssl.SSLContext, config: Config = QUICK) -> AsyncIterator[B
         await bench.site.close()
 
 
-async def test_a_printer_has_a_door_on_every_address_and_none_where_there_is_none(
+async def test_a_printer_listens_on_every_address_of_the_interfaces(
     tls: ssl.SSLContext,
 ):
     async with opened(tls) as bench:
@@ -106,7 +107,7 @@ async def test_a_printer_has_a_door_on_every_address_and_none_where_there_is_non
         assert await bench.ask() == b""
 
 
-async def test_who_is_not_of_the_interfaces_networks_is_closed(tls: ssl.SSLContext):
+async def test_a_client_outside_the_interfaces_networks_is_disconnected(tls: ssl.SSLContext):
     async with opened(tls) as bench:
         bench.changed(THERE)  # whose network is itself alone
         await bench.until(lambda: bench.listeners == ["127.0.0.3"])
@@ -114,7 +115,7 @@ async def test_who_is_not_of_the_interfaces_networks_is_closed(tls: ssl.SSLConte
         assert await bench.ask("127.0.0.3", source="127.0.0.3") != b""
 
 
-async def test_a_list_of_networks_is_the_only_one_that_counts(tls: ssl.SSLContext):
+async def test_a_configured_list_of_networks_replaces_the_interfaces_own(tls: ssl.SSLContext):
     config = replace(QUICK, share_allow=(ip_network("127.0.0.8/31"),))
     async with opened(tls, config) as bench:
         await bench.until(lambda: bench.listeners)
@@ -122,7 +123,7 @@ async def test_a_list_of_networks_is_the_only_one_that_counts(tls: ssl.SSLContex
         assert await bench.ask(source="127.0.0.2") == b""
 
 
-async def test_a_port_that_somebody_has_is_taken_when_it_is_free(
+async def test_a_port_in_use_is_listened_on_when_it_becomes_free(
     tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ):
     async with opened(tls) as bench:
@@ -137,7 +138,7 @@ async def test_a_port_that_somebody_has_is_taken_when_it_is_free(
     assert caplog.text.count("is not shared on") == 1
 
 
-async def test_handshakes_that_never_end_keep_nobody_out_for_long_and_end_with_the_door(
+async def test_handshakes_that_never_end_are_limited_and_end_with_the_listener(
     tls: ssl.SSLContext,
 ):
     """As many as there may be; the next is refused, and a place is free as soon as one leaves."""
@@ -151,16 +152,16 @@ async def test_handshakes_that_never_end_keep_nobody_out_for_long_and_end_with_t
             client.setblocking(False)
             await loop.sock_connect(client, there)
         (listener,) = bench.sharing._listeners.values()
-        await bench.until(lambda: len(listener._greeting) == HANDSHAKES)
+        await bench.until(lambda: len(listener._handshakes) == HANDSHAKES)
         assert await bench.ask() == b""
         silent.pop().close()
-        await bench.until(lambda: len(listener._greeting) < HANDSHAKES)
+        await bench.until(lambda: len(listener._handshakes) < HANDSHAKES)
         assert await bench.ask() != b""
         for client in silent:
             client.close()
 
 
-async def test_what_is_announced_here_is_announced_there_and_moves_with_the_networks(
+async def test_services_are_announced_on_the_network_and_follow_its_interfaces(
     tls: ssl.SSLContext,
 ):
     async with opened(tls) as bench:

@@ -1,4 +1,4 @@
-"""Who comes from ipp-usb keeps ports and names, and with them print queues."""
+"""Ports and names of ipp-usb are kept, and with them print queues."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from support.daemon import run_daemon
+from support.ports import FIRST_PORT
 
-from ippusbd.daemon.state.ipp_usb_import import Kept, find, parse
+from ippusbd.daemon.state.ipp_usb_import import Imported, find, parse
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.virtual.printer import VirtualPrinter
 
-FILE = '[device]\nhttp-port       = 61234\ndns-sd-name     = "Desk Printer"\n'
+PORT = FIRST_PORT + 234
+FILE = f'[device]\nhttp-port       = {PORT}\ndns-sd-name     = "Desk Printer"\n'
 FACTS = DeviceFacts(UsbId(0x1209, 0x0001), BusAddress(1, 2), "Example", "Jet 9 (x)", "A/1 2")
 
 
-def test_the_file_is_found_by_all_names_it_ever_had_the_latest_first(tmp_path: Path) -> None:
+def test_the_file_is_found_by_its_names_in_all_versions_latest_first(tmp_path: Path) -> None:
     assert find(tmp_path, FACTS) is None
     (tmp_path / "1209-A-1-2-Jet-9--x-.state").write_text("[device]\nhttp-port = 61000\n")
-    assert find(tmp_path, FACTS) == Kept(61000, "")
+    assert find(tmp_path, FACTS) == Imported(61000, "")
     (tmp_path / "1209-0001-A-1-2-Example-Jet-9--x-.state").write_text(FILE)
-    assert find(tmp_path, FACTS) == Kept(61234, "Desk Printer")
+    assert find(tmp_path, FACTS) == Imported(PORT, "Desk Printer")
 
 
-def test_after_a_collision_the_name_is_that_which_was_announced() -> None:
+def test_after_a_collision_the_announced_name_is_imported() -> None:
     assert parse(f'{FILE}dns-sd-override = "Desk Printer (USB)"\n').name == "Desk Printer (USB)"
     assert parse(f'{FILE}dns-sd-override = ""\n').name == "Desk Printer"
 
 
-def test_what_makes_no_sense_tells_nothing() -> None:
+def test_invalid_values_are_ignored() -> None:
     for text in ("", "http-port = 1\n", "[device]\nhttp-port = 6x\n", "[other]\nhttp-port = 1\n"):
-        assert parse(text) == Kept(0, "")
+        assert parse(text) == Imported(0, "")
     assert parse(f'[device]\ndns-sd-name = "{"x" * 64}"\n').name == ""
     assert parse('[device]\ndns-sd-name = "a\x1b[31mb"\n').name == ""
 
@@ -42,7 +44,7 @@ def test_no_text_is_an_error(text: str) -> None:
     parse(f"[device]\n{text}")
 
 
-def test_a_port_that_another_printer_owns_stays_his(tmp_path: Path) -> None:
+def test_a_port_that_another_printer_owns_is_not_taken(tmp_path: Path) -> None:
     state = StateFile(tmp_path / "state.json", range(61000, 62000))
     first = state.port_for("first")
     state.inherit("second", first, "Second")
@@ -64,10 +66,10 @@ async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Pa
     try:
         path = tmp_path / "state.json"
         async with run_daemon(printer, state_path=path, ipp_usb_dir=folder) as daemon:
-            assert daemon.port() == 61234
+            assert daemon.port() == PORT
             assert daemon.row()["name"] == name
-        file.write_text(FILE.replace("61234", "61235"))
+        file.write_text(FILE.replace(str(PORT), str(PORT + 1)))
         async with run_daemon(printer, state_path=path, ipp_usb_dir=folder) as daemon:
-            assert daemon.port() == 61234  # by now it is our own
+            assert daemon.port() == PORT  # by now it is our own
     finally:
         printer.close()

@@ -1,4 +1,4 @@
-"""Ports and names for ever, whatever happens to the file."""
+"""Ports and names are permanent, whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ippusbd.daemon.state import state_file as module
-from ippusbd.daemon.state.state_file import StateFile, only_instance, replace_file
+from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import StateError
 
 PORTS = range(60000, 60003)
@@ -58,11 +56,11 @@ def test_a_printer_whose_port_is_taken_gets_another_for_this_time_and_keeps_its_
     assert state.port_for("a") == 60000
     assert state.port_for("b") == 60001
     assert state.port_for("a", lambda port: port != 60000) == 60002
-    assert "is taken" in caplog.text
+    assert "is in use" in caplog.text
     assert StateFile(path, PORTS).port_for("a") == 60000
 
 
-def test_when_no_port_is_left_the_printer_unseen_for_longest_gives_its_own(
+def test_when_no_port_is_left_the_one_of_the_printer_unused_for_longest_is_reassigned(
     path: Path, caplog: pytest.LogCaptureFixture
 ):
     now = iter(range(100, 200))
@@ -82,7 +80,7 @@ def test_a_range_where_everybody_listens_is_an_error_that_names_it(path: Path):
         StateFile(path, PORTS).port_for("a", lambda port: False)
 
 
-def test_a_port_outside_a_changed_range_is_given_up(path: Path):
+def test_a_port_outside_a_changed_range_is_replaced(path: Path):
     StateFile(path, range(61000, 61002)).port_for("a")
     assert StateFile(path, PORTS).port_for("a") == 60000
 
@@ -124,7 +122,7 @@ def test_forgetting_keeps_port_and_name(path: Path):
     assert (again.port_for("a"), again.name_for("a")) == (port, "A")
 
 
-def test_nothing_is_known_of_a_stranger_and_asking_does_not_change_that(path: Path):
+def test_a_look_up_of_an_unknown_printer_creates_no_record(path: Path):
     state = StateFile(path)
     assert (state.name_for("x"), state.learned("x"), state.recovery("x")) == ("", {}, "")
     assert state.printers() == {}
@@ -140,7 +138,9 @@ def test_the_file_is_private_and_no_temporary_one_is_left(path: Path):
     assert list(path.parent.iterdir()) == [path]
 
 
-async def test_while_a_loop_runs_changes_are_written_behind_and_close_waits_for_them(path: Path):
+async def test_while_a_loop_runs_changes_are_written_in_a_thread_and_close_waits_for_them(
+    path: Path,
+):
     state = StateFile(path, PORTS)
     state.port_for("a")
     state.set_name("a", "one")
@@ -155,7 +155,7 @@ async def test_closing_without_a_change_writes_nothing(path: Path):
     assert not path.exists()
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_is_tried_again(
+def test_a_write_that_fails_leaves_the_old_file_and_is_retried(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     state = StateFile(path)
@@ -189,19 +189,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_is_tried_again(
         b"[" * 100_000,
     ],
 )
-def test_a_file_that_makes_no_sense_is_kept_aside_and_the_daemon_starts_afresh(
+def test_a_file_that_cannot_be_parsed_is_renamed_and_the_daemon_starts_empty(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ):
     path.parent.mkdir()
     path.write_bytes(content)
     state = StateFile(path)
-    assert "makes no sense" in caplog.text
+    assert "cannot be parsed" in caplog.text
     assert path.with_name("printers.json.corrupt").read_bytes() == content
     state.set_name("a", "A")
     assert StateFile(path).name_for("a") == "A"
 
 
-def test_a_damaged_record_costs_nobody_but_itself(path: Path):
+def test_a_damaged_record_affects_only_its_own_printer(path: Path):
     path.parent.mkdir()
     printers = {
         "good": {"port": 60001, "name": "Good", "last_seen": 5, "learned": {"fax": False}},
@@ -244,54 +244,12 @@ def test_any_json_becomes_records_of_the_right_types(printers: dict[str, object]
         assert type(record.learned) is dict
 
 
-def test_a_directory_that_cannot_be_made_is_our_error(tmp_path: Path):
+def test_a_directory_that_cannot_be_created_is_our_error(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(StateError, match="cannot be made"):
+    with pytest.raises(StateError, match="cannot create"):
         StateFile(tmp_path / "file" / "sub" / "state.json")
-    with pytest.raises(StateError, match="cannot be read"):
+    with pytest.raises(StateError, match="cannot read"):
         StateFile(tmp_path)
-
-
-def test_replacing_never_shows_half_a_file(tmp_path: Path):
-    target = tmp_path / "f"
-    replace_file(target, b"old")
-    held = target.open("rb")
-    replace_file(target, b"new")
-    with held:
-        assert held.read() == b"old"
-    assert target.read_bytes() == b"new"
-
-
-# --- one daemon
-
-
-def test_a_second_instance_is_told_who_runs(tmp_path: Path):
-    lock = tmp_path / "run" / "lock"
-    refused = pytest.raises(StateError, match=f"process {os.getpid()} holds")
-    with only_instance(lock), refused, only_instance(lock):
-        pass
-    with only_instance(lock):
-        pass
-
-
-def test_a_killed_instance_leaves_no_lock(tmp_path: Path):
-    lock = tmp_path / "lock"
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from ippusbd.daemon.state.state_file import only_instance\n"
-        "with only_instance(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(StateError, match=f"process {other.pid} holds"), only_instance(lock):
-            pass
-        other.kill()
-        other.wait()
-    with only_instance(lock):
-        assert lock.read_text() == f"{os.getpid()}\n"
 
 
 @pytest.fixture(autouse=True)

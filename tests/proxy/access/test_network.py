@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     "target",
     ["/ipp/print", "/ipp", "/IPP/faxout?x=/../", "/eSCL/ScannerStatus", "/escl/ScanJobs/1/..x"],
 )
-def test_what_prints_and_scans_is_open(target: str):
+def test_paths_that_print_and_scan_are_open(target: str):
     assert is_open(target)
 
 
@@ -50,17 +50,17 @@ def test_what_prints_and_scans_is_open(target: str):
         *("/ipp/..\\admin", "/ipp/..;a=b/admin", "/eSCL/%25252525252e./x", "/admin?/ipp/print"),
     ],
 )
-def test_nothing_else_is_however_it_is_spelled(target: str):
+def test_other_paths_are_closed_in_every_spelling(target: str):
     assert not is_open(target)
 
 
 @given(st.text(alphabet="ip/.%25eEfFsclL\\;?", max_size=30))
-def test_no_path_that_climbs_is_open(tail: str):
+def test_paths_with_parent_segments_are_closed(tail: str):
     if is_open("/ipp/" + tail):
         assert "/../" not in f"/{tail.partition('?')[0]}/"
 
 
-async def test_a_right_password_is_looked_at_once_and_a_wrong_one_every_time(file: Path):
+async def test_a_valid_password_is_verified_once_and_a_wrong_one_every_time(file: Path):
     users = Counted(file)
     gate = BasicAuth(users)
     for _ in range(3):
@@ -76,13 +76,13 @@ async def test_a_right_password_is_looked_at_once_and_a_wrong_one_every_time(fil
     "shown",
     [None, "", "Basic", "Basic !!", "Basic YW5uYQ==", "Bearer YW5uYTpnZWhlaW0=", "Basic /w=="],
 )
-async def test_what_is_no_name_and_password_is_not_even_looked_at(file: Path, shown: str | None):
+async def test_malformed_credentials_are_not_verified(file: Path, shown: str | None):
     users = Counted(file)
     assert not await BasicAuth(users).admits(shown)
     assert users.looked == 0
 
 
-async def test_who_is_taken_out_of_the_file_is_out_at_once(file: Path):
+async def test_a_user_removed_from_the_file_is_refused_at_once(file: Path):
     gate = BasicAuth(Users(file))
     assert await gate.admits(basic("anna", "geheim"))
     file.write_text(line("berta", "geheim") + "\n\n# anna has left\n")
@@ -90,7 +90,7 @@ async def test_who_is_taken_out_of_the_file_is_out_at_once(file: Path):
     assert await gate.admits(basic("berta", "geheim"))
 
 
-async def test_a_file_that_is_gone_or_makes_no_sense_lets_nobody_in(
+async def test_a_missing_or_invalid_file_admits_nobody(
     file: Path, caplog: pytest.LogCaptureFixture
 ):
     gate = BasicAuth(Users(file))
@@ -104,7 +104,7 @@ async def test_a_file_that_is_gone_or_makes_no_sense_lets_nobody_in(
     assert "geheim" not in caplog.text
 
 
-async def test_without_a_password_not_even_the_path_is_judged(file: Path):
+async def test_without_a_password_the_path_is_not_judged(file: Path):
     network = Network(gate=BasicAuth(Users(file)))
     refused = [await network.refusal(path, None) for path in ("/ipp/print", "/admin")]
     assert [refusal.status for refusal in refused if refusal] == [401, 401]

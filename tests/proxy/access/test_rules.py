@@ -1,4 +1,4 @@
-"""What a request is, and who may do it."""
+"""How requests are classified, and who is allowed them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.http_client import ipp_request
 
 from ippusbd.config import Config
-from ippusbd.daemon.access_config import access_of
 from ippusbd.errors import ConfigError
-from ippusbd.proxy.access.rules import Access, Allowed, Kind, asked
+from ippusbd.proxy.access.rules import Access, Kind, access_of, asked
+from ippusbd.users.accounts import Allowed
 from ippusbd.wire import ipp
 
 IPP = ("application/ipp",)
@@ -44,7 +44,7 @@ def kinds(target: str, *, method: str = "POST", types: tuple[str, ...] = (), bod
         ("/%69pp/print", {PRINT, FAX}),
     ],
 )
-def test_a_path_says_what_it_is_in_any_spelling(target: str, expected: set[Kind]):
+def test_a_path_is_classified_in_any_spelling(target: str, expected: set[Kind]):
     assert kinds(target) == expected
 
 
@@ -61,7 +61,7 @@ def test_a_path_says_what_it_is_in_any_spelling(target: str, expected: set[Kind]
         ("/eSCL/ScanJobs", "/ipp/print", {PRINT, SCAN}),
     ],
 )
-def test_an_ipp_request_is_what_its_path_and_its_uris_say(
+def test_an_ipp_request_is_classified_by_its_path_and_its_uris(
     target: str, uri_path: str, expected: set[Kind]
 ):
     body = ipp_request(PRINT_JOB, path=uri_path) + b"%PDF"
@@ -73,7 +73,7 @@ def test_a_second_uri_counts_too():
     assert kinds("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, second)) == {PRINT, FAX}
 
 
-def test_a_job_that_is_named_after_a_fax_is_still_printed():
+def test_a_job_with_fax_in_its_name_is_still_a_print():
     name = ipp.attribute("job-name", ipp.name("faxout.pdf"))
     assert kinds("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, name)) == {PRINT}
 
@@ -98,7 +98,7 @@ def test_any_of_several_content_types_makes_it_ipp():
         ("GET", "/", (), 0, False),
     ],
 )
-def test_what_only_asks_what_the_device_can_do_is_harmless(
+def test_a_query_of_capabilities_or_status_is_harmless(
     method: str, target: str, types: tuple[str, ...], code: int, harmless: bool
 ):
     body = ipp_request(code) if types else b""
@@ -106,7 +106,7 @@ def test_what_only_asks_what_the_device_can_do_is_harmless(
 
 
 @given(st.text(max_size=60), st.binary(max_size=60))
-def test_whatever_it_is_it_is_something(target: str, body: bytes):
+def test_every_request_has_a_kind(target: str, body: bytes):
     assert asked("POST", target, IPP, body).kinds
     assert asked("GET", target, (), body).kinds
 
@@ -131,7 +131,9 @@ RULES = Access(
         (os.geteuid(), set(), {PRINT, SCAN, FAX, CONFIG}),
     ],
 )
-def test_users_and_groups_may_what_the_rules_say(uid: int | None, gids: set[int], may: set[Kind]):
+def test_users_and_groups_are_allowed_what_the_rules_say(
+    uid: int | None, gids: set[int], may: set[Kind]
+):
     requests = {
         PRINT: asked("POST", "/ipp/print", IPP, ipp_request(PRINT_JOB)),
         SCAN: asked("POST", "/eSCL/ScanJobs", (), b""),
@@ -142,14 +144,14 @@ def test_users_and_groups_may_what_the_rules_say(uid: int | None, gids: set[int]
     assert allowed == may
 
 
-def test_whoever_may_anything_may_ask_what_the_device_can_do():
+def test_a_user_who_is_allowed_anything_may_query_the_capabilities():
     question = asked("POST", "/ipp/print", IPP, ipp_request(GET_PRINTER_ATTRIBUTES))
     assert RULES.refuses(question, BOB, frozenset()) == []
     nothing = Access({kind: Allowed(uids=frozenset({ALICE})) for kind in Kind})
     assert nothing.refuses(question, BOB, frozenset()) == [PRINT]
 
 
-def test_names_of_the_file_become_numbers():
+def test_names_in_the_configuration_become_ids():
     access = access_of(Config(access_print=("root", 1001, "@root", "@2001"), access_scan=("@0",)))
     assert access.rules[PRINT] == Allowed(frozenset({0, 1001}), frozenset({0, 2001}))
     assert access.rules[SCAN] == Allowed(gids=frozenset({0}))
@@ -166,6 +168,6 @@ def test_names_of_the_file_become_numbers():
         (("@",), r"\[access\] fax: there is no group "),
     ],
 )
-def test_a_name_that_is_not_known_is_a_clear_error(names: tuple[str, ...], complaint: str):
+def test_an_unknown_name_is_an_error_that_names_the_key(names: tuple[str, ...], complaint: str):
     with pytest.raises(ConfigError, match=complaint):
         access_of(Config(access_fax=names))

@@ -35,14 +35,14 @@ class House:
         return client_connection
 
 
-def test_as_many_as_there_are_places_are_let_in():
+def test_connections_are_admitted_up_to_the_limit():
     house = House(3)
     assert all(house.comes(client) for client in "aab")
     assert house.comes("a", Doing.SERVED) is None
     assert len(house.connections) == 3
 
 
-def test_a_place_that_was_left_is_free_and_leaving_twice_frees_one():
+def test_a_closed_connection_frees_one_place_even_if_reported_twice():
     house = House(1)
     first = house.comes("a", Doing.SERVED)
     assert first is not None
@@ -52,7 +52,7 @@ def test_a_place_that_was_left_is_free_and_leaving_twice_frees_one():
     assert house.comes("b") is None
 
 
-def test_who_has_been_idle_for_longest_gives_way_and_is_not_told_anything():
+def test_the_connection_idle_for_longest_is_closed_without_a_response():
     house = House(2)
     house.comes("a")
     house.now = 1.0
@@ -62,7 +62,7 @@ def test_who_has_been_idle_for_longest_gives_way_and_is_not_told_anything():
     assert house.left == [(0, False)]
 
 
-def test_who_has_just_come_or_was_just_answered_is_not_idle():
+def test_a_new_or_just_answered_connection_is_not_idle():
     house = House(1)
     house.comes("a")
     house.now = IDLE_S / 2
@@ -71,7 +71,7 @@ def test_who_has_just_come_or_was_just_answered_is_not_idle():
     assert house.comes("b")
 
 
-def test_who_has_least_keeps_its_idle_connection():
+def test_the_client_with_the_fewest_connections_keeps_its_idle_one():
     house = House(3)
     house.comes("modest")
     house.now = 1.0
@@ -85,7 +85,7 @@ def test_who_has_least_keeps_its_idle_connection():
     assert 0 not in [number for number, _ in house.left], "the modest one stays"
 
 
-def test_who_sends_nothing_in_the_middle_of_a_request_gives_way_and_is_told_to_come_again():
+def test_a_connection_stalled_in_a_request_is_closed_with_503():
     house = House(1)
     sender = house.comes("a", Doing.SENDING)
     assert sender is not None
@@ -99,7 +99,7 @@ def test_who_sends_nothing_in_the_middle_of_a_request_gives_way_and_is_told_to_c
     assert house.left == [(0, True)]
 
 
-def test_the_last_of_many_waiting_requests_gives_way_to_a_client_that_has_fewer():
+def test_the_last_of_many_waiting_requests_is_closed_for_a_client_with_fewer():
     house = House(3)
     for _ in range(3):
         house.comes("greedy", Doing.WAITING)
@@ -108,7 +108,7 @@ def test_the_last_of_many_waiting_requests_gives_way_to_a_client_that_has_fewer(
     assert house.comes("modest") is None, "two and one is as fair as it gets"
 
 
-def test_who_is_being_served_stays():
+def test_a_connection_that_is_being_served_is_not_closed():
     house = House(2)
     house.comes("a", Doing.SERVED)
     house.comes("a", Doing.SERVED)
@@ -116,16 +116,16 @@ def test_who_is_being_served_stays():
     assert house.comes("b") is None
 
 
-def test_a_full_house_is_told_once_until_there_was_room_again(caplog: pytest.LogCaptureFixture):
+def test_the_limit_is_logged_once_until_there_was_room_again(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING)
     house = House(4)
     connections = [house.comes("a", Doing.SERVED) for _ in range(4)]
     for _ in range(50):
         assert house.comes("b") is None
-    assert caplog.text.count("are taken") == 1
+    assert caplog.text.count("are in use") == 1
     for client_connection in connections[:2]:
         assert client_connection is not None
         house.connections.left(client_connection)
     for _ in range(50):
         house.comes("b", Doing.SERVED)
-    assert caplog.text.count("are taken") == 2
+    assert caplog.text.count("are in use") == 2

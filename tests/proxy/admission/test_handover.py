@@ -53,7 +53,7 @@ async def test_the_next_protocol_takes_over_from_the_first_moment():
 
 
 @pytest.mark.parametrize("says", [b"", b"x" * 100_000])
-async def test_who_is_refused_hears_a_whole_answer_whatever_it_says(says: bytes):
+async def test_a_refused_client_gets_a_whole_response_whatever_it_sends(says: bytes):
     data = await heard(Watched(None), says=says)
     head, _, body = data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n")
@@ -61,6 +61,6 @@ async def test_who_is_refused_hears_a_whole_answer_whatever_it_says(says: bytes)
     assert body == b"ippusbd: full\n"
 
 
-async def test_who_is_refused_and_stays_is_let_go(monkeypatch: pytest.MonkeyPatch):
+async def test_a_refused_client_that_stays_is_disconnected(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(handover, "LINGER_S", 0.05)
     assert (await heard(Watched(None), stays=True)).endswith(b"ippusbd: full\n")

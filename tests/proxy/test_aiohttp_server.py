@@ -1,8 +1,11 @@
-"""A client that babbles fills no log, and what it said stands in none."""
+"""aiohttp reads no certificates here, and the bytes of its clients are not logged."""
 
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from support.http_client import connected
@@ -21,7 +24,7 @@ MALFORMED = (
 
 
 @pytest.mark.parametrize("said", MALFORMED, ids=range(len(MALFORMED)))
-async def test_what_is_no_request_is_one_short_line_that_quotes_nothing(
+async def test_a_malformed_request_is_logged_in_one_short_line_that_quotes_nothing(
     caplog: pytest.LogCaptureFixture, said: bytes
 ):
     caplog.set_level(logging.DEBUG)
@@ -33,3 +36,20 @@ async def test_what_is_no_request_is_one_short_line_that_quotes_nothing(
     assert "secret" not in caplog.text
     assert "\x1b" not in caplog.text
     assert caplog.text.count("malformed") <= 1
+
+
+@pytest.mark.parametrize("before", ["", "/some/file"])
+def test_it_is_imported_without_the_systems_certificates(before: str):
+    code = (
+        "import os, ippusbd.proxy.server, aiohttp.connector as c;"
+        "print(len(c._SSL_CONTEXT_VERIFIED.get_ca_certs()), os.environ.get('SSL_CERT_FILE', ''))"
+    )
+    environ = {k: v for k, v in os.environ.items() if k != "SSL_CERT_FILE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ | ({"SSL_CERT_FILE": before} if before else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"0 {before}".strip()

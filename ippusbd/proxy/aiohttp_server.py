@@ -1,0 +1,148 @@
+"""aiohttp's HTTP server as it is used here; the one module that knows aiohttp's private parts.
+
+aiohttp is a client too, and creates a TLS context while it is imported: all certificates that the
+system trusts are read and parsed, 60 ms and 2 MB for a daemon that needs none of them. So it is
+imported here first, with an empty certificate store, and the other modules import it from here.
+
+Knows aiohttp; nothing of printers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from ippusbd.wire.text import one_line
+
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL's variables
+
+
+@contextmanager
+def _no_certificates() -> Iterator[None]:
+    """OpenSSL's default certificate store is empty. For imports, before threads start."""
+    before = {name: os.environ.get(name) for name in _CERTIFICATES}
+    os.environ.update(dict.fromkeys(_CERTIFICATES, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+with _no_certificates():
+    from aiohttp import web as web
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+    from aiohttp.http_exceptions import HttpProcessingError as HttpProcessingError
+    from aiohttp.streams import StreamReader
+
+NO_TYPE: Final = ""  # a Content-Type that is not sent
+LINGER_S: Final = 0.5  # for reading the rest of a refused request
+READ_BUFFER: Final = 256 * 1024
+MESSAGE_LIMIT: Final = 120
+_QUOTED: Final = re.compile(r"\n\n|\bb['\"]|bytearray\(")
+
+
+class HttpServer(web.Server):
+    """Makes the protocol of each connection; `lost` hears of those that were closed."""
+
+    def __init__(
+        self,
+        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        lost: Callable[[web.RequestHandler], None],
+        log: logging.Logger,
+        idle_s: float,
+        max_header_bytes: int,
+    ) -> None:
+        """`idle_s`: a connection without a complete request head is closed after this time."""
+        super().__init__(
+            handle,
+            request_factory=_plain_request,
+            handler_cancellation=True,
+            auto_decompress=False,  # else a document is unpacked while Content-Encoding stays
+            access_log=None,
+            lingering_time=LINGER_S,
+            keepalive_timeout=idle_s,
+            read_bufsize=READ_BUFFER,
+            max_line_size=max_header_bytes,
+            max_field_size=max_header_bytes,
+            max_headers=1000,
+            logger=_ServerLog(log),
+        )
+        self._lost = lost
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        super().connection_lost(handler, exc)
+        self._lost(handler)
+
+    async def close(self, grace_s: float) -> None:
+        """Close idle connections; requests in progress finish within `grace_s`."""
+        await asyncio.sleep(0)  # requests that were just received begin
+        self.pre_shutdown()
+        await self.shutdown(grace_s)
+
+
+def target_of(request: web.BaseRequest) -> str:
+    """The request target as it was sent, with its escapes."""
+    return request._message.path
+
+
+class _PlainRequest(web.BaseRequest):
+    """Its response has no fields that aiohttp adds by itself."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        if response.headers.get("Content-Type") == NO_TYPE:
+            del response.headers["Content-Type"]
+        if response.headers.get("Server") == SERVER_SOFTWARE:
+            del response.headers["Server"]
+
+
+def _plain_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """aiohttp's request factory."""
+    return _PlainRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+
+class _ServerLog(logging.Logger):
+    """What aiohttp logs, passed to `log`, but malformed requests in one line that quotes nothing.
+
+    aiohttp logs them as errors with a traceback and the client's bytes: any client could fill the
+    journal, and parts of a document with broken framing would be in it.
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__(log.name)
+        self.parent = log
+        self._site_log = log
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        if not self._is_malformed_request(kwargs.get("exc_info")):
+            super().exception(msg, *args, **kwargs)
+
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        if not self._is_malformed_request(kwargs.get("exc_info")):
+            super().debug(msg, *args, **kwargs)
+
+    def _is_malformed_request(self, exc: object) -> bool:
+        if not isinstance(exc, HttpProcessingError):
+            return False
+        # aiohttp quotes the bytes after an empty line, or as Python shows bytes.
+        reason = one_line(_QUOTED.split(str(exc))[0], MESSAGE_LIMIT)
+        self._site_log.info("refused a malformed request: %s", reason)
+        return True
