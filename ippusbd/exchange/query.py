@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, Required, TypedDict, Unpack
 
 from ippusbd.errors import (
     BadResponse,
@@ -97,6 +97,14 @@ class Asked:
     outcome: Outcome
 
 
+class How(TypedDict, total=False):
+    """Keyword arguments of `Query.ask`."""
+
+    answer_s: Required[float]
+    wait_s: float | None
+    counted: bool
+
+
 class _Hurried:
     """A question that nobody waits for any more gets little time."""
 
@@ -162,19 +170,26 @@ class Query:
         return self.pool is not None and any(slot.state in free for slot in self.pool.slots)
 
     async def ask(
-        self, request: Request, *, answer_s: float, counted: bool = True
+        self,
+        request: Request,
+        *,
+        answer_s: float,
+        wait_s: float | None = None,
+        counted: bool = True,
     ) -> tuple[Head, bytes]:
         """Head and body of the answer, `answer_s` after the question went out at the latest.
 
-        Raises NotAsked when no interface came free, PrinterSilent and its kinds, or what the
-        exchange raises. Not `counted`: it stands in no statistics.
+        Raises NotAsked when no interface came free in `wait_s` (None: long enough for one to be
+        recovered), PrinterSilent and its kinds, or what the exchange raises. Not `counted`: it
+        stands in no statistics.
         """
         if self.pool is None:
             raise NotAsked("no interface is claimed")
         traffic = self._traffic if counted else Traffic()
         asked_at, number = _now(), None
         try:
-            async with self.pool.lease(wait_s=2 * answer_s + LEASE_S) as lease:
+            patience_s = 2 * answer_s + LEASE_S if wait_s is None else wait_s
+            async with self.pool.lease(wait_s=patience_s) as lease:
                 asked_at, number = _now(), lease.channel.number
                 exchange = Exchange(
                     lease.channel, self._own(request), traffic, cut_response_s=self._pause_s
@@ -231,23 +246,19 @@ class Query:
         """Ask for printer-state and reasons, which are overheard; any answer will do."""
         await self.ask(_state_question(), answer_s=answer_s)
 
-    async def get(self, target: str, *, answer_s: float) -> bytes:
-        head, body = await self.ask(Request("GET", target, ()), answer_s=answer_s)
+    async def get(self, target: str, *, answer_s: float, wait_s: float | None = None) -> bytes:
+        request = Request("GET", target, ())
+        head, body = await self.ask(request, answer_s=answer_s, wait_s=wait_s)
         _expect_ok(head, target)
         return body
 
-    async def ipp(
-        self, target: str, message: bytes, *, answer_s: float, counted: bool = True
-    ) -> ipp.Message:
-        body = await self.ipp_bytes(target, message, answer_s=answer_s, counted=counted)
-        return ipp.decode(body, tolerant=True)[0]
+    async def ipp(self, target: str, message: bytes, **how: Unpack[How]) -> ipp.Message:
+        return ipp.decode(await self.ipp_bytes(target, message, **how), tolerant=True)[0]
 
-    async def ipp_bytes(
-        self, target: str, message: bytes, *, answer_s: float, counted: bool = True
-    ) -> bytes:
-        """The answer as the printer encoded it."""
+    async def ipp_bytes(self, target: str, message: bytes, **how: Unpack[How]) -> bytes:
+        """The answer as the printer encoded it; `how`: see `ask`."""
         request = Request("POST", target, IPP_TYPE, message)
-        head, body = await self.ask(request, answer_s=answer_s, counted=counted)
+        head, body = await self.ask(request, **how)
         _expect_ok(head, target)
         return body
 

@@ -20,9 +20,9 @@ class Choked:
     def clock(self) -> float:
         return self.now
 
-    def after(self, seconds: float) -> bool:
+    def after(self, seconds: float, excused_at: float = -1.0) -> bool:
         self.now += seconds
-        return self.choking.stood_still()
+        return self.choking.stood_still(excused_at)
 
 
 def test_an_upload_that_stands_still_twice_makes_transfers_smaller():
@@ -33,7 +33,14 @@ def test_an_upload_that_stands_still_twice_makes_transfers_smaller():
 
 def test_accidents_that_lie_far_apart_teach_nothing():
     printer = Choked()
-    assert not any(printer.after(4000) for _ in range(10))
+    assert not any(printer.after(12_000) for _ in range(10))
+    assert printer.learned == []
+
+
+def test_a_reason_that_shows_up_after_a_stall_explains_it():
+    printer = Choked()
+    assert not printer.after(600)
+    assert not printer.after(600, excused_at=700)  # paper was out all the time
     assert printer.learned == []
 
 

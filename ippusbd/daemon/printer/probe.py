@@ -159,7 +159,8 @@ async def _printer(
     query: Query, uri: str, questions: Questions, found_out: dict[str, object]
 ) -> PrinterFacts:
     message = ipp_facts.question(uri + PRINT_PATH)
-    body = await query.ipp_bytes(PRINT_PATH, message, answer_s=questions.answer_s)
+    s = questions.answer_s
+    body = await query.ipp_bytes(PRINT_PATH, message, answer_s=s, wait_s=s)
     answer, _ = ipp.decode(body, tolerant=True)
     if _is_badly_encoded(body):
         found_out["sanitize_ipp"] = True
@@ -192,13 +193,15 @@ def _is_badly_encoded(body: bytes) -> bool:
 
 
 async def _scanner(query: Query, questions: Questions) -> ScannerFacts:
-    return escl.capabilities(await query.get(SCAN_PATH, answer_s=questions.answer_s))
+    s = questions.answer_s
+    return escl.capabilities(await query.get(SCAN_PATH, answer_s=s, wait_s=s))
 
 
 async def _fax(query: Query, uri: str, questions: Questions) -> bool:
     message = get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
     try:
-        answer = await query.ipp(FAX_PATH, message, answer_s=questions.fax_answer_s)
+        s = questions.fax_answer_s
+        answer = await query.ipp(FAX_PATH, message, answer_s=s, wait_s=questions.answer_s)
     except BadIpp as exc:
         log.info("probe, fax: %s", exc)
         return False

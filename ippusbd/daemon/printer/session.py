@@ -85,7 +85,8 @@ class PrinterSession:
             on_ready=on_ready,
             on_change=on_change,
         )
-        self._write_size = WriteSizeTrial(quirks.write_bytes, history.learn)
+        loop = asyncio.get_running_loop()
+        self._write_size = WriteSizeTrial(quirks.write_bytes, history.learn, clock=loop.time)
         self._claimer: Claimer | None = None
         self._again = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
@@ -273,7 +274,7 @@ class PrinterSession:
 
     def _upload_stalled(self) -> None:
         """Smaller transfers are used as soon as an interface is claimed again."""
-        if self._write_size.stood_still():
+        if self._write_size.stood_still(self._printer.evidence.excused_at):
             self._adopt("write_bytes", self._write_size.write_bytes)
             if self._printer.pool is not None:
                 self._printer.pool.renew()

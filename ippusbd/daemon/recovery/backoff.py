@@ -37,7 +37,7 @@ class ResetBudget:
     def spent(self) -> bool:
         """No reset is allowed now."""
         now = self._clock()
-        while self._done and now - self._done[0] >= self._window_s:
+        while self._done and self._done[0] <= now - self._window_s:
             self._done.popleft()
         return len(self._done) >= self._limit
 

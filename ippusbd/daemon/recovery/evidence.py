@@ -137,7 +137,8 @@ class EvidenceLog:
         self._told: Told | None = None
         self._port: PortStatus | None = None
         self._asked: deque[Asked] = deque(maxlen=QUESTIONS_KEPT)
-        self._excused_at = self._touched_at = -math.inf
+        self._touched_at = -math.inf
+        self.excused_at = -math.inf  # a reason to wait was last known
 
     def new_session(self) -> None:
         """The device was opened anew: what was asked before says nothing about it now."""
@@ -150,16 +151,16 @@ class EvidenceLog:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
         self._told = told = Told(state, tuple(reasons), self._clock())
         if told.waits_for:
-            self._excused_at = told.at
+            self.excused_at = told.at
 
     def port_status(self, attention: bool) -> None:
         self._port = PortStatus(attention, self._clock())
         if attention:
-            self._excused_at = self._port.at
+            self.excused_at = self._port.at
 
     def excused(self) -> None:
         """A reason to wait is known still."""
-        self._excused_at = self._clock()
+        self.excused_at = self._clock()
 
     def asked(self, question: Asked) -> None:
         """One of our own questions came to its end."""
@@ -182,7 +183,7 @@ class EvidenceLog:
             self._told,
             self._port,
             tuple(self._asked),
-            self._excused_at,
+            self.excused_at,
             self._touched_at,
             gone,
         )

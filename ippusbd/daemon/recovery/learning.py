@@ -8,7 +8,7 @@ quirk files names this very model, or where no setting helped.
 
 WriteSizeTrial: some firmware loses its place when it gets more data at once than it has room for:
 an upload stalls in the middle, the printer is alive and reports no reason, and after a reset of
-the interface all is well until the next document. After the second time within an hour transfers
+the interface all is well until the next document. After the second time within hours transfers
 get smaller, and that is kept.
 
 Pure but for what it remembers; time is injected.
@@ -73,7 +73,7 @@ class ConnectionTrial:
 
 WRITE_SIZE: Final = "write_bytes"
 STEPS: Final = (16_384, 4_096, 512)
-WITHIN_S: Final = 3600.0
+WITHIN_S: Final = 3 * 3600.0  # two stalls, each of which may be looked at for an hour
 
 
 class WriteSizeTrial:
@@ -91,11 +91,15 @@ class WriteSizeTrial:
         self._clock = clock
         self._last_at: float | None = None
 
-    def stood_still(self) -> bool:
-        """An upload did, for no reason. True: transfers are smaller from now on."""
+    def stood_still(self, excused_at: float) -> bool:
+        """An upload did, for no known reason; the last reason was known at `excused_at`.
+
+        True: transfers are smaller from now on. A reason that shows up after a stall, because the
+        printer could not say it before, explains that stall.
+        """
         now, last = self._clock(), self._last_at
         self._last_at = now
-        if last is None or now - last > WITHIN_S:
+        if last is None or now - last > WITHIN_S or excused_at >= last:
             return False
         smaller = [step for step in STEPS if self.write_bytes is None or step < self.write_bytes]
         if not smaller:

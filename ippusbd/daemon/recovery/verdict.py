@@ -221,10 +221,12 @@ def _unresponsive(
 ) -> InterfaceUnresponsive:
     others = f"the printer answers on others ({len(lives)} times)" if lives else "nothing is known"
     untouched = evidence.excused_at < one.began_at and evidence.touched_at < one.began_at
+    port = evidence.port
+    port_is_fine = port is not None and port.at >= one.since and not port.attention
     stalled_upload = (
         one.kind is Kind.DOCUMENT
         and one.awaits is Awaits.PRINTER_TAKES
-        and bool(lives)
+        and (bool(lives) or port_is_fine)
         and untouched
     )
     proof = f"no byte for {stood_s:.0f} s, no reason reported, {others}"
