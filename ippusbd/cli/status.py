@@ -116,6 +116,11 @@ def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "announced", "" if announced in ("", "established") else str(announced)
     yield "interfaces", _interfaces(printer.get("interfaces") or {})
     yield "trouble", str(printer.get("trouble") or "")
+    waits = printer.get("waits_for") or ""
+    yield "waiting", f"{waits} ({duration(printer.get('waits_s') or 0)})" if waits else ""
+    for each in printer.get("ended") or ():
+        ago = duration(each.get("age_s") or 0)
+        yield "ended", f"interface {each.get('interface')}, {ago} ago: {each.get('proof')}"
     yield from condition_lines(printer.get("condition") or {})
     if "requests" in printer:
         yield "traffic", _traffic(printer)

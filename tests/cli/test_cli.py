@@ -217,6 +217,19 @@ def test_status_of_a_printer_in_trouble_says_why_and_leaves_out_what_is_unknown(
     assert out.splitlines()[2:] == ["", "printer (03f0:1): waiting, no answer"]
 
 
+def test_status_says_what_is_waited_for_and_on_which_proof_something_was_ended(
+    ippusbd: Ippusbd, answer: Answer
+):
+    ended = [{"age_s": 90, "interface": 1, "proof": "no byte for 300 s"}]
+    waits = "the printer reports media-empty; interface 0 waits"
+    answer(
+        {**STATUS, "printers": [{**PRINTER, "waits_for": waits, "waits_s": 600, "ended": ended}]}
+    )
+    _, out, _ = ippusbd("status")
+    assert f"  waiting     {waits} (10 min)\n" in out
+    assert "  ended       interface 1, 1 min 30 s ago: no byte for 300 s\n" in out
+
+
 def test_status_shows_what_was_learned_and_why_nothing_is_announced(
     ippusbd: Ippusbd, answer: Answer
 ):

@@ -34,6 +34,9 @@ STATUS: dict[str, Any] = {
             "announced": "established",
             "url": "http://localhost:60000/",
             "requests": 1234,
+            "waits_for": f"the printer reports {HOSTILE}; interface 0 waits",
+            "waits_s": 600.0,
+            "ended": [{"age_s": 9.0, "interface": 1, "proof": f"no byte for 300 s {HOSTILE}"}],
             "interfaces": interfaces(in_use=2, waiting=1),
             "condition": {
                 "state": "stopped",

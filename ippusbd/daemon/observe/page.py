@@ -78,6 +78,7 @@ def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
     yield f'<h2 id="printer-{number}">{name}</h2>'
     yield f'<span class="state {colour}">{escape(words)}</span></div>'
     yield from _reason(row)
+    yield from _stalls(row)
     for advice in _advices(row):
         yield _advice(advice)
     yield from _facts(row)
@@ -91,6 +92,17 @@ def _reason(row: Mapping[str, Any]) -> Iterator[str]:
         found = diagnose(reason)
         colour = "soon" if found.passes or row.get("state") in ("opening", "probing") else "bad"
         yield f'<p class="advice {colour}">{escape(reason)}{_remedy(found.remedy)}</p>'
+
+
+def _stalls(row: Mapping[str, Any]) -> Iterator[str]:
+    """What exchanges wait for, and which were ended on which proof."""
+    if row.get("waits_for"):
+        minutes = float(row.get("waits_s") or 0) / 60
+        text = f"waiting for {minutes:.0f} min: {row['waits_for']}"
+        yield f'<p class="advice soon">{escape(text)}</p>'
+    for each in row.get("ended") or ():
+        text = f"ended on interface {each.get('interface')}: {each.get('proof')}"
+        yield f'<p class="faint">{escape(text)}</p>'
 
 
 def _advice(advice: Mapping[str, Any]) -> str:

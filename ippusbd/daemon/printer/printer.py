@@ -124,6 +124,7 @@ class Printer:
             },
             "trouble": pool.trouble if pool else "",
             "waits_for": self.waits_for(),
+            "waits_s": round(self.detector.waits_s, 1) if self.detector else 0.0,
             "ended": self._ended(),
             "condition": self.status_poll.status(),
             "requests": self.site.traffic.requests,

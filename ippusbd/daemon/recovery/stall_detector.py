@@ -72,7 +72,7 @@ class StallDetector:
         self._patience = patience
         self._on_stalled_upload = on_stalled_upload
         self._failed: dict[int, Unfinished] = {}  # what was ended last on each interface
-        self.waits = ""
+        self.waits, self._waits_since = "", 0.0
         self.ended: deque[Ended] = deque(maxlen=ENDED_KEPT)
 
     async def run(self, every_s: float) -> None:
@@ -140,9 +140,14 @@ class StallDetector:
         except IppUsbError as exc:
             log.info("asked on another interface: %s", exc)
 
+    @property
+    def waits_s(self) -> float:
+        """How long `waits` has been waited for."""
+        return asyncio.get_running_loop().time() - self._waits_since if self.waits else 0.0
+
     def _say(self, what: str) -> None:
         if what != self.waits:
-            self.waits = what
+            self.waits, self._waits_since = what, asyncio.get_running_loop().time()
             if what:
                 log.info("waiting: %s", what)
 

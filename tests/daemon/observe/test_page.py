@@ -74,6 +74,12 @@ def test_each_printer_is_there_with_its_state_and_its_console():
     assert "load paper" in full.said("p")
 
 
+def test_what_is_waited_for_and_what_was_ended_stand_there_with_their_proof():
+    said = shown(STATUS).said("p")
+    assert any(text.startswith("waiting for 10 min: the printer reports") for text in said)
+    assert any(text.startswith("ended on interface 1: no byte for 300 s") for text in said)
+
+
 def test_levels_are_written_in_words_beside_their_bars():
     words = shown(STATUS).said("span")
     assert {"8 %, low", "65 %", "92 % full", "not known"} <= set(words)
