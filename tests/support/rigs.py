@@ -24,6 +24,7 @@ from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
 from ippusbd.virtual.usb.device import VirtualDevice
 from ippusbd.virtual.usb.pipes import SessionEnded
+from ippusbd.virtual.usb.waits import run
 
 SPEC = DeviceSpec(
     usb_id=UsbId(0x1209, 0x0001),
@@ -116,10 +117,10 @@ class DeviceRig:
         self._ear.join()
 
     def _listen(self) -> None:
-        while (session := self._face.wait_for_session()) is not None:
+        while (session := run(self._face.next_session())) is not None:
             try:
                 while True:
-                    self._heard += self._face.ipp.out.recv(session)
+                    self._heard += run(self._face.ipp.out.recv(session))
             except SessionEnded:
                 continue
 

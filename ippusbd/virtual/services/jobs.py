@@ -17,11 +17,12 @@ import hashlib
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ippusbd.virtual.http.messages import Reader
 from ippusbd.wire.ipp import JobState
 
 KEPT_JOBS: Final = 10_000  # the history; the oldest finished ones are dropped first
@@ -168,10 +169,10 @@ class JobStore:
 
     # --- documents
 
-    def receive(
-        self, job: Job, doc_format: str, pieces: Iterable[bytes], compression: str = "none"
+    async def receive(
+        self, job: Job, doc_format: str, piece: Reader, compression: str = "none"
     ) -> StoredDocument:
-        """Take a document to its end. Whatever `pieces` raises leaves it incomplete.
+        """Read a document to its end. Whatever `piece` raises leaves it incomplete.
 
         Raises BadCompression.
         """
@@ -182,24 +183,26 @@ class JobStore:
             number = len(job.documents)
         if self.store_dir is not None:
             document.path = self.store_dir / f"job-{job.id}-{number}{_suffix(doc_format)}"
-        if compression in WINDOW_BITS:
-            pieces = _inflated(pieces, WINDOW_BITS[compression])
-        self._keep(document, pieces)
+        inflate = Inflater(WINDOW_BITS[compression]) if compression in WINDOW_BITS else None
+        await self._keep(document, piece, inflate)
         with self._lock:
             document.completed = job.ended is None
         return document
 
     @staticmethod
-    def _keep(document: StoredDocument, pieces: Iterable[bytes]) -> None:
+    async def _keep(document: StoredDocument, piece: Reader, inflate: Inflater | None) -> None:
         digest = hashlib.sha256()
         path = document.path
         file = path.open("wb") if path is not None else None
         try:
-            for piece in pieces:
-                digest.update(piece)
-                document.size += len(piece)
-                if file is not None:
-                    file.write(piece)
+            while (data := await piece()) is not None:
+                for part in inflate.feed(data) if inflate is not None else (data,):
+                    digest.update(part)
+                    document.size += len(part)
+                    if file is not None:
+                        file.write(part)
+            if inflate is not None:
+                inflate.check_end()
         finally:
             document.sha256 = digest.hexdigest()
             if file is not None:
@@ -218,17 +221,21 @@ def _suffix(doc_format: str) -> str:
     return known.get(doc_format, ".pwg" if doc_format == "image/pwg-raster" else ".bin")
 
 
-def _inflated(pieces: Iterable[bytes], window_bits: int) -> Iterator[bytes]:
-    """Decompressed in bounded steps."""
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        for piece in pieces:
-            rest = bytes(piece)
-            while rest:
-                yield inflater.decompress(rest, INFLATE_STEP)
-                rest = inflater.unconsumed_tail
-        yield inflater.flush()
-    except zlib.error as exc:
-        raise BadCompression(str(exc)) from exc
-    if not inflater.eof:
-        raise BadCompression("the compressed data ends too early")
+class Inflater:
+    """Decompresses in bounded steps; raises BadCompression."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._inflater = zlib.decompressobj(window_bits)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        rest = piece
+        while rest:
+            try:
+                yield self._inflater.decompress(rest, INFLATE_STEP)
+            except zlib.error as exc:
+                raise BadCompression(str(exc)) from exc
+            rest = self._inflater.unconsumed_tail
+
+    def check_end(self) -> None:
+        if not self._inflater.eof:
+            raise BadCompression("the compressed data ends too early")
