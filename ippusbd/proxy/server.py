@@ -17,6 +17,7 @@ import ssl
 import time
 from itertools import count
 
+from ippusbd.aio import now
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
 from ippusbd.exchange.exchange import Traffic
 from ippusbd.log import set_context
@@ -71,7 +72,7 @@ class PrinterSite:
         self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
-            clock=time.monotonic,
+            clock=now,
         )
         self._full = refusal("there are too many clients now", settings.retry_after_s)
         self._listening: list[asyncio.Server] = []

@@ -19,12 +19,12 @@ from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
 from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.virtual.http.firmware import Start, in_thread
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
 from ippusbd.virtual.usb.device import VirtualDevice
 from ippusbd.virtual.usb.pipes import SessionEnded
-from ippusbd.virtual.usb.waits import run
 
 SPEC = DeviceSpec(
     usb_id=UsbId(0x1209, 0x0001),
@@ -78,9 +78,11 @@ class FakeRig:
 
 
 class DeviceRig:
-    """A device without firmware: a thread hears what is written, the test says what is read."""
+    """A device without firmware: it keeps what is written, the test says what is read."""
 
-    def __init__(self, device: VirtualDevice, channel: Channel, *, window: int) -> None:
+    def __init__(
+        self, device: VirtualDevice, channel: Channel, *, window: int, start: Start = in_thread
+    ) -> None:
         self.channel = channel
         self.window = window
         self._device = device
@@ -88,8 +90,7 @@ class DeviceRig:
         self._heard = bytearray()
         self._takes = threading.Event()
         self._takes.set()
-        self._ear = threading.Thread(target=self._listen, name="rig-ear", daemon=True)
-        self._ear.start()
+        self._ear = start("rig-ear", self._listen())
 
     def say(self, *transfers: bytes) -> None:
         for data in transfers:
@@ -116,11 +117,11 @@ class DeviceRig:
         self._device.unplug()
         self._ear.join()
 
-    def _listen(self) -> None:
-        while (session := run(self._face.next_session())) is not None:
+    async def _listen(self) -> None:
+        while (session := await self._face.next_session()) is not None:
             try:
                 while True:
-                    self._heard += run(self._face.ipp.out.recv(session))
+                    self._heard += await self._face.ipp.out.recv(session)
             except SessionEnded:
                 continue
 
@@ -143,7 +144,7 @@ async def fake_rig() -> AsyncIterator[Rig]:
 
 @asynccontextmanager
 async def device_rig(
-    device: VirtualDevice, host: UsbHost, *, window: int
+    device: VirtualDevice, host: UsbHost, *, window: int, start: Start = in_thread
 ) -> AsyncIterator[DeviceRig]:
     """The device's only interface, claimed through `host`."""
     async with AsyncExitStack() as stack:
@@ -151,7 +152,8 @@ async def device_rig(
         opened = await open_first(host)
         ears = stack.enter_context(ExitStack())
         stack.push_async_callback(opened.close)
-        rig = DeviceRig(device, await opened.claim(opened.interfaces[0]), window=window)
+        channel = await opened.claim(opened.interfaces[0])
+        rig = DeviceRig(device, channel, window=window, start=start)
         ears.callback(rig.join)
         yield rig
 
@@ -163,6 +165,23 @@ async def thread_rig() -> AsyncIterator[Rig]:
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def simulated_rig() -> AsyncIterator[Rig]:
+    """The simulation's Channel, with the device's end in the same loop."""
+    from simulation.loop import Firmware
+    from simulation.usb import SimulatedHost
+
+    loop = asyncio.get_running_loop()
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    device.plug()
+    host = SimulatedHost(lambda: None)
+    host.add(device)
+    async with device_rig(
+        device, host, window=1 << 30, start=lambda _, steps: Firmware(loop, steps)
+    ) as rig:
         yield rig
 
 

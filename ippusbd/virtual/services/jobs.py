@@ -6,7 +6,7 @@ cancelled, and completed after that; states follow from the clock, no thread pri
 
     open --last document--> processing --print_s--> completed
       +--cancel--> canceled         +--cancel--> canceled
-      +--data cut--> aborted
+      +--data cut, or no document in time--> aborted
 
 Thread safe. Knows files and clocks; nothing of IPP's encoding.
 """
@@ -25,6 +25,7 @@ from typing import Final
 from ippusbd.virtual.http.messages import Reader
 from ippusbd.wire.ipp import JobState
 
+OPERATION_S: Final = 120.0  # multiple-operation-time-out: between two documents of a job
 KEPT_JOBS: Final = 10_000  # the history; the oldest finished ones are dropped first
 OVER: Final = (JobState.CANCELED, JobState.ABORTED, JobState.COMPLETED)
 INFLATE_STEP: Final = 256 * 1024
@@ -67,6 +68,8 @@ class Job:
     queue: str  # path of the print or fax queue
     created_at: float
     documents: list[StoredDocument] = field(default_factory=list)
+    touched_at: float = 0.0  # when it was created, or its last document arrived
+    receiving: bool = False
     closed_at: float | None = None  # when the last document was complete
     ended: JobState | None = None
     ended_at: float | None = None
@@ -91,6 +94,7 @@ class JobStore:
         self.print_s = print_s
         self.documents: list[StoredDocument] = []
         self.raw_documents: list[StoredDocument] = []  # through the legacy setting
+        self.observers: list[Callable[[Job], None]] = []  # of whole documents and of ends
         self._clock = clock
         self._jobs: dict[int, Job] = {}
         self._active: list[Job] = []
@@ -102,7 +106,8 @@ class JobStore:
 
     def create(self, name: str, user: str, queue: str) -> Job:
         with self._lock:
-            job = Job(self._next, name, user, queue, self._clock())
+            now = self._clock()
+            job = Job(self._next, name, user, queue, now, touched_at=now)
             self._next += 1
             self._jobs[job.id] = job
             self._active.append(job)
@@ -134,6 +139,9 @@ class JobStore:
         if job.ended is not None:
             return job.ended
         if job.closed_at is None:
+            if not job.receiving and self._clock() - job.touched_at > OPERATION_S:
+                self.abort(job, "aborted-by-system")
+                return JobState.ABORTED
             return JobState.PROCESSING if job.documents else JobState.PENDING
         if self._clock() < job.closed_at + self.print_s:
             return JobState.PROCESSING
@@ -160,12 +168,24 @@ class JobStore:
 
     def _end(self, job: Job, state: JobState, reason: str) -> bool:
         with self._lock:
-            if self.state(job) in OVER:
+            if job.ended is not None or (job.closed_at is not None and self.state(job) in OVER):
                 return False
             job.ended, job.ended_at, job.reason = state, self._clock(), reason
             for document in job.documents:
                 document.completed = False
-            return True
+        self._tell(job)
+        return True
+
+    def _tell(self, job: Job) -> None:
+        for observer in self.observers:
+            observer(job)
+
+    def forget(self) -> None:
+        """A power cycle: no jobs, and numbers from 1 again. Documents stay, they are paper."""
+        with self._lock:
+            self._jobs.clear()
+            self._active.clear()
+            self._next = 1
 
     # --- documents
 
@@ -184,9 +204,14 @@ class JobStore:
         if self.store_dir is not None:
             document.path = self.store_dir / f"job-{job.id}-{number}{_suffix(doc_format)}"
         inflate = Inflater(WINDOW_BITS[compression]) if compression in WINDOW_BITS else None
-        await self._keep(document, piece, inflate)
+        job.receiving = True
+        try:
+            await self._keep(document, piece, inflate)
+        finally:
+            job.receiving, job.touched_at = False, self._clock()
         with self._lock:
             document.completed = job.ended is None
+        self._tell(job)
         return document
 
     @staticmethod
