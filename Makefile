@@ -55,6 +55,12 @@ SOAK_S ?= 1800
 soak: $(VENV)/.made ## run faulty printers and hostile clients for half an hour; SOAK_S=180, SEED=7
 	@PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_S) $(if $(SEED),--seed $(SEED))
 
+.PHONY: simulate
+HOURS ?= 720
+PRINTERS ?= 1
+simulate: $(VENV)/.made ## an office for 30 days in some minutes: HOURS=8760, PRINTERS=3, SEED=7 repeats a run
+	@PYTHONPATH=tests $(BIN)/python -m simulation --hours $(HOURS) --printers $(PRINTERS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 FUZZ_S ?= 600
 fuzz: $(VENV)/.fuzz ## fuzz the four parsers of printer data in parallel for FUZZ_S=600 seconds (atheris)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_S) $(if $(SEED),--seed $(SEED))

@@ -21,6 +21,11 @@ RESTART_S = 5.0  # pause before a failed main task is started again
 CANCEL_S = 1.0  # pause between two cancellations of a task that ends something in good order
 
 
+def now() -> float:
+    """The running loop's clock, in seconds: `time.monotonic`, unless a loop has its own."""
+    return asyncio.get_running_loop().time()
+
+
 async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is not interrupted when its caller is cancelled.
 

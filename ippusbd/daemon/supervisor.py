@@ -140,9 +140,9 @@ class Supervisor:
     async def reconcile(self) -> None:
         """Start lives for what came, end those of what went."""
         there = {facts.address: facts for facts in await self._services.host.enumerate()}
-        for address in self._plugged.keys() - there.keys():
+        for address in sorted(self._plugged.keys() - there.keys()):
             self._end(address)
-        for address in there.keys() - self._plugged.keys():
+        for address in sorted(there.keys() - self._plugged.keys()):
             self._start(there[address])
 
     def retry(self, selector: str = "") -> list[str]:

@@ -14,6 +14,7 @@ import ssl
 import time
 from itertools import count
 
+from ippusbd.aio import now
 from ippusbd.exchange.exchange import Traffic
 from ippusbd.log import set_context
 from ippusbd.proxy.admission.connection_limit import ConnectionLimit
@@ -42,7 +43,7 @@ class PrinterSite:
         self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
-            clock=time.monotonic,
+            clock=now,
         )
         self._visits: dict[web.RequestHandler, Visit] = {}
         self._full = refusal("too many clients; try again", settings.retry_after_s)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ippusbd.model import Capability, UsbId
-from ippusbd.virtual.http.firmware import Firmware
+from ippusbd.virtual.http.firmware import Firmware, Start, in_thread
 from ippusbd.virtual.http.messages import Router
 from ippusbd.virtual.personalities import REGISTRY
 from ippusbd.virtual.personalities.base import ActivePersonalities
@@ -52,6 +52,7 @@ class VirtualPrinter:
         fax: bool = True,
         print_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        start: Start = in_thread,
     ) -> None:
         self.personalities = ActivePersonalities(REGISTRY, personalities)
         self.stats = Stats()
@@ -61,9 +62,11 @@ class VirtualPrinter:
         about = PrinterModel(model, model, str(identity), spec.device_id, fax=fax)
         self.printer = IppPrinter(about, self.jobs, self.personalities, self.stats)
         self.scanner = EsclScanner(model, serial, str(identity), self.personalities, clock=clock)
-        self.device = VirtualDevice(spec, self.personalities)
+        self.device = VirtualDevice(spec, self.personalities, clock)
         self.device.port_status = lambda: PAPER_EMPTY if self.printer.stopped else PAPER_OK
-        self._firmware = Firmware(self.device, self.personalities, self._router(), self.stats)
+        self._firmware = Firmware(
+            self.device, self.personalities, self._router(), self.stats, start
+        )
         self._raw = RawJobs(self.jobs, clock)
         self.device.powered += (self._raw.serve, storage.serve)
 

@@ -129,7 +129,7 @@ async def test_a_link_on_another_site_leads_to_the_printers_page(tmp_path: Path)
 async def test_the_printers_own_forms_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: bytes, host: str
 ):
-    def index(_: Console, request: HttpRequest) -> HttpResponse:
+    async def index(_: Console, request: HttpRequest) -> HttpResponse:
         return HttpResponse(200, [("Content-Type", "text/html")], form)
 
     monkeypatch.setattr(Console, "index", index)

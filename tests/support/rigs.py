@@ -19,6 +19,7 @@ from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
 from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.virtual.http.firmware import Start, in_thread
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
@@ -77,9 +78,11 @@ class FakeRig:
 
 
 class DeviceRig:
-    """A device without firmware: a thread hears what is written, the test says what is read."""
+    """A device without firmware: it keeps what is written, the test says what is read."""
 
-    def __init__(self, device: VirtualDevice, channel: Channel, *, window: int) -> None:
+    def __init__(
+        self, device: VirtualDevice, channel: Channel, *, window: int, start: Start = in_thread
+    ) -> None:
         self.channel = channel
         self.window = window
         self._device = device
@@ -87,8 +90,7 @@ class DeviceRig:
         self._heard = bytearray()
         self._takes = threading.Event()
         self._takes.set()
-        self._ear = threading.Thread(target=self._listen, name="rig-ear", daemon=True)
-        self._ear.start()
+        self._ear = start("rig-ear", self._listen())
 
     def say(self, *transfers: bytes) -> None:
         for data in transfers:
@@ -115,11 +117,11 @@ class DeviceRig:
         self._device.unplug()
         self._ear.join()
 
-    def _listen(self) -> None:
-        while (session := self._face.wait_for_session()) is not None:
+    async def _listen(self) -> None:
+        while (session := await self._face.next_session()) is not None:
             try:
                 while True:
-                    self._heard += self._face.ipp.out.recv(session)
+                    self._heard += await self._face.ipp.out.recv(session)
             except SessionEnded:
                 continue
 
@@ -142,7 +144,7 @@ async def fake_rig() -> AsyncIterator[Rig]:
 
 @asynccontextmanager
 async def device_rig(
-    device: VirtualDevice, host: UsbHost, *, window: int
+    device: VirtualDevice, host: UsbHost, *, window: int, start: Start = in_thread
 ) -> AsyncIterator[DeviceRig]:
     """The device's only interface, claimed through `host`."""
     async with AsyncExitStack() as stack:
@@ -150,7 +152,8 @@ async def device_rig(
         opened = await open_first(host)
         ears = stack.enter_context(ExitStack())
         stack.push_async_callback(opened.close)
-        rig = DeviceRig(device, await opened.claim(opened.interfaces[0]), window=window)
+        channel = await opened.claim(opened.interfaces[0])
+        rig = DeviceRig(device, channel, window=window, start=start)
         ears.callback(rig.join)
         yield rig
 
@@ -162,6 +165,23 @@ async def thread_rig() -> AsyncIterator[Rig]:
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def simulated_rig() -> AsyncIterator[Rig]:
+    """The simulation's Channel, with the device's end in the same loop."""
+    from simulation.loop import Firmware
+    from simulation.usb import SimulatedHost
+
+    loop = asyncio.get_running_loop()
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    device.plug()
+    host = SimulatedHost(lambda: None)
+    host.add(device)
+    async with device_rig(
+        device, host, window=1 << 30, start=lambda _, steps: Firmware(loop, steps)
+    ) as rig:
         yield rig
 
 

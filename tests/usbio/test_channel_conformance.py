@@ -8,13 +8,21 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 import usb.backend.libusb1
-from support.rigs import Rig, fake_rig, kernel_async_rig, kernel_thread_rig, thread_rig
+from support.rigs import (
+    Rig,
+    fake_rig,
+    kernel_async_rig,
+    kernel_thread_rig,
+    simulated_rig,
+    thread_rig,
+)
 
 from ippusbd.errors import DeviceGone, TransferFailed, TransferTimeout, UsbError
 
 RIGS = {
     "fake": fake_rig,
     "threads": thread_rig,
+    "simulated": simulated_rig,
     "kernel-async": kernel_async_rig,
     "kernel-threads": kernel_thread_rig,
 }

@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from ippusbd.aio import now
 from ippusbd.errors import DeviceGone, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
 from ippusbd.exchange.query import PRINT_PATH, Query
 from ippusbd.model import Condition, Supply
@@ -37,7 +37,7 @@ PRINTING_S: Final = 600.0  # after the last client; what is printed later is som
 class StatusPoll:
     """What is known of one printer's condition, and since when."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = now) -> None:
         self._clock = clock
         self._told_at = 0.0
         self.condition: Condition | None = None
@@ -100,7 +100,7 @@ async def poll_status(
     port: int,
     *,
     every_s: float,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = now,
 ) -> None:
     """Ask now, and around clients' requests, until cancelled or the printer cannot tell."""
     asked_at, used_at, seen = -math.inf, clock(), pool.uses

@@ -17,10 +17,10 @@ Pure but for what it remembers; time is injected.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ippusbd.aio import now
 from ippusbd.quirks.model import Effective
 
 log = logging.getLogger("ippusbd.daemon")
@@ -84,7 +84,7 @@ class WriteSizeTrial:
         write_bytes: int | None,
         learn: Callable[[str, object], None],
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = now,
     ) -> None:
         self.write_bytes = write_bytes
         self._learn = learn

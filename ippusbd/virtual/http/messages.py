@@ -9,7 +9,7 @@ Knows no threads and no HTTP syntax; `server` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +18,7 @@ from ippusbd.virtual.usb.device import VirtualInterface
 from ippusbd.virtual.usb.pipes import Buffer
 
 SMALL_BODY = 1 << 20
+Reader = Callable[[], Awaitable[bytes | None]]
 
 
 class TooBig(IppUsbError):
@@ -44,6 +45,7 @@ class HttpResponse:
     stuck: bool = False  # then silence until the interface is reset
     zlps_s: float = 0.0  # then zero-length packets for this long, or until the next request
     rest_after_fetch: bool = False  # the rest of the request is read after the response was
+    delay_s: float = 0.0  # before the first byte
     piece: int = 0  # bytes per transfer, each followed by `pause_s`
     pause_s: float = 0.0
 
@@ -58,7 +60,7 @@ class HttpResponse:
 
 
 class HttpRequest:
-    """A request whose head was read; `body` reads the rest from the wire."""
+    """A request whose head was read; `piece` reads the rest from the wire."""
 
     def __init__(
         self,
@@ -67,8 +69,8 @@ class HttpRequest:
         headers: list[tuple[str, str]],
         *,
         interface: VirtualInterface,
-        pieces: Callable[[], Iterator[bytes]],
-        pause: Callable[[float], None],
+        piece: Reader,
+        pause: Callable[[float], Awaitable[None]],
     ) -> None:
         split = urlsplit(target)
         self.method = method
@@ -77,9 +79,8 @@ class HttpRequest:
         self.query = {key: values[-1] for key, values in parse_qs(split.query).items()}
         self.headers = headers
         self.interface = interface
-        self.pause = pause  # blocks; raises SessionEnded
-        self._pieces = pieces
-        self._body: Iterator[bytes] | None = None
+        self.piece = piece  # the next piece of the body; None: it has ended
+        self.pause = pause  # raises SessionEnded
 
     def header(self, name: str) -> str:
         """The first field of that name, "" if there is none."""
@@ -95,16 +96,10 @@ class HttpRequest:
         chunked = bool(self.header("Transfer-Encoding"))
         return chunked or self.header("Content-Length") not in ("", "0")
 
-    def body(self) -> Iterator[bytes]:
-        """The pieces of the body; every call continues where the last one stopped."""
-        if self._body is None:
-            self._body = self._pieces()
-        return self._body
-
-    def read(self, limit: int = SMALL_BODY) -> bytes:
+    async def read(self, limit: int = SMALL_BODY) -> bytes:
         """The whole body. Raises TooBig over `limit` bytes."""
         data = bytearray()
-        for piece in self.body():
+        while (piece := await self.piece()) is not None:
             data += piece
             if len(data) > limit:
                 raise TooBig(f"a body over {limit} bytes")
@@ -120,7 +115,7 @@ def plain(status: int, text: str = "") -> HttpResponse:
     return HttpResponse(status, [("Content-Type", "text/plain; charset=utf-8")], text.encode())
 
 
-HttpHandler = Callable[[HttpRequest], HttpResponse]
+HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 class Router:
@@ -129,8 +124,8 @@ class Router:
     def __init__(self, routes: dict[str, HttpHandler]) -> None:
         self._routes = sorted(routes.items(), key=lambda route: -len(route[0]))
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
         for prefix, handler in self._routes:
             if request.path == prefix or request.path.startswith(prefix.rstrip("/") + "/"):
-                return handler(request)
+                return await handler(request)
         return plain(404, "no such resource\n")

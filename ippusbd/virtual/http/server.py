@@ -6,14 +6,13 @@ stays in the pipe. After broken HTTP the server answers 400, discards input unti
 quiet, and starts with a new parser.
 
 h11 in the server role parses and writes; bodies pass through in the host's own transfers, and
-responses leave in bursts of whole packets. Blocks; runs in the interface's thread.
+responses leave in bursts of whole packets. Coroutines of the firmware: `waits.run` runs them.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -62,14 +61,14 @@ class Link:
         self.hooks = hooks
         self.stats = stats
 
-    def recv(self, timeout_s: float | None = None) -> bytes:
-        data = self.interface.ipp.out.recv(self.session, timeout_s)
+    async def recv(self, timeout_s: float | None = None) -> bytes:
+        data = await self.interface.ipp.out.recv(self.session, timeout_s)
         self.stats.add("bytes_in", len(data))
         return data
 
-    def send(self, transfer: Buffer) -> None:
+    async def send(self, transfer: Buffer) -> None:
         transfers = self.hooks.packets(self.interface, transfer)
-        self.interface.ipp.into.send(self.session, transfers)
+        await self.interface.ipp.into.send(self.session, transfers)
         self.stats.add("bytes_out", len(transfer))
 
 
@@ -85,7 +84,7 @@ class Writer:
         self._packet = link.interface.ipp.into.packet
         self._open = False  # the last transfer ended in a full packet
 
-    def put(self, data: Buffer) -> None:
+    async def put(self, data: Buffer) -> None:
         if self._room is not None:
             data = data[: self._room]
             self._room -= len(data)
@@ -95,26 +94,26 @@ class Writer:
         if self._size >= BURST:
             whole = memoryview(b"".join(self._pending))
             cut = self._size - self._size % self._packet
-            self._send(whole[:cut])
+            await self._send(whole[:cut])
             self._pending, self._size = [whole[cut:]], self._size - cut
 
-    def flush(self) -> None:
+    async def flush(self) -> None:
         if self._size:
-            self._send(b"".join(self._pending))
+            await self._send(b"".join(self._pending))
         self._pending, self._size = [], 0
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """End the message: a zero-length packet unless a short packet ended it."""
-        self.flush()
+        await self.flush()
         if self._open and self._link.hooks.ends_with_zlp():
-            self._link.send(b"")
+            await self._link.send(b"")
 
-    def _send(self, data: Buffer) -> None:
+    async def _send(self, data: Buffer) -> None:
         step = self._response.piece or len(data)
         for start in range(0, len(data), step):
-            self._link.send(data[start : start + step])
+            await self._link.send(data[start : start + step])
             if self._response.pause_s:
-                self._link.session.pause(self._response.pause_s)
+                await self._link.session.pause(self._response.pause_s)
         self._open = len(data) % self._packet == 0
 
 
@@ -129,13 +128,13 @@ class HttpServer:
         self._handler = handler
         self._stats = stats
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Until the power goes."""
-        while (session := self._interface.wait_for_session()) is not None:
+        while (session := await self._interface.next_session()) is not None:
             link = Link(self._interface, session, self._hooks, self._stats)
             served = _Served(link, self._handler)
             try:
-                served.forever()
+                await served.forever()
             except SessionEnded:
                 served.note_the_end()
             self._interface.busy = False
@@ -150,15 +149,16 @@ class _Served:
         self._stats = link.stats
         self._handler = handler
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
+        self._what = ""  # the request, for an error message
 
-    def forever(self) -> None:
+    async def forever(self) -> None:
         while True:
             try:
-                self._exchange()
+                await self._exchange()
                 self._next_cycle()
             except (h11.RemoteProtocolError, BrokenBody) as exc:
                 self._stats.broken(str(exc))
-                self._recover()
+                await self._recover()
             self._interface.busy = False
 
     def note_the_end(self) -> None:
@@ -171,32 +171,31 @@ class _Served:
 
     # --- reading
 
-    def _event(self) -> h11.Event | type[h11.PAUSED]:
+    async def _event(self) -> h11.Event | type[h11.PAUSED]:
         while True:
             event = self._conn.next_event()
             if event is not h11.NEED_DATA:
                 assert not isinstance(event, type) or event is h11.PAUSED
                 return event
-            self._conn.receive_data(self._link.recv())
+            self._conn.receive_data(await self._link.recv())
 
-    def _pieces(self, request: HttpRequest) -> Iterator[bytes]:
-        """The body as it arrives, to its last byte."""
+    async def _piece(self) -> bytes | None:
+        """The next piece of the request's body as it arrives; None: it has ended."""
         if self._conn.they_are_waiting_for_100_continue:
             answer = h11.InformationalResponse(status_code=100, headers=[])
-            self._link.send(self._conn.send(answer) or b"")
-        while True:
-            try:
-                event = self._event()
-            except h11.RemoteProtocolError as exc:
-                raise BrokenBody(f"in the body of {request.method} {request.path}: {exc}") from exc
-            if not isinstance(event, h11.Data):
-                return
-            yield event.data
+            await self._link.send(self._conn.send(answer) or b"")
+        if self._conn.their_state is not h11.SEND_BODY:
+            return None
+        try:
+            event = await self._event()
+        except h11.RemoteProtocolError as exc:
+            raise BrokenBody(f"in the body of {self._what}: {exc}") from exc
+        return event.data if isinstance(event, h11.Data) else None
 
-    def _recover(self) -> None:
+    async def _recover(self) -> None:
         """Answer 400, discard input until it is quiet, and start with a new parser."""
-        self._link.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        while self._link.recv(QUIET_S):
+        await self._link.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        while await self._link.recv(QUIET_S):
             pass
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
 
@@ -212,82 +211,85 @@ class _Served:
 
     # --- one exchange
 
-    def _exchange(self) -> None:
-        head = self._event()
+    async def _exchange(self) -> None:
+        head = await self._event()
         if not isinstance(head, h11.Request):
             return
         self._interface.busy = True
         self._stats.add("requests")
         request = self._request(head)
+        self._what = f"{request.method} {request.path}"
         if not request.has_body:
-            list(request.body())  # at once: what a reset cuts from now on is the response
-        response = self._answer(request)
-        self._send(request, response)
+            await self._piece()  # at once: what a reset cuts from now on is the response
+        response = await self._answer(request)
+        if response.delay_s:
+            await request.pause(response.delay_s)
+        await self._send(request, response)
         self._stats.add("responses")
-        self._rest(request, response)
+        await self._rest(request, response)
 
     def _request(self, head: h11.Request) -> HttpRequest:
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers.raw_items()]
-        request = HttpRequest(
+        return HttpRequest(
             head.method.decode("ascii"),
             head.target.decode("latin-1"),
             headers,
             interface=self._interface,
-            pieces=lambda: self._pieces(request),
+            piece=self._piece,
             pause=self._link.session.pause,
         )
-        return request
 
-    def _answer(self, request: HttpRequest) -> HttpResponse:
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
         hooks = self._link.hooks
         response = hooks.answer(request)
         if response is None:
             try:
-                response = self._handler(request)
+                response = await self._handler(request)
             except IppUsbError as exc:
                 response = plain(exc.http_status, f"{exc}\n")
         return hooks.amend(request, response)
 
-    def _rest(self, request: HttpRequest, response: HttpResponse) -> None:
+    async def _rest(self, request: HttpRequest, response: HttpResponse) -> None:
         """Read and discard what the handler left of the request."""
         if response.rest_after_fetch:
             while len(self._interface.ipp.into):
-                self._link.session.pause(FETCH_POLL_S)
-        for _ in request.body():
+                await self._link.session.pause(FETCH_POLL_S)
+        while await self._piece() is not None:
             pass
         if response.stuck:
-            self._link.session.pause(FOR_EVER_S)
-        self._zlps(response.zlps_s)
+            await request.pause(FOR_EVER_S)
+        await self._zlps(response.zlps_s)
 
-    def _zlps(self, seconds: float) -> None:
+    async def _zlps(self, seconds: float) -> None:
         """Zero-length packets until the host sends something."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        clock = self._interface.device.clock
+        end = clock() + seconds
+        while clock() < end:
             if not self._interface.ipp.into.pending_transfers:
-                self._link.send(b"")
-            if data := self._link.recv(ZLP_EVERY_S):
+                await self._link.send(b"")
+            if data := await self._link.recv(ZLP_EVERY_S):
                 self._conn.receive_data(data)
                 return
 
     # --- writing
 
-    def _send(self, request: HttpRequest, response: HttpResponse) -> None:
+    async def _send(self, request: HttpRequest, response: HttpResponse) -> None:
         writer = Writer(self._link, response)
         if response.prefix:
-            writer.put(response.prefix)
-        writer.put(self._conn.send(self._head(response)) or b"")
+            await writer.put(response.prefix)
+        await writer.put(self._conn.send(self._head(response)) or b"")
         bodyless = request.method == "HEAD" or response.status in (204, 304)
         for piece in () if bodyless else _pieces_of(response):
             if len(piece):
-                self._put(writer, h11.Data(data=piece))  # type: ignore[arg-type] # passed through
+                await self._put(writer, h11.Data(data=piece))  # type: ignore[arg-type] # passed through
             else:
-                writer.flush()
-        self._put(writer, h11.EndOfMessage())
-        writer.flush() if response.stuck else writer.finish()
+                await writer.flush()
+        await self._put(writer, h11.EndOfMessage())
+        await (writer.flush() if response.stuck else writer.finish())
 
-    def _put(self, writer: Writer, event: h11.Event) -> None:
+    async def _put(self, writer: Writer, event: h11.Event) -> None:
         for data in self._conn.send_with_data_passthrough(event) or ():
-            writer.put(data)
+            await writer.put(data)
 
     def _head(self, response: HttpResponse) -> h11.Response:
         headers = list(response.headers)

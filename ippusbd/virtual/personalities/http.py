@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,17 +32,19 @@ class _WarmingUp(Personality):
     lasts_s: float = FOR_MINUTES_S
 
     def __init__(self) -> None:
-        self._since_s = time.monotonic()
+        self._since_s: float | None = None
 
     def happened(
         self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
     ) -> None:
         if event is DeviceEvent.PLUGGED:
-            self._since_s = time.monotonic()
+            self._since_s = device.clock()
 
-    @property
-    def warming(self) -> bool:
-        return time.monotonic() - self._since_s < self.lasts_s
+    def warming(self, request: HttpRequest) -> bool:
+        now = request.interface.device.clock()
+        if self._since_s is None:  # switched on while it runs
+            self._since_s = now
+        return now - self._since_s < self.lasts_s
 
 
 class NotFoundEverywhere(Personality):
@@ -60,7 +62,7 @@ class Truncated503(_WarmingUp):
     name = "truncated-503-then-zlp"
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
-        if not self.warming:
+        if not self.warming(request):
             return None
         response = plain(503, "the printer is starting up\n" * 20)
         response.cut_at = 180
@@ -74,7 +76,7 @@ class ScannerFirst(_WarmingUp):
     name = "scanner-before-printer"
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
-        late = self.warming and request.path.startswith("/ipp")
+        late = self.warming(request) and request.path.startswith("/ipp")
         return plain(503, "starting\n") if late else None
 
 
@@ -84,7 +86,7 @@ class PrinterFirst(_WarmingUp):
     name = "printer-before-scanner"
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
-        late = self.warming and request.path.startswith("/eSCL")
+        late = self.warming(request) and request.path.startswith("/eSCL")
         return plain(503, "starting\n") if late else None
 
 
@@ -182,15 +184,15 @@ class NextDocumentTooSoon(Personality):
     too_soon_s = 1.0
 
     def __init__(self) -> None:
-        self._created_at = 0.0
+        self._created_at = -math.inf
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
-        too_soon = time.monotonic() - self._created_at < self.too_soon_s
+        too_soon = request.interface.device.clock() - self._created_at < self.too_soon_s
         return plain(404) if too_soon and request.path.endswith("/NextDocument") else None
 
     def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if response.status == 201:
-            self._created_at = time.monotonic()
+            self._created_at = request.interface.device.clock()
         return response
 
 
@@ -219,8 +221,7 @@ class Slow(Personality):
     name = "slow"
 
     def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        request.pause(0.1)
-        response.piece, response.pause_s = 4096, 0.05
+        response.delay_s, response.piece, response.pause_s = 0.1, 4096, 0.05
         return response
 
 

@@ -83,7 +83,7 @@ class Console:
     def __init__(self, printer: IppPrinter) -> None:
         self._printer = printer
 
-    def index(self, request: HttpRequest) -> HttpResponse:
+    async def index(self, request: HttpRequest) -> HttpResponse:
         if request.path != "/":
             return plain(404, "no such page\n")
         printer = self._printer
@@ -104,11 +104,11 @@ class Console:
                 f"<td>{state}<td><code>{one.sha256}</code></tr>"
             )
 
-    def icon(self, request: HttpRequest) -> HttpResponse:
+    async def icon(self, request: HttpRequest) -> HttpResponse:
         size = 512 if "512" in request.path else 128
         return HttpResponse(200, [("Content-Type", "image/png")], _icon(size))
 
-    def big(self, request: HttpRequest) -> HttpResponse:
+    async def big(self, request: HttpRequest) -> HttpResponse:
         text = request.query.get("bytes", "")
         if not (text.isascii() and text.isdigit()):
             return plain(400, "use /big?bytes=N\n")
@@ -117,11 +117,11 @@ class Console:
         body = pseudo_random(int(text)) if request.method != "HEAD" else ()
         return HttpResponse(200, headers, body, length)
 
-    def sink(self, request: HttpRequest) -> HttpResponse:
+    async def sink(self, request: HttpRequest) -> HttpResponse:
         if request.method not in ("POST", "PUT"):
             return plain(405, "POST or PUT\n").with_header("Allow", "POST, PUT")
         digest, size = hashlib.sha256(), 0
-        for piece in request.body():
+        while (piece := await request.piece()) is not None:
             digest.update(piece)
             size += len(piece)
         answer = json.dumps({"bytes": size, "sha256": digest.hexdigest()})

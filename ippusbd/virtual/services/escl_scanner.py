@@ -16,7 +16,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,13 +78,13 @@ class EsclScanner:
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """One eSCL exchange."""
         path = request.path.rstrip("/")
         method = "GET" if request.method == "HEAD" else request.method
         handler = self._FIXED.get((method, path))
         if handler is not None:
-            return handler(self, request)
+            return await handler(self, request)
         target = JOB_TARGET.fullmatch(path)
         if target is None:
             return plain(404, "no such resource\n")
@@ -95,7 +95,7 @@ class EsclScanner:
         if on_job is None:
             return plain(405, "not with this method\n")
         job.used_at = self._clock()
-        return on_job(self, request, job)
+        return await on_job(self, request, job)
 
     def _xml(self, request: HttpRequest, text: str) -> HttpResponse:
         text = self.personalities.xml(request.path.rstrip("/"), text)
@@ -103,13 +103,13 @@ class EsclScanner:
 
     # --- capabilities and status
 
-    def _capabilities(self, request: HttpRequest) -> HttpResponse:
+    async def _capabilities(self, request: HttpRequest) -> HttpResponse:
         text = xml.capabilities(
             self.make_and_model, self.serial, self.identity, request.base_url, self.has_adf
         )
         return self._xml(request, text)
 
-    def _status(self, request: HttpRequest) -> HttpResponse:
+    async def _status(self, request: HttpRequest) -> HttpResponse:
         busy = self._active() is not None
         loaded = "ScannerAdfLoaded" if self.adf_pages else "ScannerAdfEmpty"
         lines = [self._line(job) for job in reversed(self.jobs.values())]
@@ -135,9 +135,9 @@ class EsclScanner:
                 job.state = "Aborted"
             return None
 
-    def _create(self, request: HttpRequest) -> HttpResponse:
+    async def _create(self, request: HttpRequest) -> HttpResponse:
         try:
-            settings = xml.parse_settings(request.read(xml.BEYOND_LIMITS))
+            settings = xml.parse_settings(await request.read(xml.BEYOND_LIMITS))
         except xml.BadSettings as exc:
             return plain(400, f"{exc}\n")
         feeder = settings.source == "Feeder"
@@ -156,7 +156,7 @@ class EsclScanner:
         location = f"{request.base_url}{JOBS_PATH}/{job.id}"
         return HttpResponse(201, [("Location", location)])
 
-    def _next_document(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
+    async def _next_document(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         job.attempts += 1
         if job.state != "Processing" or job.sent >= job.pages:
             if job.state == "Processing":
@@ -181,7 +181,7 @@ class EsclScanner:
         ]
         return HttpResponse(200, headers, _in_pieces(data))  # chunked, as scanners do
 
-    def _image_info(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
+    async def _image_info(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         if job.spec is None:
             return plain(404, "no page was sent yet\n")
         width, height = job.spec.size
@@ -189,18 +189,23 @@ class EsclScanner:
         uri = f"{JOBS_PATH}/{job.id}"
         return self._xml(request, xml.image_info(uri, job.id, width, height, line_bytes))
 
-    def _delete(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
+    async def _delete(self, request: HttpRequest, job: ScanJob) -> HttpResponse:
         if job.state == "Processing":
             job.state = "Canceled"
         return HttpResponse(200)
 
-    _FIXED: Final[dict[tuple[str, str], Callable[[EsclScanner, HttpRequest], HttpResponse]]] = {
+    _FIXED: Final[
+        dict[tuple[str, str], Callable[[EsclScanner, HttpRequest], Awaitable[HttpResponse]]]
+    ] = {
         ("GET", "/eSCL/ScannerCapabilities"): _capabilities,
         ("GET", "/eSCL/ScannerStatus"): _status,
         ("POST", JOBS_PATH): _create,
     }
     _ON_JOB: Final[
-        dict[tuple[str, str | None], Callable[[EsclScanner, HttpRequest, ScanJob], HttpResponse]]
+        dict[
+            tuple[str, str | None],
+            Callable[[EsclScanner, HttpRequest, ScanJob], Awaitable[HttpResponse]],
+        ]
     ] = {
         ("GET", "NextDocument"): _next_document,
         ("GET", "ScanImageInfo"): _image_info,

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ippusbd.virtual.services.jobs import OPERATION_S
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation, Value
 
@@ -186,7 +187,7 @@ def _protocol() -> Table:
         "uri-authentication-supported": keywords(("requesting-user-name",)),
         "pdl-override-supported": keywords(("attempted",)),
         "multiple-document-jobs-supported": (ipp.boolean(False),),
-        "multiple-operation-time-out": (ipp.integer(120),),
+        "multiple-operation-time-out": (ipp.integer(round(OPERATION_S)),),
         "multiple-operation-time-out-action": keywords(("abort-job",)),
         "job-ids-supported": (ipp.boolean(True),),
         "preferred-attributes-supported": (ipp.boolean(False),),

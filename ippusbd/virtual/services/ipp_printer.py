@@ -10,12 +10,12 @@ Knows IPP and the job store; HTTP only as `Request` and `Response`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, Reader, plain
 from ippusbd.virtual.http.server import BrokenBody
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import ipp_attributes as known
@@ -59,7 +59,7 @@ class IppPrinter:
 
     # --- HTTP
 
-    def handle(self, http: HttpRequest) -> HttpResponse:
+    async def handle(self, http: HttpRequest) -> HttpResponse:
         """One IPP exchange."""
         if http.path.rstrip("/") not in self._queues:
             return plain(404, "no such printer\n")
@@ -68,18 +68,18 @@ class IppPrinter:
         if http.header("Content-Type").split(";")[0].strip().lower() != "application/ipp":
             return plain(415, "the Content-Type must be application/ipp\n")
         try:
-            request = read_request(http)
+            request = await read_request(http)
         except BadIpp as exc:
             self.stats.add("bad_ipp")
             kind = "is incomplete" if isinstance(exc, IncompleteIpp) else "cannot be decoded"
             return plain(400, f"the IPP message {kind}: {exc}\n")
-        return HttpResponse(200, [("Content-Type", "application/ipp")], self._answer(request))
+        return HttpResponse(200, [("Content-Type", "application/ipp")], await self._answer(request))
 
-    def _answer(self, request: IppRequest) -> bytes:
+    async def _answer(self, request: IppRequest) -> bytes:
         """Encoded; printer attributes are cached for equal requests within one second."""
         asks = request.message.code == Operation.GET_PRINTER_ATTRIBUTES
         if not asks or any(self.personalities):
-            message = self.personalities.ipp(request.message, self._perform(request))
+            message = self.personalities.ipp(request.message, await self._perform(request))
             return self.personalities.ipp_bytes(request.message, ipp.encode(message))
         if (moment := self._moment()) != self._answers[0]:
             self._answers = (moment, {})
@@ -87,7 +87,7 @@ class IppPrinter:
         key = (request.raw[:4], request.raw[8:], request.http.header("Host"), request.queue)
         answer = kept.get(key) if request.message.request_id else None
         if answer is None:
-            message = self._perform(request)
+            message = await self._perform(request)
             answer = ipp.encode(message)
             if message.code == Status.OK and len(kept) < ANSWERS_KEPT:
                 kept[key] = answer
@@ -100,7 +100,7 @@ class IppPrinter:
         up_s = self._up_s(self.jobs.now())
         return up_s, self.jobs.active_count(), self.reasons, self.accepting
 
-    def _perform(self, request: IppRequest) -> Message:
+    async def _perform(self, request: IppRequest) -> Message:
         self.operations.append(request.message.code)
         try:
             check(request.message)
@@ -109,7 +109,7 @@ class IppPrinter:
                 raise IppFailure(
                     Status.OPERATION_NOT_SUPPORTED, f"operation {request.message.code:#06x}"
                 )
-            groups = tuple(operation(self, request))
+            groups = tuple(await operation(self, request))
         except IppFailure as failure:
             unsupported = Group(T.UNSUPPORTED, failure.unsupported)
             groups = (unsupported,) if failure.unsupported else ()
@@ -127,7 +127,7 @@ class IppPrinter:
     def stopped(self) -> bool:
         return any(reason.endswith("-error") for reason in self.reasons)
 
-    def get_printer_attributes(self, request: IppRequest) -> Iterable[Group]:
+    async def get_printer_attributes(self, request: IppRequest) -> Iterable[Group]:
         wanted = set(request.texts("requested-attributes")) or {"all"}
         table = {**self._fixed, **self._current(request)}
         chosen = (
@@ -170,28 +170,28 @@ class IppPrinter:
         """A time of the clock as printer-up-time, which begins at 1."""
         return max(1, round(moment - self._started) + 1)
 
-    def identify_printer(self, request: IppRequest) -> Iterable[Group]:
+    async def identify_printer(self, request: IppRequest) -> Iterable[Group]:
         self.identified.extend(request.texts("identify-actions") or ("display",))
         return ()
 
     # --- new jobs
 
-    def validate_job(self, request: IppRequest) -> Iterable[Group]:
+    async def validate_job(self, request: IppRequest) -> Iterable[Group]:
         self._check_new_job(request)
         return ()
 
-    def print_job(self, request: IppRequest) -> Iterable[Group]:
+    async def print_job(self, request: IppRequest) -> Iterable[Group]:
         self._check_new_job(request)
         job = self._new_job(request)
-        self._receive(request, job)
+        await self._receive(request, job)
         self.jobs.close(job)
         return self._job_group(request, job)
 
-    def create_job(self, request: IppRequest) -> Iterable[Group]:
+    async def create_job(self, request: IppRequest) -> Iterable[Group]:
         self._check_new_job(request)
         return self._job_group(request, self._new_job(request))
 
-    def send_document(self, request: IppRequest) -> Iterable[Group]:
+    async def send_document(self, request: IppRequest) -> Iterable[Group]:
         last = request.boolean("last-document")
         if last is None:
             raise IppFailure(Status.BAD_REQUEST, "no last-document")
@@ -199,18 +199,18 @@ class IppPrinter:
         if job.closed_at is not None or self.jobs.state(job) in OVER:
             raise IppFailure(Status.NOT_POSSIBLE, "the job takes no more documents")
         self._check_document(request)
-        first = next(request.document, None)
+        first = await request.document()
         if first is not None:
             if job.documents:
                 raise IppFailure(Status.MULTIPLE_DOCUMENT_JOBS_NOT_SUPPORTED, "one document a job")
-            self._receive(request, job, first)
+            await self._receive(request, job, first)
         elif not last:
             raise IppFailure(Status.BAD_REQUEST, "no document data")
         if last:
             self.jobs.close(job)
         return self._job_group(request, job)
 
-    def close_job(self, request: IppRequest) -> Iterable[Group]:
+    async def close_job(self, request: IppRequest) -> Iterable[Group]:
         self.jobs.close(self._job(request))
         return ()
 
@@ -218,12 +218,12 @@ class IppPrinter:
         name = request.text("job-name") or request.text("document-name") or "Untitled"
         return self.jobs.create(name, request.text("requesting-user-name"), request.queue)
 
-    def _receive(self, request: IppRequest, job: Job, first: bytes = b"") -> None:
+    async def _receive(self, request: IppRequest, job: Job, first: bytes = b"") -> None:
         doc_format = request.text("document-format") or "application/octet-stream"
         compression = request.text("compression") or "none"
-        pieces = self._paced(request, job, first)
+        piece = self._paced(request, job, first)
         try:
-            self.jobs.receive(job, doc_format, pieces, compression)
+            await self.jobs.receive(job, doc_format, piece, compression)
         except BadCompression as exc:
             self.jobs.abort(job, "compression-error")
             raise IppFailure(Status.COMPRESSION_ERROR, str(exc)) from exc
@@ -233,17 +233,18 @@ class IppPrinter:
         if job.ended is not None:
             raise IppFailure(Status.JOB_CANCELED, "the job was cancelled")
 
-    def _paced(self, request: IppRequest, job: Job, first: bytes) -> Iterator[bytes]:
+    def _paced(self, request: IppRequest, job: Job, first: bytes) -> Reader:
         """The document, halted while the printer is stopped. A cancelled job is read to its end."""
-        if first:
-            yield first
-        while True:
+        pending = [first] if first else []
+
+        async def piece() -> bytes | None:
+            if pending:
+                return pending.pop()
             while self.stopped and job.ended is None:
-                request.http.pause(STALL_POLL_S)
-            piece = next(request.document, None)
-            if piece is None:
-                return
-            yield piece
+                await request.http.pause(STALL_POLL_S)
+            return await request.document()
+
+        return piece
 
     def _check_new_job(self, request: IppRequest) -> None:
         if not self.accepting:
@@ -283,11 +284,11 @@ class IppPrinter:
 
     # --- jobs that exist
 
-    def get_job_attributes(self, request: IppRequest) -> Iterable[Group]:
+    async def get_job_attributes(self, request: IppRequest) -> Iterable[Group]:
         wanted = set(request.texts("requested-attributes")) or {"all"}
         return self._job_group(request, self._job(request), wanted)
 
-    def get_jobs(self, request: IppRequest) -> Iterable[Group]:
+    async def get_jobs(self, request: IppRequest) -> Iterable[Group]:
         wanted = set(request.texts("requested-attributes")) or {"job-id", "job-uri"}
         which = request.text("which-jobs") or "not-completed"
         known_values = {value.text for value in self._fixed["which-jobs-supported"]}
@@ -299,16 +300,19 @@ class IppPrinter:
         user = request.text("requesting-user-name") if request.boolean("my-jobs") else None
         jobs = selected(self.jobs, which, queue=request.queue, user=user)
         limit = request.integer("limit")
-        for job in jobs[: limit if limit is not None else len(jobs)]:
-            yield from self._job_group(request, job, wanted)
+        return [
+            group
+            for job in jobs[: limit if limit is not None else len(jobs)]
+            for group in self._job_group(request, job, wanted)
+        ]
 
-    def cancel_job(self, request: IppRequest) -> Iterable[Group]:
+    async def cancel_job(self, request: IppRequest) -> Iterable[Group]:
         job = self._job(request)
         if not self.jobs.cancel(job):
             raise IppFailure(Status.NOT_POSSIBLE, "the job is finished")
         return ()
 
-    def cancel_my_jobs(self, request: IppRequest) -> Iterable[Group]:
+    async def cancel_my_jobs(self, request: IppRequest) -> Iterable[Group]:
         user = request.text("requesting-user-name")
         found = request.message.get(T.OPERATION, "job-ids")
         mine = selected(self.jobs, "not-completed", queue=request.queue, user=user)
@@ -378,7 +382,7 @@ def date_and_time(ago_s: float) -> bytes:
     return head + bytes((*fields, moment.microsecond // 100_000)) + b"+\x00\x00"
 
 
-Operate = Callable[[IppPrinter, IppRequest], Iterable[Group]]
+Operate = Callable[[IppPrinter, IppRequest], Awaitable[Iterable[Group]]]
 OPERATIONS: Final[dict[int, Operate]] = {
     Operation.PRINT_JOB: IppPrinter.print_job,
     Operation.VALIDATE_JOB: IppPrinter.validate_job,

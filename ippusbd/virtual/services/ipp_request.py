@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.virtual.http.messages import HttpRequest
+from ippusbd.virtual.http.messages import HttpRequest, Reader
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Attribute, Group, Message, Status, Tag
 
@@ -26,12 +26,12 @@ class IppFailure(Exception):
 
 @dataclass(slots=True)
 class IppRequest:
-    """`raw` are the encoded attributes; `document` yields what follows, piece by piece."""
+    """`raw` are the encoded attributes; `document` reads what follows, piece by piece."""
 
     http: HttpRequest
     message: Message
     raw: bytes
-    document: Iterator[bytes]
+    document: Reader
 
     @property
     def queue(self) -> str:
@@ -61,25 +61,27 @@ class IppRequest:
         return f"{self.http.base_url}{path}"
 
 
-def read_request(http: HttpRequest) -> IppRequest:
+async def read_request(http: HttpRequest) -> IppRequest:
     """Read until the attributes are complete. Raises BadIpp."""
-    pieces = http.body()
     data = bytearray()
-    for piece in pieces:
+    while (piece := await http.piece()) is not None:
         data += piece
         try:
             message, offset = ipp.decode(bytes(data))
         except IncompleteIpp:
             continue
         raw, first = bytes(data[:offset]), bytes(data[offset:])
-        return IppRequest(http, message, raw, _chained(first, pieces))
+        return IppRequest(http, message, raw, _chained(first, http.piece))
     raise BadIpp("the body ends before the IPP attributes do")
 
 
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
+def _chained(first: bytes, rest: Reader) -> Reader:
+    pending = [first] if first else []
+
+    async def piece() -> bytes | None:
+        return pending.pop() if pending else await rest()
+
+    return piece
 
 
 def check(message: Message) -> None:

@@ -6,7 +6,7 @@ cancelled, and completed after that; states follow from the clock, no thread pri
 
     open --last document--> processing --print_s--> completed
       +--cancel--> canceled         +--cancel--> canceled
-      +--data cut--> aborted
+      +--data cut, or no document in time--> aborted
 
 Thread safe. Knows files and clocks; nothing of IPP's encoding.
 """
@@ -17,13 +17,15 @@ import hashlib
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ippusbd.virtual.http.messages import Reader
 from ippusbd.wire.ipp import JobState
 
+OPERATION_S: Final = 120.0  # multiple-operation-time-out: between two documents of a job
 KEPT_JOBS: Final = 10_000  # the history; the oldest finished ones are dropped first
 OVER: Final = (JobState.CANCELED, JobState.ABORTED, JobState.COMPLETED)
 INFLATE_STEP: Final = 256 * 1024
@@ -66,6 +68,8 @@ class Job:
     queue: str  # path of the print or fax queue
     created_at: float
     documents: list[StoredDocument] = field(default_factory=list)
+    touched_at: float = 0.0  # when it was created, or its last document arrived
+    receiving: bool = False
     closed_at: float | None = None  # when the last document was complete
     ended: JobState | None = None
     ended_at: float | None = None
@@ -90,6 +94,7 @@ class JobStore:
         self.print_s = print_s
         self.documents: list[StoredDocument] = []
         self.raw_documents: list[StoredDocument] = []  # through the legacy setting
+        self.observers: list[Callable[[Job], None]] = []  # of whole documents and of ends
         self._clock = clock
         self._jobs: dict[int, Job] = {}
         self._active: list[Job] = []
@@ -101,7 +106,8 @@ class JobStore:
 
     def create(self, name: str, user: str, queue: str) -> Job:
         with self._lock:
-            job = Job(self._next, name, user, queue, self._clock())
+            now = self._clock()
+            job = Job(self._next, name, user, queue, now, touched_at=now)
             self._next += 1
             self._jobs[job.id] = job
             self._active.append(job)
@@ -133,6 +139,9 @@ class JobStore:
         if job.ended is not None:
             return job.ended
         if job.closed_at is None:
+            if not job.receiving and self._clock() - job.touched_at > OPERATION_S:
+                self.abort(job, "aborted-by-system")
+                return JobState.ABORTED
             return JobState.PROCESSING if job.documents else JobState.PENDING
         if self._clock() < job.closed_at + self.print_s:
             return JobState.PROCESSING
@@ -159,19 +168,31 @@ class JobStore:
 
     def _end(self, job: Job, state: JobState, reason: str) -> bool:
         with self._lock:
-            if self.state(job) in OVER:
+            if job.ended is not None or (job.closed_at is not None and self.state(job) in OVER):
                 return False
             job.ended, job.ended_at, job.reason = state, self._clock(), reason
             for document in job.documents:
                 document.completed = False
-            return True
+        self._tell(job)
+        return True
+
+    def _tell(self, job: Job) -> None:
+        for observer in self.observers:
+            observer(job)
+
+    def forget(self) -> None:
+        """A power cycle: no jobs, and numbers from 1 again. Documents stay, they are paper."""
+        with self._lock:
+            self._jobs.clear()
+            self._active.clear()
+            self._next = 1
 
     # --- documents
 
-    def receive(
-        self, job: Job, doc_format: str, pieces: Iterable[bytes], compression: str = "none"
+    async def receive(
+        self, job: Job, doc_format: str, piece: Reader, compression: str = "none"
     ) -> StoredDocument:
-        """Take a document to its end. Whatever `pieces` raises leaves it incomplete.
+        """Read a document to its end. Whatever `piece` raises leaves it incomplete.
 
         Raises BadCompression.
         """
@@ -182,24 +203,31 @@ class JobStore:
             number = len(job.documents)
         if self.store_dir is not None:
             document.path = self.store_dir / f"job-{job.id}-{number}{_suffix(doc_format)}"
-        if compression in WINDOW_BITS:
-            pieces = _inflated(pieces, WINDOW_BITS[compression])
-        self._keep(document, pieces)
+        inflate = Inflater(WINDOW_BITS[compression]) if compression in WINDOW_BITS else None
+        job.receiving = True
+        try:
+            await self._keep(document, piece, inflate)
+        finally:
+            job.receiving, job.touched_at = False, self._clock()
         with self._lock:
             document.completed = job.ended is None
+        self._tell(job)
         return document
 
     @staticmethod
-    def _keep(document: StoredDocument, pieces: Iterable[bytes]) -> None:
+    async def _keep(document: StoredDocument, piece: Reader, inflate: Inflater | None) -> None:
         digest = hashlib.sha256()
         path = document.path
         file = path.open("wb") if path is not None else None
         try:
-            for piece in pieces:
-                digest.update(piece)
-                document.size += len(piece)
-                if file is not None:
-                    file.write(piece)
+            while (data := await piece()) is not None:
+                for part in inflate.feed(data) if inflate is not None else (data,):
+                    digest.update(part)
+                    document.size += len(part)
+                    if file is not None:
+                        file.write(part)
+            if inflate is not None:
+                inflate.check_end()
         finally:
             document.sha256 = digest.hexdigest()
             if file is not None:
@@ -218,17 +246,21 @@ def _suffix(doc_format: str) -> str:
     return known.get(doc_format, ".pwg" if doc_format == "image/pwg-raster" else ".bin")
 
 
-def _inflated(pieces: Iterable[bytes], window_bits: int) -> Iterator[bytes]:
-    """Decompressed in bounded steps."""
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        for piece in pieces:
-            rest = bytes(piece)
-            while rest:
-                yield inflater.decompress(rest, INFLATE_STEP)
-                rest = inflater.unconsumed_tail
-        yield inflater.flush()
-    except zlib.error as exc:
-        raise BadCompression(str(exc)) from exc
-    if not inflater.eof:
-        raise BadCompression("the compressed data ends too early")
+class Inflater:
+    """Decompresses in bounded steps; raises BadCompression."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._inflater = zlib.decompressobj(window_bits)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        rest = piece
+        while rest:
+            try:
+                yield self._inflater.decompress(rest, INFLATE_STEP)
+            except zlib.error as exc:
+                raise BadCompression(str(exc)) from exc
+            rest = self._inflater.unconsumed_tail
+
+    def check_end(self) -> None:
+        if not self._inflater.eof:
+            raise BadCompression("the compressed data ends too early")

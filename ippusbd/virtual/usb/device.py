@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,7 @@ from typing import Final, Protocol
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferTimeout
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.pipes import InPipe, InterfaceSession, OutPipe
+from ippusbd.virtual.usb.waits import Change, Signal
 
 PAPER_OK: Final = 0x18  # port status: selected, no error
 PAPER_EMPTY: Final = 0x38
@@ -102,7 +104,7 @@ class VirtualInterface:
         self._session = InterfaceSession()
         self._ready = False  # configured
         self._off = False
-        self._changed = threading.Condition()
+        self._changed = Signal()
 
     @property
     def pair(self) -> PipePair:
@@ -121,7 +123,7 @@ class VirtualInterface:
             self._session = InterfaceSession()
             self.alternate = alternate
             self._ready = ready
-            self._changed.notify_all()
+            self._changed.notify()
         for pair in self.pairs:
             pair.out.flush()
             pair.out.clear_halt()
@@ -134,7 +136,7 @@ class VirtualInterface:
         with self._changed:
             self._off = True
             self._session.end()
-            self._changed.notify_all()
+            self._changed.notify()
         for pair in self.pairs:
             pair.out.kill()
             pair.into.kill()
@@ -143,15 +145,17 @@ class VirtualInterface:
         for told in self.restarting:
             told()
 
-    def wait_for_session(self) -> InterfaceSession | None:
-        """Blocks until the host selects the IPP setting; None: the power is off."""
-        with self._changed:
-            while not self._off:
+    async def next_session(self) -> InterfaceSession | None:
+        """Waits until the host selects the IPP setting; None: the power is off."""
+        while True:
+            with self._changed:
+                if self._off:
+                    return None
                 speaks = self._ready and self.alternate == len(self.pairs) - 1
                 if speaks and not self._session.ended:
                     return self._session
-                self._changed.wait()
-            return None
+                seen = self._changed.count
+            await Change(self._changed, seen)
 
     def endpoint(self, address: int) -> OutPipe | InPipe | None:
         """The pipe of an endpoint address in the current setting."""
@@ -164,8 +168,14 @@ class VirtualInterface:
 class VirtualDevice:
     """A device, plugged in or not."""
 
-    def __init__(self, spec: d.DeviceSpec, hooks: DeviceHooks) -> None:
+    def __init__(
+        self,
+        spec: d.DeviceSpec,
+        hooks: DeviceHooks,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.model = spec
+        self.clock = clock  # the firmware's
         self._hooks = hooks
         self.spec = spec
         self.configuration = 0

@@ -11,18 +11,18 @@ The host's end exists twice: `try_*` never waits (`subscribe` reports when to tr
 `read_into` and `write` wait in a thread. The device's end always waits, until its
 `InterfaceSession` ends.
 
-Every buffer is bounded. Knows threads; nothing of USB's control side or of HTTP.
+Every buffer is bounded. Knows threads and `waits`; nothing of USB's control side or of HTTP.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferFailed, TransferTimeout
+from ippusbd.virtual.usb.waits import Change, Signal
 
 CAPACITY: Final = 256 * 1024
 Buffer = bytes | bytearray | memoryview
@@ -40,22 +40,22 @@ class InterfaceSession:
     """The time between two resets of an interface; its end wakes all waiters."""
 
     def __init__(self) -> None:
-        self._ended = threading.Event()
+        self._end = Signal()
 
     @property
     def ended(self) -> bool:
-        return self._ended.is_set()
+        return self._end.count > 0
 
     def end(self) -> None:
-        self._ended.set()
+        self._end.notify()
 
     def check(self) -> None:
-        if self._ended.is_set():
+        if self.ended:
             raise SessionEnded
 
-    def pause(self, seconds: float) -> None:
-        """Blocks; raises SessionEnded as soon as the session ends."""
-        if self._ended.wait(seconds):
+    async def pause(self, seconds: float) -> None:
+        """Raises SessionEnded as soon as the session ends."""
+        if await Change(self._end, 0, seconds):
             raise SessionEnded
 
 
@@ -70,7 +70,7 @@ class Pipe:
         self.packet = packet
         self.capacity = capacity
         self.gate: Callable[[], bool] = _always  # False: the endpoint answers NAK; may raise
-        self._changed = threading.Condition()
+        self._changed = Signal()
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._size = 0
         self._halted = False
@@ -94,8 +94,7 @@ class Pipe:
 
     def wake(self) -> None:
         """Something outside the pipe changed: a gate, a session, the plug."""
-        with self._changed:
-            self._changed.notify_all()
+        self._changed.notify()
         self._tell()
 
     def halt(self) -> None:
@@ -117,7 +116,7 @@ class Pipe:
         with self._changed:
             lost, self._size = self._size, 0
             self._clear()
-            self._changed.notify_all()
+            self._changed.notify()
         self._tell()
         return lost
 
@@ -156,7 +155,7 @@ class OutPipe(Pipe):
             self._check_host()
             taken = self._accept(memoryview(data))
             if taken:
-                self._changed.notify_all()
+                self._changed.notify()
         return taken
 
     def write(self, data: Buffer, timeout_s: float | None) -> int:
@@ -172,13 +171,13 @@ class OutPipe(Pipe):
                 taken = self._accept(view[done:])
                 if taken:
                     done += taken
-                    self._changed.notify_all()
+                    self._changed.notify()
                 if done == len(view):
                     return done
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.block(left)
         self.give_up()
         if not done:
             raise TransferTimeout("the virtual device accepted nothing")
@@ -208,22 +207,21 @@ class OutPipe(Pipe):
 
     # --- the device's end
 
-    def recv(self, session: InterfaceSession, timeout_s: float | None = None) -> bytes:
-        """The next bytes, as the host wrote them; b"" after `timeout_s` without any."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._changed:
-            while not self._segments:
+    async def recv(self, session: InterfaceSession, timeout_s: float | None = None) -> bytes:
+        """The next bytes, as the host wrote them; b"" after `timeout_s` without any change."""
+        while True:
+            with self._changed:
                 session.check()
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return b""
-                self._changed.wait(left)
-            session.check()
-            data = self._segments.popleft()
-            self._size -= len(data)
-            self._changed.notify_all()
-        self._tell()
-        return data
+                seen = self._changed.count
+                data = self._segments.popleft() if self._segments else b""
+                if data:
+                    self._size -= len(data)
+                    self._changed.notify()
+            if data:
+                self._tell()
+                return data
+            if not await Change(self._changed, seen, timeout_s):
+                return b""
 
 
 class InPipe(Pipe):
@@ -253,7 +251,7 @@ class InPipe(Pipe):
             if not self._complete(size):
                 return None
             data = b"".join(self._collect(size))
-            self._changed.notify_all()
+            self._changed.notify()
         self._tell_fetched()
         return data
 
@@ -263,7 +261,7 @@ class InPipe(Pipe):
             if self._gone or self._halted or not self.gate():
                 return b""
             data = b"".join(self._collect(size))
-            self._changed.notify_all()
+            self._changed.notify()
         self._tell_fetched()
         return data
 
@@ -281,12 +279,12 @@ class InPipe(Pipe):
                 left = None if deadline is None else deadline - time.monotonic()
                 if complete or (left is not None and left <= 0):
                     break
-                self._changed.wait(left)
+                self._changed.block(left)
             if complete or self.gate():
                 for piece in self._collect(size):
                     buffer[done : done + len(piece)] = piece
                     done += len(piece)
-            self._changed.notify_all()
+            self._changed.notify()
         self._tell_fetched()
         if not done and not complete:
             raise TransferTimeout("the virtual device sent nothing")
@@ -339,20 +337,25 @@ class InPipe(Pipe):
 
     # --- the device's end
 
-    def send(self, session: InterfaceSession, transfers: Iterable[Buffer]) -> None:
+    async def send(self, session: InterfaceSession, transfers: Iterable[Buffer]) -> None:
         """Queue each buffer as one USB transfer of the device; waits for room.
 
         An empty buffer is a zero-length packet. A length that is a multiple of the packet size
         does not end the message.
         """
         for data in transfers:
-            with self._changed:
-                while self._size >= self.capacity or self._ends >= self.capacity:
-                    session.check()
-                    self._changed.wait()
-                session.check()
-                self._append(data)
+            while (seen := self._append_if_room(session, data)) is not None:
+                await Change(self._changed, seen)
             self._tell()
+
+    def _append_if_room(self, session: InterfaceSession, data: Buffer) -> int | None:
+        """None: done; else the count of changes, to wait for the next one."""
+        with self._changed:
+            session.check()
+            if self._size >= self.capacity or self._ends >= self.capacity:
+                return self._changed.count
+            self._append(data)
+            return None
 
     def push(self, data: Buffer) -> None:
         """Queue one transfer without waiting; for small responses."""
@@ -366,4 +369,4 @@ class InPipe(Pipe):
         self._segments.append((view, short))
         self._size += len(view)
         self._ends += short
-        self._changed.notify_all()
+        self._changed.notify()

@@ -279,6 +279,16 @@ def test_send_document_needs_last_document_and_an_open_job(client: UsbClient) ->
     assert client.ipp(Operation.SEND_DOCUMENT, missing, last)[0].code == Status.NOT_FOUND
 
 
+def test_a_job_without_a_document_is_aborted_after_the_time_out_it_declares(
+    client: UsbClient, clock: Clock
+) -> None:
+    number = job_id(client.ipp(Operation.CREATE_JOB)[0])
+    clock.now += 119
+    assert job_state(client, number) == JobState.PENDING
+    clock.now += 2
+    assert job_state(client, number) == JobState.ABORTED
+
+
 def test_jobs_are_listed_by_state_limit_and_owner(client: UsbClient, clock: Clock) -> None:
     numbers = [job_id(print_job(client)) for _ in range(2)]
     clock.now += 6

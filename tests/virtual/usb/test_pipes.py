@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferTimeout
 from ippusbd.virtual.usb.pipes import InPipe, InterfaceSession, OutPipe, Overflow, SessionEnded
+from ippusbd.virtual.usb.waits import run
 
 PACKET = 512
 
@@ -22,7 +23,7 @@ def session() -> InterfaceSession:
 
 def in_pipe(*transfers: bytes, capacity: int = 1 << 20) -> InPipe:
     pipe = InPipe(PACKET, capacity)
-    pipe.send(InterfaceSession(), transfers)
+    run(pipe.send(InterfaceSession(), transfers))
     return pipe
 
 
@@ -101,7 +102,7 @@ def test_the_device_waits_while_nobody_reads_and_stops_when_the_session_ends(
     session: InterfaceSession,
 ) -> None:
     pipe = InPipe(PACKET, capacity=1024)
-    pipe.send(session, [bytes(1024)])
+    run(pipe.send(session, [bytes(1024)]))
 
     def end() -> None:
         session.end()
@@ -110,13 +111,13 @@ def test_the_device_waits_while_nobody_reads_and_stops_when_the_session_ends(
     threading.Timer(0.02, end).start()
 
     with pytest.raises(SessionEnded):
-        pipe.send(session, [b"more"])
+        run(pipe.send(session, [b"more"]))
     assert len(pipe) == 1024
 
 
 def test_queued_bytes_outlive_the_session_until_flushed(session: InterfaceSession) -> None:
     pipe = InPipe(PACKET)
-    pipe.send(session, [b"stale"])
+    run(pipe.send(session, [b"stale"]))
     session.end()
 
     assert len(pipe) == 5
@@ -199,7 +200,7 @@ def test_a_write_ends_when_the_device_reads(session: InterfaceSession) -> None:
 
     def device() -> None:
         while len(got) < 5000:
-            got.extend(pipe.recv(session))
+            got.extend(run(pipe.recv(session)))
 
     thread = threading.Thread(target=device)
     thread.start()
@@ -225,11 +226,11 @@ def test_the_hosts_buffer_may_be_reused_after_a_write(session: InterfaceSession)
     pipe.try_write(data)
     data[:] = b"after!"
 
-    assert pipe.recv(session) == b"before"
+    assert run(pipe.recv(session)) == b"before"
 
 
 def test_the_device_waits_for_bytes_until_its_time_out(session: InterfaceSession) -> None:
-    assert OutPipe(PACKET).recv(session, 0.01) == b""
+    assert run(OutPipe(PACKET).recv(session, 0.01)) == b""
 
 
 def test_an_ended_session_returns_no_more_bytes(session: InterfaceSession) -> None:
@@ -238,7 +239,7 @@ def test_an_ended_session_returns_no_more_bytes(session: InterfaceSession) -> No
     session.end()
 
     with pytest.raises(SessionEnded):
-        pipe.recv(session)
+        run(pipe.recv(session))
 
 
 def test_a_closed_gate_is_a_nak() -> None:
@@ -271,6 +272,6 @@ def test_a_hundred_megabytes_pass_fast_enough(session: InterfaceSession) -> None
     thread.start()
     left = count * len(piece)
     while left:
-        left -= len(pipe.recv(session))
+        left -= len(run(pipe.recv(session)))
     thread.join()
     assert count * len(piece) / (time.perf_counter() - start) > 100e6
