@@ -1,0 +1,179 @@
+"""Work that a printer may still be doing is never ended by us: what once went wrong, told again.
+
+In the simulated office: the daemon's own parts, real firmware, one thread, a clock that jumps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from simulation.ledger import Ledger
+from simulation.loop import SimulatedLoop
+from simulation.office import Office, opened
+from simulation.talk import Caller, Upload
+from simulation.trace import Trace
+
+from ippusbd.virtual.personalities.http import PrinterFirst
+from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.wire.ipp import Operation
+
+DOCUMENT = bytes(range(251)) * 2000  # 500 KB
+MINUTE_S, HOUR_S = 60.0, 3600.0
+
+
+@dataclass
+class Desk:
+    """One printer in the office, and the people around it."""
+
+    office: Office
+    ledger: Ledger
+    printer: VirtualPrinter
+
+    def caller(self, name: str) -> Caller:
+        return Caller(self.office, self.ledger, self.printer, self.office.chance(name))
+
+    async def prints(
+        self, name: str, document: bytes = DOCUMENT, pauses: dict[int, float] | None = None
+    ) -> list[int]:
+        """As CUPS does: again until it is accepted; the answers' status codes (0: none)."""
+        caller, told = self.caller(name), []
+        for _ in range(2000):
+            start = caller.request(Operation.PRINT_JOB)
+            reply = await caller.upload(Upload(start, document, pauses or {}))
+            told.append(reply.status if reply is not None else 0)
+            if told[-1] == 200:
+                return told
+            await asyncio.sleep(10)
+        raise AssertionError(f"never printed: {told[-5:]}")
+
+    def status(self) -> dict[str, object]:
+        (row,) = self.office.supervisor.status()
+        return row
+
+    def copies(self, document: bytes) -> int:
+        """Whole documents of that content that the printer kept."""
+        digest = hashlib.sha256(document).hexdigest()
+        return sum(one.completed and one.sha256 == digest for one in self.printer.documents)
+
+    async def until_state(self, *states: str) -> None:
+        while self.status()["state"] not in states:  # noqa: ASYNC110 -- its clock jumps
+            await asyncio.sleep(1)
+
+
+def told(
+    tmp_path: Path,
+    story: Callable[[Desk], Awaitable[None]],
+    *personalities: str,
+    interfaces: int = 1,
+) -> None:
+    """Run `story` at a desk whose printer was just plugged in."""
+    loop = SimulatedLoop()
+    asyncio.set_event_loop(loop)
+
+    async def run() -> None:
+        trace = Trace(loop.time, io.StringIO())
+        async with opened(loop, trace, tmp_path, seed=1) as office:
+            printer = office.add("V1", interfaces=interfaces, personalities=personalities)
+            desk = Desk(office, Ledger(loop.time, 0.0), printer)
+            printer.plug()
+            while not office.supervisor.status():  # noqa: ASYNC110 -- its clock jumps
+                await asyncio.sleep(1)
+            await story(desk)
+            assert desk.status()["ended"] == []
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def test_a_print_longer_than_our_patience_on_the_only_interface_while_the_scanner_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every re-probe of the scanner merely waited for the interface, and ended the print."""
+    monkeypatch.setattr(PrinterFirst, "lasts_s", HOUR_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("partial")
+        slow = {number: 20.0 for number in range(1, 14)}  # a filter that needs its time
+        assert await desk.prints("anna", pauses=slow) == [200]
+        assert desk.copies(DOCUMENT) == 1
+        assert desk.status()["state"] == "partial"
+
+    told(tmp_path, story, "printer-before-scanner")
+
+
+def test_a_print_that_came_before_the_first_probe_was_answered(tmp_path: Path):
+    async def story(desk: Desk) -> None:
+        await desk.until_state("probing", "ready")
+        assert (await desk.prints("anna", pauses={3: 25.0, 5: 25.0}))[-1] == 200
+        await desk.until_state("ready")
+        assert desk.copies(DOCUMENT) == 1
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("interfaces", [1, 2, 3])
+def test_three_hours_without_paper_cost_four_waiting_clients_nothing(
+    tmp_path: Path, interfaces: int
+):
+    documents = {f"client {n}": DOCUMENT + bytes([n]) for n in range(4)}
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.switch("paper-out", on=True)
+        jobs = [asyncio.ensure_future(desk.prints(*one)) for one in documents.items()]
+        await asyncio.sleep(10 * MINUTE_S)
+        assert "interface" in str(desk.status()["waits_for"])
+        assert desk.status()["ended"] == []
+        await asyncio.sleep(3 * HOUR_S - 10 * MINUTE_S)
+        assert not all(job.done() for job in jobs)
+        desk.printer.switch("paper-out", on=False)
+        answers = await asyncio.gather(*jobs)
+        for answer in answers:
+            assert set(answer) <= {200, 503}, "nobody is told a lie"
+        await asyncio.sleep(HOUR_S)
+        assert [desk.copies(document) for document in documents.values()] == [1, 1, 1, 1]
+        assert desk.status()["learned"] == {}
+
+    told(tmp_path, story, interfaces=interfaces)
+
+
+def test_paper_out_twice_within_hours_teaches_nothing(tmp_path: Path):
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        for number in range(2):
+            desk.printer.switch("paper-out", on=True)
+            job = asyncio.ensure_future(desk.prints("anna", DOCUMENT + bytes([number])))
+            await asyncio.sleep(70 * MINUTE_S)
+            desk.printer.switch("paper-out", on=False)
+            assert await job == [200]
+        assert desk.status()["learned"] == {}
+
+    told(tmp_path, story)
+
+
+def test_a_letter_that_waits_for_the_same_paper_ends_nobody(tmp_path: Path):
+    letter = b"letter" * 30
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.switch("paper-out", on=True)
+        jobs = [
+            asyncio.ensure_future(desk.prints("anna")),
+            asyncio.ensure_future(desk.prints("bert", letter)),
+        ]
+        await asyncio.sleep(40 * MINUTE_S)
+        desk.printer.switch("paper-out", on=False)
+        for job in jobs:
+            assert set(await job) <= {200, 503}
+        assert (desk.copies(DOCUMENT), desk.copies(letter)) == (1, 1)
+
+    told(tmp_path, story, interfaces=2)
