@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.watched_loop import WatchedLoop, blocked_s
 
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
 
-BLOCKED_S = 2.0  # two slow cores may deschedule us; a call that really blocks lasts longer
 SETTLE_S = 3.0
 
 
@@ -81,21 +81,16 @@ def _no_thread_or_file_left() -> Iterator[None]:
     assert not ours, f"file descriptors left behind: {ours}"
 
 
+def pytest_asyncio_loop_factories() -> dict[str, type[WatchedLoop]]:
+    """The event loop of every test."""
+    return {"watched": WatchedLoop}
+
+
 @pytest.fixture(autouse=True)
-def _loop_is_never_blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    blocked: list[str] = []
-    run = asyncio.events.Handle._run
-
-    def timed(handle: asyncio.events.Handle) -> None:
-        start = time.perf_counter()
-        run(handle)
-        took = time.perf_counter() - start
-        if took > BLOCKED_S:
-            blocked.append(f"{took:.2f} s in {handle!r}")
-
-    monkeypatch.setattr(asyncio.events.Handle, "_run", timed)
+def _loop_is_never_blocked() -> Iterator[None]:
+    blocked_s.clear()
     yield
-    assert not blocked, f"the event loop was blocked: {blocked}"
+    assert not blocked_s, f"the event loop was blocked for {max(blocked_s):.2f} s"
 
 
 @pytest.fixture(autouse=True)

@@ -202,10 +202,17 @@ async def _in_thread(work: Callable[[dict[Path, str]], None], files: dict[Path, 
 
 def _write(files: dict[Path, str]) -> None:
     for path, text in files.items():
-        half = path.with_name(f".{path.name}.tmp")  # Avahi reads names that end in .service
-        half.write_text(text, encoding="utf-8")
-        half.chmod(0o644)  # whatever our umask: Avahi is another user
-        half.replace(path)
+        write_whole(path, text)
+
+
+def write_whole(
+    path: Path, text: str, rename: Callable[[Path, Path], object] = Path.replace
+) -> None:
+    """Write a file that no reader ever sees incomplete."""
+    half = path.with_name(f".{path.name}.tmp")  # Avahi reads names that end in .service
+    half.write_text(text, encoding="utf-8")
+    half.chmod(0o644)  # whatever our umask: Avahi is another user
+    rename(half, path)
 
 
 def _remove(files: dict[Path, str]) -> None:

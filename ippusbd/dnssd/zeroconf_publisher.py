@@ -103,10 +103,12 @@ class ZeroconfPublisher(TaskPublisher):
         scope: Scope = LOOPBACK,
         patience_s: float = 5.0,
         retry_s: float = 5.0,
+        make_responder: Callable[..., AsyncZeroconf] | None = None,
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: after a failure."""
         super().__init__(patience_s)
         self.book = NameBook()
+        self._make_responder = make_responder
         self.retry_s = retry_s
         self.trouble = ""
         self._scope = scope
@@ -178,7 +180,8 @@ class ZeroconfPublisher(TaskPublisher):
         version = IPVersion.V4Only if self._scope.ipv4 else IPVersion.V6Only
         spoken = list(self._scope.ipv4 or self._scope.addresses)
         while len(self._responders) <= layer:
-            self._responders.append(AsyncZeroconf(interfaces=spoken, ip_version=version))
+            make = self._make_responder or AsyncZeroconf
+            self._responders.append(make(interfaces=spoken, ip_version=version))
         return self._responders[layer]
 
 

@@ -22,6 +22,7 @@ from ippusbd.dnssd.static_publisher import (
     StaticPublisher,
     read_template,
     service_file,
+    write_whole,
 )
 from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
@@ -55,24 +56,17 @@ async def test_a_folder_that_is_not_there_is_trouble_and_tried_again(tmp_path: P
     assert list(folder.iterdir()) == []
 
 
-async def test_no_reader_ever_sees_half_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-    replace = Path.replace
+def test_no_reader_ever_sees_an_incomplete_file(tmp_path: Path) -> None:
+    path = tmp_path / "P.service"
 
-    def look(half: Path, target: Path) -> Path:
-        seen.extend(path.name for path in tmp_path.glob("*.service"))
-        ElementTree.parse(half)
-        return replace(half, target)
+    def rename(half: Path, target: Path) -> None:
+        assert list(tmp_path.glob("*.service")) == []
+        assert half.read_text() == "<complete/>"
+        half.replace(target)
 
-    monkeypatch.setattr(Path, "replace", look)
-    publisher = StaticPublisher(tmp_path)
-    await publisher.start()
-    await publisher.publish(ServiceSet("P", (ServiceRecord("P", "_ipp._tcp", 1),)))
-
-    assert seen == []
-    await publisher.close()
+    write_whole(path, "<complete/>", rename)
+    assert path.read_text() == "<complete/>"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_files_can_be_read_by_avahi_under_another_user(tmp_path: Path) -> None:

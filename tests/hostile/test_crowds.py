@@ -18,6 +18,7 @@ from support.crowd import allow_many_files, crowd, files, has_ended, one_printer
 from support.daemon import run_daemon
 from support.http_client import Connection, ask, ask_ipp, connected, head, message
 from support.scripted_printer import SETTINGS, answer, serve
+from support.waiting import until
 
 from ippusbd.proxy.admission.connection_limit import IDLE_S
 from ippusbd.users import client_identity
@@ -68,15 +69,13 @@ async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
 async def test_a_client_above_the_limit_gets_a_whole_503_at_once(folder: Path):
     async with serve(settings=replace(SETTINGS, max_clients=3)) as served:
         async with crowd(served.port, 3):
-            while len(served.site._connections) < 3:  # noqa: ASYNC110 -- the accepting of the loop
-                await asyncio.sleep(0)
+            await until(lambda: len(served.site._connections) >= 3)
             reply = await ask(served.port, "POST", "/", bytes(30_000))
             assert reply.status == 503
             assert reply.headers["retry-after"] == "7"
             assert reply.complete
             assert reply.body == b"ippusbd: too many clients; try again\n"
-        while len(served.site._connections):  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: not served.site._connections)
 
 
 async def test_a_client_with_many_connections_leaves_some_to_others(by_address: None):
@@ -85,19 +84,16 @@ async def test_a_client_with_many_connections_leaves_some_to_others(by_address: 
         async with crowd(served.port, 8) as greedy:
             for client in greedy:
                 await client.send(message("GET", "/greedy"))
-            while served.pool.status().waiting < 7:  # noqa: ASYNC110 -- what the loop has read
-                await asyncio.sleep(0)
+            await until(lambda: served.pool.status().waiting >= 7)
             modest = await asyncio.open_connection(
                 "127.0.0.1", served.port, local_addr=("127.0.0.2", 0)
             )
             client = Connection(*modest)
             await client.send(message("GET", "/modest"))
             assert (await greedy[-1].reply()).status == 503, "the last of those that wait"
-            while served.pool.status().waiting < 7:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await until(lambda: served.pool.status().waiting >= 7)
             served.printer.channels[0].say(answer(b"first"))
-            while len(served.printer.heard) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await until(lambda: len(served.printer.heard) >= 2)
             assert [one.target for one in served.printer.heard] == ["/greedy", "/modest"]
             client.kill()
             await asyncio.wait_for(client.writer.wait_closed(), 5)
@@ -128,13 +124,11 @@ async def test_one_process_with_fifty_connections_does_not_delay_another_with_on
             client = Connection(*await asyncio.open_unix_connection(path))
             await client.send(message("GET", "/greedy"))
             greedy.append(client)
-        while served.pool.status().waiting < 49:  # noqa: ASYNC110 -- what the loop has read
-            await asyncio.sleep(0.001)
+        await until(lambda: served.pool.status().waiting >= 49)
         modest = await asyncio.create_subprocess_exec(
             sys.executable, "-c", ONE_REQUEST, str(path), stdout=subprocess.PIPE
         )
-        while served.pool.status().waiting < 50:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await until(lambda: served.pool.status().waiting >= 50)
         served.printer.channels[0].say(answer(b"now"))
         out, _ = await modest.communicate()
         assert out == b"200\n"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ippusbd.cli import main as cli
 from ippusbd.errors import ConfigError
 from ippusbd.users.passwords import Users, line
 
@@ -63,18 +63,24 @@ def test_a_file_that_cannot_be_read_is_named_with_its_key(tmp_path: Path):
         Users(tmp_path / "raw")
 
 
-def test_the_command_prints_a_line_that_the_file_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.stdin", io.StringIO("mit Leerzeichen \n"))
-    assert cli.main(["password", "anna"]) == 0
-    users = Users(written(tmp_path, capsys.readouterr().out))
+def command(user: str, password: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ippusbd", "password", user],
+        input=password,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+
+def test_the_command_prints_an_entry_that_the_file_accepts(tmp_path: Path):
+    done = command("anna", "mit Leerzeichen \n")
+    assert done.returncode == 0
+    users = Users(written(tmp_path, done.stdout))
     assert users.verify("anna", "mit Leerzeichen ")
 
 
-def test_the_command_refuses_a_name_with_a_colon(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.stdin", io.StringIO("x\n"))
-    assert cli.main(["password", "an:na"]) == 2
-    assert "colon" in capsys.readouterr().err
+def test_the_command_refuses_a_name_with_a_colon():
+    done = command("an:na", "x\n")
+    assert done.returncode == 2
+    assert "colon" in done.stderr

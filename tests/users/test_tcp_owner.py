@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from ippusbd.users import tcp_owner
 from ippusbd.users.tcp_owner import OwnerUnknown, owner, owner_in_tables
 
 NOBODY = 65534
@@ -101,13 +101,14 @@ def test_another_users_connection_belongs_to_that_user(ask):
             process.communicate(timeout=20)
 
 
-def test_without_netlink_the_owner_is_unknown(monkeypatch: pytest.MonkeyPatch):
-    def refused(*_: object) -> socket.socket:
-        raise OSError(97, "Address family not supported by protocol")
-
-    monkeypatch.setattr(tcp_owner.socket, "socket", refused)
-    with pytest.raises(OwnerUnknown, match="not supported"):
-        owner(("127.0.0.1", 1), ("127.0.0.1", 2))
+def test_without_a_netlink_socket_the_owner_is_unknown():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OwnerUnknown, match="Too many open files"):
+            owner(("127.0.0.1", 1), ("127.0.0.1", 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_table_that_cannot_be_read_is_skipped():

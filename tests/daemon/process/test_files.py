@@ -1,0 +1,38 @@
+"""How many files the daemon may have open."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from ippusbd.daemon.process.files import ENOUGH, allow_many_files
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_as_many_as_the_hard_limit_allows_up_to_what_is_enough():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    allow_many_files()
+    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, hard)
+
+
+def test_a_sandbox_that_forbids_it_is_no_reason_to_fail():
+    def denied(_: int) -> tuple[int, int]:
+        raise PermissionError(1, "Operation not permitted")
+
+    allow_many_files(limits=denied)
+
+
+def test_a_limit_that_is_high_enough_stays():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow_many_files(enough=100)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
