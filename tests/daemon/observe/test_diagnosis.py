@@ -1,4 +1,7 @@
-"""The reasons that users read are recognised: each is made to occur, and has its remedy."""
+"""Every reason that a printer's status can show has the remedy that belongs to it.
+
+Each is made to happen, so that no reason can change its words without its diagnosis.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +13,117 @@ from typing import Any
 
 import pytest
 import usb.core
-from support.daemon import run_daemon
+from support.daemon import InProcessDaemon, run_daemon
 
 from ippusbd.daemon.observe.diagnosis import UNKNOWN, diagnose
 from ippusbd.daemon.state.state_file import StateFile
+from ippusbd.daemon.supervisor import BEING_OPENED
 from ippusbd.errors import AccessDenied, IppUsbError, StateError
 from ippusbd.usbio.pyusb_host import translated
+from ippusbd.virtual.printer import VirtualPrinter
 
-QUICK = {"probe_s": 0.5, "check_s": 0.3, "retry_min_s": 0.1, "retry_max_s": 0.2, "supplies_s": 0.0}
+MakePrinter = Callable[..., VirtualPrinter]
+HASTY = {"probe_s": 0.2, "fax_probe_s": 0.2, "check_s": 0.2, "resets_max": 1}
+ENDED = ("waiting", "refused", "partial")
+
+
+async def reason_of(daemon: InProcessDaemon, *states: str) -> str:
+    """The reason of the only printer, once it has one in one of `states`."""
+
+    def has_one() -> bool:
+        row = daemon.row()
+        return row["state"] in states and row.get("reason") not in (None, "", BEING_OPENED)
+
+    await daemon.until(has_one)
+    return str(daemon.row()["reason"])
 
 
 @pytest.mark.parametrize(
-    ("personalities", "config", "state", "kind"),
+    ("personalities", "settings", "states", "kind"),
     [
-        ((), {"ignore": ("1209:0001",)}, "opening", "ignored"),
-        (("404-everything",), {}, "waiting", "not-found"),
-        (("scanner-before-printer",), {}, "partial", "warming-up"),
-        ((), {"passive": True}, "probing", "passive"),
-        (("deaf",), {"resets_max": 1000}, "waiting", "silent"),
+        ((), {"ignore": ("1209:0001",)}, ("opening",), "ignored"),
+        (("404-everything",), {}, ENDED, "not-found"),
+        (("scanner-before-printer",), {}, ENDED, "warming-up"),
+        (("silent",), HASTY, ("waiting",), "silent"),
+        (("deaf",), {**HASTY, "warm_up_s": 0.0}, ("refused",), "given-up"),
+        ((), {"passive": True}, ("probing",), "passive"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_the_reason_of_a_state_is_recognised(
-    make_printer: Callable[..., Any],
+async def test_a_reason_has_its_remedy(
+    make_printer: MakePrinter,
     state_path: Path,
     personalities: tuple[str, ...],
-    config: dict[str, Any],
-    state: str,
+    settings: dict[str, Any],
+    states: tuple[str, ...],
     kind: str,
 ):
-    def row_is_there() -> bool:
-        return daemon.row()["state"] == state and bool(daemon.row()["reason"])
-
     printer = make_printer(*personalities)
-    async with run_daemon(printer, state_path=state_path, wait=(), **{**QUICK, **config}) as daemon:
-        await daemon.until(row_is_there)
-        found = diagnose(daemon.row()["reason"])
-    assert found.kind == kind
-    assert found.remedy
+    async with run_daemon(printer, state_path=state_path, wait=(), **settings) as daemon:
+        found = diagnose(await reason_of(daemon, *states))
+        assert found.kind == kind
+        assert found.remedy
 
 
-def test_a_device_without_permission_is_recognised():
-    with pytest.raises(AccessDenied) as denied, translated("open the device"):
-        raise usb.core.USBError("Access denied", -3, errno.EACCES)
-    assert diagnose(str(denied.value)).kind == "permission"
-    assert "udev" in diagnose(str(denied.value)).remedy
+async def test_a_quirk_that_ignores_a_device_is_understood(
+    make_printer: MakePrinter, state_path: Path, tmp_path: Path
+):
+    (tmp_path / "q.toml").write_text(
+        '[[quirk]]\nusb = "1209:0001"\nreason = "no IPP"\nignore_device = true\n'
+    )
+    async with run_daemon(
+        make_printer(), state_path=state_path, wait=(), quirks_dirs=(tmp_path,)
+    ) as daemon:
+        assert diagnose(await reason_of(daemon, "opening")).kind == "ignored"
 
 
-def test_a_port_range_that_is_used_up_is_recognised(tmp_path: Path):
+async def test_a_device_that_another_program_holds_is_understood(
+    make_printer: MakePrinter, state_path: Path
+):
+    async with run_daemon(state_path=state_path) as daemon:
+        port = daemon.backend.plug(make_printer(interfaces=1).device)
+        other = port.open()
+        port.detach(other, 0)
+        port.claim(other, 0)
+        daemon.supervisor.wake()
+        assert diagnose(await reason_of(daemon, "waiting")).kind == "held"
+        port.close(other)
+
+
+async def test_an_unplugged_printer_is_understood(make_printer: MakePrinter, state_path: Path):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        daemon.unplug(printer)
+        assert diagnose(await reason_of(daemon, "away")).kind == "unplugged"
+
+
+async def test_an_error_of_the_daemon_itself_is_understood(
+    make_printer: MakePrinter, state_path: Path
+):
+    def broken(_: str, __: str) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async with run_daemon(state_path=state_path) as daemon:
+        daemon.publisher.told.append(broken)
+        daemon.plug(make_printer())
+        await daemon.until(lambda: "a bug" in daemon.row().get("reason", ""))
+        assert diagnose(daemon.row()["reason"]).kind == "bug"
+        daemon.publisher.told.clear()
+
+
+def test_ports_that_are_used_up_are_understood(tmp_path: Path):
     state = StateFile(tmp_path / "s.json", range(61000, 61001))
     with pytest.raises(StateError) as used_up:
         state.port_for("03f0:1234:A", is_free=lambda _: False)
     assert diagnose(str(used_up.value)).kind == "ports"
 
 
+def test_a_device_that_may_not_be_opened_is_understood():
+    with pytest.raises(AccessDenied) as denied, translated("open the device"):
+        raise usb.core.USBError("Access denied", -3, errno.EACCES)
+    assert diagnose(str(denied.value)).kind == "permission"
+    assert "udev" in diagnose(str(denied.value)).remedy
+
+
 def test_an_unknown_reason_has_no_remedy():
-    assert diagnose("the moon is in the wrong house") is UNKNOWN
+    assert diagnose("something new") is UNKNOWN
     assert diagnose(str(IppUsbError(os.strerror(errno.ENOSPC)))) is UNKNOWN
