@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ippusbd.usbio.protocols import UsbHost
 
     MakeHost = Callable[[Config], UsbHost]
+    MakeConfig = Callable[[argparse.Namespace], Config]
 
 FAILED: Final = 1
 LAST_PORT: Final = 65535
@@ -42,9 +43,15 @@ example for a udev rule:
 ippusbd serves all printers in one process; see ippusbd(8)."""
 
 
-def main(argv: Sequence[str] | None = None, *, make_host: MakeHost | None = None) -> int:
-    """Serve the chosen printer; returns the exit status. `make_host` is for tests."""
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    make_host: MakeHost | None = None,
+    make_config: MakeConfig | None = None,
+) -> int:
+    """Serve the chosen printer; returns the exit status. Tests bring their own USB bus."""
     options = build_parser().parse_args(argv)
+    options.make_config = make_config or config_of
     try:
         if options.no_fork or options.debug:
             return _serve(options, make_host or _usb_host, _print_port)
@@ -162,7 +169,7 @@ def _absolute(path: Path | None) -> Path | None:
     return path.absolute() if path else None
 
 
-def _config(options: argparse.Namespace) -> Config:
+def config_of(options: argparse.Namespace) -> Config:
     """The system's configuration, changed by the options."""
     from dataclasses import replace
 
@@ -174,13 +181,13 @@ def _config(options: argparse.Namespace) -> Config:
         config = replace(config, dnssd="off")
     if options.interface != "lo":
         # Announcements name localhost, which is useless to other hosts.
-        address = _address_of(options.interface)
+        address = address_of(options.interface)
         config = replace(config, listen_ipv4=address, listen_ipv6="", dnssd="off")
         config = replace(config, hosts=config.hosts or ("*",))  # any name others use for us
     return config
 
 
-def _address_of(interface: str) -> str:
+def address_of(interface: str) -> str:
     """The IPv4 address of a network interface. Raises IppUsbError."""
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -209,7 +216,7 @@ def _serve(
     from ippusbd.daemon.single import serve_one
 
     try:
-        config = _config(options)
+        config = options.make_config(options)
         _set_up_log(options, config)
         work = serve_one(
             config,

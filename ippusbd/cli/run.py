@@ -159,7 +159,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     from ippusbd.daemon import service
 
     async with AsyncExitStack() as stack:
-        virtual = args.virtual or (args.virtual_if_none and await _no_printer(config))
+        virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
         if config.page:
             show([f"status page  http://localhost:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
@@ -172,9 +172,8 @@ def _usb_host(config: Config) -> UsbHost:
     return PyusbHost(transfer_bytes=config.transfer_bytes, channel=config.channel)
 
 
-async def _no_printer(config: Config) -> bool:
-    """Whether no usable USB printer is connected; says so, because a virtual one replaces it."""
-    host = _usb_host(config)
+async def no_usb_printer(host: UsbHost) -> bool:
+    """Whether no usable USB printer is connected; says so, for a virtual one replaces it."""
     try:
         if await host.enumerate():
             return False

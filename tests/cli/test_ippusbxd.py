@@ -216,9 +216,9 @@ def test_debug_stays_in_the_foreground_and_says_everything(program: Program):
 
 
 def test_the_address_of_an_interface_is_found_or_refused_by_name():
-    assert ippusbxd._address_of("lo") == "127.0.0.1"
+    assert ippusbxd.address_of("lo") == "127.0.0.1"
     with pytest.raises(Exception, match="no-such-if"):
-        ippusbxd._address_of("no-such-if")
+        ippusbxd.address_of("no-such-if")
 
 
 def test_without_a_system_log_logging_goes_where_it_went(

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ippusbd.cli import run as cli_run
-from ippusbd.config import Config
+from ippusbd.cli.run import no_usb_printer
 from ippusbd.errors import NotUsable
 
 Start = Callable[..., "Daemon"]
@@ -157,11 +156,9 @@ class NoUsb:
 async def test_a_virtual_printer_takes_the_place_of_one_that_is_not_there(
     outcome: object,
     wanted: bool,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    monkeypatch.setattr(cli_run, "_usb_host", lambda config: NoUsb(outcome))
-    assert await cli_run._no_printer(Config()) is wanted
+    assert await no_usb_printer(NoUsb(outcome)) is wanted  # type: ignore[arg-type]
     assert ("serving a virtual one" in capsys.readouterr().out) is wanted
 
 

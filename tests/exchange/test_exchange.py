@@ -70,7 +70,7 @@ async def lose(pool: InterfacePool, request: Request) -> None:
 async def test_a_request_goes_out_whole_and_its_answer_comes_back():
     channel = FakeChannel()
     exchange = Exchange(channel, Request("POST", "/ipp/print", HOST, b"question"))
-    channel._hear = lambda c, _: c.say(
+    channel.hear = lambda c, _: c.say(
         b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 5\r\n\r\nhel", b"lo"
     )
     assert await whole(exchange) == b"hello"
@@ -82,7 +82,7 @@ async def test_a_request_goes_out_whole_and_its_answer_comes_back():
 
 async def test_bytes_from_before_never_become_the_answer():
     channel = FakeChannel([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE"])
-    channel._hear = lambda c, _: c.say(ok(b"fresh"))
+    channel.hear = lambda c, _: c.say(ok(b"fresh"))
     assert await whole(Exchange(channel, GET)) == b"fresh"
 
 
@@ -91,7 +91,7 @@ async def test_next_client_never_reads_the_lost_clients_answer():
     pool = InterfacePool([channel], drain_s=1)
     await lose(pool, GET)
 
-    channel._hear = lambda c, _: c.say(ok(b"SECOND"))
+    channel.hear = lambda c, _: c.say(ok(b"SECOND"))
     second = asyncio.create_task(ask(pool, GET))
     channel.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nfi", b"rst\r\n")
     await asyncio.sleep(0.01)
@@ -104,7 +104,7 @@ async def test_next_client_never_reads_the_lost_clients_answer():
 
 async def test_a_large_body_goes_out_in_chunks():
     channel = FakeChannel()
-    channel._hear = lambda c, data: c.say(ok(b"done")) if data == b"0\r\n\r\n" else None
+    channel.hear = lambda c, data: c.say(ok(b"done")) if data == b"0\r\n\r\n" else None
     exchange = Exchange(channel, Request("POST", "/", HOST, stream=pieces(b"abc", b"defg")))
     assert await whole(exchange) == b"done"
     await exchange.sent()
@@ -121,13 +121,13 @@ async def test_the_answer_is_read_while_the_printer_takes_no_more_of_the_body():
         printer.stop_taking()
         printer.say(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
 
-    channel._hear = refuse
+    channel.hear = refuse
     exchange = Exchange(channel, Request("POST", "/", HOST, stream=pieces(b"x" * 10, b"y" * 10)))
     assert (await exchange.answer()).status == 401
     assert [data async for data in exchange.chunks()] == [b"no"]
     assert not exchange.complete  # the framing is owed
 
-    channel._hear = None
+    channel.hear = None
     channel.take_again()
     await exchange.finish(1)
     assert bytes(channel.sent).endswith(b"0\r\n\r\n")
@@ -136,7 +136,7 @@ async def test_the_answer_is_read_while_the_printer_takes_no_more_of_the_body():
 
 async def test_an_early_refusal_stops_waiting_for_a_slow_clients_body():
     channel = FakeChannel()
-    channel._hear = lambda c, data: c.say(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+    channel.hear = lambda c, data: c.say(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
     exchange = Exchange(channel, Request("POST", "/", HOST, stream=never()))
     assert (await exchange.answer()).status == 417
     async for _ in exchange.chunks():
@@ -164,7 +164,7 @@ async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answe
         elif b"Content-Length" in data:  # the Cancel-Job
             c.say(ok(b""))
 
-    channel._hear = printer
+    channel.hear = printer
     stream = pieces(print_job(), b"half", failure=ClientGone("left"))
     cut = Request("POST", "/ipp/print", HOST, stream=stream, job=InterruptedJob("/ipp/print", HOST))
     exchange = Exchange(channel, cut)
@@ -189,7 +189,7 @@ async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
         elif b"Content-Length" in data:  # the Cancel-Job
             c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
 
-    channel._hear = printer
+    channel.hear = printer
     stream = pieces(print_job(), b"half", failure=ClientGone("left"))
     job = InterruptedJob("/ipp/print", HOST)
     exchange = Exchange(
@@ -232,14 +232,14 @@ async def test_settling_goes_on_as_long_as_bytes_move():
 
 async def test_an_unplug_ends_the_exchange():
     channel = FakeChannel()
-    channel._hear = lambda c, _: c.fail(DeviceGone("unplugged"))
+    channel.hear = lambda c, _: c.fail(DeviceGone("unplugged"))
     with pytest.raises(DeviceGone):
         await Exchange(channel, GET).answer()
 
 
 async def test_a_cut_response_is_an_error_where_a_quirk_says_when_it_is_over():
     channel = FakeChannel()
-    channel._hear = lambda c, _: c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\ncut")
+    channel.hear = lambda c, _: c.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\ncut")
     exchange = Exchange(channel, GET, cut_response_s=0.02)
     await exchange.answer()
     with pytest.raises(BadResponse):
@@ -255,7 +255,7 @@ async def test_a_client_lost_at_any_byte_of_the_answer_costs_nobody_anything(end
     await lose(pool, GET)  # it left before the first byte
     channel.say(answer[:end])
     await asyncio.sleep(0)
-    channel._hear = lambda c, _: c.say(ok(b"mine"))
+    channel.hear = lambda c, _: c.say(ok(b"mine"))
     mine = asyncio.create_task(ask(pool, GET))
     await asyncio.sleep(0)
     channel.say(answer[end:])

@@ -446,7 +446,7 @@ async def test_an_early_refusal_reaches_the_client_before_its_body_was_taken():
                 channel.say(refused)
                 channel.stop_taking()
 
-        channel._hear = hear
+        channel.hear = hear
         await connection.send(head("POST", "/", [("Content-Length", "10000000")]) + LARGE)
         reply = await connection.reply("POST")
         assert (reply.status, reply.body) == (401, b"no")
@@ -465,14 +465,14 @@ async def test_a_job_that_was_answered_before_its_upload_was_cut_is_cancelled():
     took_it = answer(ipp.encode(ipp.Message(0, 1, (job,))))
     async with serve() as served, connected(served.port) as connection:
         channel = served.printer.channels[0]
-        read = channel._hear
+        read = channel.hear
 
         def hear(channel, data):
             if data.startswith(b"POST") and not served.printer.heard:
                 channel.say(took_it)
             read(channel, data)
 
-        channel._hear = hear
+        channel.hear = hear
         fields = (*IPP_TYPE, ("Content-Length", "10000000"))
         start = ipp_request(ipp.Operation.PRINT_JOB)
         await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)

@@ -30,7 +30,7 @@ class FakeChannel:
         self.clear_failure: UsbError | None = None
         self.closed = False
         self.reset_failure: UsbError | None = None
-        self._hear = hear
+        self.hear = hear
         self._inbox = ReadBuffer()
         self._takes = asyncio.Event()
         self._takes.set()
@@ -70,8 +70,8 @@ class FakeChannel:
             raise self._inbox.failure
         self.sent += data
         await asyncio.sleep(0)
-        if self._hear is not None:
-            self._hear(self, data)
+        if self.hear is not None:
+            self.hear(self, data)
 
     def rest(self) -> None:
         pass

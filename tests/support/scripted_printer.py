@@ -52,7 +52,7 @@ class ScriptedPrinter:
     def __post_init__(self) -> None:
         self.channels = [FakeChannel(number=n) for n in range(self.interfaces)]
         for channel in self.channels:
-            channel._hear = self._reader()
+            channel.hear = self._reader()
 
     def _reader(self) -> Any:
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)

@@ -6,6 +6,7 @@ socket. Everything else is the console script's.
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import os
 import sys
@@ -31,11 +32,9 @@ def make_host(config: Config) -> UsbHost:
     return PyusbHost(VirtualBackend(printer.device for printer in printers))
 
 
-def quick(options: object) -> Config:
-    """As the program's, but looking for an unplug more often."""
-    return replace(_config(options), poll_s=0.1)  # type: ignore[arg-type]
+def quick(options: argparse.Namespace) -> Config:
+    """The program's configuration, with a shorter interval between looks for an unplug."""
+    return replace(ippusbxd.config_of(options), poll_s=0.1)
 
 
-_config = ippusbxd._config
-ippusbxd._config = quick
-sys.exit(ippusbxd.main(sys.argv[2:], make_host=make_host))
+sys.exit(ippusbxd.main(sys.argv[2:], make_host=make_host, make_config=quick))

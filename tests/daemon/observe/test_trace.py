@@ -40,7 +40,7 @@ class Watcher:
 
     def __init__(self, daemon: InProcessDaemon, *, bodies: bool = False) -> None:
         self.daemon = daemon
-        self.trace = Trace(next(iter(daemon.supervisor._registry)), bodies=bodies)
+        self.trace = Trace(next(iter(daemon.supervisor.printers)), bodies=bodies)
         self.events: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Watcher:
