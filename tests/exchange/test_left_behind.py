@@ -74,7 +74,7 @@ async def test_a_document_whose_last_byte_came_is_sent_to_its_end_and_not_cancel
     channel.stop_taking()
     exchange = Exchange(channel, Upload(PRINT_JOB, b"whole ", b"document", whole=True).request())
     await leave(exchange)
-    channel._hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
+    channel.hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
     channel.take_again()
     async with asyncio.timeout(5):
         await exchange.finish(1)
@@ -84,7 +84,7 @@ async def test_a_document_whose_last_byte_came_is_sent_to_its_end_and_not_cancel
 
 async def test_a_cut_document_is_cancelled():
     channel, upload = FakeChannel(), Upload(PRINT_JOB, b"half")
-    channel._hear = lambda c, data: (
+    channel.hear = lambda c, data: (
         c.say(job_answer()) if data == LAST_CHUNK or b"Content-Length" in data else None
     )
     exchange = Exchange(channel, upload.request())
@@ -101,7 +101,7 @@ async def test_a_document_that_an_interface_lost_is_owed_a_cancellation_wherever
 ):
     channel, upload, pending = FakeChannel(), Upload(PRINT_JOB, b"half"), PendingCancels()
     if where == "in a write":
-        channel._hear = lambda c, data: c.stop_taking() if PRINT_JOB in data else None
+        channel.hear = lambda c, data: c.stop_taking() if PRINT_JOB in data else None
     exchange = Exchange(channel, upload.request(pending))
     answering = asyncio.create_task(exchange.answer())
     for _ in range(20):
@@ -134,7 +134,7 @@ async def test_only_what_the_printer_says_is_cancelled_counts(answer: bytes, owe
         elif b"Content-Length" in data:
             c.say(answer)
 
-    channel._hear = printer
+    channel.hear = printer
     exchange = Exchange(channel, upload.request(pending))
     await leave(exchange)
     async with asyncio.timeout(5):
@@ -189,7 +189,7 @@ async def test_the_scan_job_of_a_client_that_died_is_deleted(
     channel = FakeChannel()
     exchange = Exchange(channel, request_)
     await leave(exchange)
-    channel._hear = lambda c, _: c.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    channel.hear = lambda c, _: c.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     channel.say(answer)
     async with asyncio.timeout(5):
         await exchange.finish(1)
@@ -218,7 +218,7 @@ def test_an_answer_that_ends_by_silence_ends_sooner_when_it_looks_whole(
 ):
     async def story() -> None:
         channel, loop = FakeChannel(), asyncio.get_running_loop()
-        channel._hear = lambda c, _: c.say(HEAD % kind + body)
+        channel.hear = lambda c, _: c.say(HEAD % kind + body)
         began = loop.time()
         exchange = Exchange(channel, Request("GET", "/", HOST))
         if body.endswith(b"<half>"):
@@ -235,7 +235,7 @@ def test_the_late_rest_of_such_an_answer_never_meets_the_next_client():
     async def story() -> None:
         channel = FakeChannel()
         pool = InterfacePool([channel], drain_s=30)
-        channel._hear = lambda c, _: c.say(HEAD % b"text/xml" + b"<looks-whole/>")
+        channel.hear = lambda c, _: c.say(HEAD % b"text/xml" + b"<looks-whole/>")
         async with pool.lease(wait_s=1) as lease:
             exchange = lease.unfinished = Exchange(lease.channel, Request("GET", "/", HOST))
             await read(exchange)
