@@ -1,4 +1,4 @@
-"""The command: what it says, how it ends, and that it says it at once."""
+"""The commands: their output, their exit codes, and that they answer at once."""
 
 from __future__ import annotations
 
@@ -86,19 +86,19 @@ def test_the_help_of_every_command_ends_with_examples(ippusbd: Ippusbd):
         ("run", "--virtual", "--virtual-if-none"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_shows_how(ippusbd: Ippusbd, argv: tuple[str, ...]):
+def test_wrong_usage_exits_with_2_and_shows_the_usage(ippusbd: Ippusbd, argv: tuple[str, ...]):
     code, _, err = ippusbd(*argv)
     assert code == 2
     assert err.startswith("usage: ippusbd")
 
 
-def test_the_version_is_the_packages(ippusbd: Ippusbd):
+def test_the_version_is_that_of_the_package(ippusbd: Ippusbd):
     assert ippusbd("version") == (0, f"ippusbd {__version__}\n", "")
     assert ippusbd("--version")[1] == f"ippusbd {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["run", "status", "check", "quirks"])
-def test_a_wrong_configuration_ends_with_2_and_one_line(
+def test_a_wrong_configuration_exits_with_2_and_one_line(
     ippusbd: Ippusbd, config: Path, command: str
 ):
     config.write_text("[listen]\nport = 1\n")
@@ -115,7 +115,7 @@ def test_a_wrong_quirk_file_is_found_by_check(ippusbd: Ippusbd, config: Path):
     assert "x.toml:1: an entry needs a reason" in err
 
 
-def test_without_a_daemon_status_ends_with_3_and_says_how_to_start_it(
+def test_without_a_daemon_status_exits_with_3_and_says_how_to_start_it(
     ippusbd: Ippusbd, config: Path
 ):
     code, out, err = ippusbd("status", "--config", config)
@@ -124,7 +124,7 @@ def test_without_a_daemon_status_ends_with_3_and_says_how_to_start_it(
     assert "ippusbd run" in err
 
 
-def test_an_error_cannot_colour_the_terminal(ippusbd: Ippusbd, answer: Answer):
+def test_errors_are_printed_without_control_characters(ippusbd: Ippusbd, answer: Answer):
     answer(UsbError("printer \x1b[31mred\nippusbd: all is well"))
     code, _, err = ippusbd("status")
     assert code == 1
@@ -140,7 +140,7 @@ def test_ctrl_c_is_130_and_no_traceback(ippusbd: Ippusbd, monkeypatch: pytest.Mo
     assert (code, err) == (130, "")
 
 
-def test_a_reader_that_leaves_early_gets_no_traceback():
+def test_a_closed_pipe_causes_no_traceback():
     shell = f"{sys.executable} -m ippusbd quirks | head -1"
     done = subprocess.run(["sh", "-c", shell], capture_output=True, check=False, text=True)
     assert done.stderr == ""
@@ -209,7 +209,7 @@ def test_status_shows_daemon_and_printers(ippusbd: Ippusbd, answer: Answer):
     ]
 
 
-def test_status_of_a_printer_in_trouble_says_why_and_leaves_out_what_is_unknown(
+def test_status_shows_the_reason_of_trouble_and_omits_unknown_values(
     ippusbd: Ippusbd, answer: Answer
 ):
     answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": "no answer"}]})
@@ -227,7 +227,7 @@ def test_status_shows_what_was_learned_and_why_nothing_is_announced(
     assert "  learned     max_interfaces = 1\n" in out
 
 
-def test_status_of_a_daemon_that_just_begins_is_an_answer_too(ippusbd: Ippusbd, answer: Answer):
+def test_status_of_a_starting_daemon_is_complete(ippusbd: Ippusbd, answer: Answer):
     answer({"version": "0.1.0", "pid": 1, "phase": "starting"})
     code, out, _ = ippusbd("status")
     assert code == 0
@@ -235,12 +235,12 @@ def test_status_of_a_daemon_that_just_begins_is_an_answer_too(ippusbd: Ippusbd, 
     assert "no IPP-over-USB printer" in out
 
 
-def test_status_for_programs_is_what_the_daemon_said(ippusbd: Ippusbd, answer: Answer):
+def test_status_json_is_the_daemons_answer(ippusbd: Ippusbd, answer: Answer):
     answer(STATUS)
     assert json.loads(ippusbd("status", "--json")[1]) == STATUS
 
 
-def test_a_name_full_of_escapes_reaches_no_terminal(ippusbd: Ippusbd, answer: Answer):
+def test_control_characters_in_names_do_not_reach_the_terminal(ippusbd: Ippusbd, answer: Answer):
     evil = {**PRINTER, "name": "\x1b]0;owned\x07\n\x9b2J", "model": "a\rb"}
     answer({**STATUS, "printers": [evil]})
     for option in ([], ["--json"]):
@@ -252,7 +252,7 @@ def test_a_name_full_of_escapes_reaches_no_terminal(ippusbd: Ippusbd, answer: An
     ("seconds", "text"),
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90000, "1 d 1 h")],
 )
-def test_durations_are_read_by_people(seconds: float, text: str):
+def test_durations_are_readable(seconds: float, text: str):
     assert status.duration(seconds) == text
 
 
@@ -260,7 +260,7 @@ def test_durations_are_read_by_people(seconds: float, text: str):
     ("count", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (5e6, "5.0 MB"), (7e12, "7000.0 GB")],
 )
-def test_sizes_are_read_by_people(count: float, text: str):
+def test_sizes_are_readable(count: float, text: str):
     assert status.size(count) == text
 
 
@@ -276,7 +276,7 @@ def test_quirks_shows_value_file_line_and_reason(ippusbd: Ippusbd, config: Path)
     assert lines[at + 2] == "  reason hangs when two of its interfaces are used at once"
 
 
-def test_quirks_knows_ids_and_own_files(ippusbd: Ippusbd, config: Path):
+def test_quirks_accepts_ids_and_local_files(ippusbd: Ippusbd, config: Path):
     own = config.parent / "quirks" / "own.toml"
     own.parent.mkdir()
     own.write_text('[[quirk]]\nusb = "03f0:1234"\nreason = "mine"\nfax = false\n')
@@ -348,7 +348,7 @@ def test_a_ready_printer_comes_with_commands_to_paste():
     ]
 
 
-def test_a_printer_that_is_not_announced_comes_with_a_queue_of_its_own():
+def test_a_printer_that_is_not_announced_comes_with_an_lpadmin_command():
     lines = list(ready_lines({**PRINTER, "announced": "off"}))
     assert (
         "  queue  lpadmin -p HP_LaserJet_9_USB -E -v ipp://localhost:60000/ipp/print -m everywhere"
@@ -357,7 +357,7 @@ def test_a_printer_that_is_not_announced_comes_with_a_queue_of_its_own():
     assert not any("scanimage" in line for line in lines)
 
 
-def test_a_name_cannot_smuggle_a_command_into_what_people_paste():
+def test_a_name_cannot_inject_a_command_into_pasted_lines():
     evil = {**PRINTER, "name": "x'; rm -rf ~; $(reboot) `id` \n"}
     for line in ready_lines(evil):
         assert "\n" not in line
@@ -372,7 +372,7 @@ def test_a_name_cannot_smuggle_a_command_into_what_people_paste():
     assert "BOOM" not in done.stdout + done.stderr
 
 
-def test_common_lines_are_printed_without_escapes(capsys: pytest.CaptureFixture[str]):
+def test_lines_are_printed_without_control_characters(capsys: pytest.CaptureFixture[str]):
     common.show(["a\x1bb"])
     assert capsys.readouterr().out == "a\\x1bb\n"
 
@@ -387,7 +387,7 @@ def test_common_lines_are_printed_without_escapes(capsys: pytest.CaptureFixture[
         ('certificate = "/nowhere"\nkey = "/nowhere"', "[share] certificate: /nowhere: No such"),
     ],
 )
-def test_check_names_what_cannot_be_shared_with(
+def test_check_names_files_that_sharing_cannot_use(
     ippusbd: Ippusbd, config: Path, share: str, said: str
 ):
     more = f'\n[listen]\ninterface = "all"\n[share]\n{share}\n'
@@ -397,7 +397,7 @@ def test_check_names_what_cannot_be_shared_with(
     assert said in err
 
 
-def test_status_says_with_whom_printers_are_shared(ippusbd: Ippusbd, answer: Answer):
+def test_status_shows_sharing_and_the_fingerprint(ippusbd: Ippusbd, answer: Answer):
     shared = {"interfaces": ["eth0"], "passwords": True, "console": True, "fingerprint": "AB:CD"}
     answer({"printers": [], "sharing": shared})
     _, out, _ = ippusbd("status")

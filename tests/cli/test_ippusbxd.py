@@ -154,7 +154,7 @@ def test_from_port_takes_the_next_one(program: Program, taken: int):
     assert program.port() == taken + 1
 
 
-def test_failing_in_the_background_is_told_to_who_started_it(program: Program, taken: int):
+def test_a_failure_in_the_background_reaches_the_caller(program: Program, taken: int):
     program.start("--only-port", str(taken))
     status, out, err = program.finish()
     assert (status, out) == (1, "")
@@ -171,7 +171,7 @@ def test_failing_in_the_background_is_told_to_who_started_it(program: Program, t
     ],
     ids=" ".join,
 )
-def test_the_printer_is_chosen_by_ids_serial_or_place(program: Program, options: list[str]):
+def test_the_printer_is_selected_by_ids_serial_or_bus_address(program: Program, options: list[str]):
     program.start("-n", "-P", "61600", *options, printers=2)
     page(program.port())
     asked = {p: program.ask("stats", printer=p)["requests"] for p in ("VIRTUAL1", "VIRTUAL2")}
@@ -180,7 +180,7 @@ def test_the_printer_is_chosen_by_ids_serial_or_place(program: Program, options:
 
 
 @pytest.mark.parametrize("options", [["-v", "dead"], ["-s", "NOBODY"], ["--bus-device", "9:9"]])
-def test_a_printer_that_is_not_there_is_an_error(program: Program, options: list[str]):
+def test_a_printer_that_is_not_connected_is_an_error(program: Program, options: list[str]):
     program.start("-n", *options)
     status, out, err = program.finish()
     assert (status, out) == (1, "")
@@ -206,7 +206,7 @@ def test_unix_sockets_speak_http_and_keep_alive(program: Program):
     assert not keep.exists()
 
 
-def test_debug_stays_in_the_foreground_and_says_everything(program: Program):
+def test_debug_stays_in_the_foreground_and_logs_everything(program: Program):
     program.start("-d", "-P", "61600")
     page(program.port())
     program.process.terminate()
@@ -215,13 +215,13 @@ def test_debug_stays_in_the_foreground_and_says_everything(program: Program):
     assert " info " in err
 
 
-def test_the_address_of_an_interface_is_found_or_refused_by_name():
+def test_an_unknown_interface_is_an_error_with_its_name():
     assert ippusbxd.address_of("lo") == "127.0.0.1"
     with pytest.raises(Exception, match="no-such-if"):
         ippusbxd.address_of("no-such-if")
 
 
-def test_without_a_system_log_logging_goes_where_it_went(
+def test_without_a_system_log_lines_go_to_standard_error(
     monkeypatch: pytest.MonkeyPatch, program: Program
 ):
     program.start("-n", "-l", "-P", "61600")

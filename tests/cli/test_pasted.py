@@ -69,7 +69,7 @@ def test_ipptool_lists_its_attributes(desk: PrintDesk, commands: dict[str, str])
     assert "[PASS]" in paste(desk, commands["ask"])
 
 
-def test_lp_prints_the_document_through_a_queue_nobody_made(
+def test_lp_prints_the_document_through_a_temporary_queue(
     desk: PrintDesk, commands: dict[str, str]
 ):
 
@@ -81,7 +81,7 @@ def test_lp_prints_the_document_through_a_queue_nobody_made(
     assert document["format"] == "application/pdf"
 
 
-def test_scanimage_scans_a_page_from_this_very_printer(desk: PrintDesk, commands: dict[str, str]):
+def test_scanimage_scans_a_page_from_this_printer(desk: PrintDesk, commands: dict[str, str]):
     paste(desk, commands["scan"])
     assert (desk.folder / "page.png").read_bytes().startswith(b"\x89PNG")
 

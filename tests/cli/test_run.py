@@ -1,4 +1,4 @@
-"""`ippusbd run --virtual`, as a person starts it: a process of its own, asked and stopped."""
+"""`ippusbd run --virtual` as a process: started, queried and stopped like by a user."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def url_of(lines: list[str]) -> str:
     return next(m[0] for line in lines if (m := re.search(r"http://localhost:\d+/", line)))
 
 
-def test_from_start_to_end(start: Start, tmp_path: Path):
+def test_run_serves_status_answers_and_sigterm_ends_it(start: Start, tmp_path: Path):
     daemon = start("--virtual", "--store", str(tmp_path / "printed"))
     url = url_of(daemon.lines("  print"))
     with urllib.request.urlopen(url) as page:
@@ -113,7 +113,7 @@ def test_from_start_to_end(start: Start, tmp_path: Path):
     assert " error " not in daemon.log
 
 
-def test_after_a_kill_the_printer_has_its_port_again(start: Start):
+def test_after_sigkill_the_printer_gets_the_same_port(start: Start):
     first = start("--virtual")
     url = url_of(first.lines("  print"))
     first.stop(signal.SIGKILL)
@@ -153,7 +153,7 @@ class NoUsb:
 @pytest.mark.parametrize(
     ("outcome", "wanted"), [([], True), (["a printer"], False), (NotUsable("no libusb"), True)]
 )
-async def test_a_virtual_printer_takes_the_place_of_one_that_is_not_there(
+async def test_a_virtual_printer_replaces_a_missing_one(
     outcome: object,
     wanted: bool,
     capsys: pytest.CaptureFixture[str],
@@ -171,7 +171,7 @@ def test_the_virtual_printers_have_a_control_socket_while_they_run(start: Start,
     assert not socket_path.exists()
 
 
-def test_a_personality_that_does_not_exist_is_refused_with_the_one_that_was_meant(start: Start):
+def test_an_unknown_personality_is_refused_with_a_suggestion(start: Start):
     daemon = start("--virtual", "--personality", "stop-after-3k")
     assert daemon.process.wait(timeout=20) == 2
     assert "(did you mean stops-after-3k?)" in daemon.log

@@ -1,4 +1,4 @@
-"""`ippusbxd --logging`: lines reach the system's log as it wants them."""
+"""`ippusbxd --logging`: lines reach the system log in its format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_line_carries_facility_program_and_process(tmp_path: Path):
     assert line == f"<{lpr * 8 + warning}>ippusbxd[{os.getpid()}]: daemon: HP\\nM28: unplugged"
 
 
-def test_without_a_system_log_lines_go_where_they_went(
+def test_without_a_system_log_lines_go_to_standard_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     handlers = logging.getLogger().handlers[:]

@@ -1,4 +1,4 @@
-"""`ippusbd virtual` as people start it, ask it and stop it; and what it refuses, and how."""
+"""`ippusbd virtual` as a process, its control socket, and the options that it refuses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def busids(address: tuple[str, int]) -> list[str]:
         return [busid for busid, _ in client.list_devices()]
 
 
-def test_printers_are_offered_until_a_signal_and_nothing_is_left(
+def test_printers_are_exported_until_a_signal_and_nothing_remains(
     start: Start, control: Path
 ) -> None:
     process, address, lines = start("--printers", "2", "--interfaces", "1")
@@ -85,7 +85,7 @@ def test_a_printer_is_unplugged_and_plugged_in_by_command(
     assert busids(address) == ["1-1", "1-2"]
 
 
-def test_a_misbehaviour_is_switched_on_by_command(
+def test_a_personality_is_switched_on_by_command(
     start: Start, control: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start("--personality", "no-zlp")
@@ -114,14 +114,14 @@ def test_a_wrong_option_is_named_and_starts_nothing(
     assert not control.exists()
 
 
-def test_without_running_printers_there_is_nobody_to_tell(
+def test_tell_fails_without_running_printers(
     control: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["virtual", "--control", str(control), "--tell", "list"]) == 1
     assert "no virtual printer answers" in capsys.readouterr().err
 
 
-def test_misbehaviours_are_listed_with_the_models_that_have_them(
+def test_personalities_are_listed_with_their_models(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["virtual", "--personality", "help"]) == 0

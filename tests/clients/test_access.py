@@ -1,4 +1,4 @@
-"""The rules of [access] as people meet them: in CUPS, at a shell, in a scan program."""
+"""The rules of [access] in CUPS, at a shell, and in a scan program."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def document(cups: PrintDesk) -> str:
 @pytest.mark.parametrize(
     "uri", [f"ipp://localhost:{PORT}/ipp/print", "ippusb://1209_0001/ipp/print"]
 )
-def test_cups_holds_the_job_of_who_may_not_print_and_says_why(
-    rules: Rules, document: str, uri: str
-):
+def test_cups_holds_a_refused_job_and_logs_the_reason(rules: Rules, document: str, uri: str):
     """Its backends are the user lp, which is not on the list. The queue itself goes on."""
     desk = rules.start('print = ["daemon"]')
     desk.run("lpadmin", "-p", "kept", "-E", "-v", uri, "-m", "raw")
@@ -81,7 +79,7 @@ def test_cups_holds_the_job_of_who_may_not_print_and_says_why(
 
 
 @pytest.mark.parametrize("listed", ['["lp"]', '["@lp"]', "[7]", "[]"])
-def test_cups_prints_when_lp_may(rules: Rules, document: str, listed: str):
+def test_cups_prints_if_lp_is_allowed(rules: Rules, document: str, listed: str):
     desk = rules.start(f"print = {listed}\nconfig = [1]\nscan = [1]")
     uri = f"ipp://localhost:{PORT}/ipp/print"
     desk.run("lpadmin", "-p", "free", "-E", "-v", uri, "-m", "everywhere")
@@ -89,9 +87,7 @@ def test_cups_prints_when_lp_may(rules: Rules, document: str, listed: str):
     desk.wait(lambda: len(desk.printed()) == 1, "the page printed")
 
 
-def test_ipptool_says_not_authorized_to_who_may_not_and_nothing_to_who_may(
-    rules: Rules, document: str
-):
+def test_ipptool_gets_not_authorized_unless_its_user_is_allowed(rules: Rules, document: str):
     desk = rules.start("print = [1]")
     argv = ["ipptool", "-tv", "-f", document, f"ipp://localhost:{PORT}/ipp/print", "print-job.test"]
     refused = desk.desktop.run([*AS_NOBODY, *argv]).stdout
@@ -102,7 +98,7 @@ def test_ipptool_says_not_authorized_to_who_may_not_and_nothing_to_who_may(
     assert "[PASS]" in desk.desktop.run(argv).stdout, "root may"
 
 
-def test_scanner_and_console_are_refused_with_403_and_the_log_says_so(rules: Rules):
+def test_scanner_and_console_are_refused_with_403_and_logged(rules: Rules):
     desk = rules.start('scan = ["daemon"]\nconfig = ["@daemon"]')
     status, body = rules.web("/", user=AS_NOBODY)
     assert (status, body) == ("403", "ippusbd: uid 65534 may not configure this printer\n")
@@ -112,7 +108,7 @@ def test_scanner_and_console_are_refused_with_403_and_the_log_says_so(rules: Rul
     assert "uid 65534 may not scan with this printer" in desk.desktop.logs()
 
 
-def test_an_unknown_user_keeps_the_daemon_from_starting_and_says_where(cups: PrintDesk):
+def test_an_unknown_user_prevents_the_start_and_is_named(cups: PrintDesk):
     config = cups.folder / "wrong.conf"
     config.write_text(f'{DAEMON_CONF}[access]\nscan = ["no-such-user"]\n')
     cups.start_daemon("--config", str(config), wait=False)

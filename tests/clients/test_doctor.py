@@ -1,4 +1,4 @@
-"""The doctor beside real Avahi and CUPS, each of them ill in its own way."""
+"""The doctor with a real Avahi and CUPS, each with a different problem."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def avahi(tmp_path: Path, *, server: str = "", publish: str = "") -> Iterator[De
         yield desktop
 
 
-def test_where_avahi_does_not_run_that_is_said():
+def test_a_stopped_avahi_is_reported():
     with Desktop() as desktop:
         told = findings(desktop)
         assert told["avahi"]["level"] == "problem"
@@ -57,7 +57,7 @@ def test_where_avahi_does_not_run_that_is_said():
         assert told["cups"]["text"] == "CUPS does not run"
 
 
-def test_an_avahi_that_announces_is_well(tmp_path: Path):
+def test_a_working_avahi_is_ok(tmp_path: Path):
     with avahi(tmp_path) as desktop:
         told = findings(desktop)
         assert told["avahi"] == {
@@ -66,7 +66,7 @@ def test_an_avahi_that_announces_is_well(tmp_path: Path):
         }  # fmt: skip
 
 
-def test_an_avahi_that_refuses_is_quoted_and_explained(tmp_path: Path):
+def test_a_refusal_of_avahi_is_quoted_and_explained(tmp_path: Path):
     with avahi(tmp_path, publish="disable-user-service-publishing=yes") as desktop:
         told = findings(desktop)
         assert told["avahi"]["level"] == "problem"
@@ -75,14 +75,14 @@ def test_an_avahi_that_refuses_is_quoted_and_explained(tmp_path: Path):
         assert "remove that line" in told["avahi-configuration"]["remedy"]
 
 
-def test_an_avahi_that_leaves_out_the_loopback_is_found(tmp_path: Path):
+def test_an_avahi_without_loopback_is_reported(tmp_path: Path):
     with avahi(tmp_path, server="allow-interfaces=net0") as desktop:
         told = findings(desktop)
         assert told["avahi-lo"]["level"] == "problem"
         assert "add lo to it" in told["avahi-lo"]["remedy"]
 
 
-def test_an_avahi_that_hangs_is_found(tmp_path: Path):
+def test_a_hanging_avahi_is_reported(tmp_path: Path):
     with Desktop() as desktop:
         desktop.start_bus()
         desktop.start_avahi()
@@ -92,7 +92,7 @@ def test_an_avahi_that_hangs_is_found(tmp_path: Path):
         assert told["avahi"]["level"] == "problem"
 
 
-def test_in_an_office_where_all_is_well_nothing_is_wrong(office: Office):
+def test_a_working_office_has_no_problem(office: Office):
     office.wait(lambda: QUEUE in office.run("lpstat", "-e").stdout, "the queue listed")
     told = findings(office.desktop, office.folder / "ippusbd.conf")
     assert [each for each in told.values() if each["level"] == "problem"] == []

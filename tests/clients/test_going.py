@@ -1,4 +1,4 @@
-"""The daemon goes, in good order or killed, and comes back as the same printer."""
+"""The daemon stops or is killed, and serves the same printer after a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_withdrawn(office: Office) -> None:
     assert took < 5.0
 
 
-def test_a_daemon_that_is_told_to_stop_takes_its_announcement_back(office: Office):
+def test_a_stopped_daemon_withdraws_its_announcement(office: Office):
     before = office.printer
     assert office.leave() == 0
     is_withdrawn(office)
@@ -51,7 +51,7 @@ def test_an_unplugged_printer_is_withdrawn_at_once(office: Office):
     browse.stop()
 
 
-def test_sigint_is_as_good_as_sigterm(office: Office):
+def test_sigint_ends_the_daemon_like_sigterm(office: Office):
     assert office.leave(signal.SIGINT) == 0
     is_withdrawn(office)
     office.start_ippusbd()

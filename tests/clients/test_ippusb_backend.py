@@ -77,7 +77,7 @@ def test_without_a_broker_the_list_is_empty_and_no_error(cups: PrintDesk):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_list_of_devices_takes_a_moment_only(desk: PrintDesk):
+def test_listing_devices_is_fast(desk: PrintDesk):
     desk.wait(lambda: desk.desktop.run([BACKEND]).stdout, "a printer in the list")
     start = time.monotonic()
     assert "VIRTUAL1" in desk.run(BACKEND).stdout
@@ -107,7 +107,7 @@ def test_a_queue_with_a_ppd_from_the_driver_prints(desk: PrintDesk):
     assert document["format"] in ("application/pdf", "image/urf", "image/pwg-raster")
 
 
-def test_the_queue_of_the_handbook_prints(desk: PrintDesk):
+def test_an_everywhere_queue_without_a_ppd_prints(desk: PrintDesk):
     """`-m everywhere`: CUPS cannot resolve the scheme and leaves the queue without a PPD."""
     desk.run("lpadmin", "-p", "every", "-E", "-v", URI, "-m", "everywhere")
     path, sha256 = page(desk.folder, "everywhere")
@@ -151,9 +151,7 @@ def test_options_in_the_uri_reach_cups_ipp_backend(desk: PrintDesk):
 # --- a printer that is away
 
 
-def test_a_job_for_a_printer_that_is_away_waits_and_prints_when_it_is_back(
-    desk: PrintDesk, raw: str
-):
+def test_a_job_for_a_disconnected_printer_waits_and_prints_later(desk: PrintDesk, raw: str):
     desk.ask_virtual("unplug")
     path, sha256 = page(desk.folder, "away")
     desk.run("lp", "-d", raw, "-o", "raw", str(path))
@@ -175,9 +173,7 @@ def test_a_job_waits_for_a_daemon_that_is_not_running(desk: PrintDesk, raw: str)
     desk.wait(lambda: sha256 in desk.printed_hashes(), "the document")
 
 
-def test_a_printer_unplugged_in_the_middle_prints_the_job_when_it_is_back(
-    desk: PrintDesk, raw: str
-):
+def test_a_printer_unplugged_during_a_job_prints_it_after_the_replug(desk: PrintDesk, raw: str):
     path = desk.folder / "big.bin"
     path.write_bytes(bytes(range(256)) * 4096 * 20)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -209,7 +205,7 @@ def test_in_a_class_another_printer_gets_the_job(desk: PrintDesk):
 
 
 @pytest.mark.parametrize("uri", ["ippusb://", "ippusb://xyz/ipp/print", "ipp://1209_0001/"])
-def test_a_wrong_uri_stops_the_queue_with_words(desk: PrintDesk, uri: str):
+def test_a_wrong_uri_stops_the_queue_with_a_reason(desk: PrintDesk, uri: str):
     done = desk.desktop.run(
         [BACKEND, "1", "me", "title", "1", "", "/dev/null"], environ={"DEVICE_URI": uri}
     )
@@ -220,7 +216,7 @@ def test_a_wrong_uri_stops_the_queue_with_words(desk: PrintDesk, uri: str):
 # --- the backend alone
 
 
-def test_where_the_broker_knows_no_list_the_bus_is_looked_at(desk: PrintDesk):
+def test_without_a_list_from_the_broker_the_bus_is_searched(desk: PrintDesk):
     """ChromeOS's own broker knows no list: sysfs says what to ask it for."""
     device = desk.folder / "sysfs" / "1-1"
     device.mkdir(parents=True)

@@ -43,7 +43,7 @@ def ask(path: Path, timeout_s: float = WAIT_S) -> bytes:
         return client.recv(256)
 
 
-class PoolSlot:
+class DaemonFolder:
     """A folder with a configuration, and how to start a daemon in it."""
 
     def __init__(self, folder: Path) -> None:
@@ -74,12 +74,12 @@ class PoolSlot:
 
 
 @pytest.fixture
-def place() -> Iterator[PoolSlot]:
+def place() -> Iterator[DaemonFolder]:
     with tempfile.TemporaryDirectory(prefix="ond-") as folder:
-        yield PoolSlot(Path(folder))
+        yield DaemonFolder(Path(folder))
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(place: PoolSlot):
+def test_systemd_finds_nothing_wrong_with_the_units(place: DaemonFolder):
     require("systemd-analyze")
     units = []
     for unit in UNITS.iterdir():
@@ -96,7 +96,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(place: PoolSlot):
     assert (done.returncode, complaints) == (0, [])
 
 
-def test_systemd_socket_activate_starts_it_with_the_first_client(place: PoolSlot):
+def test_systemd_socket_activate_starts_it_with_the_first_client(place: DaemonFolder):
     require("systemd-socket-activate")
     process = place.start("systemd-socket-activate", "--fdname=broker", "-l", str(place.broker))
     try:
@@ -113,7 +113,7 @@ def test_systemd_socket_activate_starts_it_with_the_first_client(place: PoolSlot
             process.wait()
 
 
-def test_a_client_in_systemds_queue_is_never_lost(place: PoolSlot):
+def test_a_client_in_systemds_queue_is_never_lost(place: DaemonFolder):
     """The socket outlives the processes; clients come at every moment of their ends."""
     answers: list[bytes] = []
     ends: list[float] = []
@@ -145,7 +145,7 @@ def test_a_client_in_systemds_queue_is_never_lost(place: PoolSlot):
     assert len(answers) > EXITS
 
 
-def test_it_tells_systemd_what_it_does(place: PoolSlot):
+def test_it_notifies_systemd(place: DaemonFolder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(place.folder / "notify"))
         notified.settimeout(WAIT_S)
@@ -160,7 +160,7 @@ def test_it_tells_systemd_what_it_does(place: PoolSlot):
     assert "STATUS=1 of 1 printers served" in said
 
 
-def test_without_systemd_a_successor_waits_for_its_predecessor(place: PoolSlot):
+def test_without_systemd_a_successor_waits_for_its_predecessor(place: DaemonFolder):
     """No socket means: start one. The last one may still be giving back what it holds."""
     first = place.start()
     until_true(place.broker.exists, "the first broker")
@@ -173,7 +173,7 @@ def test_without_systemd_a_successor_waits_for_its_predecessor(place: PoolSlot):
     assert second.wait(WAIT_S) == 0
 
 
-def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: PoolSlot):
+def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: DaemonFolder):
     process = place.start()
     until_true((place.folder / "1209_0001.sock").exists, "the printer's socket")
     with socket.socket(socket.AF_UNIX) as client:
@@ -193,7 +193,7 @@ def test_a_request_in_flight_keeps_it_and_its_end_restarts_the_clock(place: Pool
     assert time.monotonic() - end > 0.8
 
 
-def test_sigterm_takes_the_sockets_away(place: PoolSlot):
+def test_sigterm_removes_the_sockets(place: DaemonFolder):
     process = place.start()
     until_true((place.folder / "1209_0001.sock").exists, "the printer's socket")
     process.send_signal(signal.SIGTERM)

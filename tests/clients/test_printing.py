@@ -1,4 +1,4 @@
-"""CUPS prints through us: what it sent is what the printer got, by every kind of queue."""
+"""CUPS prints through the daemon: the printer gets what CUPS sent, with every kind of queue."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_job_without_paper_can_be_cancelled_and_the_next_one_prints(
     assert not cut["completed"], "a cut document was kept as a whole one"
 
 
-def test_a_job_that_waits_for_the_plug_prints_when_it_is_in(office: Office, tmp_path: Path):
+def test_a_job_waits_until_the_printer_is_plugged_in(office: Office, tmp_path: Path):
     path = tmp_path / "patient"
     path.write_bytes(f"patient {time.time_ns()}\n".encode() * 1000)
     uri = office.url("IPv4", "/ipp/print", "ipp")

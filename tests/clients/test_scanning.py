@@ -1,4 +1,4 @@
-"""SANE scans through us: found by itself, over both families, platen and feeder."""
+"""SANE scans through the daemon: discovery, IPv4 and IPv6, platen and feeder."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def shared(desk: SharingDesk) -> Iterator[SharingDesk]:
     desk.stop()
 
 
-def test_the_network_sees_the_printer_and_the_scanner_and_loopback_what_it_always_did(
+def test_the_network_sees_printer_and_scanner_and_loopback_is_unchanged(
     shared: SharingDesk,
 ):
     shared.desktop.wait(lambda: shared.browsed("_ipps._tcp"), "the announcement")
@@ -68,7 +68,7 @@ def shared_machine(desk: SharingDesk) -> str:
     return desk.desktop.run(["hostname"]).stdout.strip().partition(".")[0].lower()
 
 
-def test_ipptool_asks_the_printer_and_is_told_uris_that_work_for_it(shared: SharingDesk):
+def test_ipptool_gets_uris_that_work_for_it(shared: SharingDesk):
     done = shared.neighbour("ipptool", "-tv", PRINTER, "get-printer-attributes.test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[PASS]" in done.stdout
@@ -130,12 +130,12 @@ def test_plain_http_is_not_spoken_to_the_network(shared: SharingDesk):
     assert done.stdout == ""
 
 
-def test_who_is_not_of_the_network_is_closed_before_tls(shared: SharingDesk):
+def test_clients_of_other_networks_are_disconnected_before_tls(shared: SharingDesk):
     assert shared.fetch(CAPABILITIES, "--interface", STRANGER) == "000"
     assert shared.fetch(CAPABILITIES, "--interface", NEIGHBOUR) == "200"
 
 
-def test_a_name_that_is_not_ours_is_refused_and_ours_is_not(shared: SharingDesk):
+def test_foreign_host_names_are_refused_and_ours_are_accepted(shared: SharingDesk):
     """Avahi calls the machine otherwise than it calls itself: clients learn that name."""
     foreign, own, called = "evil.example.org", f"{shared_machine(shared)}.local", "desk.local"
     for name, status in ((foreign, "421"), (own, "200"), (called, "200")):
@@ -158,7 +158,7 @@ def test_only_the_named_interface_is_listened_on(shared: SharingDesk):
     )
 
 
-def test_an_address_that_comes_later_is_served_and_one_that_goes_is_left(shared: SharingDesk):
+def test_addresses_may_come_and_go(shared: SharingDesk):
     late = "192.0.2.77"
     shared.desktop.run(["ip", "address", "add", f"{late}/24", "dev", "share0"])
     shared.desktop.wait(lambda: shared.listens(f"{late}:{PORT}"), "a door on the new address")

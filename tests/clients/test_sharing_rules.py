@@ -54,7 +54,7 @@ def test_nothing_is_shared_unless_the_configuration_says_so(desk: SharingDesk):
     assert not (desk.desk.root / "run/ippusbd/state/share.pem").exists()
 
 
-def test_an_administrators_own_certificate_networks_and_console_are_taken(desk: SharingDesk):
+def test_a_configured_certificate_networks_and_console_are_used(desk: SharingDesk):
     certificate, key = self_signed(desk.folder, "mine")
     files = f'certificate = "{certificate}"\nkey = "{key}"'
     desk.start(f'{files}\nallow = ["{STRANGER}/32"]\nconsole = true')
@@ -71,7 +71,7 @@ def test_an_administrators_own_certificate_networks_and_console_are_taken(desk: 
     assert desk.browsed("_ipps._tcp")[0]["txt"]["adminurl"] == f"https://desk.local:{PORT}/"
 
 
-def test_passwords_are_asked_for_and_cups_holds_a_job_without_and_prints_it_with_one(
+def test_cups_holds_a_job_without_a_password_and_prints_it_with_one(
     desk: SharingDesk,
 ):
     users = desk.folder / "users"
@@ -114,7 +114,7 @@ def test_passwords_are_asked_for_and_cups_holds_a_job_without_and_prints_it_with
     assert desk.fetch(CAPABILITIES, "-u", f"anna:{PASSWORD}") == "401"
 
 
-def test_our_own_certificate_is_kept_over_restarts_and_announcers_and_its_key_is_nobody_elses(
+def test_the_generated_certificate_persists_and_its_key_is_private(
     desk: SharingDesk,
 ):
     desk.start()

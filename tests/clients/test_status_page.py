@@ -71,7 +71,7 @@ async def test_it_fits_the_window_and_shows_its_colours(
     assert edges == {rgb("ground", dark)}, "something is wider than the window"
 
 
-async def test_what_a_device_calls_itself_is_text_in_the_browser_too(url: str, tmp_path: Path):
+async def test_device_strings_are_text_in_the_browser(url: str, tmp_path: Path):
     page = await chromium("--dump-dom", url, profile=tmp_path / "profile")
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

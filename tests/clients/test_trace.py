@@ -152,7 +152,7 @@ def test_without_bodies_wireshark_sees_lengths_and_no_bytes(daemon: Daemon):
     assert b"geheim" not in written
 
 
-def test_a_trace_ends_when_its_files_are_as_large_as_they_may_be(daemon: Daemon):
+def test_a_trace_ends_at_its_maximum_size(daemon: Daemon):
     tracing = daemon.trace("--bodies", "--max-size", "1")
     until_true(lambda: fetched(daemon, "/big?bytes=600000") and tracing.poll() is not None)
     assert "the files have reached 1 MB" in (tracing.communicate()[0])

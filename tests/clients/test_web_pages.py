@@ -96,7 +96,7 @@ async def test_without_the_check_the_attack_would_reach_the_printer(
     assert {"/sink?attack=form", "/sink?attack=fetch"} <= set(attacks(cable))
 
 
-async def test_a_page_whose_name_was_made_to_point_here_reads_nothing_of_the_printer(
+async def test_a_page_that_uses_dns_rebinding_reads_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with tapped(monkeypatch) as cable:

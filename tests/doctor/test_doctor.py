@@ -1,7 +1,7 @@
-"""The doctor finds each illness when it is made true, and sees none where there is none.
+"""The doctor finds each problem when it exists, and none where there is none.
 
-Processes, files, permissions and the daemon are real; sysfs alone is a copy, because no test
-machine has a USB bus (the guest of tests/e2e has).
+Processes, files, permissions and the daemon are real; only sysfs is a copy, because a test
+machine has no USB bus (the guest of tests/e2e has one).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def node_of(machine: Machine) -> Path:
 
 
 def bind(machine: Machine, driver: str) -> None:
-    """The kernel's word on who drives the printer's interface."""
+    """Bind a driver to the printer's interface, as sysfs shows it."""
     link = machine.sys / "bus/usb/devices/1-2/1-2:1.0/driver"
     link.symlink_to(machine.sys / "bus/usb/drivers" / driver)
 
@@ -89,7 +89,7 @@ def of(findings: list[Finding], check: str) -> Finding:
 # --- devices
 
 
-def test_a_printer_is_known_by_its_descriptors_and_clean_strings(machine: Machine):
+def test_a_printer_is_recognized_by_its_descriptors_and_its_strings_are_escaped(machine: Machine):
     (printer,) = devices.printers(machine)
     assert (printer.name, str(printer.usb_id), str(printer.address)) == (
         "Test Cable", "1209:0001", "001:007"
@@ -97,14 +97,14 @@ def test_a_printer_is_known_by_its_descriptors_and_clean_strings(machine: Machin
     assert of(looked(machine), "node").level is Level.OK
 
 
-def test_a_bus_without_a_printer_is_told_so(folder: Path):
+def test_a_bus_without_a_printer_is_a_note(folder: Path):
     finding = of(looked(Machine(sys=folder)), "devices")
     assert finding.level is Level.NOTE
     assert "cable" in finding.remedy
 
 
 @pytest.mark.parametrize("cut", [0, 17, 18, 20, 27])
-def test_descriptors_that_are_cut_are_no_printer_and_no_error(machine: Machine, cut: int):
+def test_truncated_descriptors_are_no_printer_and_no_error(machine: Machine, cut: int):
     file = machine.sys / "bus/usb/devices/1-2/descriptors"
     file.write_bytes(file.read_bytes()[:cut])
     assert devices.printers(machine) == []
@@ -176,7 +176,7 @@ def running(*argv: str) -> Iterator[int]:
 HOLD = "import sys; f = open(sys.argv[1]); print(flush=True); sys.stdin.read()"
 
 
-def test_who_holds_a_printer_is_named(machine: Machine):
+def test_the_process_that_holds_a_printer_is_named(machine: Machine):
     with running(sys.executable, "-c", HOLD, str(node_of(machine))) as pid:
         finding = of(looked(machine), "held")
         assert finding.level is Level.PROBLEM
@@ -185,7 +185,7 @@ def test_who_holds_a_printer_is_named(machine: Machine):
     assert not [f for f in looked(machine) if f.check == "held"]
 
 
-def test_a_holder_that_cannot_be_seen_is_still_a_holder(machine: Machine):
+def test_an_invisible_holder_is_still_reported(machine: Machine):
     bind(machine, "usbfs")
     assert "as root" in of(looked(machine), "held").remedy
     assert not [f for f in looked(machine, served=frozenset({"001:007"})) if f.check == "held"]
@@ -222,7 +222,7 @@ def test_an_installed_ipp_usb_is_noted_unless_it_is_masked(machine: Machine):
     assert of(list(rivals.check(machine, {})), "ipp-usb").level is Level.OK
 
 
-def test_a_queue_of_hplips_on_the_same_cable_is_a_problem(machine: Machine):
+def test_a_queue_of_hplip_for_the_same_printer_is_a_problem(machine: Machine):
     uris = {"Desk": "ipp://localhost:60000/ipp/print", "Old": "hp:/usb/HP_LaserJet?serial=1"}
     finding = of(list(rivals.check(machine, uris)), "hplip")
     assert (finding.level, "lpadmin -x Old" in finding.remedy) == (Level.PROBLEM, True)
@@ -238,7 +238,7 @@ def test_a_daemon_that_does_not_run_is_a_problem_with_a_remedy(machine: Machine)
     assert "ippusbd" in finding.remedy
 
 
-def test_a_daemon_that_does_not_talk_to_us_is_a_note(machine: Machine):
+def test_a_daemon_that_refuses_to_answer_is_a_note(machine: Machine):
     answer = service.Answer(None, "you may not ask this daemon")
     assert of(list(service.check(answer, Config(), machine)), "daemon").level is Level.NOTE
 
@@ -256,7 +256,7 @@ def test_a_port_range_that_is_used_up_is_a_problem(machine: Machine):
 
 async def told(make_printer, state_path, *personalities: str, when: Callable[[dict], object],
                **settings: object) -> list[Finding]:  # fmt: skip
-    """What is found out of the status of a daemon with such a printer, when it is so far."""
+    """The findings for a daemon with such a printer, once `when` is true."""
     printer = make_printer(*personalities)
     async with run_daemon(printer, state_path=state_path, wait=(), **settings) as daemon:
         await daemon.until(lambda: when(daemon.row()))
@@ -299,7 +299,7 @@ async def test_a_silent_printer_is_diagnosed(make_printer, state_path):
     assert of(found, "silent").level is Level.PROBLEM
 
 
-async def test_a_sleeping_printer_is_no_problem(make_printer, state_path):
+async def test_released_interfaces_are_no_problem(make_printer, state_path):
     found = await told(
         make_printer,
         state_path,
@@ -310,7 +310,7 @@ async def test_a_sleeping_printer_is_no_problem(make_printer, state_path):
     assert not [each for each in found if each.level is Level.PROBLEM]
 
 
-async def test_a_port_range_that_is_used_up_is_said_of_the_printer(make_printer, state_path):
+async def test_a_used_up_port_range_is_reported_for_the_printer(make_printer, state_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -325,7 +325,7 @@ async def test_a_port_range_that_is_used_up_is_said_of_the_printer(make_printer,
     assert of(found, "ports").level is Level.PROBLEM
 
 
-async def test_what_a_printer_asks_for_is_a_problem_until_somebody_comes(make_printer, state_path):
+async def test_what_a_printer_requests_is_a_problem(make_printer, state_path):
     printer = make_printer()
     printer.printer.state_reasons = ("media-empty-error", "toner-low-warning", "standby-report")
     async with run_daemon(printer, state_path=state_path) as daemon:
@@ -337,7 +337,7 @@ async def test_what_a_printer_asks_for_is_a_problem_until_somebody_comes(make_pr
     ]  # fmt: skip
 
 
-async def test_an_unplugged_printer_is_told_as_such(make_printer, state_path):
+async def test_an_unplugged_printer_is_reported(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
         daemon.unplug(printer)
@@ -353,7 +353,7 @@ async def test_an_unplugged_printer_is_told_as_such(make_printer, state_path):
     ("name", "queue"),
     [("HP LaserJet (USB) #2", "HP_LaserJet_USB_2"), ("Büro", "B_ro"), ("(x)", "_x"), ("é", "")],
 )
-def test_queues_have_the_names_that_cups_gives_them(name: str, queue: str):
+def test_queue_names_are_those_of_cups(name: str, queue: str):
     assert queue_name(name) == queue
 
 

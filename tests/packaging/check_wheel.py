@@ -1,9 +1,9 @@
-"""Builds sdist and wheel and looks into them: all of ippusbd, and nothing else.
+"""Builds sdist and wheel and checks that they contain all of ippusbd, and nothing else.
 
 They are built from a copy, so that nothing is left in the tree, the wheel from the sdist, and by
 the setuptools of this environment, so that no network is needed. Then the wheel is installed as
 `pip install` and `pipx run` do it, in an environment of its own, and used: commands start, and data
-files are found where they were packed. Only what it depends on is lent by this environment.
+files are found where they were packed. Only its dependencies come from this environment.
 
     python tests/packaging/check_wheel.py
 """

@@ -1,4 +1,4 @@
-"""Bash completes what the commands' own help offers."""
+"""Bash completes what the commands' help lists."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def test_files_after_an_option_that_takes_one(tmp_path: Path) -> None:
     assert found == [f"{tmp_path}/own.conf"]
 
 
-def test_without_a_daemon_no_printer_is_offered_and_nothing_is_said() -> None:
+def test_without_a_daemon_there_are_no_completions_and_no_messages() -> None:
     completed("ippusbd", "retry", "")

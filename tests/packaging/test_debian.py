@@ -1,4 +1,4 @@
-"""The Debian package has what the program needs; its parts are accepted by who reads them."""
+"""The Debian package contains what the program needs; systemd and AppArmor accept its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pinned() -> dict[str, tuple[int, ...]]:
     return {name: tuple(map(int, version.split("."))) for name, version in found}
 
 
-def test_each_dependency_is_debians_or_is_carried_new_enough() -> None:
+def test_each_dependency_is_in_debian_or_vendored() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     control = (DEBIAN / "control").read_text()
     carried = pinned()
@@ -35,19 +35,19 @@ def test_each_dependency_is_debians_or_is_carried_new_enough() -> None:
             assert carried[name] >= tuple(map(int, minimum.split("."))), name
 
 
-def test_what_is_carried_is_held_by_hash() -> None:
+def test_vendored_libraries_are_pinned_by_hash() -> None:
     text = (DEBIAN / "vendor.txt").read_text()
     for entry in re.split(r"^(?=[\w-]+==)", text, flags=re.M)[1:]:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
-def test_the_changelog_is_of_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     first = (DEBIAN / "changelog").read_text().splitlines()[0]
     assert first.startswith(f"ippusbd ({project['version']}) ")
 
 
-def test_the_folder_of_debian_installs_only_what_is_there() -> None:
+def test_the_install_files_name_existing_files() -> None:
     lines = (DEBIAN / "ippusbd.install").read_text() + (DEBIAN / "ippusbd.manpages").read_text()
     for line in lines.splitlines():
         assert (ROOT / line.split()[0]).is_file(), line
@@ -55,7 +55,7 @@ def test_the_folder_of_debian_installs_only_what_is_there() -> None:
 
 @pytest.mark.clients
 @pytest.mark.parametrize("unit", UNITS)
-def test_systemd_calls_the_sandbox_tight(unit: str) -> None:
+def test_systemd_rates_the_sandbox_well(unit: str) -> None:
     require("systemd-analyze")
     path = ROOT / "packaging/systemd" / unit
     said = subprocess.run(
@@ -71,7 +71,7 @@ def test_systemd_calls_the_sandbox_tight(unit: str) -> None:
 
 
 @pytest.mark.clients
-def test_apparmor_understands_the_profile() -> None:
+def test_apparmor_accepts_the_profile() -> None:
     require("apparmor_parser")
     profile = ROOT / "packaging/apparmor/ippusbd"
     done = subprocess.run(
