@@ -87,7 +87,7 @@ async def test_without_the_check_the_attack_would_reach_the_printer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Else the test above would prove nothing."""
-    monkeypatch.setattr("ippusbd.proxy.requests.refused_site", lambda *_: None)
+    monkeypatch.setattr("ippusbd.proxy.responder.refused_site", lambda *_: None)
     with tapped(monkeypatch) as cable:
         async with one_printer(tmp_path / "state") as (_, daemon):
             printer = f"http://localhost:{daemon.port()}"
