@@ -73,8 +73,8 @@ def tapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cable]:
     cable = Cable()
     receive = Link.recv
 
-    def recv(link: Link, timeout_s: float | None = None) -> bytes:
-        data = receive(link, timeout_s)
+    async def recv(link: Link, timeout_s: float | None = None) -> bytes:
+        data = await receive(link, timeout_s)
         cable.bytes[link.interface.number] += data
         return data
 
