@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from ippusbd import __version__
-from ippusbd.aio import cancel_and_wait
+from ippusbd.aio import cancel_and_wait, keep_running
 from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.observe.control import ControlServer, Handler
 from ippusbd.daemon.observe.endpoints import Endpoints
@@ -187,7 +187,7 @@ async def run(
         assert daemon.brokering is not None
         assert daemon.supervisor is not None
         unplugged = Unplugged(daemon.supervisor, config.unplugged_exit_s, stop)
-        watching = asyncio.create_task(unplugged.watch(), name="unplugged-exit")
+        watching = asyncio.create_task(keep_running("unplugged exit", unplugged.watch))
         stack.push_async_callback(cancel_and_wait, watching)
         await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"

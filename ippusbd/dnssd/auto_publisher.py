@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 
+from ippusbd.aio import keep_running
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.switching import SwitchingPublisher
 from ippusbd.dnssd.zeroconf_publisher import ZeroconfPublisher
@@ -48,7 +49,7 @@ class AutoPublisher(SwitchingPublisher):
     async def start(self) -> None:
         """Look for Avahi; without one, zeroconf is chosen a moment later."""
         await self._avahi.start()
-        self._task = asyncio.create_task(self._choose(), name="dnssd: choose the announcer")
+        self._task = asyncio.create_task(keep_running("choose the announcer", self._choose))
 
     async def close(self) -> None:
         """Withdraw everything, leave the bus, close the sockets."""

@@ -21,6 +21,7 @@ import logging
 from collections.abc import Callable
 from enum import IntEnum
 
+from ippusbd.aio import keep_running
 from ippusbd.dnssd.dbus import BUS, BUS_PATH, Bus, CallRefused, Signal
 from ippusbd.errors import PublishError
 
@@ -169,7 +170,7 @@ class AvahiServer:
 
     async def start(self) -> None:
         """Begin to follow; done when it is known whether Avahi is there."""
-        self._task = asyncio.create_task(self._keep_connected(), name="dnssd: follow Avahi")
+        self._task = asyncio.create_task(keep_running("follow Avahi", self._keep_connected))
         await self._known.wait()
 
     async def close(self) -> None:

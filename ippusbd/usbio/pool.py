@@ -412,7 +412,15 @@ class InterfacePool:
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that failed is a bug of ours; its interface would stay taken for ever."""
+        self._tasks.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            log.error("%s failed: %r", task.get_name(), failure, exc_info=failure)
+            self.abandon(NoInterface(f"an error of ippusbd itself: {failure!r}"))
 
     async def _finish(self, slot: PoolSlot, unfinished: Unfinished) -> None:
         total_s = TOTAL_DRAINS * self._drain_s

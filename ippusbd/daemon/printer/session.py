@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
-from ippusbd.aio import run_to_end
+from ippusbd.aio import keep_running, run_to_end
 from ippusbd.daemon.printer.announcer import Announcer
 from ippusbd.daemon.printer.claiming import Claimer
 from ippusbd.daemon.printer.printer import Printer, Services
@@ -292,7 +292,9 @@ class PrinterSession:
         if pool is None or pool.is_gone:
             return
         if self._mending is None or self._mending.done():
-            self._mending = asyncio.create_task(self._mend(pool), name="mend")
+            self._mending = asyncio.create_task(
+                keep_running("recover broken interfaces", lambda: self._mend(pool))
+            )
 
     async def _mend(self, pool: InterfacePool) -> None:
         """Try broken interfaces again, with growing pauses, until all work.

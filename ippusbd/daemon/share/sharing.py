@@ -20,6 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from ippusbd.aio import keep_running
 from ippusbd.config import Config
 from ippusbd.daemon.share import certificate
 from ippusbd.daemon.share.interfaces import Address, Changes, look
@@ -85,7 +86,7 @@ class Sharing:
             self._changes = Changes(self._wake.set)
         except OSError as exc:
             log.warning("address changes are noticed late: no netlink (%s)", exc.strerror)
-        self._task = asyncio.create_task(self._follow(), name="sharing")
+        self._task = asyncio.create_task(keep_running("sharing", self._follow))
 
     def share(self, site: PrinterSite) -> None:
         """Share a site that listens, until `close`."""

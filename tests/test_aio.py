@@ -1,0 +1,94 @@
+"""Tasks that must not be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from support.fake_channel import FakeChannel
+from support.time_lapse import told
+
+from ippusbd.aio import cancel_and_wait, keep_running, run_to_end
+from ippusbd.usbio.pool import InterfacePool
+
+
+def test_a_main_task_that_fails_is_loud_and_started_again(caplog: pytest.LogCaptureFixture):
+    async def story() -> None:
+        runs: list[float] = []
+        loop = asyncio.get_running_loop()
+
+        async def work() -> None:
+            runs.append(loop.time())
+            if len(runs) < 3:
+                raise ZeroDivisionError("a bug")
+
+        await keep_running("look for printers", work, pause_s=5)
+        assert [round(at - runs[0]) for at in runs] == [0, 5, 10]
+
+    told(story)
+    failures = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(failures) == 2
+    assert all(r.exc_info for r in failures)
+    assert "look for printers failed" in failures[0].getMessage()
+
+
+async def test_a_cancelled_main_task_ends_with_what_it_began():
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(keep_running("work", work))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert ended.is_set()
+
+
+async def test_what_must_come_to_its_end_does_and_its_caller_hears_of_the_cancellation_after_it():
+    done = asyncio.Event()
+
+    async def close() -> None:
+        await asyncio.sleep(0.02)
+        done.set()
+
+    task = asyncio.create_task(run_to_end(close()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert done.is_set()
+
+
+async def test_a_task_that_ends_something_first_is_cancelled_until_it_is_over():
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await cancel_and_wait(task)
+    assert task.done()
+
+
+async def test_a_bug_in_a_drain_ends_the_pool_loudly_instead_of_keeping_its_interface(
+    caplog: pytest.LogCaptureFixture,
+):
+    class Broken:
+        async def finish(self, quiet_s: float, excused: object = None) -> None:
+            raise ZeroDivisionError("a bug")
+
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    async with pool.lease(wait_s=1) as lease:
+        lease.unfinished = Broken()  # type: ignore[assignment]
+    async with asyncio.timeout(5):
+        assert "error of ippusbd itself" in str(await pool.gone())
+    assert any(r.exc_info for r in caplog.records)
+    await pool.close()
