@@ -270,14 +270,17 @@ class Exchange:
     async def _finish(self, quiet_s: float, excused: Callable[[], bool]) -> None:
         self._stop_upload()
 
+        request = self._request
+
         def waits() -> bool:
-            return self.taken and excused()
+            """The printer has, or gets, all of the request, and a reason to let it wait."""
+            return (request.stream is None or request.arrived()) and excused()
 
         reader = asyncio.get_running_loop().create_task(self._read_to_end())
         try:
             await self._while_moving(reader, quiet_s, waits)
             if self._writer is not None:
-                await self._while_moving(self._writer, quiet_s)
+                await self._while_moving(self._writer, quiet_s, waits)
         finally:
             await cancel_and_wait(reader)
             if self._writer is not None:

@@ -82,6 +82,21 @@ async def test_a_document_whose_last_byte_came_is_sent_to_its_end_and_not_cancel
     assert not exchange.cut
 
 
+async def test_a_whole_document_waits_for_paper_though_its_client_left():
+    channel, paper_out = FakeChannel(), [True]
+    channel.stop_taking()
+    exchange = Exchange(channel, Upload(PRINT_JOB, b"whole", whole=True).request())
+    await leave(exchange)
+    finishing = asyncio.create_task(exchange.finish(0.02, lambda: paper_out[0]))
+    await asyncio.sleep(0.2)
+    assert not finishing.done()
+    channel._hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
+    channel.take_again()
+    async with asyncio.timeout(5):
+        await finishing
+    assert not exchange.cut
+
+
 async def test_a_cut_document_is_cancelled():
     channel, upload = FakeChannel(), Upload(PRINT_JOB, b"half")
     channel.hear = lambda c, data: (
