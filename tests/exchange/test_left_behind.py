@@ -90,7 +90,7 @@ async def test_a_whole_document_waits_for_paper_though_its_client_left():
     finishing = asyncio.create_task(exchange.finish(0.02, lambda: paper_out[0]))
     await asyncio.sleep(0.2)
     assert not finishing.done()
-    channel._hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
+    channel.hear = lambda c, data: c.say(job_answer()) if data == LAST_CHUNK else None
     channel.take_again()
     async with asyncio.timeout(5):
         await finishing
