@@ -86,6 +86,9 @@ class StallDetector:
 
     async def step(self) -> None:
         """Look, judge, and do what follows."""
+        if not self._pool.is_gone and not any(slot.work for slot in self._pool.slots):
+            self._say("")
+            return
         if self._stands():
             await self._look_at_port()
         if self.excused():
