@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.cups import PrintDesk, print_desk
 from support.debian import require
+from support.fake_broker import NOT_FOUND, WEB_PAGE, fake_broker, ipp_answer
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
 
@@ -82,6 +83,26 @@ def test_listing_devices_is_fast(desk: PrintDesk):
     start = time.monotonic()
     assert "VIRTUAL1" in desk.run(BACKEND).stdout
     assert time.monotonic() - start < 2
+
+
+def test_a_device_without_a_name_or_without_ipp_spoils_no_list(cups: PrintDesk):
+    folder = cups.root / "run/ippusb"
+    folder.mkdir(exist_ok=True)
+    printers = {
+        "1111_0001": ipp_answer(printer_make_and_model=" ", printer_device_id=""),
+        "1111_0002": NOT_FOUND,
+        "1111_0003": WEB_PAGE,
+        "1111_0004": b"",
+        "1111_0005": ipp_answer(printer_make_and_model=" Example Good 1 "),
+    }
+    with fake_broker(folder, printers):
+        devices = cups.run("lpinfo", "--include-schemes", "ippusb", "-l", "-v").stdout
+        models = cups.run("lpinfo", "--include-schemes", "ippusb", "-m").stdout
+    assert re.findall("uri = ippusb://(.{9})", devices) == ["1111_0001", "1111_0005"]
+    assert models.splitlines() == [
+        "ippusb:1111_0005 Example Good 1, driverless over USB, ippusbd",
+        "ippusb:1111_0001 USB printer 1111_0001, driverless over USB, ippusbd",
+    ]
 
 
 # --- printing
@@ -194,6 +215,31 @@ def test_a_waiting_job_can_be_cancelled(desk: PrintDesk, raw: str):
     desk.wait(lambda: "Waiting for the printer" in desk.queue_state(raw), "the backend waiting")
     desk.run("cancel", "-a", raw)
     desk.wait(lambda: not desk.pending(), "the job's end")
+    desk.wait(lambda: "idle" in desk.queue_state(raw), "an idle queue")
+    assert "offline" not in desk.run("lpstat", "-l", "-p", raw).stdout
+
+
+def test_a_class_whose_printers_are_away_waits_and_prints_later(desk: PrintDesk):
+    for name in ("here", "there"):
+        desk.run("lpadmin", "-p", name, "-E", "-v", URI, "-m", "raw")
+        desk.run("lpadmin", "-p", name, "-c", "both")
+    desk.run("cupsenable", "both")
+    desk.run("cupsaccept", "both")
+    desk.ask_virtual("unplug")
+    path, sha256 = page(desk.folder, "class")
+    begun, before = time.monotonic(), backends_started(desk)
+    desk.run("lp", "-d", "both", "-o", "raw", str(path))
+    desk.wait(lambda: backends_started(desk) >= before + 3, "each printer of the class tried")
+    assert time.monotonic() - begun > 8  # five seconds each, as with CUPS' own backends
+    desk.ask_virtual("plug")
+    desk.wait(lambda: sha256 in desk.printed_hashes(), "the document")
+    desk.wait(lambda: not desk.pending(), "the job's end")
+    for name in ("here", "there"):
+        assert "offline" not in desk.run("lpstat", "-l", "-p", name).stdout
+
+
+def backends_started(desk: PrintDesk) -> int:
+    return desk.log().count(f"Started backend {BACKEND} ")
 
 
 def test_in_a_class_another_printer_gets_the_job(desk: PrintDesk):
@@ -202,6 +248,10 @@ def test_in_a_class_another_printer_gets_the_job(desk: PrintDesk):
         environ={"CLASS": "both", "DEVICE_URI": "ippusb://dead_beef/ipp/print"},
     )
     assert done.returncode == 1  # CUPS_BACKEND_FAILED: try the next one
+    assert done.stderr.splitlines()[-2:] == [
+        "STATE: -offline-report",
+        "INFO: The printer is not available; the class uses another one.",
+    ]
 
 
 @pytest.mark.parametrize("uri", ["ippusb://", "ippusb://xyz/ipp/print", "ipp://1209_0001/"])
