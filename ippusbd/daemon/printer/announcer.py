@@ -73,10 +73,11 @@ class Announcer:
         while True:
             probed = await self._probe_when_possible(capabilities)
             await self._learn(probed)
-            self._known = probed.result
+            known, self._known = self._known, probed.result
             self._printer.answers = True
             self._on_change()
-            await self._publish(probed.result)
+            if probed.result != known:
+                await self._publish(probed.result)
             self.answered.set()
             if not probed.missing:
                 self._printer.to(Event.FACTS)

@@ -158,9 +158,8 @@ async def _answered(
 async def _printer(
     query: Query, uri: str, questions: Questions, found_out: dict[str, object]
 ) -> PrinterFacts:
-    message = ipp_facts.question(uri + PRINT_PATH)
-    s = questions.answer_s
-    body = await query.ipp_bytes(PRINT_PATH, message, answer_s=s, wait_s=s)
+    message, patience_s = ipp_facts.question(uri + PRINT_PATH), questions.answer_s
+    body = await query.ipp_bytes(PRINT_PATH, message, answer_s=patience_s, wait_s=patience_s)
     answer, _ = ipp.decode(body, tolerant=True)
     if _is_badly_encoded(body):
         found_out["sanitize_ipp"] = True
@@ -172,7 +171,7 @@ async def _printer(
 
 
 async def whole_attributes(query: Query, uri: str, *, answer_s: float) -> None:
-    """What CUPS asks for is longer than what we do. Raises HalfAnswered where that is cut too."""
+    """What CUPS asks for is longer than what we do. Raises Unanswered where that is cut too."""
     message = get_printer_attributes(uri, ("all",))
     await query.ipp_bytes(PRINT_PATH, message, answer_s=answer_s)
 
@@ -193,15 +192,17 @@ def _is_badly_encoded(body: bytes) -> bool:
 
 
 async def _scanner(query: Query, questions: Questions) -> ScannerFacts:
-    s = questions.answer_s
-    return escl.capabilities(await query.get(SCAN_PATH, answer_s=s, wait_s=s))
+    patience_s = questions.answer_s
+    body = await query.get(SCAN_PATH, answer_s=patience_s, wait_s=patience_s)
+    return escl.capabilities(body)
 
 
 async def _fax(query: Query, uri: str, questions: Questions) -> bool:
     message = get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
     try:
-        s = questions.fax_answer_s
-        answer = await query.ipp(FAX_PATH, message, answer_s=s, wait_s=questions.answer_s)
+        answer = await query.ipp(
+            FAX_PATH, message, answer_s=questions.fax_answer_s, wait_s=questions.answer_s
+        )
     except BadIpp as exc:
         log.info("probe, fax: %s", exc)
         return False
