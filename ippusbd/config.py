@@ -74,6 +74,14 @@ def _usb_id(value: object) -> str:
         raise ValueError('must be USB ids like "03f0:1234"') from None
 
 
+def _suffix(value: object) -> str:
+    """The end of a DNS-SD name, which holds no blanks that clients would drop."""
+    suffix = str(text(32)(value))
+    if len(suffix.encode()) > 32 or suffix.endswith(" ") or "  " in suffix:
+        raise ValueError("must be at most 32 bytes, without two blanks or a blank at its end")
+    return suffix
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings, with the defaults of an empty file."""
@@ -148,6 +156,7 @@ class Config:
     dnssd: str = setting(
         "auto", "dnssd.publisher", one_of("auto", "avahi", "zeroconf", "static", "off")
     )
+    dnssd_suffix: str = setting(" (USB)", "dnssd.suffix", _suffix)
     static_dir: Path | None = setting(None, "dnssd.static_dir", directory)
     static_template: Path | None = setting(None, "dnssd.static_template", directory)
 

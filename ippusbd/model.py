@@ -180,12 +180,14 @@ class ServiceRecord:
 class ServiceSet:
     """All records of one printer; they are announced, withdrawn and renamed together.
 
-    Records in `fixed` keep their own name in a collision of `name` (`_ipp-usb._tcp`).
+    Records in `fixed` keep their own name in a collision of `name` (`_ipp-usb._tcp`). `suffix` is
+    what further names are made with.
     """
 
     name: str
     records: tuple[ServiceRecord, ...]
     fixed: tuple[ServiceRecord, ...] = ()
+    suffix: str = " (USB)"
 
     def renamed(self, name: str) -> ServiceSet:
         """The same services under another instance name."""

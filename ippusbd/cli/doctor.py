@@ -93,7 +93,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield from rivals.check(machine, uris)
     if answer.status is not None:
         yield from printers.check(answer.status)
-    yield from announcing.check(machine, config.dnssd, answer.status)
+    yield from announcing.check(machine, config, answer.status)
     ready = [row for row in answer.printers if row.get("state") in printers.SERVED]
     yield from queues.check(machine, ready, uris)
 

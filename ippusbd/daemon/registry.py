@@ -76,6 +76,7 @@ class Registry:
             if printer is None:
                 printer = Printer(key, self._settings)
                 printer.name = self._state.name_for(key)
+                printer.name_taken_over = self._state.name_taken_over(key)
                 sockets = self._sockets(key)
                 try:
                     await run_to_end(printer.site.start(sockets))

@@ -26,7 +26,7 @@ from dataclasses import replace
 from ippusbd.dnssd.avahi_server import AvahiServer, AvahiSession, EntryGroup, GroupState
 from ippusbd.dnssd.dbus import CallRefused
 from ippusbd.dnssd.limits import describe, txt_items
-from ippusbd.dnssd.naming import NameBook, Names, NameTaken, own_names
+from ippusbd.dnssd.naming import NameBook, NameTaken
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
 from ippusbd.dnssd.scope import LOOPBACK, Scope
@@ -121,7 +121,7 @@ class AvahiPublication(TaskPublication):
                 fixed = self._registered(session, self.services.fixed)
                 with contextlib.suppress(NameTaken):  # the other record says the same
                     await stack.enter_async_context(fixed)
-            for name in self._owner.book.free(self.name, self.services.name):
+            for name in self._owner.book.free(self.name, self.services):
                 try:
                     with self._owner.book.held(name):
                         return await self._announce_as(session, name)
@@ -179,7 +179,6 @@ class AvahiPublisher(TaskPublisher):
         *,
         scope: Scope = LOOPBACK,
         bus_address: str | None = None,
-        names: Names = own_names,
         patience_s: float = 5.0,
         retry_s: float = 1.0,
         refused_s: float = 30.0,
@@ -189,7 +188,7 @@ class AvahiPublisher(TaskPublisher):
         `refused_s`: after Avahi refused a set; `call_s`: how long a call to Avahi may take."""
         super().__init__(patience_s)
         self.registrar = _Registrar(scope)
-        self.book = NameBook(names)
+        self.book = NameBook()
         self.refused_s = refused_s
         self.server = AvahiServer(
             self._wake, bus_address=bus_address, retry_s=retry_s, call_s=call_s

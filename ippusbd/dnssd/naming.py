@@ -8,18 +8,15 @@ would go on to the next name, without end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 from ippusbd.errors import PublishError
+from ippusbd.model import ServiceSet
 from ippusbd.wire import txt
 
 MOST_NAMES = 100  # printers of one model on one desk; beyond it something else is wrong
-
-Names = Callable[[str], Iterator[str]]
-
-own_names: Names = txt.names
 
 
 class NameTaken(PublishError):
@@ -29,19 +26,18 @@ class NameTaken(PublishError):
 class NameBook:
     """The names that a publisher's sets use or try."""
 
-    def __init__(self, names: Names = own_names) -> None:
-        self._names = names
+    def __init__(self) -> None:
         self._held: set[str] = set()
 
-    def free(self, current: str, base: str) -> Iterator[str]:
-        """`current`, then the names for `base`, without those that other sets of ours use.
+    def free(self, current: str, services: ServiceSet) -> Iterator[str]:
+        """`current`, then the names for `services`, without those that other sets of ours use.
 
         Raises PublishError at the end.
         """
-        for name in self._sequence(current, base):
+        for name in _sequence(current, services):
             if name.casefold() not in self._held:
                 yield name
-        raise PublishError(f"every name like {base!r} is taken")
+        raise PublishError(f"every name like {services.name!r} is taken")
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
@@ -53,8 +49,9 @@ class NameBook:
         finally:
             self._held.discard(key)
 
-    def _sequence(self, current: str, base: str) -> Iterator[str]:
-        yield current
-        for name in islice(self._names(base), MOST_NAMES):
-            if name != current:
-                yield name
+
+def _sequence(current: str, services: ServiceSet) -> Iterator[str]:
+    yield current
+    for name in islice(txt.names(services.name, services.suffix), MOST_NAMES):
+        if name != current:
+            yield name

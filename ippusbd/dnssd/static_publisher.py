@@ -107,7 +107,7 @@ class StaticPublication(TaskPublication):
     async def announce(self) -> None:
         """Keep the files in the folder until cancelled; retry while it cannot be written."""
         try:
-            self._name = next(self._owner.book.free(self.name, self.services.name))
+            self._name = next(self._owner.book.free(self.name, self.services))
         except PublishError as exc:
             self.set_state(str(exc))
             return

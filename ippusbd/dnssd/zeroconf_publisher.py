@@ -64,7 +64,7 @@ class ZeroconfPublication(TaskPublication):
     async def _announce(self) -> None:
         fixed = asyncio.create_task(self._fixed(), name=f"dnssd: fixed of {self.name}")
         try:
-            for name in self._owner.book.free(self.name, self.services.name):
+            for name in self._owner.book.free(self.name, self.services):
                 try:
                     with self._owner.book.held(name):
                         await self._announce_as(name, fixed)

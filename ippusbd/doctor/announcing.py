@@ -1,7 +1,8 @@
-"""Can printers be announced to programs on this machine?
+"""Can printers be announced to programs on this machine, and told apart from the network's?
 
 Tested by doing it: a service of a type of its own is registered with Avahi on loopback and
-withdrawn at once. Avahi's configuration file only explains a failure.
+withdrawn at once. Avahi's configuration file only explains a failure. Then the network's printers
+are looked at: CUPS and SANE take two of one name for one, and print to either.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from __future__ import annotations
 import asyncio
 import configparser
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, Level, note, ok, problem
 from ippusbd.doctor.machine import Machine
 from ippusbd.errors import PublishError
+from ippusbd.wire import txt
 
 if TYPE_CHECKING:
+    from ippusbd.config import Config
+    from ippusbd.dnssd.avahi_browser import Instance
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 
 TRIAL_S: Final = 5.0
 POLL_S: Final = 0.2
+NETWORK_S: Final = 2.0  # for printers of the network to answer
+_TWIN_TYPES: Final = ("_ipp._tcp", "_ipps._tcp", "_uscan._tcp", "_uscans._tcp")
 _SWITCHES: Final = (
     ("server", "enable-dbus", "no", "programs cannot use Avahi"),
     ("server", "use-ipv4", "no", "printers are announced at 127.0.0.1"),
@@ -29,10 +35,10 @@ _SWITCHES: Final = (
 )
 
 
-def check(machine: Machine, wanted: str, status: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """`wanted`: [dnssd] publisher; `status`: the daemon's, None if it does not run."""
-    if wanted in ("off", "static"):
-        yield note("announcing", f'[dnssd] publisher = "{wanted}": Avahi is not tested')
+def check(machine: Machine, config: Config, status: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """`status`: the daemon's, None if it does not run."""
+    if config.dnssd in ("off", "static"):
+        yield note("announcing", f'[dnssd] publisher = "{config.dnssd}": Avahi is not tested')
         return
     yield from _daemons_publisher(status)
     if not machine.has("avahi-daemon"):
@@ -45,7 +51,11 @@ def check(machine: Machine, wanted: str, status: Mapping[str, Any] | None) -> It
         return
     yield from _loopback(machine)
     yield from _configuration(machine)
-    yield _trial(machine)
+    trial = _trial(machine)
+    yield trial
+    names = [str(row.get("name") or "") for row in (status or {}).get("printers") or ()]
+    if trial.level is Level.OK and any(names):
+        yield from _twins(list(filter(None, names)), config.dnssd_suffix)
 
 
 def _daemons_publisher(status: Mapping[str, Any] | None) -> Iterator[Finding]:
@@ -154,3 +164,39 @@ async def _ready(publisher: AvahiPublisher) -> None:
         if not publisher.server.is_there or loop.time() > end:
             raise PublishError(publisher.trouble)
         await asyncio.sleep(POLL_S)
+
+
+# --- printers of the network with our names
+
+
+def _twins(names: list[str], suffix: str) -> Iterator[Finding]:
+    from ippusbd.dnssd.avahi_browser import browse
+
+    try:
+        network = asyncio.run(browse(*_TWIN_TYPES, patience_s=NETWORK_S))
+    except PublishError as exc:
+        yield note("twin", f"the network's printers are not known: {exc}")
+        return
+    yield from twins(names, network, suffix)
+
+
+def twins(names: Iterable[str], network: Iterable[Instance], suffix: str) -> Iterator[Finding]:
+    """Devices of the network that have the name of one of our printers, or had it but for ours."""
+    found = {(name, each.name) for name in names for each in network}
+    for name, other in sorted(found):
+        if name == other:
+            yield note(
+                "twin",
+                "the network has a printer of this name, too: programs take the two for one,"
+                " and may print to that one",
+                "set another [dnssd] suffix and restart ippusbd, or print to the address that"
+                " `ippusbd status` shows",
+                about=name,
+            )
+        elif txt.is_made_of(other, name, suffix):
+            yield note(
+                "twin",
+                f"the network has {other!r}: the same device, or another of its model; this one"
+                " is on USB",
+                about=name,
+            )

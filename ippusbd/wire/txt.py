@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain, count
+from itertools import accumulate, chain, count, islice
 from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
 from uuid import UUID, uuid5
@@ -44,16 +44,20 @@ SEEN_BY_CUPS: Final = frozenset({"application/pdf", "image/pwg-raster", "image/u
 # Derived UUIDs depend on this one: changing it gives every printer another identity.
 NAMESPACE: Final = UUID("efb88dc1-8c28-48cd-af50-27770c5e0037")
 
-_NUMBERED: Final = re.compile(r"(.+) \(USB(?: ([2-9]|[1-9][0-9]{1,3}))?\)", re.ASCII)
+# Ends every name: the same device, or another of its model, may announce its bare name on the
+# network, where CUPS and SANE would take the two for one.
+SUFFIX: Final = " (USB)"
+NAMES_KEPT: Final = 32  # the further names that a printer may have been given in a collision
+
 _LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 
-def services(probe: ProbeResult, *, port: int) -> ServiceSet:
+def services(probe: ProbeResult, *, port: int, suffix: str = SUFFIX) -> ServiceSet:
     """All records of one printer that serves on `port`, under the first of its `names`."""
-    name = next(names(base_name(probe)))
+    name = next(names(base_name(probe), suffix))
     fixed = ServiceRecord(_bus_position(probe.device.address), "_ipp-usb._tcp", port)
-    return ServiceSet(name, tuple(_records(probe, name, port)), (fixed,))
+    return ServiceSet(name, tuple(_records(probe, name, port)), (fixed,), suffix)
 
 
 def _records(probe: ProbeResult, name: str, port: int) -> Iterator[ServiceRecord]:
@@ -69,7 +73,12 @@ def _records(probe: ProbeResult, name: str, port: int) -> Iterator[ServiceRecord
 
 
 def base_name(probe: ProbeResult) -> str:
-    """The name before collisions: the printer's own DNS-SD name, model, info, then USB strings."""
+    """The device's name without a suffix."""
+    return next(_own_names(probe))
+
+
+def _own_names(probe: ProbeResult) -> Iterator[str]:
+    """The printer's DNS-SD name, model, info, then USB strings."""
     printer, scanner = probe.printer or PrinterFacts(), probe.scanner or ScannerFacts()
     candidates = (
         printer.dns_sd_name,
@@ -79,27 +88,48 @@ def base_name(probe: ProbeResult) -> str:
         scanner.make_and_model,
         f"USB printer {probe.device.usb_id}",
     )
-    return next(filter(None, map(utf8_line, candidates)))
+    return filter(None, map(utf8_line, candidates))
 
 
-def names(base: str) -> Iterator[str]:
-    """NAME, `NAME (USB)`, `NAME (USB 2)` and so on, each at most 63 bytes.
+def names(base: str, suffix: str = SUFFIX) -> Iterator[str]:
+    """`NAME (USB)`, `NAME (USB 2)` and so on, each at most 63 bytes; without `suffix`, NAME first.
 
     A base with such a suffix continues from there.
     """
-    plain = utf8_line(base) or "USB printer"
-    numbered = _NUMBERED.fullmatch(plain)
+    plain, start = utf8_line(base) or "USB printer", 1
+    head, tail = map(re.escape, _halves(suffix or SUFFIX))
+    numbered = re.fullmatch(rf"(.+){head}(?: ([2-9]|[1-9]\d{{1,3}}))?{tail}", plain, re.ASCII)
     if numbered:
         plain, start = numbered[1], int(numbered[2] or 1)
-    else:
+    elif not suffix:
         yield clip(plain, NAME_BYTES)
-        start = 1
-    yield from (_numbered(plain, number) for number in count(start))
+    yield from (_numbered(plain, suffix or SUFFIX, number) for number in count(start))
 
 
-def _numbered(plain: str, number: int) -> str:
-    suffix = " (USB)" if number == 1 else f" (USB {number})"
-    return clip(plain, NAME_BYTES - len(suffix)) + suffix
+def may_keep(name: str, probe: ProbeResult, suffix: str, *, taken_over: bool) -> bool:
+    """Whether a printer keeps the `name` it had: its own name and `suffix` have not changed.
+
+    A name `taken_over` from ipp-usb is kept whatever its suffix: print queues refer to it.
+    """
+    if taken_over and any(map(name.startswith, _own_names(probe))):
+        return True
+    return is_made_of(base_name(probe), name, suffix)
+
+
+def is_made_of(base: str, name: str, suffix: str) -> bool:
+    """Whether `name` is one of those for `base`."""
+    return name in islice(names(base, suffix), NAMES_KEPT)
+
+
+def _halves(suffix: str) -> tuple[str, str]:
+    """What stands before the number and after it: ` (USB` and `)`."""
+    return (suffix[:-1], ")") if suffix.endswith(")") else (suffix, "")
+
+
+def _numbered(plain: str, suffix: str, number: int) -> str:
+    head, tail = _halves(suffix)
+    ending = suffix if number == 1 else f"{head} {number}{tail}"
+    return clip(plain, NAME_BYTES - len(ending.encode())) + ending
 
 
 def _bus_position(address: BusAddress) -> str:

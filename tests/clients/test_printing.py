@@ -34,7 +34,7 @@ def has_both_pages(office: Office, path: Path) -> bool:
 def test_lpinfo_lists_it(office: Office):
     for _ in range(3):  # CUPS' dnssd backend looks for two seconds only
         out = office.desktop.run(["lpinfo", "-v"], timeout_s=60).stdout
-        if "dnssd://Example%20VirtualJet%20900._ipp._tcp.local/" in out:
+        if "dnssd://Example%20VirtualJet%20900%20(USB)._ipp._tcp.local/" in out:
             return
     raise AssertionError(out)
 
@@ -66,7 +66,7 @@ def test_an_everywhere_queue_prints_a_pdf(office: Office, document: Path):
 
 
 def test_a_queue_of_the_announced_name_prints_a_pdf(office: Office, document: Path):
-    uri = "ipp://Example%20VirtualJet%20900._ipp._tcp.local/"
+    uri = "ipp://Example%20VirtualJet%20900%20%28USB%29._ipp._tcp.local/"
     office.run("lpadmin", "-p", "announced", "-E", "-v", uri, "-m", "everywhere")
 
     printed, sent = office.print_file("announced", document)

@@ -47,7 +47,7 @@ def test_the_network_sees_printer_and_scanner_and_loopback_is_unchanged(
     (four, *more) = sorted(shared.browsed("_ipps._tcp"), key=lambda row: row["address"])
     assert {row["interface"] for row in (four, *more)} == {"share0"}
     assert (four["name"], four["address"], four["port"]) == (
-        f"Example VirtualJet 900 @ {shared_machine(shared)}",
+        f"Example VirtualJet 900 (USB) @ {shared_machine(shared)}",
         DESK,
         str(PORT),
     )

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.office import NAME, Office, pdf
+from support.office import MODEL, NAME, Office, pdf
 
 from ippusbd.virtual.services.console import pseudo_random_sha256
 
@@ -94,14 +94,14 @@ def test_ippfind_finds_and_lists_it(office: Office):
 
 def test_driverless_describes_it(office: Office):
     ppd = office.run("driverless", office.url("IPv4", "/ipp/print", "ipp")).stdout
-    assert f'*ModelName: "{NAME}"' in ppd
+    assert f'*ModelName: "{MODEL}"' in ppd
     assert "*ColorDevice: True" in ppd
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_curl_shows_the_console(office: Office, family: str):
     page = office.run("curl", "-sSf", office.url(family, "/")).stdout
-    assert f"<title>{NAME}</title>" in page
+    assert f"<title>{MODEL}</title>" in page
     head = office.run("curl", "-sSfI", office.url(family, "/")).stdout
     assert head.startswith("HTTP/1.1 200")
     assert "text/html" in head

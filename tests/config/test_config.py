@@ -120,6 +120,12 @@ def test_defaults_pass_their_own_checks():
         ('[listen]\nipv4 = ""\nipv6 = ""', "ipv4 and ipv6 are both empty"),
         ("[printers]\nretry_min_s = 90", "retry_min_s is above retry_max_s"),
         ('[dnssd]\npublisher = "static"', "needs static_dir"),
+        (
+            '[dnssd]\nsuffix = " (USB) "',
+            "at most 32 bytes, without two blanks or a blank at its end",
+        ),
+        ('[dnssd]\nsuffix = "üüüüüüüüüüüüüüüüü"', "at most 32 bytes"),
+        ('[dnssd]\nsuffix = " a  b"', "without two blanks"),
         ('[listen]\ninterface = "eth0"', 'must be "loopback", "all" or a list of names'),
         ('[listen]\ninterface = ["a/b"]', 'must be "loopback", "all" or a list of names'),
         ('[listen]\ninterface = ["a", 1]', 'must be "loopback", "all" or a list of names'),

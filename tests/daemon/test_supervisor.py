@@ -180,7 +180,7 @@ async def test_names_survive_a_collision_and_a_restart(make_printer: MakePrinter
     async with run_daemon(*twins, state_path=state_path) as daemon:
         names = {serial: daemon.row(serial)["name"] for serial in "AB"}
         assert sorted(names.values()) == [
-            "Example VirtualJet 900", "Example VirtualJet 900 (USB)"
+            "Example VirtualJet 900 (USB 2)", "Example VirtualJet 900 (USB)"
         ]  # fmt: skip
     for _ in range(2):
         twins = [make_printer(serial="A"), make_printer(serial="B")]

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from support.fake_avahi import FakeAvahi
@@ -15,9 +16,11 @@ from support.waiting import until
 from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 from ippusbd.dnssd.avahi_server import ServerState
 from ippusbd.dnssd.dbus import Bus
+from ippusbd.dnssd.naming import MOST_NAMES
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
 from ippusbd.dnssd.scope import LOOPBACK
 from ippusbd.model import ServiceSet
+from ippusbd.wire import txt
 
 SERVICES = make_services("Printer")
 INVALID = "org.freedesktop.Avahi.InvalidServiceNameError"
@@ -212,8 +215,9 @@ async def test_a_collision_of_the_fixed_record_renames_nothing(
 
 async def test_when_every_name_is_taken_the_state_says_so(avahi: FakeAvahi) -> None:
     avahi.start()
-    avahi.taken |= {("Printer", "_ipp._tcp")}
-    publisher = AvahiPublisher(names=lambda base: iter([base]), patience_s=0.5)
+    names = ["Printer", *islice(txt.names("Printer"), MOST_NAMES)]
+    avahi.taken |= {(name, "_ipp._tcp") for name in names}
+    publisher = AvahiPublisher(patience_s=5.0)
     await publisher.start()
     try:
         publication = await publisher.publish(SERVICES)

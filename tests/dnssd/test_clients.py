@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.avahi_browse import plain
 from support.cups import PrintDesk
 from support.debian import require
 from support.desktop import Desktop
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
 
-NAME = "Example VirtualJet 900"
-QUEUE = "Example_VirtualJet_900"
+NAME = "Example VirtualJet 900 (USB)"
+QUEUE = "Example_VirtualJet_900_USB"
 IPPUSBD = Path(sys.executable).with_name("ippusbd")
 CONFIG = """
 [daemon]
@@ -60,9 +61,9 @@ def desk(
 
 def browse(desktop: Desktop) -> str:
     """What avahi-browse says of printers, resolved."""
-    return desktop.run(
-        ["avahi-browse", "--resolve", "--terminate", "--parsable", "_ipp._tcp"]
-    ).stdout.replace("\\032", " ")
+    return plain(
+        desktop.run(["avahi-browse", "--resolve", "--terminate", "--parsable", "_ipp._tcp"]).stdout
+    )
 
 
 def finds(
@@ -133,4 +134,4 @@ def test_scanimage_lists_its_scanner(desk: PrintDesk) -> None:
 def test_the_announced_address_serves_the_web_console(desk: PrintDesk) -> None:
     port = next(line for line in browse(desk.desktop).splitlines() if line[0] == "=").split(";")[8]
     page = desk.run("curl", "-sSf", f"http://localhost:{port}/").stdout
-    assert NAME in page
+    assert "Example VirtualJet 900" in page

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ippusbd.dnssd.limits import check, describe, txt_items
-from ippusbd.dnssd.naming import NameBook, own_names
+from ippusbd.dnssd.naming import NameBook
 from ippusbd.dnssd.zeroconf_publisher import wire_name
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
+P = ServiceSet("P", ())
 records = st.builds(
     ServiceRecord,
     name=st.text(max_size=70),
@@ -64,22 +67,23 @@ def test_each_of_these_is_refused(record: ServiceRecord) -> None:
 
 
 def test_the_name_in_use_is_tried_first_then_the_projects_names() -> None:
-    book = NameBook(own_names)
-    names = book.free("P (USB 3)", "P")
-    assert [next(names) for _ in range(4)] == ["P (USB 3)", "P", "P (USB)", "P (USB 2)"]
+    names = NameBook().free("P (USB 3)", P)
+    assert [next(names) for _ in range(3)] == ["P (USB 3)", "P (USB)", "P (USB 2)"]
+    names = NameBook().free("P", replace(P, suffix=""))
+    assert [next(names) for _ in range(3)] == ["P", "P (USB)", "P (USB 2)"]
 
 
 def test_a_name_that_another_set_holds_is_left_out_whatever_its_case() -> None:
-    book = NameBook(own_names)
+    book = NameBook()
     with book.held("p"):
-        assert next(book.free("P", "P")) == "P (USB)"
-    assert next(book.free("P", "P")) == "P"
+        assert next(book.free("P", P)) == "P (USB)"
+    assert next(book.free("P", P)) == "P"
 
 
 def test_names_come_to_an_end() -> None:
-    book = NameBook(own_names)
+    book = NameBook()
     with pytest.raises(PublishError, match="every name like 'P' is taken"):
-        for _ in book.free("P", "P"):
+        for _ in book.free("P", P):
             pass
 
 

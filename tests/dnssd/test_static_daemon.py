@@ -16,7 +16,7 @@ from support.waiting import until
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(180)]
 
-NAME = "Example VirtualJet 900"
+NAME = "Example VirtualJet 900 (USB)"
 IPPUSBD = Path(sys.executable).with_name("ippusbd")
 CONFIG = """
 [daemon]

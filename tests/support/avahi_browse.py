@@ -27,7 +27,7 @@ class Found:
     txt: frozenset[str]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without Avahi's escapes: \\DDD is a byte in decimal, \\X is X."""
 
     def byte(match: re.Match[bytes]) -> bytes:
@@ -66,8 +66,8 @@ class Browse:
             key = (interface, protocol, name, type_, domain)
             if event == "=":
                 host, address, port, txt = more
-                items = frozenset(_plain(item) for item in ITEM.findall(txt))
-                found = Found(_plain(name), type_, host, address, int(port), items)
+                items = frozenset(plain(item) for item in ITEM.findall(txt))
+                found = Found(plain(name), type_, host, address, int(port), items)
                 there[key] = found
             elif event == "-":
                 there.pop(key, None)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ippusbd.quirks.load import load
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.backend import VirtualBackend
+from ippusbd.wire import txt
 
 # Quick, and above the ports that the kernel gives to clients.
 QUICK = Config(
@@ -51,8 +53,8 @@ class MemoryPublisher:
         pass
 
     async def publish(self, services: ServiceSet) -> MemoryPublication:
-        taken = services.name in self.sets
-        free = services.renamed(f"{services.name} (USB)") if taken else services
+        names = chain([services.name], txt.names(services.name, services.suffix))
+        free = services.renamed(next(name for name in names if name not in self.sets))
         self.sets[free.name] = free
         self.note("publish", free.name)
         return MemoryPublication(self, free.name)

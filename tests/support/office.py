@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from support.avahi_browse import plain
 from support.cups import IPPUSBD, PrintDesk, print_desk
 from support.debian import require
 
-NAME = "Example VirtualJet 900"
-QUEUE = "Example_VirtualJet_900"
+MODEL = "Example VirtualJet 900"
+NAME = f"{MODEL} (USB)"
+QUEUE = "Example_VirtualJet_900_USB"
 SENT = "/run/cups/tmp"
 CONFIG = """
 [daemon]
@@ -106,7 +108,7 @@ class Office(PrintDesk):
         found = self.desktop.run(
             ["avahi-browse", "--resolve", "--terminate", "--parsable", service_type]
         )
-        return found.stdout.replace("\\032", " ")
+        return plain(found.stdout)
 
     # --- printing
 

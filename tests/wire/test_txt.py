@@ -59,9 +59,9 @@ def scan_txt(scanner: ScannerFacts, printer: PrinterFacts | None = None) -> dict
 def test_a_multifunction_printer_has_the_records_of_the_table():
     probe = ProbeResult(DEVICE, PRINTER, SCANNER)
     assert table(txt.services(probe, port=PORT)) == [
-        ("Office", "_ipp._tcp", PORT, ("_universal", "_print")),
-        ("Office", "_uscan._tcp", PORT, ()),
-        ("Office", "_http._tcp", PORT, ()),
+        ("Office (USB)", "_ipp._tcp", PORT, ("_universal", "_print")),
+        ("Office (USB)", "_uscan._tcp", PORT, ()),
+        ("Office (USB)", "_http._tcp", PORT, ()),
         ("010A", "_ipp-usb._tcp", PORT, ()),
     ]
 

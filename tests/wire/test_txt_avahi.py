@@ -204,7 +204,7 @@ def test_a_real_avahi_serves_the_examples_and_the_check_finds_them():
 
         found = desk.run(["sh", str(CHECK), str(config)])
         assert found.returncode == 0, found.stdout + found.stderr
-        assert "ok: Example MFP 4711, port 60000, answers" in found.stdout
+        assert "ok: Example MFP 4711 (USB), port 60000, answers" in found.stdout
 
         browsed = _browse(desk, "_ipp._tcp")
         for key, value in SERVICES.records[0].txt:

@@ -1,4 +1,4 @@
-"""A printer's name is its own as long as nobody else has it, and fits in 63 bytes."""
+"""A printer's name differs from those of the network by its suffix, and fits in 63 bytes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ NOBODY = DeviceFacts(UsbId(0x03F0, 0x0AFF), BusAddress(1, 2))
 NAMED = DeviceFacts(UsbId(0x03F0, 0x0AFF), BusAddress(1, 2), "HP", "LaserJet")
 
 
-def first(base: str, count: int) -> list[str]:
-    return list(islice(txt.names(base), count))
+def first(base: str, count: int, suffix: str = txt.SUFFIX) -> list[str]:
+    return list(islice(txt.names(base, suffix), count))
 
 
-def test_a_name_is_followed_by_numbered_ones():
-    assert first("Office", 4) == ["Office", "Office (USB)", "Office (USB 2)", "Office (USB 3)"]
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [
+        (" (USB)", ["Office (USB)", "Office (USB 2)", "Office (USB 3)"]),
+        (" (Kabel)", ["Office (Kabel)", "Office (Kabel 2)", "Office (Kabel 3)"]),
+        (" at the cable", ["Office at the cable", "Office at the cable 2"]),
+        ("", ["Office", "Office (USB)", "Office (USB 2)"]),
+    ],
+)
+def test_every_name_ends_with_the_suffix_and_further_ones_with_its_number(suffix, expected):
+    assert first("Office", len(expected), suffix) == expected
+    assert first(expected[1], len(expected) - 1, suffix) == expected[1:]
 
 
 @pytest.mark.parametrize(
@@ -29,11 +39,11 @@ def test_a_name_is_followed_by_numbered_ones():
     [
         ("Office (USB)", ["Office (USB)", "Office (USB 2)"]),
         ("Office (USB 9)", ["Office (USB 9)", "Office (USB 10)"]),
-        ("Office (USB 1)", ["Office (USB 1)", "Office (USB 1) (USB)"]),  # nothing of ours
-        ("Office (USB) 2", ["Office (USB) 2", "Office (USB) 2 (USB)"]),
-        ("(USB)", ["(USB)", "(USB) (USB)"]),
-        ("", ["USB printer", "USB printer (USB)"]),
-        ("\x00", ["USB printer", "USB printer (USB)"]),
+        ("Office (USB 1)", ["Office (USB 1) (USB)", "Office (USB 1) (USB 2)"]),  # nothing of ours
+        ("Office (USB) 2", ["Office (USB) 2 (USB)", "Office (USB) 2 (USB 2)"]),
+        ("(USB)", ["(USB) (USB)", "(USB) (USB 2)"]),
+        ("", ["USB printer (USB)", "USB printer (USB 2)"]),
+        ("\x00", ["USB printer (USB)", "USB printer (USB 2)"]),
     ],
 )
 def test_a_name_that_has_a_suffix_is_counted_on(base, expected):
@@ -41,8 +51,9 @@ def test_a_name_that_has_a_suffix_is_counted_on(base, expected):
 
 
 def test_a_64_byte_name_is_cut_at_a_character():
-    assert first("ü" * 32, 3) == ["ü" * 31, "ü" * 28 + " (USB)", "ü" * 27 + " (USB 2)"]
-    assert first("x" * 57 + " printer", 2) == ["x" * 57 + " print", "x" * 57 + " (USB)"]
+    assert first("ü" * 32, 2) == ["ü" * 28 + " (USB)", "ü" * 27 + " (USB 2)"]
+    assert first("ü" * 32, 2, "") == ["ü" * 31, "ü" * 28 + " (USB)"]
+    assert first("x" * 57 + " printer", 1) == ["x" * 57 + " (USB)"]
 
 
 @pytest.mark.parametrize(
@@ -65,21 +76,44 @@ def test_a_64_byte_name_is_cut_at_a_character():
 def test_names_come_from_the_best_source_there_is(printer, scanner, device, name):
     probe = ProbeResult(device, printer, scanner)
     assert txt.base_name(probe) == name
-    assert txt.services(probe, port=1).name == name
+    assert txt.services(probe, port=1).name == f"{name} (USB)"
+    assert txt.services(probe, port=1, suffix="").name == name
+
+
+OFFICE = ProbeResult(NAMED, PrinterFacts(dns_sd_name="Office", info="First floor"), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "taken_over", "kept"),
+    [
+        ("Office (USB)", " (USB)", False, True),
+        ("Office (USB 3)", " (USB)", False, True),
+        ("Office", " (USB)", False, False),  # the suffix was off
+        ("Office (USB)", " (Kabel)", False, False),  # the suffix is another one now
+        ("Desk (USB)", " (USB)", False, False),  # somebody renamed the printer
+        ("", " (USB)", False, False),
+        ("Office", " (USB)", True, True),
+        ("Office (USB 1)", " (USB)", True, True),  # ipp-usb counts from 1
+        ("First floor (USB)", "", True, True),  # ipp-usb prefers printer-info
+        ("Desk (USB)", " (USB)", True, False),
+    ],
+)
+def test_a_name_is_kept_until_the_printer_or_the_suffix_changes(name, suffix, taken_over, kept):
+    assert txt.may_keep(name, OFFICE, suffix, taken_over=taken_over) is kept
 
 
 @given(texts)
 def test_any_base_gives_different_names_within_the_limit(base):
     names = first(base, 12)
     assert len(set(names)) == 12
-    for number, name in enumerate(names):
+    for name in names:
         assert 1 <= len(name.encode()) <= 63
         assert name.isprintable()
         assert name == name.strip()
-        assert number == 0 or name.endswith(")")
+        assert name.endswith(")")
 
 
-@given(st.text(max_size=80), st.integers(1, 12))
+@given(st.text(max_size=80), st.integers(0, 12))
 def test_a_remembered_name_leads_on_to_the_same_names(base, remembered):
     names = first(base, 20)
     assert first(names[remembered], 5) == names[remembered : remembered + 5]

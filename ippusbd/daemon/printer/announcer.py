@@ -14,7 +14,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from itertools import islice
 
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.probe import Probed, Questions, gather, whole_attributes
@@ -29,7 +28,6 @@ from ippusbd.wire import txt
 log = logging.getLogger("ippusbd.daemon")
 
 FIRST_PROBE_S = 6.0
-NAMES_KEPT = 32  # "NAME", "NAME (USB)" ... "NAME (USB 31)": one of these was chosen in a collision
 
 
 class Announcer:
@@ -172,10 +170,11 @@ class Announcer:
     # --- announcing
 
     async def _publish(self, result: ProbeResult) -> None:
-        printer = self._printer
-        services = txt.services(result, port=printer.site.port)
-        if printer.name in islice(txt.names(services.name), NAMES_KEPT):  # else it was renamed
+        printer, suffix = self._printer, self._config.dnssd_suffix
+        services = txt.services(result, port=printer.site.port, suffix=suffix)
+        if txt.may_keep(printer.name, result, suffix, taken_over=printer.name_taken_over):
             services = services.renamed(printer.name)
         await self.withdraw()
         printer.publication = await self._services.publisher.publish(services)
-        printer.name = printer.publication.name
+        if printer.name != printer.publication.name:
+            printer.name, printer.name_taken_over = printer.publication.name, False

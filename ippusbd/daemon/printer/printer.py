@@ -55,6 +55,7 @@ class Printer:
         self.site = PrinterSite(settings)
         self.facts: DeviceFacts | None = None
         self.name = ""  # of its services, kept over replugs
+        self.name_taken_over = False  # it is the name that ipp-usb gave it
         self.state = State.AWAY
         self.reason = ""
         self.pool: InterfacePool | None = None

@@ -7,8 +7,9 @@ VVVV-SERIAL-PRODUCT.state). Every character but ASCII letters, digits, `-` and `
     [device]
     http-port = 60000
     dns-sd-name = "Example Printer"
-    dns-sd-override = "Example Printer (USB)"    # after a collision
+    dns-sd-override = "Example Printer (USB)"    # as it was announced
 
+Before the first announcement the override is the name, to which " (USB)" is then added.
 It is read once, when a printer is seen for the first time, and never written. A file that cannot
 be parsed is ignored. Knows files; neither state nor sockets.
 """
@@ -73,6 +74,11 @@ def parse(document: str) -> Imported:
         elif section == "[device]" and (match := LINE.match(line)):
             values[match[1]] = (match[2] if match[2] is not None else match[3]).strip()
     port = values.get("http-port", "")
-    name = values.get("dns-sd-override") or values.get("dns-sd-name", "")
+    name = values.get("dns-sd-name", "")
+    override = values.get("dns-sd-override", "")
+    if override not in ("", name):
+        name = override
+    elif name:
+        name += " (USB)"
     fits = 0 < len(name.encode()) <= MAX_NAME_BYTES and name.isprintable()
     return Imported(int(port) if re.fullmatch("[0-9]{1,5}", port) else 0, name if fits else "")

@@ -37,6 +37,7 @@ class Record:
 
     port: int = 0  # 0: none yet
     name: str = ""
+    taken_over: str = ""  # the name that ipp-usb gave it
     last_seen: int = 0
     learned: dict[str, object] = field(default_factory=dict)  # quirk settings
     recovery: str = ""  # the last rung of the recovery ladder that helped
@@ -87,7 +88,7 @@ class StateFile:
         """Import a new printer's port and name; a port that another printer owns is not taken."""
         owned = {record.port for record in self._printers.values()}
         record = self._seen(key)
-        record.name = name
+        record.name = record.taken_over = name
         if port in self._ports and port not in owned:
             record.port = port
         self._changed()
@@ -96,6 +97,11 @@ class StateFile:
         """Its last DNS-SD name; empty if it had none."""
         record = self._printers.get(key)
         return record.name if record else ""
+
+    def name_taken_over(self, key: str) -> bool:
+        """Whether `name_for` is the name that ipp-usb gave it."""
+        record = self._printers.get(key)
+        return record is not None and record.name == record.taken_over != ""
 
     def set_name(self, key: str, name: str) -> None:
         """Keep the DNS-SD name."""

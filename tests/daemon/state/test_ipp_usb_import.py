@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.daemon import run_daemon
@@ -24,12 +25,20 @@ def test_the_file_is_found_by_its_names_in_all_versions_latest_first(tmp_path: P
     (tmp_path / "1209-A-1-2-Jet-9--x-.state").write_text("[device]\nhttp-port = 61000\n")
     assert find(tmp_path, FACTS) == Imported(61000, "")
     (tmp_path / "1209-0001-A-1-2-Example-Jet-9--x-.state").write_text(FILE)
-    assert find(tmp_path, FACTS) == Imported(PORT, "Desk Printer")
+    assert find(tmp_path, FACTS) == Imported(PORT, "Desk Printer (USB)")
 
 
-def test_after_a_collision_the_announced_name_is_imported() -> None:
-    assert parse(f'{FILE}dns-sd-override = "Desk Printer (USB)"\n').name == "Desk Printer (USB)"
-    assert parse(f'{FILE}dns-sd-override = ""\n').name == "Desk Printer"
+@pytest.mark.parametrize(
+    ("override", "announced"),
+    [
+        ("Desk Printer (USB)", "Desk Printer (USB)"),
+        ("Desk Printer (USB 1)", "Desk Printer (USB 1)"),  # it counts from 1 after a collision
+        ("Desk Printer", "Desk Printer (USB)"),  # before the first announcement
+        ("", "Desk Printer (USB)"),
+    ],
+)
+def test_the_name_is_that_which_ipp_usb_announced(override: str, announced: str) -> None:
+    assert parse(f'{FILE}dns-sd-override = "{override}"\n').name == announced
 
 
 def test_invalid_values_are_ignored() -> None:
@@ -61,8 +70,9 @@ async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Pa
     spec = printer.device.spec
     ids = f"{spec.usb_id.vendor:04x}-{spec.usb_id.product:04x}"
     file = folder / f"{ids}-V1-Example-VirtualJet-900.state"  # as ipp-usb 0.9.23 calls it
-    name = "Example VirtualJet 900 (USB 3)"  # as it was announced among others of its kind
-    file.write_text(FILE.replace("Desk Printer", name))
+    name = "Example VirtualJet 900 (USB 1)"  # as it was announced among others of its kind
+    own = FILE.replace("Desk Printer", "Example VirtualJet 900")
+    file.write_text(f'{own}dns-sd-override = "{name}"\n')
     try:
         path = tmp_path / "state.json"
         async with run_daemon(printer, state_path=path, ipp_usb_dir=folder) as daemon:
@@ -71,5 +81,6 @@ async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Pa
         file.write_text(FILE.replace(str(PORT), str(PORT + 1)))
         async with run_daemon(printer, state_path=path, ipp_usb_dir=folder) as daemon:
             assert daemon.port() == PORT  # by now it is our own
+            assert daemon.row()["name"] == name
     finally:
         printer.close()
