@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ippusbd import __version__
-from ippusbd.cli import check, doctor, log, password, quirks, retry, status, trace
+from ippusbd.cli import capture, check, doctor, log, password, quirks, retry, status, trace
 from ippusbd.cli import run as cli_run
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         quirks,
         retry,
         trace,
+        capture,
         log,
         password,
     ):

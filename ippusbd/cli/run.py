@@ -99,6 +99,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="USB interfaces per printer (3)",
     )
+    virtual.add_argument(
+        "--model-file",
+        type=Path,
+        metavar="FILE",
+        help="answer as a device that `ippusbd capture` captured",
+    )
     virtual.add_argument("--store", type=Path, metavar="DIR", help="save printed documents here")
     virtual.add_argument(
         "--virtual-control",
@@ -209,12 +215,14 @@ def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStac
 
 def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[VirtualPrinter]:
     from ippusbd.toml_schema import unknown
+    from ippusbd.virtual.model_file import load
     from ippusbd.virtual.personalities import REGISTRY
     from ippusbd.virtual.printer import VirtualPrinter
 
     for name in args.personality:
         if name not in REGISTRY:
             raise unknown("--personality", "name", name, REGISTRY)
+    answers = load(args.model_file) if args.model_file else None
     printers = []
     for number in range(1, max(1, args.virtual) + 1):
         printer = VirtualPrinter(
@@ -222,6 +230,7 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
             interfaces=args.interfaces,
             personalities=args.personality,
             store_dir=_store(args.store, number),
+            answers=answers,
         )
         stack.callback(printer.close)
         printers.append(printer)

@@ -36,6 +36,7 @@ EXAMPLES: Final = [
     "ippusbd virtual --tell documents              list the printed documents, with SHA-256",
     "ippusbd virtual --tell personality name=paper-out on=false",
     "ippusbd virtual --personality help            list the personalities",
+    "ippusbd virtual --model-file office.model     a printer from `ippusbd capture`",
 ]
 
 
@@ -63,6 +64,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="faults to emulate; `help` lists them",
     )
     add("--model", default="", metavar="NAME", help="make and model")
+    add("--layout", default="", metavar="NAME", help="a real device's USB side; `help` lists them")
+    add("--model-file", type=Path, metavar="FILE", help="answer as a device that was captured")
     add("--no-serial", action="store_true", help="printers without serial numbers")
     add("--vendor-interface", action="store_true", help="add a card reader to each printer")
     add("--store", type=Path, metavar="DIR", help="save printed documents here")
@@ -81,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         return _tell(args.control or _default_control(), args.tell)
     if args.personality == ["help"]:
         return _list_personalities()
+    if args.layout == "help":
+        return _list_layouts()
     _check(args)
     with ExitStack() as stack, _stop_signals():
         for line in _start(args, stack):
@@ -141,8 +146,10 @@ def _described(printer: VirtualPrinter) -> str:
 
 
 def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
+    from ippusbd.virtual.model_file import load
     from ippusbd.virtual.printer import DEFAULT_MODEL, VirtualPrinter
 
+    answers = load(args.model_file) if args.model_file else None
     try:
         return [
             VirtualPrinter(
@@ -152,11 +159,13 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
                 personalities=args.personality,
                 store_dir=args.store,
                 vendor_interface=args.vendor_interface,
+                answers=answers,
+                layout=args.layout,
             )
             for number in range(1, args.printers + 1)
         ]
     except KeyError as exc:
-        raise ConfigError(f"--personality: {exc.args[0]}") from exc
+        raise ConfigError(f"--personality, --layout: {exc.args[0]}") from exc
 
 
 def _listen(server: UsbIpServer, address: str) -> str:
@@ -208,4 +217,12 @@ def _list_personalities() -> int:
 
     for name, text in help_table():
         print(f"{name:28} {text}")
+    return Exit.OK
+
+
+def _list_layouts() -> int:
+    from ippusbd.virtual.usb.layouts import LAYOUTS
+
+    for name, one in LAYOUTS.items():
+        print(f"{name:28} {one.help}")
     return Exit.OK

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.captured import captured
 from support.usbip_client import UsbIpClient
 
 from ippusbd.cli import main as cli
+from ippusbd.virtual.model_file import DeviceAnswers
 
 Start = Callable[..., tuple[subprocess.Popen[str], tuple[str, int], list[str]]]
 COMMAND = [sys.executable, "-m", "ippusbd", "virtual"]
@@ -126,3 +128,23 @@ def test_personalities_are_listed_with_their_models(
 ) -> None:
     assert cli.main(["virtual", "--personality", "help"]) == 0
     assert re.search(r"^no-zlp +\S", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_layouts_are_listed_and_an_unknown_one_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["virtual", "--layout", "help"]) == 0
+    assert re.search(r"^epson-et2826 +six interfaces", capsys.readouterr().out, re.MULTILINE)
+    assert cli.main(["virtual", "--layout", "none"]) == 2
+    assert "--layout: no layout 'none'" in capsys.readouterr().err
+
+
+def test_a_model_file_makes_the_printer_that_model(start: Start, tmp_path: Path):
+    xml = captured("duplex-by-option", "ScannerCapabilities.xml")
+    path = tmp_path / "scanner.model"
+    path.write_bytes(DeviceAnswers(xml=xml).packed())
+    _, _, lines = start("--model-file", str(path), "--layout", "one-interface")
+    assert any("MFP 4711" in line for line in lines), lines
+
+
+def test_a_bad_model_file_is_refused_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert cli.main(["virtual", "--model-file", str(tmp_path / "none.model")]) == 2
+    assert "none.model: No such file" in capsys.readouterr().err

@@ -47,6 +47,7 @@ def test_commands() -> None:
         (("ippusbd", "-v", "status", "--js"), ["--json"]),
         (("ippusbxd", "--only"), ["--only-port"]),
         (("ippusbd", "run", "--personality", "stops-after"), ["stops-after-3k"]),
+        (("ippusbd", "virtual", "--layout", "epson"), ["epson-et2826"]),
     ],
 )
 def test_options_and_their_values(words: tuple[str, ...], expected: list[str]) -> None:

@@ -23,6 +23,7 @@ from typing import Final
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import escl_xml as xml
+from ippusbd.virtual.services.captured import CapturedScanner
 from ippusbd.virtual.services.pictures import MODES, PictureSpec, picture
 
 JOBS_PATH: Final = "/eSCL/ScanJobs"
@@ -65,6 +66,7 @@ class EsclScanner:
         identity: str,
         personalities: ActivePersonalities,
         *,
+        captured: CapturedScanner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.make_and_model = make_and_model
@@ -72,7 +74,9 @@ class EsclScanner:
         self.identity = identity
         self.personalities = personalities
         self.adf_pages = 2  # sheets in the feeder, at the start of every job
-        self.has_adf = True
+        self.has_adf = captured.has_adf if captured else True
+        self._captured = captured
+        self._can = captured.abilities() if captured else xml.Abilities()
         self.jobs: dict[str, ScanJob] = {}
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -99,11 +103,14 @@ class EsclScanner:
 
     def _xml(self, request: HttpRequest, text: str) -> HttpResponse:
         text = self.personalities.xml(request.path.rstrip("/"), text)
-        return HttpResponse(200, [("Content-Type", "text/xml")], text.encode())
+        body = text.encode("utf-8", "surrogateescape")
+        return HttpResponse(200, [("Content-Type", "text/xml")], body)
 
     # --- capabilities and status
 
     async def _capabilities(self, request: HttpRequest) -> HttpResponse:
+        if self._captured:
+            return self._xml(request, self._captured.text)
         text = xml.capabilities(
             self.make_and_model, self.serial, self.identity, request.base_url, self.has_adf
         )
@@ -137,7 +144,7 @@ class EsclScanner:
 
     async def _create(self, request: HttpRequest) -> HttpResponse:
         try:
-            settings = xml.parse_settings(await request.read(xml.BEYOND_LIMITS))
+            settings = xml.parse_settings(await request.read(xml.BEYOND_LIMITS), self._can)
         except xml.BadSettings as exc:
             return plain(400, f"{exc}\n")
         feeder = settings.source == "Feeder"

@@ -24,6 +24,20 @@ COLOR_MODES: Final = ("BlackAndWhite1", "Grayscale8", "RGB24")
 BEYOND_LIMITS: Final = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What scan settings may request; other resolutions up to `any_dpi` are allowed, too."""
+
+    formats: Iterable[str] = FORMATS
+    color_modes: Iterable[str] = COLOR_MODES
+    resolutions: Iterable[int] = RESOLUTIONS
+    any_dpi: int = 0
+    source: str = "Platen"  # where the settings name none
+
+    def scan_at(self, dpi: int) -> bool:
+        return dpi in self.resolutions or 0 < dpi <= self.any_dpi
+
+
 class BadSettings(Exception):
     """The scan settings are not XML, or request what the scanner cannot do."""
 
@@ -143,7 +157,7 @@ def image_info(uri: str, uuid: str, width: int, height: int, line_bytes: int) ->
     )
 
 
-def parse_settings(data: bytes) -> ScanSettings:
+def parse_settings(data: bytes, can: Abilities) -> ScanSettings:
     """Raises BadSettings."""
     if b"<!DOCTYPE" in data:
         raise BadSettings("a document type is not allowed")
@@ -156,9 +170,9 @@ def parse_settings(data: bytes) -> ScanSettings:
     color_mode = texts.get("ColorMode") or "RGB24"
     x_dpi = _number(texts, "XResolution", 300)
     y_dpi = _number(texts, "YResolution", x_dpi)
-    if doc_format not in FORMATS or color_mode not in COLOR_MODES:
+    if doc_format not in can.formats or color_mode not in can.color_modes:
         raise BadSettings(f"{color_mode} {doc_format} is not supported")
-    if x_dpi not in RESOLUTIONS or y_dpi not in RESOLUTIONS:
+    if not (can.scan_at(x_dpi) and can.scan_at(y_dpi)):
         raise BadSettings(f"{x_dpi}x{y_dpi} dpi is not supported")
     region = Region(
         _number(texts, "XOffset", 0),
@@ -166,7 +180,8 @@ def parse_settings(data: bytes) -> ScanSettings:
         _number(texts, "Width", SHEET[0]),
         _number(texts, "Height", SHEET[1]),
     )
-    source = "Feeder" if texts.get("InputSource") == "Feeder" else "Platen"
+    source = texts.get("InputSource") or can.source
+    source = "Feeder" if source == "Feeder" else "Platen"
     duplex = texts.get("Duplex") == "true" and source == "Feeder"
     return ScanSettings(source, duplex, color_mode, doc_format, x_dpi, y_dpi, region.clipped())
 

@@ -19,7 +19,8 @@ from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, Reader, pla
 from ippusbd.virtual.http.server import BrokenBody
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.services import ipp_attributes as known
-from ippusbd.virtual.services.ipp_jobs import job_attributes, selected
+from ippusbd.virtual.services.captured import PRESENT, CapturedPrinter
+from ippusbd.virtual.services.ipp_jobs import WHICH, job_attributes, selected
 from ippusbd.virtual.services.ipp_request import IppFailure, IppRequest, answer, check, read_request
 from ippusbd.virtual.services.jobs import OVER, BadCompression, Job, JobStore
 from ippusbd.virtual.stats import Stats
@@ -43,6 +44,7 @@ class IppPrinter:
         jobs: JobStore,
         personalities: ActivePersonalities,
         stats: Stats,
+        captured: CapturedPrinter | None = None,
     ) -> None:
         self.model = model
         self.jobs = jobs
@@ -52,7 +54,8 @@ class IppPrinter:
         self.accepting = True
         self.identified: list[str] = []  # actions of Identify-Printer
         self.operations: deque[int] = deque(maxlen=10_000)  # of the last requests, in order
-        self._fixed = known.fixed_attributes(model)
+        self._captured = captured
+        self._fixed = captured.attributes if captured else known.fixed_attributes(model)
         self._started = jobs.now()
         self._answers: tuple[tuple[object, ...], dict[tuple[object, ...], bytes]] = ((), {})
         self._queues = (PRINT_PATH, FAX_PATH) if model.fax else (PRINT_PATH,)
@@ -78,6 +81,9 @@ class IppPrinter:
     async def _answer(self, request: IppRequest) -> bytes:
         """Encoded; printer attributes are cached for equal requests within one second."""
         asks = request.message.code == Operation.GET_PRINTER_ATTRIBUTES
+        if asks and self._captured:
+            replayed = self._replayed(request, self._captured)
+            return self.personalities.ipp_bytes(request.message, replayed)
         if not asks or any(self.personalities):
             message = self.personalities.ipp(request.message, await self._perform(request))
             return self.personalities.ipp_bytes(request.message, ipp.encode(message))
@@ -94,6 +100,14 @@ class IppPrinter:
         else:
             self.operations.append(request.message.code)
         return answer[:4] + request.raw[4:8] + answer[8:]  # the request-id
+
+    def _replayed(self, request: IppRequest, captured: CapturedPrinter) -> bytes:
+        """The captured attributes, with the present state."""
+        self.operations.append(request.message.code)
+        wanted = set(request.texts("requested-attributes")) or {"all"}
+        current = self._current(request)
+        present = {name: current[name] for name in PRESENT}
+        return captured.answer(request.message, lambda name: _is_wanted(name, wanted), present)
 
     def _moment(self) -> tuple[object, ...]:
         """Everything but the request that the printer's attributes depend on."""
@@ -266,8 +280,8 @@ class IppPrinter:
             ("compression", "compression-supported", Status.COMPRESSION_NOT_SUPPORTED),
         ):
             found = request.message.get(T.OPERATION, name)
-            texts = {value.text for value in self._fixed[supported]}
-            if found is not None and not set(found.texts) <= texts:
+            texts = {value.text for value in self._fixed.get(supported, ())}
+            if found is not None and texts and not set(found.texts) <= texts:
                 raise IppFailure(status, f"{name} {', '.join(found.texts)}", (found,))
 
     @staticmethod
@@ -291,8 +305,7 @@ class IppPrinter:
     async def get_jobs(self, request: IppRequest) -> Iterable[Group]:
         wanted = set(request.texts("requested-attributes")) or {"job-id", "job-uri"}
         which = request.text("which-jobs") or "not-completed"
-        known_values = {value.text for value in self._fixed["which-jobs-supported"]}
-        if which not in known_values:
+        if which not in WHICH:
             found = request.message.get(T.OPERATION, "which-jobs")
             raise IppFailure(
                 Status.ATTRIBUTES_OR_VALUES_NOT_SUPPORTED, which, (found,) if found else ()

@@ -54,7 +54,7 @@ class PictureSpec:
     region: Region
     x_dpi: int
     y_dpi: int
-    color_mode: str  # a key of MODES
+    color_mode: str  # eSCL's name
     format: str  # a key of FORMATS
 
     @property
@@ -101,7 +101,8 @@ def picture(spec: PictureSpec) -> bytes:
         min((area.x + area.width) * scale, sheet.width),
         min((area.y + area.height) * scale, sheet.height),
     )
-    mode = MODES[spec.color_mode]
+    gray = "L" if spec.color_mode.startswith("Gray") else "RGB"
+    mode = MODES.get(spec.color_mode, gray)  # 16 bits a channel are drawn with 8
     image = sheet.resize(spec.size, box=box)
     if mode == "1" and spec.format == "image/jpeg":
         mode = "L"  # JPEG has no bilevel

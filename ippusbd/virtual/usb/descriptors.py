@@ -42,7 +42,7 @@ class AlternateSpec:
 class InterfaceSpec:
     number: int
     alternates: tuple[AlternateSpec, ...]
-    driver: str = "usblp"  # the kernel driver of alternate setting 0
+    driver: str = "usblp"  # the kernel driver of alternate setting 0, "" if none
 
     @property
     def speaks_ipp(self) -> bool:

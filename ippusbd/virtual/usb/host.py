@@ -114,7 +114,8 @@ class Port:
 
     def _configure(self, value: int) -> None:
         self.device.control(Setup(*SET_CONFIGURATION, value, 0, 0))
-        self.drivers = {f.number: f.spec.driver for f in self.device.interfaces} if value else {}
+        present = self.device.interfaces if value else ()
+        self.drivers = {f.number: f.spec.driver for f in present if f.spec.driver}
 
     def configuration(self, handle: VirtualHandle) -> int:
         self._check(handle)
@@ -187,7 +188,8 @@ class Port:
             self._check_interface(handle, number)
             if number in self.drivers or any(number in one.claims for one in self._handles):
                 raise Refused(errno.EBUSY)
-            self.drivers[number] = self.device.interface(number).spec.driver
+            if driver := self.device.interface(number).spec.driver:
+                self.drivers[number] = driver
             self.driver_log.append(("attach", number))
 
     def _check_interface(self, handle: VirtualHandle, number: int) -> None:
