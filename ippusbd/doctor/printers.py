@@ -42,6 +42,9 @@ def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
     announced = str(row.get("announced") or "")
     if state in SERVED and announced not in ("", "established"):
         yield problem("announced", f"not announced: {announced}", "see the Avahi lines", about)
+    for each in row.get("missing") or ():
+        text = f"{each.get('claimed_by')} says that it can {each.get('function')}, but"
+        yield problem("missing", f"{text} {each.get('answer')}", str(each.get("remedy")), about)
     trouble = str(row.get("trouble") or "")
     if state in SERVED and trouble:
         yield note("busy", trouble, diagnose(trouble).remedy, about)

@@ -144,8 +144,8 @@ def _add(setting: _Setting, part: bytes) -> None:
         if part[3] & 3 == _BULK and address & 0x0F and packet:
             setting.bulk.setdefault(bool(address & 0x80), address)
     elif part[1] == _IPP_USB and len(part) >= _CAPABILITIES_END:
-        # None set means as little as no descriptor (HP CP1200): assume all.
-        setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or Capability.all()
+        # No bit set means as little as no descriptor (HP CP1200).
+        setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or None
 
 
 def _parts(raw: bytes) -> Iterator[bytes]:
