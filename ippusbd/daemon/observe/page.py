@@ -25,6 +25,7 @@ _STATES: Final = {
     "opening": ("being opened", "soon"),
     "waiting": ("will be retried", "bad"),
     "refused": ("not used", "bad"),
+    "ignored": ("ignored", "soon"),
     "away": ("not plugged in", "soon"),
 }
 _SEVERITIES: Final = {"error": ("bad", "Action needed"), "warning": ("soon", "Action needed soon")}
