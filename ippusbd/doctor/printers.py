@@ -15,11 +15,7 @@ def check(status: Mapping[str, Any]) -> Iterator[Finding]:
     """One or more findings for each printer in `ippusbd status`."""
     rows = status.get("printers") or []
     if not rows:
-        yield note(
-            "printers",
-            "the daemon has no printer",
-            "switch the printer on; see the USB lines above",
-        )
+        yield note("printers", "the daemon has no printer", "see the USB lines above")
     off = (status.get("publisher") or {}).get("kind") == "off"  # as configured: no problem
     for row in rows:
         yield from _state({**row, "announced": ""} if off else row)
