@@ -54,9 +54,13 @@ class AccessDenied(UsbError):
 
 
 class NotUsable(UsbError):
-    """The device has no IPP-over-USB interface, or a quirk excludes it."""
+    """The device has no IPP-over-USB interface."""
 
     retry = False
+
+
+class Ignored(NotUsable):
+    """The configuration or a quirk says to leave the device alone."""
 
 
 class EndpointHalted(UsbError):

@@ -48,7 +48,7 @@ class Capability(IntFlag):
 
     @classmethod
     def all(cls) -> Capability:
-        """For a device without 0x21 descriptor (HP CP1200), or with an empty one."""
+        """Every bit that has a meaning."""
         return cls.PRINT | cls.SCAN | cls.FAX | cls.OTHER | cls.HTTP
 
 
@@ -61,7 +61,7 @@ class InterfaceInfo:
     alternate: int
     bulk_in: int
     bulk_out: int
-    capabilities: Capability | None  # None: no 0x21 descriptor
+    capabilities: Capability | None  # None: no 0x21 descriptor, or an empty one
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class PrinterFacts:
     color: bool | None = None
     duplex: bool | None = None
     kind: tuple[str, ...] = ()  # printer-kind
+    features: tuple[str, ...] = ()  # ipp-features-supported
     paper_max: str = ""  # PaperMax of DNS-SD: legal-A4, tabloid-A3, isoC-A2, with < and >
     more_info: str = ""  # printer-more-info, a URL
     mopria: str = ""  # mopria-certified

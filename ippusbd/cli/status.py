@@ -116,6 +116,8 @@ def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "announced", "" if announced in ("", "established") else str(announced)
     yield "interfaces", _interfaces(printer.get("interfaces") or {})
     yield "trouble", str(printer.get("trouble") or "")
+    for each in printer.get("missing") or ():
+        yield "missing", f"{each.get('function')}: {each.get('answer')}: {each.get('remedy')}"
     waits = printer.get("waits_for") or ""
     yield "waiting", f"{waits} ({duration(printer.get('waits_s') or 0)})" if waits else ""
     for each in printer.get("ended") or ():

@@ -21,7 +21,7 @@ from typing import Any
 from ippusbd.aio import keep_running
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.session import PrinterSession
-from ippusbd.daemon.printer.states import Event, State
+from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.daemon.recovery.ladder import Rung, take
@@ -30,9 +30,9 @@ from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
     CutAnswer,
     DeviceGone,
+    Ignored,
     IppUsbError,
     NotAPrinter,
-    NotUsable,
     Unanswered,
     UsbError,
 )
@@ -46,7 +46,7 @@ UDEV_POLL_S = 30.0  # the net below udev's events
 BUG_PAUSE_S = 5.0  # before a device is served again whose task died
 SETTLE_S = 0.02  # events come in bursts
 BEING_OPENED = "being opened"
-PAUSING = (State.WAITING, State.REFUSED)
+PAUSING = (State.WAITING, State.REFUSED, State.IGNORED)
 
 
 @dataclass(eq=False)
@@ -57,6 +57,7 @@ class _Plugged:
     task: asyncio.Task[None] | None = None
     printer: Printer | None = None
     key: str = ""  # of its printer, as soon as its serial number was read
+    state: State = State.OPENING  # until its printer is known
     reason: str = BEING_OPENED
     session: PrinterSession | None = None  # that serves it now
     was_reset: bool = False
@@ -189,7 +190,7 @@ class Supervisor:
             {
                 "id": str(p.facts.usb_id),
                 "address": str(p.facts.address),
-                "state": State.OPENING.value,
+                "state": p.state.value,
                 "reason": p.reason,
             }
             for p in unknown
@@ -255,7 +256,7 @@ class Supervisor:
                 self._note(plugged, Event.FAILED, str(exc))
             except IppUsbError as exc:
                 given_up = not exc.retry or self._never_will(plugged, exc)
-                self._note(plugged, Event.REFUSED if given_up else Event.FAILED, str(exc))
+                self._note(plugged, _event_of(exc, given_up=given_up), str(exc))
                 if given_up:
                     await plugged.retry.wait()
                     plugged.retry.clear()
@@ -307,7 +308,7 @@ class Supervisor:
         """The device, reset if a quirk wants it so, and its facts as a quirk corrects them."""
         services = self._services
         if str(plugged.facts.usb_id) in services.config.ignore:
-            raise NotUsable("the configuration says to ignore it")
+            raise Ignored("the configuration says to ignore it")
         if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
             plugged.was_reset = True
             await take(Rung.USB_RESET, services.host, plugged.facts)
@@ -315,7 +316,7 @@ class Supervisor:
         quirks = services.quirks.effective(device.facts)
         if quirks.ignore_device:
             await device.close()
-            raise NotUsable(f"a quirk says to leave it alone: {quirks.ignore_reason}")
+            raise Ignored(f"a quirk says to leave it alone: {quirks.ignore_reason}")
         return device, replace(
             device.facts,
             manufacturer=quirks.manufacturer or device.facts.manufacturer,
@@ -381,6 +382,7 @@ class Supervisor:
             plugged.printer.to(event, reason)
             plugged.printer.site.disconnect(reason)
         else:
+            plugged.state = step(plugged.state, event)
             log.warning("%s at %s: %s", plugged.facts.usb_id, plugged.facts.address, reason)
         self._on_change()
 
@@ -392,3 +394,9 @@ class Supervisor:
         plugged.key = self._registry.key_for(facts, others)
         await self._registry.inherit(plugged.key, facts)
         return await self._registry.printer(plugged.key)
+
+
+def _event_of(failure: IppUsbError, *, given_up: bool) -> Event:
+    if isinstance(failure, Ignored):
+        return Event.IGNORED
+    return Event.REFUSED if given_up else Event.FAILED

@@ -18,7 +18,7 @@ from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Credentials, Machine
 from ippusbd.errors import BadDescriptor
 from ippusbd.model import BusAddress, UsbId
-from ippusbd.wire.descriptors import usable_interfaces
+from ippusbd.wire.descriptors import WITHOUT_IPP, is_printer, usable_interfaces
 from ippusbd.wire.text import one_line
 
 RULE: Final = (
@@ -33,18 +33,23 @@ USBFS: Final = "usbfs"  # the driver of an interface that a program has claimed
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """One device with IPP-over-USB interfaces."""
+    """One device with an interface of the printer class, or with IPP-over-USB interfaces."""
 
     usb_id: UsbId
     address: BusAddress
     name: str
     serial: str
     node: Path
+    speaks_ipp: bool
     drivers: tuple[str, ...]  # of its interfaces, in order; "" if none is bound
 
 
 def printers(machine: Machine) -> list[Printer]:
     """The IPP-over-USB printers in sysfs."""
+    return [printer for printer in _all_printers(machine) if printer.speaks_ipp]
+
+
+def _all_printers(machine: Machine) -> list[Printer]:
     found: list[Printer] = []
     for folder in sorted((machine.sys / "bus/usb/devices").glob("*-*")):
         if ":" not in folder.name:
@@ -56,7 +61,8 @@ def printers(machine: Machine) -> list[Printer]:
 def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
     """The printer in `folder`, if it is one."""
     device, configurations = _split((folder / "descriptors").read_bytes())
-    if not usable_interfaces(device, configurations, active=None):
+    speaks_ipp = bool(usable_interfaces(device, configurations, active=None))
+    if not speaks_ipp and not is_printer(configurations):
         return
     bus, number = int(_text(folder / "busnum")), int(_text(folder / "devnum"))
     maker, product = _text(folder / "manufacturer"), _text(folder / "product")
@@ -67,6 +73,7 @@ def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
         name or "a printer without a name",
         _text(folder / "serial"),
         machine.dev / f"bus/usb/{bus:03d}/{number:03d}",
+        speaks_ipp,
         tuple(_driver(child) for child in sorted(folder.glob(f"{folder.name}:*"))),
     )
 
@@ -100,7 +107,7 @@ def check(
     machine: Machine, who: Credentials, served: frozenset[str], daemon_pid: int | None
 ) -> Iterator[Finding]:
     """Each printer's device node and users. `served`: addresses that the daemon has open."""
-    found = printers(machine)
+    found = _all_printers(machine)
     if not found:
         yield note(
             "devices",
@@ -108,8 +115,12 @@ def check(
             "switch it on and check its cable; `lsusb` must list it",
         )
     for printer in found:
-        yield from _node(printer, who)
-        yield from _users(printer, machine, served, daemon_pid)
+        if printer.speaks_ipp:
+            yield from _node(printer, who)
+            yield from _users(printer, machine, served, daemon_pid)
+        else:
+            about = f"{printer.name} ({printer.usb_id})"
+            yield note("devices", f"{about} is {WITHOUT_IPP}")
 
 
 def _node(printer: Printer, who: Credentials) -> Iterator[Finding]:

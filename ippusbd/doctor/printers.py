@@ -15,11 +15,7 @@ def check(status: Mapping[str, Any]) -> Iterator[Finding]:
     """One or more findings for each printer in `ippusbd status`."""
     rows = status.get("printers") or []
     if not rows:
-        yield note(
-            "printers",
-            "the daemon has no printer",
-            "switch the printer on; see the USB lines above",
-        )
+        yield note("printers", "the daemon has no printer", "see the USB lines above")
     off = (status.get("publisher") or {}).get("kind") == "off"  # as configured: no problem
     for row in rows:
         yield from _state({**row, "announced": ""} if off else row)
@@ -42,6 +38,9 @@ def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
     announced = str(row.get("announced") or "")
     if state in SERVED and announced not in ("", "established"):
         yield problem("announced", f"not announced: {announced}", "see the Avahi lines", about)
+    for each in row.get("missing") or ():
+        text = f"{each.get('claimed_by')} says that it can {each.get('function')}, but"
+        yield problem("missing", f"{text} {each.get('answer')}", str(each.get("remedy")), about)
     trouble = str(row.get("trouble") or "")
     if state in SERVED and trouble:
         yield note("busy", trouble, diagnose(trouble).remedy, about)

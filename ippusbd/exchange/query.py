@@ -36,6 +36,7 @@ from ippusbd.usbio.protocols import Channel
 from ippusbd.wire import ipp
 from ippusbd.wire.http1_response import Head
 from ippusbd.wire.ipp_requests import get_printer_attributes
+from ippusbd.wire.text import one_line
 
 log = logging.getLogger("ippusbd.http")
 
@@ -44,6 +45,7 @@ MAX_ANSWER: Final = 1 << 20
 LEASE_S: Final = 1.0  # beside twice the time for an answer: an interface may be under recovery
 HURRY_S: Final = 3.0  # nobody waits for the answer to a question we gave up
 CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
+WHAT_CHARS: Final = 200  # of the reason of a status, in our words about it
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
 
 
@@ -316,7 +318,10 @@ def _failure(
 def _expect_ok(head: Head, target: str) -> None:
     if head.status != 200:
         failure = ProbeFailed if head.status >= 500 else PrinterError
-        raise failure(f"{target} answered {head.status} {head.reason}".strip())
+        what = head.reason
+        if 300 <= head.status < 400 and (location := head.value("Location")):
+            what = "to https" if location.lower().startswith("https:") else f"to {location}"
+        raise failure(f"{target} answered {head.status} {one_line(what, WHAT_CHARS)}".strip())
 
 
 async def _whole(exchange: Exchange) -> bytes:

@@ -38,6 +38,7 @@ from ippusbd.errors import (
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import OpenDevice
 from ippusbd.usbio.libusb import Libusb
+from ippusbd.wire.descriptors import WITHOUT_IPP
 
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
@@ -323,11 +324,7 @@ class PyusbHost:
             if (7, 1, 4) in classes or (descriptor.idVendor == 0x03F0 and (255, 9, 1) in classes):
                 yield reference, descriptor, ""
             elif any(triple[:2] == (7, 1) for triple in classes):
-                yield (
-                    reference,
-                    descriptor,
-                    "a USB printer without IPP over USB: no 7/1/4 interface",
-                )
+                yield reference, descriptor, WITHOUT_IPP
 
 
 def _classes(

@@ -22,6 +22,7 @@ from ippusbd.model import Capability, InterfaceInfo, UsbId
 from ippusbd.wire.text import decoded, one_line, utf8_line
 
 DEVICE_ID_LIMIT: Final = 4096  # characters
+WITHOUT_IPP: Final = "a printer without IPP over USB: it needs its maker's driver"
 
 _DEVICE, _CONFIGURATION, _INTERFACE, _ENDPOINT, _IPP_USB = 1, 2, 4, 5, 0x21
 _SHORTEST: Final = {_DEVICE: 18, _CONFIGURATION: 9, _INTERFACE: 9, _ENDPOINT: 7}  # bytes
@@ -67,6 +68,15 @@ def usable_interfaces(
         candidates,
         key=lambda found: (bool(found) and found[0].configuration == active, len(found)),
         default=(),
+    )
+
+
+def is_printer(configurations: Sequence[bytes]) -> bool:
+    """Whether any interface is of the printer class, whatever protocol it speaks."""
+    return any(
+        setting.triple[:2] == _IPP_CLASS[:2]
+        for raw in configurations
+        for setting in _settings(raw)[1]
     )
 
 
@@ -144,8 +154,8 @@ def _add(setting: _Setting, part: bytes) -> None:
         if part[3] & 3 == _BULK and address & 0x0F and packet:
             setting.bulk.setdefault(bool(address & 0x80), address)
     elif part[1] == _IPP_USB and len(part) >= _CAPABILITIES_END:
-        # None set means as little as no descriptor (HP CP1200): assume all.
-        setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or Capability.all()
+        # No bit set means as little as no descriptor (HP CP1200).
+        setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or None
 
 
 def _parts(raw: bytes) -> Iterator[bytes]:

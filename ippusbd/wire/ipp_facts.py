@@ -22,6 +22,7 @@ from ippusbd.wire.text import canonical_uuid, utf8_line
 REQUESTED: Final[tuple[str, ...]] = (
     "color-supported",
     "document-format-supported",
+    "ipp-features-supported",
     "media-size-supported",
     "media-supported",
     "mopria-certified",
@@ -61,6 +62,7 @@ def facts(message: Message) -> PrinterFacts:
         color=_color(printer),
         duplex=_duplex(_texts(printer, "sides-supported")),
         kind=_texts(printer, "printer-kind"),
+        features=_texts(printer, "ipp-features-supported"),
         paper_max=paper_max(_sizes(printer)),
         more_info=_text(printer, "printer-more-info"),
         mopria=_text(printer, "mopria-certified"),

@@ -13,6 +13,8 @@ import usb.core
 from support.daemon import QUICK, InProcessDaemon, MemoryPublisher, run_daemon
 from support.http_client import ask
 
+from ippusbd.doctor import printers as doctor
+from ippusbd.doctor.findings import Level
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceSet, UsbId
 from ippusbd.virtual.printer import VirtualPrinter
@@ -75,7 +77,10 @@ async def test_an_ignored_printer_is_left_alone_with_the_reason(
     printer = make_printer()
     ignored = {"ignore": ("1209:0001",)}
     async with run_daemon(printer, state_path=state_path, wait=(), **ignored) as daemon:
-        await daemon.until(lambda: "ignore" in daemon.row().get("reason", ""))
+        await daemon.until_state("ignored")
+        assert daemon.row()["reason"] == "the configuration says to ignore it"
+        (finding,) = doctor.check({"printers": daemon.supervisor.status()})
+        assert (finding.level, finding.check) == (Level.NOTE, "ignored")
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
         assert printer.stats["requests"] == 0
 

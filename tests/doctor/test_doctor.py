@@ -103,6 +103,28 @@ def test_a_bus_without_a_printer_is_a_note(folder: Path):
     assert "cable" in finding.remedy
 
 
+# 7/1/2 only: alternate setting 0, one bulk endpoint each way, and nothing else.
+LEGACY = bytes.fromhex(
+    "1201000200000040e60f1e8100010102030109022000010100c001090400000207010200"
+    "07050102400000070581024000 00"
+)
+
+
+def test_a_printer_without_ipp_over_usb_is_named_as_one(machine: Machine):
+    device = machine.sys / "bus/usb/devices/1-2"
+    (device / "descriptors").write_bytes(LEGACY)
+    (device / "product").write_text("POS-80\n")
+    (finding,) = looked(machine)
+    assert finding.level is Level.NOTE
+    assert finding.text == (
+        "Test POS-80 (1209:0001) is a printer without IPP over USB: it needs its maker's driver"
+    )
+    assert devices.printers(machine) == []
+    shown = "\n".join(lines([finding, *printers.check({"printers": []})]))
+    assert "cable" not in shown
+    assert "switch" not in shown
+
+
 @pytest.mark.parametrize("cut", [0, 17, 18, 20, 27])
 def test_truncated_descriptors_are_no_printer_and_no_error(machine: Machine, cut: int):
     file = machine.sys / "bus/usb/devices/1-2/descriptors"

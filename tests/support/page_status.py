@@ -33,6 +33,14 @@ STATUS: dict[str, Any] = {
             "reason": "",
             "announced": "established",
             "url": "http://localhost:60000/",
+            "missing": [
+                {
+                    "function": "scan",
+                    "claimed_by": "its USB descriptor",
+                    "answer": f"/eSCL/ScannerCapabilities answered 301 to {HOSTILE}",
+                    "remedy": "switch it on",
+                }
+            ],
             "requests": 1234,
             "waits_for": f"the printer reports {HOSTILE}; interface 0 waits",
             "waits_s": 600.0,

@@ -91,3 +91,33 @@ _KNOWN: Final = tuple(
 def diagnose(reason: str) -> Diagnosis:
     """What a reason means, and what to do about it."""
     return next((known for pattern, known in _KNOWN if pattern.search(reason)), UNKNOWN)
+
+
+# --- a function that a printer claims to have
+
+_MISSING: Final = (
+    (
+        r"to https|answered 426",
+        "the printer insists on HTTPS, which does not exist over USB: switch that off in its"
+        " network or security settings",
+    ),
+    (
+        r"answered 40[13]\b",
+        "allow it without a password in the printer's web console or on its panel",
+    ),
+    (r"answered 5[0-9][0-9]\b|is free", "wait: the printer is asked again"),
+    (
+        r"no answer to|not taken|stopped in the middle",
+        "switch the printer off and on, or run: ippusbd retry",
+    ),
+)
+
+
+def remedy_for_missing(function: str, answer: str) -> str:
+    """What to do when `function` ("print", "scan", "fax") brought that answer."""
+    known = (remedy for pattern, remedy in _MISSING if re.search(pattern, answer))
+    return next(
+        known,
+        "switch it on in the printer's web console or on its panel, or update its firmware; if this"
+        f" model cannot {function}, set `{function} = false` in a quirk",
+    )

@@ -29,6 +29,10 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
     "ippusbd_announcing": ("gauge", "1 while printers can be announced by DNS-SD."),
     "ippusbd_printer_up": ("gauge", "1 while the printer answers requests."),
     "ippusbd_printer_state": ("gauge", "1 for the state in which the daemon has the printer."),
+    "ippusbd_printer_missing_function": (
+        "gauge",
+        "1 for each function that the printer claims to have and does not answer for.",
+    ),
     "ippusbd_printer_requests_total": ("counter", "HTTP requests sent to the printer."),
     "ippusbd_printer_sent_bytes_total": ("counter", "Bytes sent to the printer."),
     "ippusbd_printer_received_bytes_total": ("counter", "Bytes read from the printer."),
@@ -111,6 +115,9 @@ def _printer(samples: _Samples, row: Mapping[str, Any]) -> None:
     samples.add("ippusbd_printer_up", state in _UP, about)
     for each in State:
         samples.add("ippusbd_printer_state", state == each.value, about | {"state": each.value})
+    for each in row.get("missing") or ():
+        which = {**about, "function": each.get("function", "")}
+        samples.add("ippusbd_printer_missing_function", 1, which)
     samples.add("ippusbd_printer_requests_total", row.get("requests"), about)
     samples.add("ippusbd_printer_sent_bytes_total", row.get("bytes_out"), about)
     samples.add("ippusbd_printer_received_bytes_total", row.get("bytes_in"), about)

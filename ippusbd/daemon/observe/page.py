@@ -25,6 +25,7 @@ _STATES: Final = {
     "opening": ("being opened", "soon"),
     "waiting": ("will be retried", "bad"),
     "refused": ("not used", "bad"),
+    "ignored": ("ignored", "soon"),
     "away": ("not plugged in", "soon"),
 }
 _SEVERITIES: Final = {"error": ("bad", "Action needed"), "warning": ("soon", "Action needed soon")}
@@ -78,6 +79,7 @@ def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
     yield f'<h2 id="printer-{number}">{name}</h2>'
     yield f'<span class="state {colour}">{escape(words)}</span></div>'
     yield from _reason(row)
+    yield from _missing(row)
     yield from _stalls(row)
     for advice in _advices(row):
         yield _advice(advice)
@@ -92,6 +94,13 @@ def _reason(row: Mapping[str, Any]) -> Iterator[str]:
         found = diagnose(reason)
         colour = "soon" if found.passes or row.get("state") in ("opening", "probing") else "bad"
         yield f'<p class="advice {colour}">{escape(reason)}{_remedy(found.remedy)}</p>'
+
+
+def _missing(row: Mapping[str, Any]) -> Iterator[str]:
+    """Functions that it claims and does not show."""
+    for each in row.get("missing") or ():
+        text = f"It does not {each.get('function')}: {each.get('answer')}"
+        yield f'<p class="advice soon">{escape(text)}{_remedy(each.get("remedy"))}</p>'
 
 
 def _stalls(row: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 Runs beside the session that serves the printer: requests are served before anything is
 announced. A probe that fails is made again with growing pauses; what was found stays
-found. A printer that says nothing at all ends the session, unless work would be lost
-by that: a question that could not be asked, or one that met a printer at work, proves nothing.
+found. A function that the printer claims and refuses keeps nobody waiting: the printer is ready
+for what works, and is asked for the rest from time to time. A printer that says nothing at all
+ends the session, unless work would be lost by that: a question that could not be asked, or one
+that met a printer at work, proves nothing.
 
 Knows queries, TXT records and the publisher; interfaces are the session's.
 """
@@ -13,11 +15,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
 
+from ippusbd.aio import cancel_and_wait
+from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.probe import Probed, Questions, gather, whole_attributes
 from ippusbd.daemon.printer.states import Event
+from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.errors import NotAsked, PrinterSilent, Unanswered
 from ippusbd.exchange.query import PRINT_PATH, Query
@@ -47,7 +53,7 @@ class Announcer:
         quirks: Callable[[], Effective],
         adopt: Callable[[str, object], None],
         at_work: Callable[[], str],
-        pause: Callable[[float], Awaitable[None]],
+        pause: Callable[[float], Coroutine[Any, Any, None]],
         on_ready: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -66,22 +72,16 @@ class Announcer:
         self.answered = asyncio.Event()  # the printer told what it is
 
     async def run(self, capabilities: Capability | None) -> None:
-        """Until everything is known and announced. Raises what ends the session."""
+        """Announce what it can do, as it is found out. Raises what ends the session."""
         pause_s, asked_s = self._config.retry_min_s, 0.0
         while True:
             probed = await self._probe_when_possible(capabilities)
-            await self._learn(probed)
-            known, self._known = self._known, probed.result
-            self._printer.answers = True
-            self._on_change()
-            if probed.result != known:
-                await self._publish(probed.result)
+            await self._use(probed)
             self.answered.set()
             if not probed.missing:
-                self._printer.to(Event.FACTS)
-                self._on_ready()
-                return
+                break
             self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
+            self._note_missing(tuple(one for one in probed.lost if not one.later))
             self._on_ready()
             if probed.unanswered and asked_s > self._config.warm_up_s:
                 log.warning("%s: it is not asked for that again", self._printer.label)
@@ -89,6 +89,68 @@ class Announcer:
             await self._pause(pause_s)
             asked_s += pause_s
             pause_s = min(2 * pause_s, self._config.retry_max_s)
+        self._printer.to(Event.FACTS)
+        self._note_missing(probed.lost)
+        self._on_ready()
+        await self._ask_for_missing(capabilities)
+
+    async def _ask_for_missing(self, capabilities: Capability | None) -> None:
+        """Ask a printer that is ready for functions that it claims to have, until all are found.
+
+        After the warm-up it is asked only when somebody uses it: it may sleep, or belong to
+        another driver. A question that it does not answer at all blocks an interface each time,
+        and is asked again only when there is no other, by `retry`.
+        """
+        pauses, asked_s = Backoff(self._config.retry_min_s, self._config.retry_max_s), 0.0
+        while missing := self._printer.missing:
+            silent = tuple(one for one in missing if one.silent)
+            if len(silent) == len(missing):
+                await self._pause(math.inf)
+                silent = ()
+            else:
+                pause_s = pauses.next()
+                await self._pause(pause_s)
+                asked_s += pause_s
+                if asked_s > self._config.warm_up_s:
+                    await self._until_used()
+            try:
+                probed = await self._probe(capabilities, {one.function for one in silent})
+                await self._use(probed)
+            except (NotAsked, PrinterSilent) as exc:
+                log.info("%s: asked again later: %s", self._printer.label, exc)
+                continue
+            self._note_missing(silent + probed.lost)
+            self._on_change()
+
+    def _note_missing(self, missing: tuple[MissingFunction, ...]) -> None:
+        for one in missing:
+            if one not in self._printer.missing:
+                what = (self._printer.label, one.claimed_by, one.function, one.answer)
+                log.warning("%s: %s says that it can %s, but: %s", *what)
+        self._printer.missing = missing
+
+    async def _until_used(self) -> None:
+        """Until an interface is claimed for somebody, or an administrator says `retry`."""
+        pool = self._query.pool
+        assert pool is not None
+        waits = [
+            asyncio.create_task(pool.used(beyond=pool.uses), name="until used"),
+            asyncio.create_task(self._pause(math.inf), name="until retried"),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                await cancel_and_wait(task)
+
+    async def _use(self, probed: Probed) -> None:
+        """Learn from the answers, and announce what is new in them."""
+        await self._learn(probed)
+        self._printer.answers = True
+        self._on_change()
+        if probed.result != self._known:
+            await self._publish(probed.result)
+        self._known = probed.result
 
     async def withdraw(self) -> None:
         """End the announcement. Idempotent."""
@@ -115,18 +177,21 @@ class Announcer:
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, self._config.retry_max_s)
 
-    async def _probe(self, capabilities: Capability | None) -> Probed:
+    async def _probe(
+        self, capabilities: Capability | None, skipped: Collection[str] = ()
+    ) -> Probed:
         config, quirks, printer = self._config, self._quirks(), self._printer
         assert printer.facts is not None
         questions = Questions(
-            prints=quirks.print,
-            scans=quirks.scan,
-            faxes=quirks.fax,
+            prints=quirks.print and "print" not in skipped,
+            scans=quirks.scan and "scan" not in skipped,
+            faxes=quirks.fax and "fax" not in skipped,
+            capabilities=capabilities,
             answer_s=quirks.start_timeout_s or self._patience_s(),
             fax_answer_s=config.fax_probe_s,
             ignore_ipp_status=quirks.ignore_ipp_status,
             parts_come_late=quirks.retry_partial_start,
-        ).limited_to(capabilities)
+        )
         port = printer.site.port
         return await gather(self._query, printer.facts, questions, port=port, known=self._known)
 

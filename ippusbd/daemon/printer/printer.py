@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ippusbd.config import Config
+from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
 from ippusbd.daemon.recovery import verdict
@@ -63,6 +64,7 @@ class Printer:
         self.status_poll = StatusPoll()
         self.evidence = EvidenceLog(lambda: asyncio.get_running_loop().time())
         self.detector: StallDetector | None = None  # while it is served
+        self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
         self.pending_cancels = PendingCancels()  # kept until the printer can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last life has let go
@@ -72,6 +74,8 @@ class Printer:
         self.state = step(self.state, event)
         self.reason = reason
         self.answers = self.state in ANSWERING
+        if not self.answers:
+            self.missing = ()
         log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
 
     def overhear(self, body: bytes) -> None:
@@ -123,6 +127,7 @@ class Printer:
                 "waiting": counts.waiting if counts else 0,
                 "released": counts.released if counts else 0,
             },
+            "missing": [one.status() for one in self.missing],
             "trouble": pool.trouble if pool else "",
             "waits_for": self.waits_for(),
             "waits_s": round(self.detector.waits_s, 1) if self.detector else 0.0,

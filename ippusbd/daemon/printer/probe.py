@@ -1,7 +1,7 @@
 """What a printer says about itself when it is plugged in.
 
 Three questions, side by side where interfaces allow: Get-Printer-Attributes,
-ScannerCapabilities, and, only where the device claims to fax, the fax queue.
+ScannerCapabilities, and the fax queue; the last two only where a device may have them.
 A question that is never answered (fax on HP ENVY 5530) costs its own time-out
 and nothing else. What an earlier probe of the session found is not asked again.
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from itertools import compress
 
+from ippusbd.daemon.printer.missing import MissingFunction, claims
 from ippusbd.errors import (
     BadIpp,
     IppUsbError,
@@ -33,7 +34,8 @@ from ippusbd.wire import escl, ipp, ipp_facts
 from ippusbd.wire.ipp_requests import get_printer_attributes
 
 log = logging.getLogger("ippusbd.daemon")
-T = TypeVar("T")
+Answer = PrinterFacts | ScannerFacts | bool  # to a question about print, scan and fax
+Failure = PrinterError | NotAsked
 
 SCAN_PATH = "/eSCL/ScannerCapabilities"
 LATER = (ProbeFailed, PrinterSilent, NotAsked)  # it may answer the next time
@@ -46,20 +48,32 @@ class Questions:
     prints: bool = True
     scans: bool = True
     faxes: bool = True
+    capabilities: Capability | None = None  # of the class descriptor
     answer_s: float = 20.0
     fax_answer_s: float = 3.0
     ignore_ipp_status: bool = False
     parts_come_late: bool = False  # what it "does not have" at start it may have later
 
-    def limited_to(self, capabilities: Capability | None) -> Questions:
-        """Without what the class descriptor excludes; printing is always asked for."""
-        if not capabilities:
-            return self
-        return replace(
-            self,
-            scans=self.scans and Capability.SCAN in capabilities,
-            faxes=self.faxes and Capability.FAX in capabilities,
-        )
+    def about(self, known: ProbeResult) -> list[str]:
+        """The functions to ask for, the important ones first: a device may have one interface.
+
+        Those that are not known and that the class descriptor does not exclude, or IPP claims.
+        """
+        open_questions = {
+            "print": self.prints and known.printer is None,
+            "scan": self.scans and known.scanner is None,
+            "fax": self.faxes and not known.fax,
+        }
+        claimed = {"print", *claims(self.capabilities, known.printer)}
+        return [
+            function
+            for function, is_open in open_questions.items()
+            if is_open and (not self.capabilities or function in claimed)
+        ]
+
+    def comes_later(self, failure: IppUsbError) -> bool:
+        """The device is partly ready until it answers."""
+        return self.parts_come_late or isinstance(failure, LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +81,14 @@ class Probed:
     """What the questions brought. `missing` says in words what did not answer yet.
 
     `unanswered`: a part of that was taken and not answered to the end. `found_out`: quirk settings.
+    `lost`: functions that the device claims and did not show.
     """
 
     result: ProbeResult
     missing: tuple[str, ...] = ()
     unanswered: Unanswered | None = None
     found_out: tuple[tuple[str, object], ...] = ()
+    lost: tuple[MissingFunction, ...] = ()
 
 
 async def gather(
@@ -90,36 +106,54 @@ async def gather(
     """
     uri = f"ipp://localhost:{port}"
     found_out: dict[str, object] = {}
-    old = known or ProbeResult(device, None, None)
-    printer, scanner, fax = await asyncio.gather(
-        _answered(
-            questions.prints and old.printer is None,
-            "print",
-            partial(_printer, query, uri, questions, found_out),
-        ),
-        _answered(
-            questions.scans and old.scanner is None,
-            "scan",
-            partial(_scanner, query, questions),
-            questions.parts_come_late,
-        ),
-        _answered(questions.faxes and not old.fax, "fax", partial(_fax, query, uri, questions)),
-    )
-    failures = [one for one in (printer, scanner) if isinstance(one, IppUsbError)]
-    missing = tuple(
-        f"{what}: {answer}"
-        for what, answer in (("print", printer), ("scan", scanner))
-        if isinstance(answer, IppUsbError)
-    )
-    facts = printer if isinstance(printer, PrinterFacts) else old.printer
-    pictures = scanner if isinstance(scanner, ScannerFacts) else old.scanner
-    unanswered = next((one for one in failures if isinstance(one, Unanswered)), None)
-    if facts is None and pictures is None:
-        raise _nothing_known(failures, "; ".join(missing) or "it neither prints nor scans")
-    if unanswered is not None and facts is not None:
+    ask: dict[str, Callable[[], Awaitable[Answer]]] = {
+        "print": partial(_printer, query, uri, questions, found_out),
+        "scan": partial(_scanner, query, questions),
+        "fax": partial(_fax, query, uri, questions),
+    }
+    result, failed = await _ask_all(ask, questions, known or ProbeResult(device, None, None))
+    # A scanner that plainly is not there says nothing about the device as a whole.
+    failures = {
+        function: failure
+        for function, failure in failed.items()
+        if function == "print" or (function == "scan" and questions.comes_later(failure))
+    }
+    words = [f"{function}: {failure}" for function, failure in failures.items()]
+    if result.printer is None and result.scanner is None:
+        why = "; ".join(words) or "it neither prints nor scans"
+        raise _nothing_known(list(failures.values()), why)
+    unanswered = next((one for one in failures.values() if isinstance(one, Unanswered)), None)
+    if unanswered is not None and result.printer is not None:
         await whole_attributes(query, uri + PRINT_PATH, answer_s=questions.answer_s)
-    result = ProbeResult(device, facts, pictures, fax=fax is True or old.fax)
-    return Probed(result, missing, unanswered, tuple(found_out.items()))
+    missing = compress(words, map(questions.comes_later, failures.values()))
+    lost = tuple(_lost(questions, result, failed))
+    return Probed(result, tuple(missing), unanswered, tuple(found_out.items()), lost)
+
+
+async def _ask_all(
+    ask: Mapping[str, Callable[[], Awaitable[Answer]]], questions: Questions, known: ProbeResult
+) -> tuple[ProbeResult, dict[str, Failure]]:
+    """What is known then, and the failures by function."""
+    failed: dict[str, Failure] = {}
+    # What IPP claims is known only after the first round.
+    while functions := [each for each in questions.about(known) if each not in failed]:
+        answers = await asyncio.gather(*(_answered(each, ask[each]) for each in functions))
+        for function, answer in zip(functions, answers, strict=True):
+            if isinstance(answer, Failure):
+                failed[function] = answer
+            else:
+                known = _with(known, answer)
+    return known, failed
+
+
+def _lost(
+    questions: Questions, result: ProbeResult, failed: Mapping[str, Failure]
+) -> Iterator[MissingFunction]:
+    for function, claimed_by in claims(questions.capabilities, result.printer).items():
+        failure = failed.get(function)
+        if failure is not None:
+            later, silent = questions.comes_later(failure), isinstance(failure, PrinterSilent)
+            yield MissingFunction(function, claimed_by, str(failure), later=later, silent=silent)
 
 
 def _nothing_known(failures: list[IppUsbError], words: str) -> IppUsbError:
@@ -139,20 +173,21 @@ def _nothing_known(failures: list[IppUsbError], words: str) -> IppUsbError:
     return ProbeFailed(words) if later else NotAPrinter(words)
 
 
-async def _answered(
-    wanted: bool, what: str, question: Callable[[], Awaitable[T]], comes_late: bool = False
-) -> T | IppUsbError | None:
-    """The answer; None when it was not asked or the device plainly has no such thing."""
-    if not wanted:
-        return None
+async def _answered(function: str, question: Callable[[], Awaitable[Answer]]) -> Answer | Failure:
+    """The answer, or why there is none; a device that is gone raises."""
     try:
         return await question()
-    except LATER as exc:
-        log.info("probe, %s: %s", what, exc)
+    except (PrinterError, NotAsked) as exc:
+        log.info("probe, %s: %s", function, exc)
         return exc
-    except PrinterError as exc:  # 404 and its like: it cannot do that
-        log.info("probe, %s: %s", what, exc)
-        return exc if what == "print" or comes_late else None
+
+
+def _with(known: ProbeResult, answer: Answer) -> ProbeResult:
+    if isinstance(answer, PrinterFacts):
+        return replace(known, printer=answer)
+    if isinstance(answer, ScannerFacts):
+        return replace(known, scanner=answer)
+    return replace(known, fax=answer)
 
 
 async def _printer(
@@ -199,11 +234,8 @@ async def _scanner(query: Query, questions: Questions) -> ScannerFacts:
 
 async def _fax(query: Query, uri: str, questions: Questions) -> bool:
     message = get_printer_attributes(uri + FAX_PATH, ("printer-uri-supported",))
-    try:
-        answer = await query.ipp(
-            FAX_PATH, message, answer_s=questions.fax_answer_s, wait_s=questions.answer_s
-        )
-    except BadIpp as exc:
-        log.info("probe, fax: %s", exc)
-        return False
-    return answer.ok
+    s = questions.fax_answer_s
+    answer = await query.ipp(FAX_PATH, message, answer_s=s, wait_s=questions.answer_s)
+    if not answer.ok:
+        raise PrinterError(f"{FAX_PATH} answered IPP status {answer.code:#06x}")
+    return True

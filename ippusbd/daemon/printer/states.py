@@ -17,6 +17,7 @@ class State(Enum):
     PARTIAL = "partial"  # announced for what works; the rest is asked for again
     WAITING = "waiting"  # failed, will be tried again
     REFUSED = "refused"  # left alone, with the reason
+    IGNORED = "ignored"  # left alone, because the configuration or a quirk says so
 
 
 class Event(Enum):
@@ -27,6 +28,7 @@ class Event(Enum):
     FAILED = "failed"
     RETRY = "retry"
     REFUSED = "refused"
+    IGNORED = "ignored"
     GONE = "gone"
 
 
@@ -35,6 +37,7 @@ NEXT: Final = {
     (State.OPENING, Event.OPENED): State.PROBING,
     (State.OPENING, Event.FAILED): State.WAITING,
     (State.OPENING, Event.REFUSED): State.REFUSED,
+    (State.OPENING, Event.IGNORED): State.IGNORED,
     (State.PROBING, Event.FACTS): State.READY,
     (State.PROBING, Event.SOME_FACTS): State.PARTIAL,
     (State.PROBING, Event.FAILED): State.WAITING,
@@ -48,9 +51,15 @@ NEXT: Final = {
     (State.WAITING, Event.RETRY): State.OPENING,
     (State.WAITING, Event.FAILED): State.WAITING,  # it could not even be opened again
     (State.WAITING, Event.REFUSED): State.REFUSED,
+    (State.WAITING, Event.IGNORED): State.IGNORED,  # a quirk matches a string read only now
     (State.REFUSED, Event.RETRY): State.OPENING,
     (State.REFUSED, Event.FAILED): State.WAITING,
     (State.REFUSED, Event.REFUSED): State.REFUSED,
+    (State.REFUSED, Event.IGNORED): State.IGNORED,
+    (State.IGNORED, Event.RETRY): State.OPENING,
+    (State.IGNORED, Event.FAILED): State.WAITING,
+    (State.IGNORED, Event.REFUSED): State.REFUSED,
+    (State.IGNORED, Event.IGNORED): State.IGNORED,
 }
 
 

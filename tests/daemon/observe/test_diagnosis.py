@@ -41,7 +41,7 @@ async def reason_of(daemon: InProcessDaemon, *states: str) -> str:
 @pytest.mark.parametrize(
     ("personalities", "settings", "states", "kind"),
     [
-        ((), {"ignore": ("1209:0001",)}, ("opening",), "ignored"),
+        ((), {"ignore": ("1209:0001",)}, ("ignored",), "ignored"),
         (("404-everything",), {}, ENDED, "not-found"),
         (("scanner-before-printer",), {}, ENDED, "warming-up"),
         (("silent",), HASTY, ("waiting",), "silent"),
@@ -73,7 +73,7 @@ async def test_a_quirk_that_ignores_a_device_is_understood(
     async with run_daemon(
         make_printer(), state_path=state_path, wait=(), quirks_dirs=(tmp_path,)
     ) as daemon:
-        assert diagnose(await reason_of(daemon, "opening")).kind == "ignored"
+        assert diagnose(await reason_of(daemon, "ignored")).kind == "ignored"
 
 
 async def test_a_device_that_another_program_holds_is_understood(

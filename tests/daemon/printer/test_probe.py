@@ -108,10 +108,58 @@ async def test_a_printer_alone_misses_nothing():
     assert (found.result.scanner, found.result.fax, found.missing) == (None, False, ())
 
 
-async def test_a_scanner_alone_is_told_that_it_does_not_print():
+async def test_a_scanner_alone_is_asked_no_more_and_its_missing_printer_is_named():
     found = await probed({"/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML)})
     assert found.result.printer is None
-    assert found.missing == ("print: /ipp/print answered 404 Not Found",)
+    assert found.missing == ()
+    assert lost(found) == {
+        "print": ("its USB interface class", "/ipp/print answered 404 Not Found")
+    }
+
+
+async def test_a_scanner_that_claims_no_printer_lacks_none():
+    scanner = {"/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML)}
+    found = await probed(scanner, capabilities=Capability.SCAN)
+    assert (found.missing, found.lost) == ((), ())
+
+
+async def test_functions_of_the_class_descriptor_are_named_when_they_are_refused():
+    to_https = answer(
+        b"", status="301 Moved Permanently", headers=(("Location", "https://192.0.2.1/eSCL/"),)
+    )
+    found = await probed(
+        {"/ipp/print": GOOD, "/eSCL/ScannerCapabilities": to_https, "/ipp/faxout": None},
+        capabilities=Capability.PRINT | Capability.SCAN | Capability.FAX,
+    )
+    assert found.missing == ()
+    assert lost(found) == {
+        "scan": ("its USB descriptor", "/eSCL/ScannerCapabilities answered 301 to https"),
+        "fax": ("its USB descriptor", "no answer to /ipp/faxout in 0.1 s"),
+    }
+    assert [one.silent for one in found.lost] == [False, True]
+
+
+async def test_without_a_claim_a_refused_function_is_not_missing():
+    found = await probed({"/ipp/print": GOOD})
+    assert found.lost == ()
+
+
+async def test_what_ipp_says_it_does_is_asked_whatever_the_descriptor_says():
+    features = ipp.attribute("ipp-features-supported", ipp.keyword("scan"))
+    formats = ipp.attribute("document-format-supported", ipp.mime("application/pdf"))
+    answers = {"/ipp/print": attributes(features, formats)}
+    found = await probed(answers, capabilities=Capability.PRINT)
+    assert lost(found) == {
+        "scan": ("its IPP answer", "/eSCL/ScannerCapabilities answered 404 Not Found")
+    }
+    answers["/eSCL/ScannerCapabilities"] = answer(CAPABILITIES, headers=XML)
+    found = await probed(answers, capabilities=Capability.PRINT)
+    assert found.result.scanner is not None
+    assert found.lost == ()
+
+
+def lost(found: probe.Probed) -> dict[str, tuple[str, str]]:
+    return {one.function: (one.claimed_by, one.answer) for one in found.lost}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +241,7 @@ async def test_an_error_with_attributes_that_do_not_suffice_needs_a_quirk():
 async def test_nonsense_from_the_printer_does_not_cost_the_scanner(said: bytes):
     found = await probed({"/ipp/print": said, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
     assert found.result.scanner is not None
-    assert found.missing[0].startswith("print: ")
+    assert [one.function for one in found.lost] == ["print"]
 
 
 async def test_nonsense_from_the_scanner_does_not_cost_the_printer():
@@ -228,7 +276,7 @@ async def test_only_what_the_device_claims_is_asked(
 ):
     firmware = Firmware({"/ipp/print": GOOD})
     pool = InterfacePool(firmware.channels, drain_s=0.1)
-    questions = Questions(answer_s=1.0).limited_to(capabilities)
+    questions = Questions(answer_s=1.0, capabilities=capabilities)
     await gather(Query(pool, host="localhost"), DEVICE, questions, port=60000)
     assert {one.target for one in firmware.heard} == paths
     await pool.close()

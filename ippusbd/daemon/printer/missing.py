@@ -1,0 +1,50 @@
+"""Functions that a device claims to have and did not show when it was asked.
+
+Nothing is lost in silence: each is named with the answer that came and a remedy, and asked for
+again. A claim is the class descriptor's (0x21), or IPP's ipp-features-supported; that it prints
+is what the interface class says. A descriptor without any capability claims nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ippusbd.daemon.observe.diagnosis import remedy_for_missing
+from ippusbd.model import Capability, PrinterFacts
+
+FEATURES: Final = {"scan": "scan", "faxout": "fax"}  # PWG 5100.17, 5100.15 -> our word
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFunction:
+    """`later`: it may answer the next time; `silent`: no answer came, so it is not asked again."""
+
+    function: str  # "print", "scan" or "fax"
+    claimed_by: str
+    answer: str  # in words
+    later: bool = False
+    silent: bool = False
+
+    def status(self) -> dict[str, str]:
+        """For `ippusbd status --json`."""
+        return {
+            "function": self.function,
+            "claimed_by": self.claimed_by,
+            "answer": self.answer,
+            "remedy": remedy_for_missing(self.function, self.answer),
+        }
+
+
+def claims(capabilities: Capability | None, facts: PrinterFacts | None) -> dict[str, str]:
+    """The functions that a device claims, each with what says so."""
+    found: dict[str, str] = {}
+    if not capabilities or Capability.PRINT in capabilities:
+        found["print"] = "its USB interface class"
+    for function, bit in (("scan", Capability.SCAN), ("fax", Capability.FAX)):
+        if capabilities and bit in capabilities:
+            found[function] = "its USB descriptor"
+    for feature, function in FEATURES.items():
+        if facts is not None and feature in facts.features:
+            found.setdefault(function, "its IPP answer")
+    return found
