@@ -27,11 +27,19 @@ class UsbId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class BusAddress:
-    """A device's place on the bus; a replug changes `address`, not `port_path`."""
+    """Where a device is plugged in; a replug changes `address`, not `port_path`."""
 
     bus: int
     address: int
     port_path: str = ""  # "1-2.3" as in sysfs; empty where it cannot be known
+    controller: str = ""  # the root hub's, like "pci0000:00/0000:00:14.0/0": no bus number
+
+    @property
+    def place(self) -> str:
+        """What stays from boot to boot, while `bus` is given out anew; as far as it is known."""
+        if self.controller and self.port_path:
+            return f"{self.controller}/{self.port_path.partition('-')[2]}"
+        return self.port_path or str(self)
 
     def __str__(self) -> str:
         return f"{self.bus:03d}:{self.address:03d}"
@@ -77,10 +85,10 @@ class DeviceFacts:
 
     @property
     def key(self) -> str:
-        """The key in state files: vendor, product, and serial or bus position."""
+        """The key in state files: vendor, product, and serial or place."""
         if self.serial:
             return f"{self.usb_id}:{self.serial}"
-        return f"{self.usb_id}@{self.address.port_path or self.address}"
+        return f"{self.usb_id}@{self.address.place}"
 
     @property
     def model(self) -> str:

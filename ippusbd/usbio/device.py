@@ -30,7 +30,7 @@ from ippusbd.usbio.bulk_threads import ThreadChannel
 from ippusbd.usbio.libusb import Libusb
 from ippusbd.usbio.protocols import USUAL, Channel, Pacing
 from ippusbd.usbio.strings import decode_languages, decode_string
-from ippusbd.wire.descriptors import parse_device_id, usable_interfaces
+from ippusbd.wire.descriptors import alternates, parse_device_id, usable_interfaces
 from ippusbd.wire.text import one_line
 
 log = logging.getLogger("ippusbd.usb")
@@ -250,7 +250,7 @@ class OpenDevice:
             manufacturer=manufacturer,
             product=product,
             serial=serial,
-            device_id=self._device_id(),
+            device_id=self._device_id(configurations),
         )
 
     def _descriptors(self) -> tuple[bytes, list[bytes]]:
@@ -337,19 +337,16 @@ class OpenDevice:
             return one_line(text.strip(), 126)
         return ""
 
-    def _device_id(self) -> str:
+    def _device_id(self, configurations: Sequence[bytes]) -> str:
+        """Some devices answer for the alternate setting of the legacy printer only."""
         first = self._interfaces[0]
-        with contextlib.suppress(UsbError):
+        for alternate in alternates(configurations, first):
             # USB printer class 1.1, 4.2.1: interface in the high byte, alternate setting in the low
-            raw = self._handle.control_in(
-                _CLASS_IN,
-                _GET_DEVICE_ID,
-                0,
-                first.number << 8 | first.alternate,
-                1024,
-                CONTROL_S,
-            )
-            return parse_device_id(raw)
+            which = first.number << 8 | alternate
+            with contextlib.suppress(UsbError):
+                raw = self._handle.control_in(_CLASS_IN, _GET_DEVICE_ID, 0, which, 1024, CONTROL_S)
+                if device_id := parse_device_id(raw):
+                    return device_id
         return ""
 
 

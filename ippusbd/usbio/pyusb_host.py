@@ -36,7 +36,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
-from ippusbd.usbio.device import OpenDevice
+from ippusbd.usbio.device import SYSFS, OpenDevice
 from ippusbd.usbio.libusb import Libusb
 from ippusbd.wire.descriptors import WITHOUT_IPP
 
@@ -225,10 +225,12 @@ class PyusbHost:
         *,
         transfer_bytes: int = 262_144,
         channel: str = "auto",
+        sysfs: Path = SYSFS,
     ) -> None:
         self._backend = backend
         self._transfer_bytes = transfer_bytes
         self._channel = channel
+        self._sysfs = sysfs
         self._libusb: Libusb | None = None
         # Enumeration asks libusb, which talks to udev and sysfs: not in the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usb-host")
@@ -243,7 +245,7 @@ class PyusbHost:
 
     def _survey(self) -> list[tuple[DeviceFacts, str]]:
         with translated("look at the bus"):
-            return [(_facts(d), reason) for _, d, reason in self._printers()]
+            return [(self._facts(d), reason) for _, d, reason in self._printers()]
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:
         opening = asyncio.get_running_loop().run_in_executor(
@@ -278,6 +280,15 @@ class PyusbHost:
             self._libusb = Libusb(library._name, self._context())
         return self._libusb
 
+    def _facts(self, descriptor: Any) -> DeviceFacts:
+        bus, ports = descriptor.bus or 0, tuple(descriptor.port_numbers or ())
+        path = f"{bus}-{'.'.join(map(str, ports))}" if ports else ""
+        controller = controller_of(bus, self._sysfs) if path else ""
+        return DeviceFacts(
+            usb_id=UsbId(descriptor.idVendor, descriptor.idProduct),
+            address=BusAddress(bus, descriptor.address or 0, path, controller),
+        )
+
     def _is_there(self, facts: DeviceFacts) -> bool:
         """libusb hears of a departure from udev; the kernel takes the node away at once."""
         if getattr(self._backend, "lib", None) is None:
@@ -294,7 +305,7 @@ class PyusbHost:
 
     def _open(self, facts: DeviceFacts) -> PyusbHandle:
         for reference, descriptor, _ in self._printers():
-            if _facts(descriptor).address == facts.address:
+            if self._facts(descriptor).address == facts.address:
                 return PyusbHandle(self._library(), reference, descriptor)
         raise DeviceGone(f"no printer at {facts.address} any more")
 
@@ -344,10 +355,15 @@ def _classes(
                 alternate += 1
 
 
-def _facts(descriptor: Any) -> DeviceFacts:
-    ports = tuple(descriptor.port_numbers or ())
-    path = f"{descriptor.bus}-{'.'.join(map(str, ports))}" if ports else ""
-    return DeviceFacts(
-        usb_id=UsbId(descriptor.idVendor, descriptor.idProduct),
-        address=BusAddress(descriptor.bus or 0, descriptor.address or 0, path),
-    )
+def controller_of(bus: int, sysfs: Path = SYSFS) -> str:
+    """The device path of a bus's controller and the number of the bus there; "": not known.
+
+    Bus numbers are given out at boot, in the order in which controllers are found.
+    """
+    try:
+        root = (sysfs / f"usb{bus}").resolve(strict=True)
+        buses = sorted(int(each.name[3:]) for each in root.parent.glob("usb[0-9]*"))
+        _, _, path = str(root.parent).partition("/devices/")
+        return f"{path}/{buses.index(bus)}" if path else ""
+    except (OSError, ValueError):
+        return ""

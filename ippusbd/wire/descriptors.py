@@ -80,6 +80,17 @@ def is_printer(configurations: Sequence[bytes]) -> bool:
     )
 
 
+def alternates(configurations: Sequence[bytes], info: InterfaceInfo) -> tuple[int, ...]:
+    """The alternate settings of an interface, its own first. Raises BadDescriptor."""
+    found = {
+        setting.alternate
+        for value, settings in map(_settings, configurations)
+        for setting in settings
+        if (value, setting.number) == (info.configuration, info.number)
+    }
+    return (info.alternate, *sorted(found - {info.alternate}))
+
+
 def parse_device_id(data: bytes) -> str:
     """The text of a GET_DEVICE_ID answer, cleaned; empty where there is none.
 

@@ -28,7 +28,7 @@ from ippusbd.errors import (
 from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
 from ippusbd.usbio import device as device_module
 from ippusbd.usbio.device import OpenDevice
-from ippusbd.usbio.pyusb_host import PyusbHost
+from ippusbd.usbio.pyusb_host import PyusbHost, controller_of
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
@@ -105,6 +105,30 @@ async def test_a_printer_without_a_serial_number_is_known_by_its_place(make_prin
         assert device.facts.key == "1209:0001@1-1"
 
 
+def plug_controller(sysfs: Path, *buses: int) -> None:
+    """As in sysfs: the root hub of a bus is a link into the folder of its controller."""
+    for bus in buses:
+        root = sysfs / f"devices/pci0000:00/0000:00:14.0/usb{bus}"
+        root.mkdir(parents=True)
+        (sysfs / f"usb{bus}").symlink_to(root)
+
+
+async def test_its_place_is_a_port_of_the_controller(make_printer: MakePrinter, tmp_path: Path):
+    plug_controller(tmp_path, 1, 2)
+    host = PyusbHost(VirtualBackend([make_printer(serial="").device]), sysfs=tmp_path)
+    (facts,) = await host.enumerate()
+    assert facts.key == "1209:0001@pci0000:00/0000:00:14.0/0/1"
+    await host.close()
+
+
+@pytest.mark.parametrize("usb_2", [1, 3, 9])
+def test_a_place_does_not_depend_on_the_number_that_its_bus_got_at_boot(tmp_path: Path, usb_2: int):
+    plug_controller(tmp_path, usb_2, usb_2 + 1)  # one for USB 2, one for USB 3
+    assert controller_of(usb_2, tmp_path) == "pci0000:00/0000:00:14.0/0"
+    assert controller_of(usb_2 + 1, tmp_path) == "pci0000:00/0000:00:14.0/1"
+    assert controller_of(77, tmp_path) == ""
+
+
 async def test_strings_that_fail_at_first_are_asked_for_again(make_printer: MakePrinter):
     class FailsTwice(Heard):
         name = "heard"
@@ -168,6 +192,24 @@ async def test_hostile_strings_are_harmless(make_printer: MakePrinter):
         for text in (facts.manufacturer, facts.product, facts.serial):
             assert text.isprintable()
             assert len(text) <= 126
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+async def test_a_device_id_is_asked_for_in_each_alternate_setting(
+    make_printer: MakePrinter, answers: int
+):
+    class OneSetting(Heard):
+        name = "heard"
+
+        def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+            if (setup.request_type, setup.request) == (0xA1, 0) and setup.index & 0xFF != answers:
+                raise EndpointHalted("no GET_DEVICE_ID here")
+            return super().control(device, setup)
+
+    printer = make_printer()
+    printer.personalities.switch_on(OneSetting)
+    async with opened(printer) as (device, _):
+        assert device.facts.device_id.startswith("MFG:Example;MDL:VirtualJet 900;")
 
 
 async def test_a_device_id_that_is_refused_is_empty(make_printer: MakePrinter):
