@@ -190,6 +190,19 @@ class Config:
     broker_users: tuple[str | int, ...] = setting((), "broker.users", list_of(account))
     broker_groups: tuple[str | int, ...] = setting((), "broker.groups", list_of(account))
 
+    @property
+    def listen_addresses(self) -> list[str]:
+        """The loopback addresses on which printers are served."""
+        return [host for host in (self.listen_ipv4, self.listen_ipv6) if host]
+
+    @property
+    def listen_host(self) -> str:
+        """The host of our own URLs: `localhost` where it leads to nobody else, else an address."""
+        addresses = self.listen_addresses
+        if not addresses or addresses == ["127.0.0.1", "::1"]:
+            return "localhost"
+        return f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+
 
 KNOWN: Final[Mapping[str, Known]] = known_keys(Config)
 SECTIONS: Final = tuple(dict.fromkeys(key.split(".")[0] for key in KNOWN))
@@ -256,6 +269,10 @@ def _in_agreement(config: Config, origin: str) -> Config:
         (
             config.dnssd == "static" and config.static_dir is None,
             '[dnssd] publisher = "static" needs static_dir',
+        ),
+        (
+            config.dnssd == "static" and config.listen_ipv4 != "127.0.0.1",
+            '[dnssd] publisher = "static" announces 127.0.0.1, so [listen] ipv4 must be that',
         ),
     ]
     for is_wrong, message in wrong:

@@ -167,7 +167,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
         if config.page:
-            show([f"status page  http://localhost:{config.page_port}/"])
+            show([f"status page  http://{config.listen_host}:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
         return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
 
@@ -263,17 +263,17 @@ def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
     name = escaped(str(printer.get("name") or ""))
     found = printer.get("announced") == "established"
     yield ""
-    yield f"{name or 'printer'}  http://localhost:{printer['port']}/"
-    for title, command in _commands(name, printer["port"], found=found):
+    yield f"{name or 'printer'}  {printer['url']}"
+    for title, command in _commands(name, printer["url"], found=found):
         yield f"  {title:<6} {command}"
 
 
-def _commands(name: str, port: int, *, found: bool) -> Iterator[tuple[str, str]]:
+def _commands(name: str, url: str, *, found: bool) -> Iterator[tuple[str, str]]:
     """Commands that need DNS-SD are shown only if the printer is announced."""
     from ippusbd.doctor.queues import queue_name
 
-    uri, queue = f"ipp://localhost:{port}/ipp/print", queue_name(name) or "printer"
-    yield "look", f"curl http://localhost:{port}/"
+    uri, queue = f"ipp{url.removeprefix('http')}ipp/print", queue_name(name) or "printer"
+    yield "look", f"curl {url}"
     yield "ask", f"ipptool -tv {uri} get-printer-attributes.test"
     if not found:
         yield "queue", f"lpadmin -p {queue} -E -v {uri} -m everywhere"

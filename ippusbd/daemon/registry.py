@@ -54,7 +54,7 @@ class Registry:
 
     def key_for(self, facts: DeviceFacts, taken: Collection[str]) -> str:
         """The key of a device; `taken` are the keys of the other devices that are plugged in."""
-        with_port = f"{facts.key}@{facts.address.port_path or facts.address}"
+        with_port = f"{facts.key}@{facts.address.place}"
         if facts.key in taken or with_port in self._state.printers():
             return with_port
         return facts.key
@@ -74,7 +74,7 @@ class Registry:
         async with self._making:  # its device may be replugged meanwhile
             printer = self._printers.get(key)
             if printer is None:
-                printer = Printer(key, self._settings)
+                printer = Printer(key, self._settings, host=self._config.listen_host)
                 printer.name = self._state.name_for(key)
                 printer.name_taken_over = self._state.name_taken_over(key)
                 sockets = self._sockets(key)
@@ -96,8 +96,7 @@ class Registry:
 
     def _sockets(self, key: str) -> list[socket.socket]:
         """Sockets on the printer's own port of every loopback address that is served."""
-        config = self._config
-        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
+        hosts = self._config.listen_addresses
         port = self._state.port_for(key, is_free=lambda candidate: is_free(hosts, candidate))
         try:
             return bind_all(hosts, port)

@@ -209,13 +209,18 @@ async def _serve(
     from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.printer.printer import Services
     from ippusbd.daemon.supervisor import Supervisor
+    from ippusbd.dnssd.scope import loopback
     from ippusbd.dnssd.select import make_publisher
+    from ippusbd.proxy.admission.listeners import existing
     from ippusbd.quirks.load import load
 
     config = daemon.config
     quirks = load(config.quirks_dirs)
     publisher: Publisher = make_publisher(
-        config.dnssd, static_dir=config.static_dir, static_template=config.static_template
+        config.dnssd,
+        scope=loopback(existing(config.listen_addresses)),
+        static_dir=config.static_dir,
+        static_template=config.static_template,
     )
     if config.share_interfaces:
         publisher = await _share(daemon, publisher, stack)

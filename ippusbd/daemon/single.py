@@ -29,9 +29,11 @@ from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.process.systemd import stop_on_signals
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
+from ippusbd.dnssd.scope import loopback
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.errors import NotUsable, StateError
 from ippusbd.model import DeviceFacts
+from ippusbd.proxy.admission.listeners import existing
 from ippusbd.quirks.load import load
 from ippusbd.usbio.protocols import UsbDevice, UsbHost
 
@@ -169,7 +171,10 @@ async def _supervise(
     state = StateFile(Path(folder) / "state.json", places.ports)
     stack.push_async_callback(state.close)
     publisher = make_publisher(
-        config.dnssd, static_dir=config.static_dir, static_template=config.static_template
+        config.dnssd,
+        scope=loopback(existing(config.listen_addresses)),
+        static_dir=config.static_dir,
+        static_template=config.static_template,
     )
     stack.push_async_callback(publisher.close)
     await publisher.start()

@@ -7,7 +7,7 @@ Records with a name of their own (`ServiceSet.fixed`) stand in a second group: t
 must not rename the printer.
 
 Records are registered on the interfaces of their scope. On lo they carry a host name of their
-own, whose only address is the loopback's: Avahi's host name may resolve to another interface's
+own, whose addresses are those we serve: Avahi's host name may resolve to another interface's
 address, at which nobody listens. Avahi refuses plain "localhost".
 
 Knows how Avahi's entry groups are filled; D-Bus, and when Avahi runs, are avahi_server's.

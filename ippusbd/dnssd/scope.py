@@ -31,4 +31,9 @@ class Scope:
         return tuple(address for address in self.addresses if ":" not in address)
 
 
-LOOPBACK: Final = Scope(("lo",), "localhost.local", ("127.0.0.1",))
+def loopback(addresses: tuple[str, ...]) -> Scope:
+    """This machine alone, with the loopback addresses on which it is served."""
+    return Scope(("lo",), "localhost.local", addresses)
+
+
+LOOPBACK: Final = loopback(("127.0.0.1",))

@@ -177,8 +177,11 @@ class ZeroconfPublisher(TaskPublisher):
         from zeroconf import IPVersion
         from zeroconf.asyncio import AsyncZeroconf
 
-        version = IPVersion.V4Only if self._scope.ipv4 else IPVersion.V6Only
-        spoken = list(self._scope.ipv4 or self._scope.addresses)
+        scope = self._scope
+        # Whatever is served there, multicast DNS on a loopback is spoken over 127.0.0.1.
+        spoken = ["127.0.0.1"] if scope.interfaces == LOOPBACK.interfaces else list(scope.ipv4)
+        version = IPVersion.V4Only if spoken else IPVersion.V6Only
+        spoken = spoken or list(scope.addresses)
         while len(self._responders) <= layer:
             make = self._make_responder or AsyncZeroconf
             self._responders.append(make(interfaces=spoken, ip_version=version))

@@ -57,6 +57,7 @@ def _prints(printer: Mapping[str, Any]) -> bool:
 
 def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]) -> Finding:
     name, port = str(printer["name"]), printer["port"]
+    uri = f"ipp{str(printer['url']).removeprefix('http')}ipp/print"
     queue = queue_name(name)
     own = [each for each, uri in queues.items() if re.search(rf"://[^/]+:{port}/", uri)]
     if own:
@@ -67,6 +68,6 @@ def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]
         "queue",
         "CUPS does not list it",
         "see the Avahi lines, or create a queue:"
-        f" lpadmin -p {queue or 'printer'} -E -v ipp://localhost:{port}/ipp/print -m everywhere",
+        f" lpadmin -p {queue or 'printer'} -E -v {uri} -m everywhere",
         name,
     )

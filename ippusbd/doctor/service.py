@@ -70,9 +70,8 @@ def _how_to_start(machine: Machine) -> str:
 
 def _ports(config: Config) -> Iterator[Finding]:
     """One free port is enough, for the next printer."""
-    hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
     ports = range(config.port_min, config.port_max + 1)
-    if any(is_free(hosts, port) for port in ports):
+    if any(is_free(config.listen_addresses, port) for port in ports):
         return
     yield problem(
         "ports",

@@ -9,7 +9,7 @@ Which records, and when, on loopback (`txt_shared` has those of a network; the f
     BBPP  _ipp-usb._tcp   always        bus and port: legacy drivers leave this device alone
 
 Every item is `key=value` of at most 255 bytes, without control characters,
-whatever the facts hold; URLs name localhost and our port; the UUID is the
+whatever the facts hold; URLs name our host and port; the UUID is the
 device's own or derived from what never changes about it. Never `printer-type`:
 it marks a CUPS share. Sources: Bonjour Printing 1.2.1, PWG 5100.14, Mopria eSCL.
 """
@@ -53,19 +53,26 @@ _LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 
-def services(probe: ProbeResult, *, port: int, suffix: str = SUFFIX) -> ServiceSet:
-    """All records of one printer that serves on `port`, under the first of its `names`."""
+def services(
+    probe: ProbeResult, *, port: int, suffix: str = SUFFIX, host: str = "localhost"
+) -> ServiceSet:
+    """All records of one printer that serves on `port`, under the first of its `names`.
+
+    `host`: what our own URLs call this machine.
+    """
     name = next(names(base_name(probe), suffix))
     fixed = ServiceRecord(_bus_position(probe.device.address), "_ipp-usb._tcp", port)
-    return ServiceSet(name, tuple(_records(probe, name, port)), (fixed,), suffix)
+    records = _records(probe, name, port, f"http://{host}:{port}/")
+    return ServiceSet(name, tuple(records), (fixed,), suffix)
 
 
-def _records(probe: ProbeResult, name: str, port: int) -> Iterator[ServiceRecord]:
+def _records(probe: ProbeResult, name: str, port: int, root: str) -> Iterator[ServiceRecord]:
     if probe.printer:
-        txt = _printer_txt(probe, probe.printer, port)
+        txt = _printer_txt(probe, probe.printer, root)
         yield ServiceRecord(name, "_ipp._tcp", port, ("_universal", "_print"), txt)
     if probe.scanner:
-        yield ServiceRecord(name, "_uscan._tcp", port, (), _scanner_txt(probe, probe.scanner, port))
+        txt = _scanner_txt(probe, probe.scanner, root)
+        yield ServiceRecord(name, "_uscan._tcp", port, (), txt)
     yield ServiceRecord(name, "_http._tcp", port)
 
 
@@ -144,8 +151,11 @@ def _bus_position(address: BusAddress) -> str:
 
 def derived_uuid(device: DeviceFacts) -> str:
     """A UUID of vendor, product and serial, else of vendor, product and bus position."""
-    where = device.address.port_path or str(device.address)
-    identity = f"{device.usb_id}:{device.serial}" if device.serial else f"{device.usb_id}@{where}"
+    identity = (
+        f"{device.usb_id}:{device.serial}"
+        if device.serial
+        else f"{device.usb_id}@{device.address.place}"
+    )
     return str(uuid5(NAMESPACE, identity.encode("utf-8", "backslashreplace").decode()))
 
 
@@ -159,7 +169,7 @@ def _usb_txt(device: DeviceFacts) -> Iterator[tuple[str, str]]:
 # --- TXT records
 
 
-def _printer_txt(probe: ProbeResult, printer: PrinterFacts, port: int) -> Txt:
+def _printer_txt(probe: ProbeResult, printer: PrinterFacts, root: str) -> Txt:
     model = printer.make_and_model or probe.device.model or printer.info
     ids = device_id_fields(printer.device_id or probe.device.device_id)
     return _items(
@@ -181,7 +191,7 @@ def _printer_txt(probe: ProbeResult, printer: PrinterFacts, port: int) -> Txt:
         ("rfo", "ipp/faxout" if probe.fax else None),
         ("kind", _listed("kind", printer.kind)),
         ("PaperMax", printer.paper_max or None),
-        ("adminurl", _local_url("adminurl", printer.more_info, port) or _root(port)),
+        ("adminurl", _local_url("adminurl", printer.more_info, root) or root),
         ("mopria-certified", printer.mopria or None),
         ("usb_MFG", ids.get("MFG")),
         ("usb_MDL", ids.get("MDL")),
@@ -190,7 +200,7 @@ def _printer_txt(probe: ProbeResult, printer: PrinterFacts, port: int) -> Txt:
     )
 
 
-def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, port: int) -> Txt:
+def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, root: str) -> Txt:
     printer = probe.printer or PrinterFacts()
     model = scanner.make_and_model or printer.make_and_model or probe.device.model
     return _items(
@@ -203,8 +213,8 @@ def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, port: int) -> Txt:
         ("is", _listed("is", scanner.sources)),
         ("duplex", _flag(scanner.duplex)),
         ("UUID", scanner.uuid or printer.uuid or derived_uuid(probe.device)),
-        ("adminurl", _local_url("adminurl", scanner.admin_uri, port) or _root(port)),
-        ("representation", _local_url("representation", scanner.icon_uri, port)),
+        ("adminurl", _local_url("adminurl", scanner.admin_uri, root) or root),
+        ("representation", _local_url("representation", scanner.icon_uri, root)),
         *_usb_txt(probe.device),
     )
 
@@ -227,12 +237,8 @@ def _flag(truth: bool | None) -> str | None:
     return None if truth is None else "FT"[truth]
 
 
-def _root(port: int) -> str:
-    return f"http://localhost:{port}/"
-
-
-def _local_url(key: str, url: str, port: int) -> str | None:
-    """The printer's URL at localhost and our port; None if it is none, or too long."""
+def _local_url(key: str, url: str, root: str) -> str | None:
+    """The printer's URL below our `root`; None if it is none, or too long."""
     try:
         parts = urlsplit(utf8_line(url))
     except ValueError:
@@ -242,7 +248,7 @@ def _local_url(key: str, url: str, port: int) -> str | None:
     tail = quote(parts.path.lstrip("/"), safe=_URL_SAFE)
     query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
     fragment = f"#{quote(parts.fragment, safe=_URL_SAFE)}" if parts.fragment else ""
-    local = f"{_root(port)}{tail}{query}{fragment}"
+    local = f"{root}{tail}{query}{fragment}"
     return local if len(local) <= _room(key) else None
 
 

@@ -61,7 +61,7 @@ def _items(
 
 
 def _link(record: ServiceRecord, key: str, value: str, host: str) -> Txt:
-    here = f"http://localhost:{record.port}/"
-    link = f"https://{host}:{record.port}/{value.removeprefix(here)}"
-    fits = value.startswith(here) and len(f"{key}={link}".encode()) <= ITEM_BYTES
+    here = f":{record.port}/"
+    link = f"https://{host}{here}{value.partition(here)[2]}"
+    fits = here in value and len(f"{key}={link}".encode()) <= ITEM_BYTES
     return ((key, link),) if fits else ()

@@ -55,6 +55,22 @@ def test_sections_of_the_file_become_flat_attributes(tmp_path: Path):
     assert loaded.quirks_dirs == (Path("/a"), Path("/b"))
 
 
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "addresses", "host"),
+    [
+        ("127.0.0.1", "::1", ["127.0.0.1", "::1"], "localhost"),
+        ("127.0.0.1", "", ["127.0.0.1"], "127.0.0.1"),  # localhost may be another program at ::1
+        ("", "::1", ["::1"], "[::1]"),
+        ("127.0.0.2", "::1", ["127.0.0.2", "::1"], "127.0.0.2"),
+    ],
+)
+def test_our_urls_lead_to_an_address_that_is_served(
+    ipv4: str, ipv6: str, addresses: list[str], host: str
+):
+    listening = Config(listen_ipv4=ipv4, listen_ipv6=ipv6)
+    assert (listening.listen_addresses, listening.listen_host) == (addresses, host)
+
+
 def test_the_shipped_file_loads_and_changes_nothing():
     assert load(SHIPPED) == Config()
 
@@ -120,6 +136,10 @@ def test_defaults_pass_their_own_checks():
         ('[listen]\nipv4 = ""\nipv6 = ""', "ipv4 and ipv6 are both empty"),
         ("[printers]\nretry_min_s = 90", "retry_min_s is above retry_max_s"),
         ('[dnssd]\npublisher = "static"', "needs static_dir"),
+        (
+            '[listen]\nipv4 = ""\n[dnssd]\npublisher = "static"\nstatic_dir = "/a"',
+            "so [listen] ipv4 must be that",
+        ),
         (
             '[dnssd]\nsuffix = " (USB) "',
             "at most 32 bytes, without two blanks or a blank at its end",

@@ -42,6 +42,27 @@ async def test_a_printer_is_identified_by_its_serial_number(registry: Registry):
 
 async def test_a_printer_without_a_serial_number_is_identified_by_its_usb_port(registry: Registry):
     assert registry.key_for(replace(FACTS, serial=""), taken=set()) == "03f0:1234@1-1"
+    known = BusAddress(3, 5, "3-1.4", "pci0000:00/0000:00:14.0/0")
+    after_boot = replace(known, bus=5, address=2, port_path="5-1.4")
+    for address in (known, after_boot):
+        facts = replace(FACTS, serial="", address=address)
+        assert registry.key_for(facts, taken=set()) == "03f0:1234@pci0000:00/0000:00:14.0/0/1.4"
+
+
+@pytest.mark.parametrize("half", ["127.0.0.1", "::1"])
+async def test_a_port_of_which_another_program_has_a_half_is_not_served(
+    registry: Registry, state: StateFile, half: str
+):
+    own = state.port_for(FACTS.key)
+    other = bind(half, own)
+    try:
+        printer = await registry.printer(FACTS.key)
+        assert printer.site.port == own + 1
+        for host in ("127.0.0.1", "::1"):
+            with pytest.raises(OSError, match="in use"):  # it is served on both
+                bind(host, own + 1)
+    finally:
+        other.close()
 
 
 async def test_a_second_printer_with_the_same_serial_number_is_identified_by_both(

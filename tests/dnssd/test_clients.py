@@ -80,9 +80,8 @@ def finds(
 def test_avahi_browse_resolves_it_to_the_loopback(desk: PrintDesk) -> None:
     lines = [line.split(";") for line in browse(desk.desktop).splitlines() if line[0] == "="]
 
-    assert {(line[1], line[6], line[7]) for line in lines} == {
-        ("lo", "localhost.local", "127.0.0.1")
-    }
+    assert {(line[1], line[6]) for line in lines} == {("lo", "localhost.local")}
+    assert {line[7] for line in lines} <= {"127.0.0.1", "::1"}
 
 
 def test_ippfind_finds_it(desk: PrintDesk) -> None:

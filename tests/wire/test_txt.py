@@ -66,6 +66,15 @@ def test_a_multifunction_printer_has_the_records_of_the_table():
     ]
 
 
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "127.0.0.2"])
+def test_urls_lead_to_the_host_that_is_served(host: str):
+    probe = ProbeResult(DEVICE, PRINTER, SCANNER)
+    for record in txt.services(probe, port=PORT, host=host).records:
+        urls = [value for _, value in record.txt if value.startswith("http")]
+        assert all(url.startswith(f"http://{host}:{PORT}/") for url in urls)
+        assert urls or record.type == "_http._tcp"
+
+
 def test_a_scanner_alone_has_no_record_of_a_printer():
     records = txt.services(ProbeResult(DEVICE, None, SCANNER), port=PORT).records
     assert [r.type for r in records] == ["_uscan._tcp", "_http._tcp"]

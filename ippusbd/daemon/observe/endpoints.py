@@ -63,17 +63,17 @@ class Endpoints:
     def status(self) -> dict[str, str]:
         """Where the page is, or why there is none; for `ippusbd status --json`."""
         config = self._config
-        url = f"http://localhost:{config.page_port}/" if config.page and not self._trouble else ""
+        is_served = config.page and not self._trouble
+        url = f"http://{config.listen_host}:{config.page_port}/" if is_served else ""
         return {"url": url, "trouble": self._trouble}
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Listen as configured, until the end of `stack`."""
         stack.push_async_callback(self._close)
         config, loop = self._config, asyncio.get_running_loop()
-        hosts = [host for host in (config.listen_ipv4, config.listen_ipv6) if host]
         for port, paths in self._ports.items():
             try:
-                sockets = bind_all(hosts, port)
+                sockets = bind_all(config.listen_addresses, port)
             except OSError as exc:
                 trouble = f"port {port} cannot be used: {exc.strerror}"
                 what = " and ".join({PAGE: "status page", METRICS: "metrics"}[p] for p in paths)

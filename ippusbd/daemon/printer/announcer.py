@@ -236,7 +236,9 @@ class Announcer:
 
     async def _publish(self, result: ProbeResult) -> None:
         printer, suffix = self._printer, self._config.dnssd_suffix
-        services = txt.services(result, port=printer.site.port, suffix=suffix)
+        services = txt.services(
+            result, port=printer.site.port, suffix=suffix, host=self._config.listen_host
+        )
         if txt.may_keep(printer.name, result, suffix, taken_over=printer.name_taken_over):
             services = services.renamed(printer.name)
         await self.withdraw()

@@ -51,8 +51,10 @@ class Services:
 class Printer:
     """A printer by its key (`DeviceFacts.key`), plugged in or not."""
 
-    def __init__(self, key: str, settings: SiteSettings) -> None:
+    def __init__(self, key: str, settings: SiteSettings, *, host: str = "localhost") -> None:
+        """`host`: where clients of this machine reach it."""
         self.key = key
+        self._host = host
         self.site = PrinterSite(settings)
         self.facts: DeviceFacts | None = None
         self.name = ""  # of its services, kept over replugs
@@ -119,7 +121,7 @@ class Printer:
             "port": self.site.port,
             "name": self.publication.name if self.publication else self.name,
             "announced": self.publication.state if self.publication else "no",
-            "url": f"http://localhost:{self.site.port}/" if self.site.port else "",
+            "url": f"http://{self._host}:{self.site.port}/" if self.site.port else "",
             "interfaces": {
                 "total": counts.total if counts else 0,
                 "in_use": counts.in_use + counts.draining if counts else 0,

@@ -1,12 +1,18 @@
 """Listening TCP sockets: one port on every loopback address that is served.
 
-A machine without IPv6 is served over IPv4 alone. Knows nothing of what is sent.
+A port is bound on all of them or on none: of half a port the other half is somebody else's, whom
+a client of `localhost` may reach. Only an address that the machine does not have (IPv6 is switched
+off) is left out. Knows nothing of what is sent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
+from typing import Final
+
+ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 def bind(host: str, port: int, scope: int = 0) -> socket.socket:
@@ -31,18 +37,37 @@ def bind(host: str, port: int, scope: int = 0) -> socket.socket:
 
 
 def bind_all(hosts: list[str], port: int) -> list[socket.socket]:
-    """Sockets on `port` of all `hosts`; raises OSError when it is in use."""
+    """Sockets on `port` of the `hosts` that exist; raises OSError when it is in use at one."""
     bound: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for host in hosts:
-            bound.append(bind(host, port))
+            try:
+                bound.append(bind(host, port))
+            except OSError as exc:
+                if exc.errno not in ABSENT:
+                    raise
+                absent = exc
+        if absent is not None and not bound:
+            raise absent
     except OSError:
         for other in bound:
             other.close()
-        if bound and ":" in host:  # a machine without IPv6
-            return [bind(hosts[0], port)]
         raise
     return bound
+
+
+def existing(hosts: list[str]) -> tuple[str, ...]:
+    """Those of `hosts` that this machine has."""
+
+    def exists(host: str) -> bool:
+        try:
+            bind(host, 0).close()
+        except OSError as exc:
+            return exc.errno not in ABSENT
+        return True
+
+    return tuple(filter(exists, hosts))
 
 
 def is_free(hosts: list[str], port: int) -> bool:
