@@ -116,6 +116,10 @@ class BadXml(PrinterError):
     """Not the XML document that was asked for, or one over the limits."""
 
 
+class Refused(PrinterError):
+    """The printer has what was asked for and keeps it from us; the text says what to do."""
+
+
 class ProbeFailed(PrinterError):
     """The printer answered neither for printing nor for scanning."""
 

@@ -47,6 +47,11 @@ HURRY_S: Final = 3.0  # nobody waits for the answer to a question we gave up
 CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
 WHAT_CHARS: Final = 200  # of the reason of a status, in our words about it
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
+_WHY: Final = {
+    401: "the printer asks for a password",
+    403: "the printer does not allow it",
+    426: "the printer insists on TLS",
+}
 
 
 class Outcome(Enum):
@@ -318,10 +323,13 @@ def _failure(
 def _expect_ok(head: Head, target: str) -> None:
     if head.status != 200:
         failure = ProbeFailed if head.status >= 500 else PrinterError
-        what = head.reason
+        what = one_line(head.reason, WHAT_CHARS)
         if 300 <= head.status < 400 and (location := head.value("Location")):
-            what = "to https" if location.lower().startswith("https:") else f"to {location}"
-        raise failure(f"{target} answered {head.status} {one_line(what, WHAT_CHARS)}".strip())
+            to_https = location.lower().startswith("https:")
+            what = "to https" if to_https else one_line(f"to {location}", WHAT_CHARS)
+        answered = f"{target} answered {head.status}"
+        why = _WHY.get(head.status)
+        raise failure(f"{answered}: {why}" if why else f"{answered} {what}".strip())
 
 
 async def _whole(exchange: Exchange) -> bytes:

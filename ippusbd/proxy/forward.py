@@ -13,6 +13,7 @@ Knows aiohttp's responses, exchanges and leases; nothing of sockets.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -22,19 +23,20 @@ from ippusbd.exchange.exchange import Exchange, Request, Traffic
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
-from ippusbd.proxy.heads import answer_fields, media_type
+from ippusbd.proxy.heads import answer_fields, media_type, refuse_https
 from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
 from ippusbd.usbio.pool import Lane, Lease
 from ippusbd.wire.http1 import forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
-from ippusbd.wire.links import asking_for_passwords
+from ippusbd.wire.links import Rewriter
 
 log = logging.getLogger("ippusbd.http")
 
 PEEK = 64 * 1024  # answers up to this size free their interface before they are sent
 IPP = "application/ipp"
+CODED = "content-encoding"
 
 
 class _Unanswered(Exception):
@@ -99,6 +101,11 @@ class Forwarder:
                 if exchange.complete:
                     lease.unfinished = None
 
+    @property
+    def _host(self) -> str:
+        """The name by which the printer is asked."""
+        return self._wiring.host or f"localhost:{self._port}"
+
     def _asks_for_password(self, client: ClientRequest) -> bool:
         return client.is_remote and self._settings.network.gate is not None
 
@@ -119,7 +126,7 @@ class Forwarder:
         raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
         if self._asks_for_password(client):  # the field was for us
             raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
-        headers = tuple(forwardable(raw, host=wiring.host or f"localhost:{self._port}"))
+        headers = tuple(forwardable(raw, host=self._host, origins=client.origins(self._port)))
         job = InterruptedJob(client.target, headers) if request.content_type == IPP else None
         return Request(
             request.method,
@@ -133,13 +140,22 @@ class Forwarder:
             pending_cancels=wiring.pending_cancels,
         )
 
+    def _rewriter(self, client: ClientRequest, head: Head, base: str) -> Rewriter | None:
+        """What changes the body; None: it passes as it is."""
+        if client.web.method == "HEAD" or any(n.lower() == CODED for n, _ in head.headers):
+            return None
+        url = base + client.target
+        return self._wiring.rewriter(media_type(head), url, self._asks_for_password(client))
+
     async def _relay(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
     ) -> web.StreamResponse:
         """The printer's answer: whole and unsent if it is small, else already streamed."""
         head = await exchange.answer()
         base = client.base(self._port)
+        refuse_https(head, client.web.method, base + client.target, self._host)
         headers = answer_fields(head, base)
+        rewriter = self._rewriter(client, head, base)
         chunks = exchange.chunks()
         start = bytearray()
         async for data in chunks:
@@ -151,22 +167,22 @@ class Forwarder:
                 await exchange.sent()
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
-            body = _rewritten(head, self._wiring, base, bytes(start))
-            if self._asks_for_password(client):
-                body = asking_for_passwords(media_type(head), body)
+            body = rewriter.whole(bytes(start)) if rewriter and start else bytes(start)
             return _whole(client.web, head, headers, body)
         response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
-        if head.framing is BodyFraming.LENGTH:
+        if head.framing is BodyFraming.LENGTH and rewriter is None:
             response.content_length = head.length
         elif client.web.version >= (1, 1):
             response.enable_chunked_encoding()
         await response.prepare(client.web)
         try:
             with self._reader_timer(client, lease) as timer:
-                await timer.of(response.write(bytes(start)))
+                await timer.of(_write(response, bytes(start), rewriter))
                 del start
                 async for data in chunks:
-                    await timer.of(response.write(data))
+                    await timer.of(_write(response, data, rewriter))
+                if rewriter and (rest := rewriter.finish()):
+                    await timer.of(response.write(rest))
             await exchange.sent()
         except (ClientGone, ConnectionError) as exc:
             raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
@@ -209,10 +225,18 @@ class Forwarder:
         return UploadStallTimer(lambda: client.received, blameless, stall_s, disconnect)
 
 
-def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:
-    if wiring.rewrite is None or not body:
-        return body
-    return wiring.rewrite(media_type(head), base, body)
+async def _write(response: web.StreamResponse, data: bytes, rewriter: Rewriter | None) -> None:
+    """Write a piece of a long answer. An empty chunk would end it.
+
+    Rewriting takes time: others have their turn after every slice.
+    """
+    if rewriter is None:
+        await response.write(data)
+        return
+    for at in range(0, len(data), PEEK):
+        if passed := rewriter.feed(data[at : at + PEEK]):
+            await response.write(passed)
+        await asyncio.sleep(0)
 
 
 def _whole(

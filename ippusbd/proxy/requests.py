@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ippusbd.errors import ClientGone
+from ippusbd.proxy.access.origin import OWN_NAMES
 from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit, Doing
 from ippusbd.proxy.admission.handover import READ_SERVED, may_read
 from ippusbd.proxy.aiohttp_server import HttpProcessingError, target_of, web
@@ -86,6 +87,12 @@ class ClientRequest:
         """
         host = None if self.identity.unix else self.web.headers.get("Host")
         return f"{self.web.scheme}://{host or f'localhost:{port}'}"
+
+    def origins(self, port: int) -> frozenset[str]:
+        """What pages that we served to this client may have for their origin, in lower case."""
+        named = f"{self.web.scheme}://{self.web.headers.get('Host', '')}".lower()
+        here = () if self.is_remote else (*OWN_NAMES, "127.0.0.1", "[::1]")
+        return frozenset({named, *(f"http://{name}:{port}" for name in here)})
 
     def is_at(self, doing: Doing) -> None:
         """Report progress to the connection limit."""

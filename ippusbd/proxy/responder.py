@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 
-from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface
+from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE
 from ippusbd.proxy.access.origin import Refusal, refused_host, refused_site
@@ -30,6 +30,7 @@ class Responder:
         self._settings = settings
         self.forwarder: Forwarder | None = None
         self.reason = "starting"  # why there is no forwarder
+        self.refused = ""  # what the printer keeps from clients, and the remedy
 
     async def respond(self, client: ClientRequest) -> web.StreamResponse:
         """The response to `client`, whatever happens."""
@@ -47,6 +48,8 @@ class Responder:
             return self._unavailable(str(exc))
         except IppUsbError as exc:
             log.warning("%s: %s", client, exc)
+            if isinstance(exc, Refused):
+                self.refused = str(exc)
             if exc.http_status == 503:
                 return self._unavailable(str(exc))
             return _text(exc.http_status, str(exc))

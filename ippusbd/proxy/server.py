@@ -101,6 +101,12 @@ class PrinterSite:
     def disconnect(self, reason: str) -> None:
         """The printer is away: answer 503 with `reason`."""
         self._responder.forwarder, self._responder.reason = None, reason
+        self._responder.refused = ""
+
+    @property
+    def trouble(self) -> str:
+        """What the printer keeps from clients, and the remedy; empty: nothing."""
+        return self._responder.refused
 
     async def close(self) -> None:
         """Stop listening; requests in progress finish within the grace time."""

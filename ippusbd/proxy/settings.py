@@ -9,6 +9,7 @@ from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.access.rules import UNRESTRICTED, Access
 from ippusbd.usbio.pool import InterfacePool
+from ippusbd.wire.links import Rewriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,6 @@ class Wiring:
     connection: str | None = None
     host: str = ""  # "": localhost:PORT
     cut_response_s: float | None = None
-    rewrite: Callable[[str, str, bytes], bytes] | None = None  # (content type, base, body) -> body
+    rewriter: Callable[[str, str, bool], Rewriter | None] = lambda *_: None  # type, URL, password
     pending_cancels: PendingCancels | None = None
     overhear: Callable[[bytes], None] = lambda _: None  # hears of IPP answers that pass

@@ -12,7 +12,7 @@ Texts are Latin-1, one character a byte. Knows RFC 9110 and 9112.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -34,6 +34,8 @@ _NEVER_FORWARDED: Final = _NEVER_RETURNED | {"host", "expect"}
 
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")
+_OF_PAGES: Final = frozenset(("Origin", "Referer"))
+_ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"(?:(?:https?|ipps?):)?//[^/?#\\]*", re.IGNORECASE)
 
 # RFC 9110 8.6: methods with content declare a length of 0, too; firmware answers 411 otherwise.
@@ -63,9 +65,13 @@ class Framing(Enum):
     CHUNKED = "chunked"
 
 
-def forwardable(headers: Iterable[Header], *, host: str) -> list[Header]:
+def forwardable(
+    headers: Iterable[Header], *, host: str, origins: Collection[str] = ()
+) -> list[Header]:
     """The fields for the printer: `Host: host`, then those of the client in its order.
 
+    Origin and Referer of a page that we served, at one of `origins`, name `host`, too: a console
+    refuses forms whose origin is not the host that was asked.
     Raises BadRequest for a name that is not a token and for control characters in a value.
     """
     fields = list(headers)
@@ -74,8 +80,18 @@ def forwardable(headers: Iterable[Header], *, host: str) -> list[Header]:
     for name, value in fields:
         title = _title_case(name)
         if not _is_dropped(title.lower(), dropped):
+            if title in _OF_PAGES:
+                value = _same_origin(value, origins, host)
             kept.append((title, _checked_value(title, value)))
     return kept
+
+
+def _same_origin(url: str, origins: Collection[str], host: str) -> str:
+    """`url` at `host` where its origin is one of `origins`."""
+    found = _ORIGIN.match(url)
+    if found is None or found[0].lower() not in origins:
+        return url
+    return f"http://{host}{url[found.end() :]}"
 
 
 def returnable(headers: Iterable[Header]) -> list[Header]:

@@ -7,9 +7,8 @@ needed) or `BadIpp`, never anything else.
 
     encode(decode(data)) == data[:offset]     whatever decode() accepted
 
-`tolerant=True` continues where known printers break the rules (members named
-like attributes: Pantum; values without a name; collections never closed); its
-result is encoded well-formed, but not to the same bytes.
+`tolerant=True` continues where known printers break the rules (`ipp_repair`);
+its result is encoded well-formed, but not to the same bytes.
 
 Knows the encoding only; `ipp_facts` knows what attributes mean.
 """
@@ -21,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ippusbd.errors import BadIpp, IncompleteIpp
-from ippusbd.wire.ipp_values import FIRST_VALUE_TAG, Attribute, Tag, Value
+from ippusbd.wire.ipp_repair import Items, Repair
+from ippusbd.wire.ipp_values import FIRST_VALUE_TAG, Attribute, Tag, Value, share_a_set
 
 HEADER: Final = struct.Struct(">BBHI")  # version, operation or status, request-id
 GROUP_TAGS: Final = frozenset(range(0x01, 0x10)) - {Tag.END}
@@ -103,14 +103,19 @@ def decode(
     if len(data) < HEADER.size:
         raise IncompleteIpp("IPP header is cut short")
     major, minor, code, request_id = HEADER.unpack_from(data)
-    builder = _Builder(tolerant, limits)
+    builder = _Builder(limits.depth)
+    items: Items = Repair(builder, limits.depth) if tolerant else builder
     reader = _Reader(data, HEADER.size, limits.size_bytes)
+    count = 0
     while (tag := reader.take(1)[0]) != Tag.END:
+        if (count := count + 1) > limits.items:
+            raise BadIpp(f"over {limits.items} items in an IPP message")
         if tag < FIRST_VALUE_TAG:
-            builder.delimiter(tag)
+            items.delimiter(tag)
         else:
-            builder.item(tag, reader.counted(), reader.counted())
-    return Message(code, request_id, builder.finish(), (major, minor)), reader.offset
+            items.item(tag, reader.counted(), reader.counted())
+    items.finish()
+    return Message(code, request_id, tuple(builder.groups), (major, minor)), reader.offset
 
 
 @dataclass(slots=True)
@@ -143,50 +148,35 @@ class _Open:
     raw: bytes = b""
     attributes: list[tuple[str, list[Value]]] = field(default_factory=list)
 
-    def freeze(self, *, tolerant: bool) -> tuple[Attribute, ...]:
-        """The attributes; a tolerant reading drops those without name or value."""
-        return tuple(
-            Attribute(attribute_name, tuple(values))
-            for attribute_name, values in self.attributes
-            if not tolerant or (attribute_name and values)
-        )
+    def freeze(self) -> tuple[Attribute, ...]:
+        if any(not values for _, values in self.attributes):
+            raise BadIpp("a member without a value in an IPP message")
+        return tuple(Attribute(name, tuple(values)) for name, values in self.attributes)
 
 
 class _Builder:
     """Groups from items. `_stack` holds the open group and, above it, its open collections."""
 
-    def __init__(self, tolerant: bool, limits: Limits) -> None:
-        self._tolerant = tolerant
-        self._limits = limits
-        self._groups: list[Group] = []
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self.groups: list[Group] = []
         self._stack: list[_Open] = []
-        self._items = 0
-        self._knows_member_names = False
 
     def delimiter(self, tag: int) -> None:
-        self._count()
         if tag == 0:
             raise BadIpp("reserved delimiter tag 0 in an IPP message")
-        self._close_group()
+        self.finish()
         self._stack.append(_Open(tag))
 
-    def finish(self) -> tuple[Group, ...]:
-        self._close_group()
-        return tuple(self._groups)
-
-    def _count(self) -> None:
-        self._items += 1
-        if self._items > self._limits.items:
-            raise BadIpp(f"over {self._limits.items} items in an IPP message")
-
-    def _close_group(self) -> None:
-        self._close_collections()
+    def finish(self) -> None:
+        """The end of the group, or of the message."""
+        if len(self._stack) > 1:
+            raise BadIpp("a collection is not closed in an IPP message")
         if self._stack:
             group = self._stack.pop()
-            self._groups.append(Group(group.tag, group.freeze(tolerant=self._tolerant)))
+            self.groups.append(Group(group.tag, group.freeze()))
 
     def item(self, tag: int, item_name: bytes, raw: bytes) -> None:
-        self._count()
         if not self._stack:
             raise BadIpp("an IPP attribute stands outside of any group")
         if tag == Tag.END_COLLECTION:
@@ -198,67 +188,44 @@ class _Builder:
 
     def _end_collection(self, item_name: bytes, raw: bytes) -> None:
         if item_name or raw:
-            self._complain("the end of a collection has a name or a value")
-        if len(self._stack) > 1:
-            self._close_collection()
-        else:
-            self._complain("the end of a collection that was not opened")
+            raise BadIpp("the end of a collection has a name or a value in an IPP message")
+        if len(self._stack) == 1:
+            raise BadIpp("the end of a collection that was not opened in an IPP message")
+        closed = self._stack.pop()
+        value = Value(closed.tag, closed.raw, closed.freeze())
+        self._stack[-1].attributes[-1][1].append(value)
 
     def _member_name(self, item_name: bytes, raw: bytes) -> None:
-        if len(self._stack) > 1:
-            if item_name:
-                self._complain("a member name with a name of its own")
-            self._knows_member_names = True
-            self._begin_attribute(raw)
-        else:
-            self._complain("a member name outside of a collection")
-            self._begin_attribute(b"")  # its values are dropped
+        if len(self._stack) == 1:
+            raise BadIpp("a member name outside of a collection in an IPP message")
+        if item_name:
+            raise BadIpp("a member name with a name of its own in an IPP message")
+        self._begin_attribute(raw)
 
     def _value(self, tag: int, item_name: bytes, raw: bytes) -> None:
+        attributes = self._stack[-1].attributes
         if item_name:
-            self._named(item_name)
-        elif not self._stack[-1].attributes:
-            self._complain("a value without a name")
-            self._begin_attribute(b"")
+            if len(self._stack) > 1:
+                raise BadIpp("an attribute inside a collection in an IPP message")
+            self._begin_attribute(item_name)
+        elif not attributes:
+            raise BadIpp("a value without a name in an IPP message")
+        values = attributes[-1][1]
+        if values and not share_a_set(values[0].tag, tag):
+            raise BadIpp("values of different types in one set in an IPP message")
         if tag == Tag.BEG_COLLECTION:
             self._open_collection(raw)
         else:
-            self._stack[-1].attributes[-1][1].append(Value(tag, raw))
-
-    def _named(self, item_name: bytes) -> None:
-        if len(self._stack) > 1:
-            self._complain("an attribute inside a collection")
-            members = self._stack[-1].attributes
-            if members and not members[-1][1]:
-                return  # the value of a member that has a name already
-            if self._knows_member_names:
-                self._close_collections()  # Canon MF262dw II forgets to
-            # else it is a member: Pantum M7300FDW names them so
-        self._begin_attribute(item_name)
+            values.append(Value(tag, raw))
 
     def _begin_attribute(self, item_name: bytes) -> None:
         # Latin-1 encodes back to the same bytes; the names we look for are ASCII.
         self._stack[-1].attributes.append((item_name.decode("latin-1"), []))
 
     def _open_collection(self, raw: bytes) -> None:
-        if len(self._stack) > self._limits.depth:
-            raise BadIpp(f"IPP collections are nested over {self._limits.depth} deep")
+        if len(self._stack) > self._depth:
+            raise BadIpp(f"IPP collections are nested over {self._depth} deep")
         self._stack.append(_Open(Tag.BEG_COLLECTION, raw))
-
-    def _close_collections(self) -> None:
-        while len(self._stack) > 1:
-            self._complain("a collection is not closed")
-            self._close_collection()
-
-    def _close_collection(self) -> None:
-        closed = self._stack.pop()
-        raw = b"" if self._tolerant else closed.raw
-        value = Value(closed.tag, raw, closed.freeze(tolerant=self._tolerant))
-        self._stack[-1].attributes[-1][1].append(value)
-
-    def _complain(self, fault: str) -> None:
-        if not self._tolerant:
-            raise BadIpp(f"{fault} in an IPP message")
 
 
 # --- encoding
@@ -299,19 +266,19 @@ def _put_attribute(out: bytearray, attr: Attribute) -> None:
 def _put_value(out: bytearray, item_name: bytes, value: Value, depth: int) -> None:
     if value.tag not in VALUE_TAGS or value.tag in (Tag.MEMBER_NAME, Tag.END_COLLECTION):
         raise BadIpp(f"not the tag of an IPP value: {value.tag}")
-    _put_item(out, value.tag, item_name, value.raw)
+    put_item(out, value.tag, item_name, value.raw)
     if value.tag != Tag.BEG_COLLECTION:
         return
     if depth >= DEFAULT_LIMITS.depth:
         raise BadIpp(f"IPP collections are nested over {DEFAULT_LIMITS.depth} deep")
     for member in value.members:
-        _put_item(out, Tag.MEMBER_NAME, b"", _name_bytes(member.name))
+        put_item(out, Tag.MEMBER_NAME, b"", _name_bytes(member.name))
         for inner in member.values:
             _put_value(out, b"", inner, depth + 1)
-    _put_item(out, Tag.END_COLLECTION, b"", b"")
+    put_item(out, Tag.END_COLLECTION, b"", b"")
 
 
-def _put_item(out: bytearray, tag: int, item_name: bytes, raw: bytes) -> None:
+def put_item(out: bytearray, tag: int, item_name: bytes, raw: bytes) -> None:
     if len(item_name) > COUNT_MAX or len(raw) > COUNT_MAX:
         raise BadIpp(f"an IPP name or value is over {COUNT_MAX} bytes")
     out += struct.pack(">BH", tag, len(item_name)) + item_name

@@ -67,6 +67,18 @@ class Tag(IntEnum):
 FIRST_VALUE_TAG: Final = 0x10
 OUT_OF_BAND: Final = range(0x10, 0x20)
 CHARACTER_STRINGS: Final = range(0x40, 0x60)
+_TEXTS: Final = frozenset({Tag.TEXT_LANG, Tag.NAME_LANG, *range(Tag.TEXT, Tag.MIME + 1)})
+_NUMBERS: Final = frozenset({Tag.INTEGER, Tag.RANGE})
+
+
+def share_a_set(first: int, tag: int) -> bool:
+    """Whether a value of `tag` may follow one of `first` in a 1setOf, for CUPS and for us.
+
+    Of one type (RFC 8011, 5.1); strings of all kinds mix, integers and ranges, too.
+    """
+    if first in _TEXTS:
+        return tag in _TEXTS or tag == Tag.NO_VALUE
+    return first == tag or (first in _NUMBERS and tag in _NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)

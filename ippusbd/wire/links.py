@@ -1,9 +1,10 @@
-"""URLs inside a printer's answers, rewritten so that the client can open them.
+"""URLs in a printer's answers, rewritten so that the client that asked can open them.
 
-A printer uses the host name that it believes to have. In IPP its ipp: URIs
-reveal that name; if it is foreign, every URI of that host is rewritten to the
-address by which the client reached us. Links to other hosts (the maker's shop)
-stay. In eSCL only the two links of the capabilities matter.
+A printer uses the host name that it believes to have. Its ipp: URIs reveal that
+name, and so do those of earlier answers (`PrinterHosts`): every URI of such a host
+leads to the address by which the client reached us. Links to other hosts (the
+maker's shop) stay. In eSCL only the two links of the capabilities matter; they may
+be relative, which clients do not expect.
 
 Pure. An answer that needs no change costs one search through its bytes.
 """
@@ -11,96 +12,209 @@ Pure. An answer that needs no change costs one search through its bytes.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Final
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Final, Protocol
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ippusbd.errors import BadIpp
-from ippusbd.wire import ipp
+from ippusbd.wire.ipp_codec import COUNT_MAX, sanitize
+from ippusbd.wire.ipp_stream import IppStream
 
-_IPP_HOST: Final = re.compile(rb"ipps?://(\[[0-9A-Fa-f:.%]+\]|[^/:\s\x00-\x20]+)")
-_XML_LINK: Final = re.compile(rb"(<(?:\w+:)?(?:AdminURI|IconURI)>\s*)https?://[^/<\s]+")
-_LOCAL: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
-_SCHEMES: Final = {"ipp": "ipp", "ipps": "ipp", "http": "http", "https": "http"}
-_AUTHENTICATION: Final = "uri-authentication-supported"
-_SECURE: Final = {"ipp": "ipps", "http": "https"}
+IPP: Final = "application/ipp"
+XML: Final = ("text/xml", "application/xml")
+HOSTS_MAX: Final = 16  # of one printer
+LINK_BYTES: Final = 4096  # of an element with a link; a longer one passes as it is
+
+_IPP_HOST: Final = re.compile(rb"ipps?://(\[[0-9A-Fa-f:.%]+\]|[^/:?#\s\x00-\x20]+)", re.IGNORECASE)
+_LINK: Final = re.compile(rb"(?:ipp|http)s?://[^/?#\x00-\x20]+", re.IGNORECASE)
+_XML_LINK: Final = re.compile(  # never longer than LINK_BYTES
+    rb"(<(?:[\w.-]{1,64}:)?(?:AdminURI|IconURI)(?:\s[^<>]{0,512})?>\s{0,64})"
+    rb"([^<\s][^<]{0,2047}?)(?=\s{0,64}<)"
+)
+_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "localhost.local", "ip6-localhost"})
+_PLAIN: Final = {"ipp": "ipp", "ipps": "ipp", "http": "http", "https": "http"}
+_SECURE: Final = {"ipp": "ipps", "ipps": "ipps", "http": "https", "https": "https"}
+_PORTS: Final = {"ipp": 631, "ipps": 631, "http": 80, "https": 443}
+_TLS: Final = b"\0\3tls"
+_SECURITY, _AUTHENTICATION = b"uri-security-supported", b"uri-authentication-supported"
 
 
-def asking_for_passwords(content_type: str, body: bytes) -> bytes:
-    """An IPP answer that declares HTTP Basic authentication for each of the printer's URIs."""
-    if content_type != "application/ipp" or _AUTHENTICATION.encode() not in body:
-        return body
+class Rewriter(Protocol):
+    """Changes one answer: a `whole` one, or piece by piece."""
+
+    def whole(self, body: bytes) -> bytes: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes:
+        """What was held back; the answer is over."""
+
+
+class PrinterHosts:
+    """The names that one printer has for itself, in lower case."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = set(names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names or (not self._names and _looks_local(name))
+
+    def learn(self, body: bytes) -> None:
+        """From the ipp: URIs of an answer."""
+        for name in _IPP_HOST.findall(body):
+            self.add(name.decode("latin-1").strip("[]").lower())
+
+    def add(self, name: str) -> None:
+        if name not in _LOCAL and len(self._names) < HOSTS_MAX:
+            self._names.add(name)
+
+
+def _looks_local(name: str) -> bool:
+    """Before a printer has named itself: an address that the internet does not know."""
     try:
-        message, document_at = ipp.decode(body, tolerant=True)
-    except BadIpp:
-        return body
-    groups = tuple(
-        replace(group, attributes=tuple(_basic(each) for each in group.attributes))
-        for group in message.groups
-    )
-    return ipp.encode(replace(message, groups=groups)) + body[document_at:]
-
-
-def _basic(attribute: ipp.Attribute) -> ipp.Attribute:
-    if attribute.name != _AUTHENTICATION:
-        return attribute
-    return replace(attribute, values=tuple(ipp.keyword("basic") for _ in attribute.values))
-
-
-def rewritten(content_type: str, base: str, body: bytes) -> bytes:
-    """`body` with the printer's own URLs on `base` (`http://HOST[:PORT]`), else as it is.
-
-    With a base of https the client is on another machine, for which localhost is foreign, too.
-    """
-    if content_type == "application/ipp":
-        return _ipp(body, base)
-    if content_type in ("text/xml", "application/xml"):
-        return _XML_LINK.sub(rb"\1" + base.encode("latin-1", "replace"), body)
-    return body
-
-
-def _ipp(body: bytes, base: str) -> bytes:
-    scheme, authority, *_ = urlsplit(base)
-    secure = scheme == "https"
-    own = frozenset({authority.rpartition(":")[0].encode(), authority.encode()})
-    here: frozenset[bytes] = frozenset() if secure else _LOCAL | own
-    foreign = {host for host in _IPP_HOST.findall(body) if host.lower() not in here}
-    if not foreign:
-        return body
-    try:
-        message, document_at = ipp.decode(body, tolerant=True)
-        hosts = {host.decode("latin-1").lower() for host in foreign}
-        groups = tuple(_group(group, hosts, authority, secure=secure) for group in message.groups)
-        return ipp.encode(replace(message, groups=groups)) + body[document_at:]
-    except BadIpp:
-        return body  # the client that asked will report the error
-
-
-def _group(group: ipp.Group, hosts: set[str], authority: str, *, secure: bool) -> ipp.Group:
-    attributes = tuple(
-        replace(a, values=tuple(_value(v, hosts, authority, secure=secure) for v in a.values))
-        for a in group.attributes
-    )
-    return replace(group, attributes=tuple(map(_over_tls, attributes)) if secure else attributes)
-
-
-def _over_tls(attribute: ipp.Attribute) -> ipp.Attribute:
-    """The URIs in an answer to a client of the network are protected by TLS."""
-    if attribute.name != "uri-security-supported":
-        return attribute
-    return replace(attribute, values=tuple(ipp.keyword("tls") for _ in attribute.values))
-
-
-def _value(value: ipp.Value, hosts: set[str], authority: str, *, secure: bool) -> ipp.Value:
-    if value.tag != ipp.Tag.URI or value.text is None:
-        return value
-    try:
-        parts = urlsplit(value.text)
+        return not ip_address(name.partition("%")[0]).is_global
     except ValueError:
-        return value
-    scheme = _SCHEMES.get(parts.scheme.lower())
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if scheme is None or (name or "").lower() not in hosts:
-        return value
-    scheme = _SECURE[scheme] if secure else scheme
-    return ipp.uri(parts._replace(scheme=scheme, netloc=authority).geturl())
+        return "." not in name or name.endswith(".local")
+
+
+class _Base:
+    """The address by which the client reached us, as in `https://desk.local:60000`."""
+
+    def __init__(self, url: str, hosts: PrinterHosts) -> None:
+        parts = urlsplit(url)
+        self.secure = parts.scheme == "https"
+        self._hosts = hosts
+        self._schemes = _SECURE if self.secure else _PLAIN
+        self._authority = parts.netloc
+        self._name, self._port = _address(parts)
+        # On another machine localhost is foreign.
+        self._local = frozenset() if self.secure else _LOCAL
+
+    def ours(self, url: str) -> str | None:
+        """The URL here that is meant by one of the printer; None: it is as it should be."""
+        try:
+            parts = urlsplit(url)
+            name, port = _address(parts)
+        except ValueError:
+            return None
+        scheme = self._schemes.get(parts.scheme)
+        if scheme is None or not name:
+            return None
+        here = name == self._name or name in self._local
+        if here and parts.scheme == scheme and port == self._port:
+            return None
+        if parts.scheme in ("ipp", "ipps"):  # a printer has these of itself alone
+            self._hosts.add(name)
+        elif not (here or name in _LOCAL or name in self._hosts):
+            return None
+        return parts._replace(scheme=scheme, netloc=self._authority).geturl()
+
+
+def _address(parts: SplitResult) -> tuple[str, int | None]:
+    """Name and port; raises ValueError."""
+    return (parts.hostname or ""), parts.port or _PORTS.get(parts.scheme)
+
+
+class IppLinks:
+    """Rewrites an IPP answer to a client that asked for `url`.
+
+    `password`: the client is to be told that we ask for one. With a `url` of https it is on
+    another machine, where nothing but TLS leads to us.
+    """
+
+    def __init__(
+        self, url: str, hosts: PrinterHosts, *, repair: bool = False, password: bool = False
+    ) -> None:
+        self._base = _Base(url, hosts)
+        self._hosts = hosts
+        self._repair = repair
+        self.keywords = {_SECURITY: b"tls" if self._base.secure else b"none"}
+        if password:
+            self.keywords[_AUTHENTICATION] = b"basic"
+        self._stream = IppStream(self, repair=repair)
+
+    def whole(self, body: bytes) -> bytes:
+        self._hosts.learn(body)
+        if self._repair:
+            with suppress(BadIpp):  # the client that asked will report the error
+                body = sanitize(body)
+        if not self._changes(body):
+            return body
+        stream = IppStream(self, repair=False)
+        return stream.feed(body) + stream.finish()
+
+    def _changes(self, body: bytes) -> bool:
+        links = {link.decode("latin-1") for link in _LINK.findall(body)}
+        declared = self._base.secure or len(self.keywords) > 1 or _TLS in body
+        named = declared and any(name in body for name in self.keywords)
+        return named or any(map(self._base.ours, links))
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.feed(data)
+
+    def finish(self) -> bytes:
+        return self._stream.finish()
+
+    def uri(self, raw: bytes) -> bytes:
+        ours = self._base.ours(raw.decode("latin-1"))
+        return raw if ours is None or len(ours) > COUNT_MAX else ours.encode("latin-1", "replace")
+
+
+class XmlLinks:
+    """Rewrites the links in an XML answer to a client that asked for `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._held = b""
+
+    def whole(self, body: bytes) -> bytes:
+        return self.feed(body) + self.finish()
+
+    def feed(self, data: bytes) -> bytes:
+        data = self._held + data
+        last = data.rfind(b"<")  # all links before it are here to their end
+        if last < 0 or len(data) - last > LINK_BYTES:
+            self._held = b""
+            return _XML_LINK.sub(self._rewritten, data)
+        self._held = data[last:]
+        return _XML_LINK.sub(self._rewritten, data[: last + 1])[:-1]
+
+    def finish(self) -> bytes:
+        rest, self._held = self._held, b""
+        return rest
+
+    def _rewritten(self, match: re.Match[bytes]) -> bytes:
+        ours = resolved(match[2].decode("latin-1"), self._url)
+        return match[1] + (match[2] if ours is None else ours.encode("latin-1", "replace"))
+
+
+def resolved(link: str, url: str) -> str | None:
+    """The URL here of a link in the document `url`, whatever host it names; None: it has none.
+
+    Without a slash it is rather a word ("none") than a path.
+    """
+    if "/" not in link:
+        return None
+    try:
+        absolute, base = urlsplit(urljoin(url, link.strip())), urlsplit(url)
+    except ValueError:
+        return None
+    if absolute.scheme not in ("http", "https"):
+        return None
+    return absolute._replace(scheme=base.scheme, netloc=base.netloc).geturl()
+
+
+def rewriter(
+    content_type: str,
+    url: str,
+    hosts: PrinterHosts,
+    *,
+    repair: bool = False,
+    password: bool = False,
+) -> Rewriter | None:
+    """What rewrites an answer of this type to a client that asked for `url`; None: nothing."""
+    if content_type == IPP:
+        return IppLinks(url, hosts, repair=repair, password=password)
+    return XmlLinks(url) if content_type in XML else None

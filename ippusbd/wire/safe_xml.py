@@ -9,6 +9,7 @@ the documents we read. The outcome is a tree or `BadXml`.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -18,12 +19,29 @@ from ippusbd.errors import BadXml
 SIZE_MAX_BYTES: Final = 1 << 20
 DEPTH_MAX: Final = 64
 ELEMENTS_MAX: Final = 1 << 15
+# Other scanner clients accept these faults of firmware, too.
+_BEFORE: Final = re.compile(rb"\A(?:\xef\xbb\xbf|\s)+(?=<)")  # before the declaration
+_RAW_AMPERSAND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)")
+_HTML: Final = re.compile(rb"(?:\xef\xbb\xbf|\s)*(?:<!doctype\s+html|<html)[\s>]", re.IGNORECASE)
 
 
 def parse(data: bytes) -> Element:
     """The root; tags are local names, without namespace and without attributes."""
     if len(data) > SIZE_MAX_BYTES:
         raise BadXml(f"XML document of {len(data)} bytes, over {SIZE_MAX_BYTES}")
+    if _HTML.match(data):
+        raise BadXml("an HTML page, not XML")
+    data = _BEFORE.sub(b"", data, count=1)
+    try:
+        return _parsed(data)
+    except BadXml:
+        escaped = _RAW_AMPERSAND.sub(b"&amp;", data)
+        if escaped == data:
+            raise
+    return _parsed(escaped)
+
+
+def _parsed(data: bytes) -> Element:
     tree = _Tree()
     parser = expat.ParserCreate()
     parser.buffer_text = True

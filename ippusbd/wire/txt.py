@@ -33,6 +33,7 @@ from ippusbd.model import (
     ServiceSet,
 )
 from ippusbd.wire.descriptors import device_id_fields
+from ippusbd.wire.links import resolved
 from ippusbd.wire.text import clip, utf8_line
 
 Txt: TypeAlias = tuple[tuple[str, str], ...]
@@ -50,6 +51,7 @@ SUFFIX: Final = " (USB)"
 NAMES_KEPT: Final = 32  # the further names that a printer may have been given in a collision
 
 _LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
+_CAPABILITIES: Final = "eSCL/ScannerCapabilities"
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 
@@ -213,8 +215,8 @@ def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, root: str) -> Txt:
         ("is", _listed("is", scanner.sources)),
         ("duplex", _flag(scanner.duplex)),
         ("UUID", scanner.uuid or printer.uuid or derived_uuid(probe.device)),
-        ("adminurl", _local_url("adminurl", scanner.admin_uri, root) or root),
-        ("representation", _local_url("representation", scanner.icon_uri, root)),
+        ("adminurl", _local_url("adminurl", scanner.admin_uri, root, _CAPABILITIES) or root),
+        ("representation", _local_url("representation", scanner.icon_uri, root, _CAPABILITIES)),
         *_usb_txt(probe.device),
     )
 
@@ -237,10 +239,14 @@ def _flag(truth: bool | None) -> str | None:
     return None if truth is None else "FT"[truth]
 
 
-def _local_url(key: str, url: str, root: str) -> str | None:
-    """The printer's URL below our `root`; None if it is none, or too long."""
+def _local_url(key: str, url: str, root: str, document: str = "") -> str | None:
+    """The printer's URL below our `root`; None if it is none, or too long.
+
+    One in a `document` may be relative to it.
+    """
+    url = utf8_line(url)
     try:
-        parts = urlsplit(utf8_line(url))
+        parts = urlsplit(resolved(url, root + document) or url if document else url)
     except ValueError:
         return None
     if parts.scheme not in ("http", "https"):

@@ -1,4 +1,4 @@
-"""`make fuzz`: all four parsers side by side, each for so many seconds, from the corpus on.
+"""`make fuzz`: all parsers side by side, each for so many seconds, from the corpus on.
 
     python -m fuzz --seconds 600 [--seed 7] [TARGET ...]
 

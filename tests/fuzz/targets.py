@@ -1,4 +1,4 @@
-"""What must hold for anything a device sends, one function for each of the four parsers.
+"""What must hold for anything a device sends, one function for each parser.
 
 A target takes bytes and returns, or raises AssertionError; our own errors are
 answers like others, any other exception is a fault. Bounds on memory are
@@ -8,6 +8,7 @@ checked by what is kept, bounds on time by the runner.
     ipp   what was read is written byte for byte; facts are clean, records in bounds
     xml   the same for ScannerCapabilities
     usb   interfaces, strings and IEEE 1284 ids
+    links where an answer is cut changes nothing of how it is rewritten and repaired
 
 Knows wire and the functions that read strings; nothing of fuzzers.
 """
@@ -52,7 +53,6 @@ def http(data: bytes) -> None:
     if whole.head is not None:
         said = whole.head.reason + "".join(name + value for name, value in whole.head.headers)
         assert not set(said) & set(map(chr, (*range(9), *range(10, 32), 127)))
-        links.rewritten("text/xml", BASE, whole.body)
 
 
 def ipp_answer(data: bytes) -> None:
@@ -60,7 +60,6 @@ def ipp_answer(data: bytes) -> None:
     for ours in (ipp_requests.head, ipp_requests.job_id_of):
         _ours(ours, data, BadIpp)
     _ours(ipp.sanitize, data, BadIpp)
-    links.rewritten("application/ipp", BASE, data)
     for tolerant in (False, True):
         try:
             message, end = ipp.decode(data, tolerant=tolerant)
@@ -115,11 +114,41 @@ def usb(data: bytes) -> None:
         assert not any(one.bulk_out & 0x80 for one in found)
 
 
+def rewriting(data: bytes) -> None:
+    """Answers to clients, streamed; the first bytes choose their type and the cuts."""
+    choice, stream = data[:CUTS_BYTES], data[CUTS_BYTES:]
+    chance = random.Random(choice)
+    content_type = chance.choice(("application/ipp", "application/ipp", "text/xml"))
+    options = {"repair": chance.random() < 0.7, "password": chance.random() < 0.3}
+    url = chance.choice((f"{BASE}/eSCL/ScannerCapabilities", "https://desk.local/ipp/print"))
+    cuts = [chance.randrange(len(stream) + 1) for _ in range(chance.randrange(8))]
+
+    def streamed(pieces: Iterable[bytes]) -> bytes:
+        found = links.rewriter(content_type, url, links.PrinterHosts(), **options)
+        assert found is not None
+        return b"".join(map(found.feed, pieces)) + found.finish()
+
+    out = streamed([stream])
+    assert streamed(cut_at(stream, cuts)) == out
+    if len(stream) <= EVERY_BYTE_MAX:
+        assert streamed(single_bytes(stream)) == out
+    whole = links.rewriter(content_type, url, links.PrinterHosts(), **options)
+    assert whole is not None
+    whole.whole(stream)
+    if options["repair"] and content_type == "application/ipp":
+        try:
+            ipp.sanitize(stream)
+        except BadIpp:
+            return
+        ipp.decode(out)  # strictly
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "http": http,
     "ipp": ipp_answer,
     "xml": xml,
     "usb": usb,
+    "links": rewriting,
 }
 
 

@@ -74,6 +74,15 @@ WORST = {
         "device id of escapes": b"I\xff\xff" + b"\x1b]" * 32768,
         "string": b"S\xff\x03" + b"\x1b\x00[\x00" * 64,
     },
+    "links": {
+        "values": CUTS + IPP + b"\x21\0\1a\0\4\0\0\0\1" + b"\x21\0\0\0\4\0\0\0\1" * 20_000,
+        "uris": CUTS + IPP + b"\x45\x00\x01u\x00\x10ipp://h000001/ab" * 10_000 + b"\x03",
+        "deep": CUTS + IPP + DEEP,
+        "members": CUTS + IPP + MEMBER * 4,
+        "long item": CUTS + IPP + b"\x44\0\1a\xff\xff" + b"x" * MIB,
+        "tags": CUTS + b"<AdminURI>" * 50_000,
+        "blanks": CUTS + b"<AdminURI>" + b" " * MIB,
+    },
 }  # fmt: skip
 CASES = [(target, name) for target, worst in WORST.items() for name in worst]
 

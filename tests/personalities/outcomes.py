@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from personalities.script import AFTER, REFUSED, WORKS, Case
+from personalities.script import AFTER, PARTIAL, REFUSED, WORKS, Case
 
 from ippusbd.virtual.personalities import REGISTRY
 
@@ -25,6 +25,8 @@ SPECIAL: Final[dict[str, Case]] = {
     "needs-keep-alive": Case(outcome=AFTER, why="learned connection = keep-alive"),
     "needs-close": Case(outcome=AFTER, why="learned connection = close"),
     "bad-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
+    "unclosed-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
+    "members-outside-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
     "chokes-on-large-transfers": Case(outcome=AFTER, why="learned write_bytes = "),
     "hangs-with-two-interfaces": Case(outcome=AFTER, why="learned max_interfaces = 1"),
     # Brought back.
@@ -35,8 +37,17 @@ SPECIAL: Final[dict[str, Case]] = {
     "deaf-until-replug": Case(outcome=WORKS, tuned=IN_A_PRINT),  # on its other interfaces
     "deaf-after-unplug": Case(outcome=AFTER, why="USB reset"),
     "eio-after-replug": Case(outcome=AFTER, why="USB reset"),
+    # The scanner is kept from us.
+    "redirects-to-https": Case(
+        outcome=PARTIAL, why="ScannerCapabilities answered 301 to https", console=502
+    ),
+    "login-required": Case(
+        outcome=PARTIAL, why="ScannerCapabilities answered 401: the printer asks", console=401
+    ),
+    "html-instead-of-xml": Case(outcome=PARTIAL, why="an HTML page, not XML"),
     # Beyond help: left to another driver.
     "404-everything": Case(outcome=REFUSED, why="404"),
+    "upgrade-required": Case(outcome=REFUSED, why="answered 426: the printer insists on TLS"),
     "stops-after-3k": Case(outcome=REFUSED, why="stopped in the middle"),
     "silent": Case(outcome=REFUSED, why="answers on no interface"),
     "deaf": Case(outcome=REFUSED, why="answers on no interface"),

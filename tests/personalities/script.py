@@ -49,7 +49,8 @@ HASTY = replace(
 )
 PATIENCE_S = 45.0  # of this script with everything; the machine may be busy
 WORKS, AFTER, REFUSED = "works", "works after recovery", "refused"
-PATIENCE_OF = (REFUSED, AFTER, WORKS)
+PARTIAL = "prints, and says why it does not scan"
+PATIENCE_OF = (REFUSED, AFTER, WORKS, PARTIAL)
 RELEASED_S = 10.0
 RETRY_S = 0.8  # as Retry-After says, in this scale
 AT_ONCE = 12  # printers; the machine may have two cores
@@ -77,6 +78,7 @@ class Case:
     paper_s: float | None = None  # somebody puts paper in so long after the first print began
     awake_s: float | None = None  # it wakes up so long after the plug
     interfaces: int = 3
+    console: int = 200  # the status of the web console
     tuned: Mapping[str, float] = field(default_factory=dict)  # attributes of the personality
 
 
@@ -121,7 +123,8 @@ class Script:
         for number in range(PRINTS):
             await self._print(number)
         await self._attributes()
-        await self._scan()
+        if self.case.outcome != PARTIAL:
+            await self._scan()
         await self._console()
         await self._settled()
         await self._unplugged_in_the_middle()
@@ -236,7 +239,8 @@ class Script:
     async def _console(self) -> None:
         async def shown() -> bool:
             reply = await self._ask("GET", "/")
-            return reply.status == 200 and b"</html>" in reply.body
+            whole = reply.status != 200 or b"</html>" in reply.body
+            return reply.status == self.case.console and whole
 
         await self._again(shown, "web console")
         self.line.steps.append("console")
@@ -281,7 +285,12 @@ class Script:
         helped += ["paper"] if self.case.paper_s is not None else []
         helped += ["waking up"] if self.case.awake_s is not None else []
         helped += [f"quirk of {self.case.model}"] if self.case.model != DEFAULT_MODEL else []
-        if helped:
+        if self.case.outcome == PARTIAL:
+            missing = [
+                f"{one['function']}: {one['answer']}" for one in self.daemon.row()["missing"]
+            ]
+            self.line.outcome, self.line.why = PARTIAL, ", ".join(missing)
+        elif helped:
             self.line.outcome, self.line.why = AFTER, ", ".join(helped)
 
 

@@ -22,6 +22,7 @@ from ippusbd.proxy.admission.listeners import bind
 from ippusbd.proxy.admission.tls_listener import TlsListener
 from ippusbd.proxy.server import SiteSettings
 from ippusbd.users.passwords import Users, line
+from ippusbd.wire import links
 
 LARGE = bytes(range(256)) * 8192  # 2 MB
 SECRET = "Basic " + b64encode(b"anna:geheim").decode()
@@ -136,6 +137,14 @@ async def test_only_pages_loaded_over_tls_are_of_our_own_site(
         assert (await ask(port, get("/eSCL/x", f"Origin: {origin}"))).status == status
 
 
+async def test_forms_are_of_the_origin_that_the_printer_knows(tls: ssl.SSLContext):
+    page = "https://127.0.0.1"
+    async with shared(tls, answer(), host="localhost") as (served, port):
+        await ask(port, get("/eSCL/x", f"Origin: {page}\r\nReferer: {page}/form"))
+        assert served.heard.values("origin") == ["http://localhost"]
+        assert served.heard.values("referer") == ["http://localhost/form"]
+
+
 async def test_links_of_the_scanner_lead_back_over_tls(tls: ssl.SSLContext):
     body = b"<s:AdminURI>http://localhost:80/admin</s:AdminURI>"
     xml = [("Content-Type", "text/xml")]
@@ -146,9 +155,10 @@ async def test_links_of_the_scanner_lead_back_over_tls(tls: ssl.SSLContext):
 
 @asynccontextmanager
 async def serve_rewriting(tls: ssl.SSLContext, said: Answer) -> AsyncIterator[int]:
-    from ippusbd.wire import links
+    def rewriter(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+        return links.rewriter(content_type, url, links.PrinterHosts(), password=password)
 
-    async with shared(tls, said, rewrite=links.rewritten) as (_, port):
+    async with shared(tls, said, rewriter=rewriter) as (_, port):
         yield port
 
 

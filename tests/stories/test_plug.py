@@ -157,6 +157,7 @@ async def test_clients_that_wait_for_an_interface_get_an_error_at_the_unplug(
     printer = make_printer(interfaces=1)
     async with run_daemon(printer, state_path=state_path) as daemon:
         port = daemon.port()
+        await daemon.until(lambda: (daemon.row()["condition"] or {}).get("supplies"))
         printer.switch("silent", on=True)
         asked = [asyncio.create_task(ask(port)) for _ in range(5)]
         await daemon.until(lambda: daemon.interfaces()["waiting"] == 4)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Attribute, Group, Message, Tag, Value
+from ippusbd.wire.ipp_values import share_a_set
 
 COLLECTION_TAGS = {Tag.BEG_COLLECTION, Tag.END_COLLECTION, Tag.MEMBER_NAME}
 names = st.text(st.characters(max_codepoint=255), min_size=1, max_size=20)
@@ -16,10 +17,15 @@ plain_values = st.builds(
 )
 
 
+def _one_set(drawn: list[Value]) -> tuple[Value, ...]:
+    """Those that may stand in one set with the first."""
+    return tuple(value for value in drawn if share_a_set(drawn[0].tag, value.tag))
+
+
 def _collections(values: st.SearchStrategy[Value]) -> st.SearchStrategy[Value]:
     members = st.lists(
         st.builds(
-            Attribute, name=names, values=st.lists(values, min_size=1, max_size=3).map(tuple)
+            Attribute, name=names, values=st.lists(values, min_size=1, max_size=3).map(_one_set)
         ),
         max_size=4,
     )
@@ -28,7 +34,7 @@ def _collections(values: st.SearchStrategy[Value]) -> st.SearchStrategy[Value]:
 
 values = st.recursive(plain_values, _collections, max_leaves=8)
 attributes = st.builds(
-    Attribute, name=names, values=st.lists(values, min_size=1, max_size=4).map(tuple)
+    Attribute, name=names, values=st.lists(values, min_size=1, max_size=4).map(_one_set)
 )
 groups = st.builds(
     Group,

@@ -32,7 +32,10 @@ def test_encodings_that_printers_use_are_read(encoding):
         (b"<x>", "not well-formed"),
         (b"<x></y>", "not well-formed"),
         (b"<x/><x/>", "not well-formed"),
-        (b"<x>&nbsp;</x>", "not well-formed"),
+        (b"<x>&</y>", "not well-formed"),
+        (b"\xef\xbb\xbf\r\n<!DOCTYPE html><html></html>", "HTML page"),
+        (b"<HTML lang='en'>&nbsp;</HTML>", "HTML page"),
+        (b"<a/>\r\n<?xml version='1.0'?>", "not well-formed"),
         (b"<x>\xff</x>", "not well-formed"),
         (b"<x>\x00</x>", "not well-formed"),
         (b'<?xml version="1.0" encoding="klingon"?><x/>', "unknown encoding"),
@@ -82,3 +85,18 @@ def test_any_bytes_give_a_tree_or_our_error(document):
 def test_any_encoding_gives_a_tree_or_our_error(encoding):
     with contextlib.suppress(BadXml):
         safe_xml.parse(b'<?xml version="1.0" encoding="' + encoding.encode() + b'"?><x>\xe4</x>')
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "read"),
+    [
+        (b"\r\n\r\n", b"Jet", "Jet"),
+        (b"\xef\xbb\xbf\r\n", b"Jet", "Jet"),
+        (b"\xef\xbb\xbf", b"Scan & Copy", "Scan & Copy"),
+        (b"", b"AT&T &amp; &#65;&x41; &nbsp;", "AT&T & A&x41; &nbsp;"),
+        (b"", b"<![CDATA[a&b]]>", "a&b"),
+    ],
+)
+def test_faults_that_other_scanner_clients_read_are_read(before: bytes, said: bytes, read: str):
+    document = before + b'<?xml version="1.0" encoding="utf-8"?><x>' + said + b"</x>"
+    assert safe_xml.parse(document).text == read

@@ -206,6 +206,7 @@ def test_the_device_id_of_usb_stands_in_for_the_one_of_ipp():
         ("http://[::1", "http://localhost:60001/"),
         ("http://h/" + "x" * 300, "http://localhost:60001/"),
         ("none", "http://localhost:60001/"),
+        ("", "http://localhost:60001/"),
     ],
 )
 def test_urls_name_localhost_and_our_port(url, local):

@@ -53,6 +53,14 @@ _KNOWN: Final = tuple(
             ),
         ),
         (
+            r"to https|insists on|redirects to",
+            Diagnosis("https", "switch HTTPS enforcement off in the printer's network settings"),
+        ),
+        (
+            r"answered 40[13]",
+            Diagnosis("password", "remove the printer's password for this in its settings"),
+        ),
+        (
             r"answered 404|has neither",
             Diagnosis(
                 "not-found",
@@ -104,6 +112,11 @@ _MISSING: Final = (
     (
         r"answered 40[13]\b",
         "allow it without a password in the printer's web console or on its panel",
+    ),
+    (
+        r"cannot be read: ",
+        "open the printer's web page: it may wait for a first set-up or a password; else look for a"
+        " firmware update",
     ),
     (r"answered 5[0-9][0-9]\b|is free", "wait: the printer is asked again"),
     (

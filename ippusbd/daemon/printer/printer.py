@@ -130,7 +130,7 @@ class Printer:
                 "released": counts.released if counts else 0,
             },
             "missing": [one.status() for one in self.missing],
-            "trouble": pool.trouble if pool else "",
+            "trouble": (pool.trouble if pool else "") or self.site.trouble,
             "waits_for": self.waits_for(),
             "waits_s": round(self.detector.waits_s, 1) if self.detector else 0.0,
             "ended": self._ended(),

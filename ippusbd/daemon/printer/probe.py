@@ -20,6 +20,7 @@ from itertools import compress
 from ippusbd.daemon.printer.missing import MissingFunction, claims
 from ippusbd.errors import (
     BadIpp,
+    BadXml,
     IppUsbError,
     NotAPrinter,
     NotAsked,
@@ -38,6 +39,7 @@ Answer = PrinterFacts | ScannerFacts | bool  # to a question about print, scan a
 Failure = PrinterError | NotAsked
 
 SCAN_PATH = "/eSCL/ScannerCapabilities"
+CLIENTS_WAIT_S = 1.0  # for an interface, to ask what clients will ask
 LATER = (ProbeFailed, PrinterSilent, NotAsked)  # it may answer the next time
 
 
@@ -123,8 +125,8 @@ async def gather(
         why = "; ".join(words) or "it neither prints nor scans"
         raise _nothing_known(list(failures.values()), why)
     unanswered = next((one for one in failures.values() if isinstance(one, Unanswered)), None)
-    if unanswered is not None and result.printer is not None:
-        await whole_attributes(query, uri + PRINT_PATH, answer_s=questions.answer_s)
+    if result.printer is not None and (unanswered or known is None or known.printer is None):
+        await _judge(query, uri, questions, found_out, needed=unanswered is not None)
     missing = compress(words, map(questions.comes_later, failures.values()))
     lost = tuple(_lost(questions, result, failed))
     return Probed(result, tuple(missing), unanswered, tuple(found_out.items()), lost)
@@ -205,10 +207,30 @@ async def _printer(
     return facts
 
 
-async def whole_attributes(query: Query, uri: str, *, answer_s: float) -> None:
-    """What CUPS asks for is longer than what we do. Raises Unanswered where that is cut too."""
-    message = get_printer_attributes(uri, ("all",))
-    await query.ipp_bytes(PRINT_PATH, message, answer_s=answer_s)
+async def _judge(
+    query: Query, uri: str, questions: Questions, found_out: dict[str, object], *, needed: bool
+) -> None:
+    """Is the answer that CUPS gets well-formed? `needed`: a failure is the device's, and raises."""
+    wait_s = None if needed else CLIENTS_WAIT_S
+    try:
+        body = await whole_attributes(
+            query, uri + PRINT_PATH, answer_s=questions.answer_s, wait_s=wait_s
+        )
+    except (PrinterError, NotAsked) as exc:
+        log.info("probe, what clients ask for: %s", exc)
+        if needed:
+            raise
+        return
+    if _is_badly_encoded(body):
+        found_out["sanitize_ipp"] = True
+
+
+async def whole_attributes(
+    query: Query, uri: str, *, answer_s: float, wait_s: float | None = None
+) -> bytes:
+    """What CUPS asks for, which is longer than what we do. Raises Unanswered where that is cut."""
+    message = get_printer_attributes(uri, ("all", "media-col-database"))
+    return await query.ipp_bytes(PRINT_PATH, message, answer_s=answer_s, wait_s=wait_s)
 
 
 def _is_badly_encoded(body: bytes) -> bool:
@@ -229,7 +251,10 @@ def _is_badly_encoded(body: bytes) -> bool:
 async def _scanner(query: Query, questions: Questions) -> ScannerFacts:
     patience_s = questions.answer_s
     body = await query.get(SCAN_PATH, answer_s=patience_s, wait_s=patience_s)
-    return escl.capabilities(body)
+    try:
+        return escl.capabilities(body)
+    except BadXml as exc:
+        raise BadXml(f"{SCAN_PATH} cannot be read: {exc}") from exc
 
 
 async def _fax(query: Query, uri: str, questions: Questions) -> bool:

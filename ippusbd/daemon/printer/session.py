@@ -21,7 +21,6 @@ from ippusbd.aio import keep_running, run_to_end
 from ippusbd.daemon.printer.announcer import Announcer
 from ippusbd.daemon.printer.claiming import Claimer
 from ippusbd.daemon.printer.printer import Printer, Services
-from ippusbd.daemon.printer.rewriting import sanitized
 from ippusbd.daemon.printer.states import Event
 from ippusbd.daemon.printer.status_poll import poll_status
 from ippusbd.daemon.recovery.backoff import Backoff
@@ -71,8 +70,9 @@ class PrinterSession:
             traffic=printer.site.traffic,
             pause_s=quirks.cut_response_s or config.check_s,
             note=printer.evidence.asked,
-            overhear=printer.overhear,
+            overhear=self._overhear,
         )
+        self._hosts = links.PrinterHosts()
         self._announcer = Announcer(
             services,
             printer,
@@ -175,11 +175,20 @@ class PrinterSession:
                 connection=quirks.connection,
                 host=quirks.host_header,
                 cut_response_s=quirks.cut_response_s,
-                rewrite=sanitized if quirks.sanitize_ipp else links.rewritten,
+                rewriter=self._rewriter,
                 pending_cancels=self._printer.pending_cancels,
                 overhear=self._printer.overhear,
             )
         )
+
+    def _rewriter(self, content_type: str, url: str, password: bool) -> links.Rewriter | None:
+        repair = self._quirks.sanitize_ipp
+        return links.rewriter(content_type, url, self._hosts, repair=repair, password=password)
+
+    def _overhear(self, body: bytes) -> None:
+        """An answer to a question of ours."""
+        self._hosts.learn(body)
+        self._printer.overhear(body)
 
     def _adopt(self, setting: str, value: object) -> None:
         """A quirk changes in the middle of the session."""

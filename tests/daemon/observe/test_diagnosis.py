@@ -47,6 +47,7 @@ async def reason_of(daemon: InProcessDaemon, *states: str) -> str:
         (("silent",), HASTY, ("waiting",), "silent"),
         (("deaf",), {**HASTY, "warm_up_s": 0.0}, ("refused",), "given-up"),
         ((), {"passive": True}, ("probing",), "passive"),
+        (("upgrade-required",), {}, ENDED, "https"),
     ],
 )
 async def test_a_reason_has_its_remedy(

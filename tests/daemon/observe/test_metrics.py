@@ -210,7 +210,7 @@ async def test_a_port_that_is_in_use_disables_the_page_and_nothing_else():
 
 async def test_a_real_printers_metrics_are_its_own(make_printer, state_path):
     async with run_daemon(make_printer(), state_path=state_path) as daemon:
-        await daemon.until(lambda: daemon.row()["condition"])
+        await daemon.until(lambda: (daemon.row()["condition"] or {}).get("supplies"))
         await ask(daemon.port())
         told = {"printers": daemon.supervisor.status()}
         found = samples(metrics.exposition(told))

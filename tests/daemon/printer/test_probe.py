@@ -38,13 +38,14 @@ GOOD = attributes(
     ipp.attribute("printer-make-and-model", ipp.text("Maker Model")),
     ipp.attribute("document-format-supported", ipp.mime("application/pdf")),
 )
+CLIENTS = "what clients ask for"
 NOT_FOUND = answer(b"no", status="404 Not Found")
 STARTING = answer(b"starting", status="503 Service Unavailable")
 
 
 @dataclass
 class Firmware:
-    """Answers by path; None: never."""
+    """Answers by path, to the question of clients under a name of its own; None: never."""
 
     answers: dict[str, bytes | None]
     interfaces: int = 3
@@ -57,7 +58,9 @@ class Firmware:
         self.heard = self._printer.heard
 
     def _say(self, channel: FakeChannel) -> None:
-        said = self.answers.get(self.heard[-1].target, NOT_FOUND)
+        last = self.heard[-1]
+        for_clients = CLIENTS if b"media-col-database" in last.body else last.target
+        said = self.answers.get(for_clients, self.answers.get(last.target, NOT_FOUND))
         if said is not None:
             channel.say(said)
 
@@ -71,7 +74,7 @@ async def asked(
     query = Query(pool, host="localhost:60000", **options)
 
     def ask(**questions: object) -> asyncio.Future[probe.Probed]:
-        wanted = Questions(answer_s=2.0, fax_answer_s=0.1, **questions)  # type: ignore[arg-type]
+        wanted = Questions(**{"answer_s": 2.0, "fax_answer_s": 0.1, **questions})  # type: ignore[arg-type]
         return asyncio.ensure_future(gather(query, DEVICE, wanted, port=60000))
 
     try:
@@ -286,9 +289,10 @@ async def test_questions_carry_the_host_and_the_connection_that_are_wanted():
     firmware = Firmware({"/ipp/print": GOOD})
     async with asked(firmware, connection="keep-alive") as ask:
         await ask(scans=False, faxes=False)
-    (one,) = firmware.heard
-    assert one.values("host") == ["localhost:60000"]
-    assert one.values("connection") == ["keep-alive"]
+    assert len(firmware.heard) == 2
+    for one in firmware.heard:
+        assert one.values("host") == ["localhost:60000"]
+        assert one.values("connection") == ["keep-alive"]
 
 
 async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
@@ -319,3 +323,47 @@ async def test_a_part_that_is_not_there_may_come_late_if_a_quirk_says_so(late: b
     async with asked(firmware) as ask:
         probed = await ask(faxes=False, parts_come_late=late)
     assert [one.partition(":")[0] for one in probed.missing] == (["scan"] if late else [])
+
+
+UNCLOSED = answer(
+    ipp.encode(ipp.Message(0, 1, (ipp.Group(ipp.Tag.PRINTER),)))[:-1]
+    + b"\x34\x00\x01m\x00\x00\x4a\x00\x00\x00\x01x\x44\x00\x00\x00\x01y\x03"
+)
+
+
+async def test_what_only_clients_ask_for_is_judged_too():
+    found = await probed({"/ipp/print": GOOD, CLIENTS: UNCLOSED}, faxes=False)
+    assert found.found_out == (("sanitize_ipp", True),)
+    assert not (await probed({"/ipp/print": GOOD}, faxes=False)).found_out
+
+
+@pytest.mark.parametrize("said", [None, NOT_FOUND, STARTING, answer(b"x" * 2_000_000)])
+async def test_a_printer_that_does_not_answer_what_clients_ask_for_is_announced(said: bytes | None):
+    firmware = Firmware({"/ipp/print": GOOD, CLIENTS: said}, interfaces=1)
+    async with asked(firmware) as ask:
+        found = await ask(scans=False, faxes=False, answer_s=0.2)
+    assert found.result.printer
+    assert not found.missing
+
+
+PAGE = answer(b"<!DOCTYPE html><html>Log in</html>", headers=[("Content-Type", "text/html")])
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (answer(status="401 No"), "answered 401: the printer asks for a password"),
+        (answer(status="403 No"), "answered 403: the printer does not allow it"),
+        (answer(status="426 No"), "answered 426: the printer insists on TLS"),
+        (PAGE, "cannot be read: an HTML page, not XML"),
+    ],
+)
+async def test_a_scanner_that_is_kept_from_us_is_missing_with_the_reason(said: bytes, words: str):
+    answers = {"/ipp/print": GOOD, probe.SCAN_PATH: said}
+    found = await probed(answers, capabilities=Capability.PRINT | Capability.SCAN)
+    assert lost(found) == {"scan": ("its USB descriptor", f"{probe.SCAN_PATH} {words}")}
+
+
+async def test_a_printer_that_asks_for_a_password_is_refused_with_that_reason():
+    with pytest.raises(ProbeFailed, match="/ipp/print answered 401: the printer asks for a pass"):
+        await probed({"/ipp/print": answer(status="401 No")}, scans=False, faxes=False)
