@@ -22,4 +22,4 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_clients_get_the_right_values_of_a_captured_model(desk: Office, name: str):
-    assert wrong(name, examine(desk, name, MODELS[name])) == []
+    assert wrong(name, MODELS[name], examine(desk, name, MODELS[name])) == []

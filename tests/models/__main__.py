@@ -1,6 +1,6 @@
 """`make e2e-models`: every captured model in a folder before real clients, as a table.
 
-What `right.toml` knows of a model is compared; every other model must be served, print and scan.
+Each must be served, print and scan, with the values that `right` derives or has in its table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(folder: Path, names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as sane, open_desk(Path(sane)) as office:
         for name, answers in found.items():
             values = examine(office, name, answers)
-            faults = wrong(name, values)
+            faults = wrong(name, answers, values)
             bad += bool(faults)
             print(f'["{name}"]' + ("  # WRONG" if faults else ""), flush=True)
             for key, value in values.items():

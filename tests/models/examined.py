@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from support.avahi_browse import ITEM
+from support.avahi_browse import ITEM, plain
 from support.captured import captured
 from support.cups import IPPUSBD
 from support.desktop import DesktopError
@@ -22,8 +22,20 @@ from ippusbd.virtual.model_file import DeviceAnswers, load
 
 DATA = Path(__file__).parents[1] / "data"
 PPD_LINES = ("ModelName", "ColorDevice", "DefaultPageSize", "DefaultResolution", "DefaultDuplex")
-TXT_KEYS = ("ty", "pdl", "Color", "Duplex", "Scan", "Fax", "PaperMax", "kind", "rp", "priority")
-SCAN_KEYS = ("ty", "pdl", "cs", "is", "duplex", "rs", "vers")
+TXT_KEYS = (
+    "ty",
+    "pdl",
+    "Color",
+    "Duplex",
+    "Scan",
+    "Fax",
+    "PaperMax",
+    "kind",
+    "rp",
+    "mopria-certified",
+    "adminurl",
+)
+SCAN_KEYS = ("ty", "pdl", "cs", "is", "duplex", "rs", "vers", "adminurl", "representation")
 Values = dict[str, str]
 
 
@@ -81,18 +93,18 @@ def _is_announced(office: Office) -> bool:
 def examine(office: Office, name: str, answers: DeviceAnswers) -> Values:
     """What each client got; a value that begins with FAILED says what went wrong."""
     values: Values = {}
-    steps: list[Callable[[Office], Values]] = []
+    steps: list[tuple[str, Callable[[Office], Values]]] = []
     if answers.ipp:
-        steps += [_txt, _driverless, _everywhere]
+        steps += [("txt", _txt), ("driverless", _driverless), ("printed", _everywhere)]
     if answers.xml:
-        steps += [_scan_txt, _scan]
+        steps += [("scan.txt", _scan_txt), ("scanned", _scan)]
     try:
         with served(office, name, answers):
-            for step in steps:
+            for key, step in steps:
                 try:
                     values |= step(office)
                 except (AssertionError, DesktopError) as exc:
-                    values[step.__name__.strip("_")] = f"FAILED: {_short(exc)}"
+                    values[key] = f"FAILED: {_short(exc)}"
     except DesktopError as exc:
         values["served"] = f"FAILED: {_short(exc)}"
     return values
@@ -114,7 +126,7 @@ def _records(office: Office, service_type: str) -> Values:
     for line in office.browsed(service_type).splitlines():
         if line.startswith("="):
             items = (one.partition("=") for one in ITEM.findall(line))
-            return {"name": line.split(";")[3], **{key: value for key, _, value in items}}
+            return {"name": plain(line.split(";")[3]), **{key: value for key, _, value in items}}
     raise AssertionError(f"no {service_type} announced")
 
 
@@ -153,7 +165,8 @@ def _everywhere(office: Office) -> Values:
 def _scan(office: Office) -> Values:
     path = office.folder / "page.png"
     device = f"airscan:escl:model:{office.url('IPv4', '/eSCL/')}"
-    _run(office, "scanimage", "-d", device, "--format=png", "-o", str(path))
+    area = ("-x", "50", "-y", "50")  # millimetres: the largest feeders take sheets of metres
+    _run(office, "scanimage", "-d", device, *area, "--format=png", "-o", str(path))
     with Image.open(path) as page:
         page.load()
         return {"scanned": f"{page.mode} {page.width}x{page.height}"}
