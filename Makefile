@@ -34,6 +34,10 @@ e2e-system: $(VENV)/.made packages ## test the Debian package in a guest with sy
 packages: ## install the Debian packages that tests need (root if some are missing)
 	@.ci/install-packages
 
+.PHONY: e2e-models
+e2e-models: $(VENV)/.made packages ## captured models before CUPS, Avahi and SANE: DIR=folder of model files (root)
+	@PYTHONPATH=tests $(BIN)/python -m models $(or $(DIR),tests/data) $(ARGS)
+
 deb: packages ## build the Debian package into dist/
 	@packaging/build-deb
 

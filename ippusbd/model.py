@@ -82,6 +82,7 @@ class DeviceFacts:
     product: str = ""
     serial: str = ""
     device_id: str = ""  # IEEE 1284 device id, from GET_DEVICE_ID
+    unreadable: bool = False  # it has strings that nobody could read
 
     @property
     def key(self) -> str:

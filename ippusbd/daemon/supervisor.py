@@ -305,7 +305,12 @@ class Supervisor:
         printer.site.disconnect("it is not plugged in")
 
     async def _open(self, plugged: _Plugged) -> tuple[UsbDevice, DeviceFacts]:
-        """The device, reset if a quirk wants it so, and its facts as a quirk corrects them."""
+        """The device, and its facts as a quirk corrects them.
+
+        It is reset once per plug, if a quirk says so or strings of it are empty or unreadable:
+        Xerox B205 and others have them after a reset only. If that does not help, it is served
+        under its USB id.
+        """
         services = self._services
         if str(plugged.facts.usb_id) in services.config.ignore:
             raise Ignored("the configuration says to ignore it")
@@ -314,6 +319,15 @@ class Supervisor:
             await take(Rung.USB_RESET, services.host, plugged.facts)
         device = await services.host.open(plugged.facts)
         quirks = services.quirks.effective(device.facts)
+        if device.facts.unreadable and not (plugged.was_reset or quirks.ignore_device):
+            log.info("%s: reset, since its strings cannot be read", plugged.facts.usb_id)
+            plugged.was_reset = True
+            try:
+                await device.reset()
+            finally:
+                await device.close()
+            device = await services.host.open(plugged.facts)
+            quirks = services.quirks.effective(device.facts)
         if quirks.ignore_device:
             await device.close()
             raise Ignored(f"a quirk says to leave it alone: {quirks.ignore_reason}")

@@ -99,7 +99,12 @@ def target_of(request: web.BaseRequest) -> str:
 
 
 class _PlainRequest(web.BaseRequest):
-    """Its response has no fields that aiohttp adds by itself."""
+    """Its response has no fields that aiohttp adds by itself; its body outlives its client."""
+
+    def _cancel(self, exc: BaseException) -> None:
+        # A document whose last byte is here is whole, whoever leaves before it was forwarded.
+        if not self.content.is_eof():
+            super()._cancel(exc)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         if response.headers.get("Content-Type") == NO_TYPE:

@@ -244,13 +244,15 @@ class OpenDevice:
         if not self._interfaces:
             raise NotUsable("no interface speaks IPP over USB (7/1/4)")
         self._configure(self._interfaces[0].configuration, active, configurations)
-        manufacturer, product, serial = self._strings()
+        manufacturer, product, serial = texts = self._strings()
+        indexes = self._handle.strings
         self._facts = replace(
             self._facts,
             manufacturer=manufacturer,
             product=product,
             serial=serial,
             device_id=self._device_id(configurations),
+            unreadable=any(index and not text for text, index in zip(texts, indexes, strict=True)),
         )
 
     def _descriptors(self) -> tuple[bytes, list[bytes]]:

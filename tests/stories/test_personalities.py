@@ -11,8 +11,10 @@ from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import IPP_TYPE, ask, ask_ipp, ipp_request
 
 from ippusbd.model import UsbId
+from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.services.console import pseudo_random_sha256
+from ippusbd.virtual.usb.device import DeviceEvent
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
 
@@ -163,6 +165,48 @@ async def test_it_works_with_its_quirk(make_printer, state_path, tmp_path, name:
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
         assert daemon.row()["model"] == "Example VirtualJet 900"
         await prints_and_fetches(daemon, printer)
+
+
+async def test_strings_that_come_after_a_reset_need_no_quirk(make_printer, state_path):
+    printer = make_printer("empty-strings-until-reset")
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        assert daemon.row()["model"] == "Example VirtualJet 900"
+        assert daemon.row()["serial"] == "VIRTUAL1"
+        await prints_and_fetches(daemon, printer)
+
+
+class NoStringsEver(Personality):
+    """Every string is empty, also after a bus reset."""
+
+    name = "no-strings-ever"
+
+    def __init__(self) -> None:
+        self.resets = 0
+        self.asked = 0
+
+    def happened(self, device, event, interface) -> None:
+        self.resets += event is DeviceEvent.BUS_RESET
+
+    def control(self, device, setup) -> bytes | None:
+        if (setup.request_type, setup.request) != (0x80, 6) or setup.value >> 8 != 3:
+            return None
+        if setup.value & 0xFF == 0:
+            return None
+        self.asked += 1
+        return b"\2\3"
+
+
+async def test_a_printer_without_readable_strings_is_reset_once_and_served_by_its_id(
+    make_printer, state_path
+):
+    printer = make_printer()
+    personality = printer.personalities.switch_on(NoStringsEver)
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        assert daemon.row()["serial"] == ""
+        assert daemon.row()["id"] == "1209:0001"
+        await prints_and_fetches(daemon, printer)
+    assert personality.resets == 1
+    assert personality.asked == 2 * 3 * 3, "two openings, three strings, three tries each"
 
 
 async def test_a_printer_that_answers_404_to_everything_is_left_alone_by_its_quirk(

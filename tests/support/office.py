@@ -56,11 +56,15 @@ class Office(PrintDesk):
     def control(self) -> Path:
         return self.folder / "virtual.sock"
 
-    def open(self) -> None:
-        """Start it all and wait until the printer is announced."""
+    def open_desk(self) -> None:
+        """Start everything but the daemon."""
         self._wrap_backend()
         self.desktop.start_bus()
         self.desktop.start_avahi()
+
+    def open(self) -> None:
+        """Start it all and wait until the printer is announced."""
+        self.open_desk()
         (self.folder / "ippusbd.conf").write_text(CONFIG)
         self.start_ippusbd()
 
@@ -172,14 +176,28 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def open_office(sane: Path) -> Iterator[Office]:
+    """A desk with the daemon and a virtual printer, announced."""
+    with _desk(sane) as office:
+        office.open()
+        yield office
+
+
+@contextmanager
+def open_desk(sane: Path) -> Iterator[Office]:
+    """A desk without the daemon."""
+    with _desk(sane) as office:
+        office.open_desk()
+        yield office
+
+
+@contextmanager
+def _desk(sane: Path) -> Iterator[Office]:
     """`sane` becomes /etc/sane.d, with sane-airscan alone."""
     require("avahi-browse", "curl", "scanimage", "airscan-discover", "pdfinfo", "pdftotext")
     (sane / "dll.conf").write_text("airscan\n")  # the others search for half a minute
     (sane / "airscan.conf").write_text("[options]\nws-discovery = off\n")
     with print_desk(binds={"/etc/sane.d": sane}) as desk:
-        office = Office(desk.desktop)
-        office.open()
-        yield office
+        yield Office(desk.desktop)
 
 
 def pdf(*pages: str, padding: int = 0) -> bytes:

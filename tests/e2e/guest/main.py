@@ -10,6 +10,7 @@ import checks_channel
 import checks_clients
 import checks_crash
 import checks_cycles
+import checks_layouts
 import checks_many
 import checks_ops
 import checks_plug
@@ -25,6 +26,7 @@ PARTS = {
         checks_crash.GROUP,
         checks_channel.GROUP,
         checks_recovery.GROUP,
+        checks_layouts.GROUP,
     ),
 }
 
