@@ -13,6 +13,7 @@ Knows aiohttp's responses, exchanges and leases; nothing of sockets.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -34,6 +35,7 @@ from ippusbd.wire.links import asking_for_passwords
 log = logging.getLogger("ippusbd.http")
 
 PEEK = 64 * 1024  # answers up to this size free their interface before they are sent
+CREATED, CREATED_BODY_S = 201, 2.0
 IPP = "application/ipp"
 
 
@@ -140,7 +142,7 @@ class Forwarder:
         head = await exchange.answer()
         base = client.base(self._port)
         headers = answer_fields(head, base)
-        chunks = exchange.chunks()
+        chunks = exchange.chunks() if head.status != CREATED else _body_of_created(exchange)
         start = bytearray()
         async for data in chunks:
             start += data
@@ -207,6 +209,22 @@ class Forwarder:
             client.abort()
 
         return UploadStallTimer(lambda: client.received, blameless, stall_s, disconnect)
+
+
+async def _body_of_created(exchange: Exchange) -> AsyncIterator[bytes]:
+    """A 201 says all in its head, the Location: a body that does not come is not waited for."""
+    chunks = exchange.chunks()
+    while True:
+        try:
+            async with asyncio.timeout(CREATED_BODY_S):
+                data = await anext(chunks, None)
+        except TimeoutError:
+            log.info("the body of a 201 did not come in %g s", CREATED_BODY_S)
+            exchange.delivered = True
+            return
+        if data is None:
+            return
+        yield data
 
 
 def _rewritten(head: Head, wiring: Wiring, base: str, body: bytes) -> bytes:

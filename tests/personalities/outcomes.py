@@ -35,6 +35,7 @@ SPECIAL: Final[dict[str, Case]] = {
     "deaf-until-replug": Case(outcome=WORKS, tuned=IN_A_PRINT),  # on its other interfaces
     "deaf-after-unplug": Case(outcome=AFTER, why="USB reset"),
     "eio-after-replug": Case(outcome=AFTER, why="USB reset"),
+    "scan-body-never-comes": Case(outcome=AFTER, why="set alternate"),
     # Beyond help: left to another driver.
     "404-everything": Case(outcome=REFUSED, why="404"),
     "stops-after-3k": Case(outcome=REFUSED, why="stopped in the middle"),

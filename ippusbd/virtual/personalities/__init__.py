@@ -1,6 +1,6 @@
 """How real printers misbehave: one class per behaviour, found here by name.
 
-A new one is a class with a `name` in one of the four modules; nothing else has to be changed.
+A new one is a class with a `name` in one of the five modules; nothing else has to be changed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
-from ippusbd.virtual.personalities import http, ipp, recovery, usb
+from ippusbd.virtual.personalities import http, ipp, recovery, scanning, usb
 from ippusbd.virtual.personalities.base import Personality
 
 
@@ -20,7 +20,7 @@ def _defined_in(module: ModuleType) -> Iterator[type[Personality]]:
 
 
 REGISTRY: Final[dict[str, type[Personality]]] = {
-    one.name: one for module in (http, usb, ipp, recovery) for one in _defined_in(module)
+    one.name: one for module in (http, usb, ipp, recovery, scanning) for one in _defined_in(module)
 }
 
 
