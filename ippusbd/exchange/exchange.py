@@ -108,7 +108,7 @@ class Exchange:
         self.received = 0
         self._enough = False  # the rest of the upload is not wanted
         self._client_left = False
-        self._delivered = False  # the answer was taken to its end
+        self.delivered = False  # the client has all that it needs of the answer
         self._began = False  # bytes of the body went to the printer
         self._whole = False  # all that the client meant to send did
         self._first, self._tail = b"", b""  # of the answer, to see whether it looks whole
@@ -183,7 +183,7 @@ class Exchange:
                 break
             else:
                 await self._read_more()
-        self._delivered = True
+        self.delivered = True
         self._finish_reading()
 
     async def sent(self) -> None:
@@ -461,7 +461,7 @@ class Exchange:
             return
         head = self._parser.head
         location = head.value("Location") if head else ""
-        path = "" if self._delivered else scan_job_of(request.method, request.target, location)
+        path = "" if self.delivered else scan_job_of(request.method, request.target, location)
         if path:
             headers = tuple(h for h in request.headers if h[0].lower() in ("host", "user-agent"))
             await self._ask(Request("DELETE", path, headers), quiet_s)

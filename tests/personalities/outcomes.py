@@ -45,6 +45,7 @@ SPECIAL: Final[dict[str, Case]] = {
         outcome=PARTIAL, why="ScannerCapabilities answered 401: the printer asks", console=401
     ),
     "html-instead-of-xml": Case(outcome=PARTIAL, why="an HTML page, not XML"),
+    "scan-body-never-comes": Case(outcome=AFTER, why="set alternate"),
     # Beyond help: left to another driver.
     "404-everything": Case(outcome=REFUSED, why="404"),
     "upgrade-required": Case(outcome=REFUSED, why="answered 426: the printer insists on TLS"),

@@ -42,6 +42,7 @@ class HttpResponse:
     # How it goes wrong on the wire:
     prefix: bytes = b""  # before the status line
     cut_at: int | None = None  # bytes that are sent, head included
+    head_only: bool = False  # the body is never sent
     stuck: bool = False  # then silence until the interface is reset
     zlps_s: float = 0.0  # then zero-length packets for this long, or until the next request
     rest_after_fetch: bool = False  # the rest of the request is read after the response was

@@ -278,6 +278,9 @@ class _Served:
         if response.prefix:
             await writer.put(response.prefix)
         await writer.put(self._conn.send(self._head(response)) or b"")
+        if response.head_only:
+            await writer.flush()
+            return
         bodyless = request.method == "HEAD" or response.status in (204, 304)
         for piece in () if bodyless else _pieces_of(response):
             if len(piece):

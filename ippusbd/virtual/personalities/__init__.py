@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
-from ippusbd.virtual.personalities import clients, http, ipp, recovery, usb
+from ippusbd.virtual.personalities import clients, http, ipp, recovery, scanning, usb
 from ippusbd.virtual.personalities.base import Personality
 
 
@@ -20,7 +20,9 @@ def _defined_in(module: ModuleType) -> Iterator[type[Personality]]:
 
 
 REGISTRY: Final[dict[str, type[Personality]]] = {
-    one.name: one for module in (http, usb, ipp, recovery, clients) for one in _defined_in(module)
+    one.name: one
+    for module in (http, usb, ipp, recovery, scanning, clients)
+    for one in _defined_in(module)
 }
 
 
