@@ -35,16 +35,16 @@ _UUID: Final = rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _MAC: Final = rb"(?<![0-9a-fA-F:-])(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}(?![0-9a-fA-F:-])"
 _IPV4: Final = rb"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"
 _IPV6: Final = rb"(?<=\[)[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%[\w.-]+)?(?=\])"
-_MAIL: Final = rb"[\w.+-]+@[\w-]+(?:\.[\w-]+)*"
+_MAIL: Final = rb"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*"
 _URI_HOST: Final = rb"(?<=://)(?!localhost\b)[^/:?#<>\[\]\"'\s]+"
-_LOCAL_HOST: Final = rb"[\w-]+(?=\.local\b)"
+_LOCAL_HOST: Final = rb"(?<![\w-])[\w-]+(?=\.local\b)"
 _PATTERNS: Final = re.compile(
     rb"(?P<uuid>%b)|(?P<mac>%b)|(?P<ipv4>%b)|(?P<ipv6>%b)|(?P<text>%b|%b|%b)"
     % (_UUID, _MAC, _IPV4, _IPV6, _MAIL, _URI_HOST, _LOCAL_HOST)
 )
 _SERIAL_FIELD: Final = re.compile(rb"(?<=[;,:])((?:SN|SERN|SERIALNUMBER|SERIAL):)([^;]+)")
 _SCHEME: Final = re.compile(rb"(?:[A-Za-z][\w+.-]*:(?://)?)?")
-_ELEMENT: Final = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?>([^<]+)<")
+_ELEMENT: Final = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?>([^<]+)(?=<)")
 _WORD: Final = re.compile(rb"[^\s_\-\[\](){}.,]+")
 _ENTITY: Final = re.compile(rb"&[#\w]+;|[^&]+|&")
 
@@ -70,6 +70,8 @@ class Anonymizer:
         """Both answers, either may be empty. Raises BadIpp and BadXml."""
         if b"\0" in xml:
             raise BadXml("not an ASCII-compatible encoding of XML")
+        if ipp_answer:  # complete, without what follows the end tag
+            ipp_answer = ipp_answer[: ipp_codec.decode(ipp_answer, tolerant=True, limits=LIMITS)[1]]
         self._model = b" ".join([*_models(ipp_answer, xml)])
         for _ in range(2):  # the first pass finds what is private, in either answer
             self.replaced.clear()
@@ -80,13 +82,12 @@ class Anonymizer:
 
     def _ipp(self, data: bytes) -> bytes:
         out = bytearray(data)
-        end = 0
         for tag, name, start, end in _values(data):
             if tag in TEXTS:
                 start = _text_start(tag, data, start, end)
                 old = data[start:end]
                 out[start:end] = self._value(name, old, is_uri=tag == Tag.URI)
-        return bytes(out[: end + 1])  # what follows the end tag is not the answer
+        return bytes(out)
 
     def _value(self, name: bytes, old: bytes, *, is_uri: bool) -> bytes:
         new = self._everywhere(old)
@@ -168,10 +169,9 @@ def _models(ipp_answer: bytes, xml: bytes) -> Iterator[bytes]:
 
 
 def _values(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
-    """Tag, attribute's or member's name, start and end of each value. Raises BadIpp."""
-    _, total = ipp_codec.decode(data, tolerant=True, limits=LIMITS)
+    """Tag, attribute's or member's name, start and end of each value of a complete message."""
     at, name = ipp_codec.HEADER.size, b""
-    while at < total - 1:
+    while data[at] != Tag.END:
         tag = data[at]
         at += 1
         if tag < FIRST_VALUE_TAG:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from support.captured import captured
 from support.ipp_strategies import messages
 
@@ -105,6 +107,18 @@ def test_xml_keeps_its_markup_its_namespaces_and_its_entities():
     assert b"http://xxxx-xxxx.local:80/a" in after
 
 
+def test_the_first_child_of_an_element_is_overwritten_too():
+    after = Anonymizer().both(b"", b"<a>\n<SerialNumber>AB1</SerialNumber></a>")[1]
+    assert after == b"<a>\n<SerialNumber>XX0</SerialNumber></a>"
+
+
+def test_long_values_take_linear_time():
+    start = time.monotonic()
+    long = ipp.attribute("printer-alert", ipp.octets(b"a" * 0xFFFF))
+    Anonymizer().both(answer(long), b"<x>" + b"a-" * 500_000 + b"</x>")
+    assert time.monotonic() - start < 10, "over a minute with quadratic patterns"
+
+
 def test_what_was_replaced_is_listed_once():
     anonymizer = Anonymizer()
     anonymizer.both(b"", XML)
@@ -129,7 +143,7 @@ def test_xml_in_an_encoding_that_cannot_be_searched_is_refused():
         Anonymizer().both(b"", XML.decode().encode("utf-16"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(messages)
 def test_no_message_changes_its_structure(message: Message):
     before = ipp.encode(message)

@@ -24,6 +24,7 @@ from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Attribute, Group, Message, Tag
 
 LIMITS: Final = ipp.Limits(size_bytes=SIZE_MAX, items=1 << 20)
+DPI: Final = re.compile("[0-9]{1,5}")
 RANGE_DPI: Final = 1200  # the highest resolution where a range is claimed
 PRESENT: Final = frozenset(
     {
@@ -98,7 +99,7 @@ class CapturedScanner:
 
     def abilities(self) -> Abilities:
         """What it claims, as far as the virtual scanner has a picture for it."""
-        resolutions = [int(one) for one in self.values("XResolution") if one.isdecimal()]
+        resolutions = [int(one) for one in self.values("XResolution") if DPI.fullmatch(one)]
         open_ended = self._has("ResolutionRange") or not resolutions
         claimed = {*self.values("DocumentFormat"), *self.values("DocumentFormatExt")}
         return Abilities(

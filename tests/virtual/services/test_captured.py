@@ -144,6 +144,14 @@ def test_the_usb_strings_have_the_captured_make_and_model(make_printer: Maker):
     assert (spec.manufacturer, spec.product) == ("Example", "MFP 4711")
 
 
+def test_a_resolution_of_five_thousand_digits_is_none(make_printer: Maker, connect: Connect):
+    absurd = SCANNER.replace(
+        b"</scan:ColorModes>", b"</scan:ColorModes>" + RESOLUTION.replace(b"240", b"9" * 5000), 1
+    )
+    client = connect(make_printer(answers=DeviceAnswers(xml=absurd)))
+    assert client.ask("GET", "/eSCL/ScannerStatus").status == 200
+
+
 def test_what_is_not_an_ipp_answer_is_refused(make_printer: Maker):
     with pytest.raises(ConfigError, match="cannot be decoded"):
         make_printer(answers=DeviceAnswers(ipp=b"HTTP/1.1 404"))
