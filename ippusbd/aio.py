@@ -18,7 +18,7 @@ T = TypeVar("T")
 log = logging.getLogger("ippusbd.daemon")
 
 RESTART_S = 5.0  # pause before a failed main task is started again
-CANCEL_S = 1.0  # pause between two cancellations of a task that ends something in good order
+CANCEL_S = 1.0  # pause between two cancellations of a task that finishes something before it ends
 
 
 def now() -> float:
@@ -29,7 +29,7 @@ def now() -> float:
 async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is not interrupted when its caller is cancelled.
 
-    A device that was half closed keeps its threads, its claims and its drivers' places, so a
+    A half-closed device would keep its threads and claims, and its drivers detached, so a
     teardown runs in a task of its own. A CancelledError that comes meanwhile is raised after it.
     Only for work whose every wait is bounded.
     """
@@ -57,7 +57,7 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
 
 
 def retrieve_exception(task: asyncio.Task[None]) -> None:
-    """A done callback: whoever reads the channel is told of a writer's failure, too."""
+    """A done callback: the reader of the channel gets the writer's failure, too."""
     if not task.cancelled():
         task.exception()
 
@@ -71,8 +71,8 @@ async def keep_running(
 ) -> None:
     """Run `work` until it ends by itself; one that fails is logged, and started again.
 
-    For the daemon's main tasks: an error of ours in one of them must be loud, and must not
-    end hot-plug, say, for ever.
+    For the daemon's main tasks: a bug in one of them must be loud, and must not end hot-plug,
+    for example, for ever.
     """
     while True:
         task = asyncio.create_task(work(), name=name)

@@ -1,11 +1,11 @@
-"""Keeps one life running for every printer on the bus.
+"""Keeps one session running for every printer on the bus.
 
 Events are hints: whatever wakes it, the supervisor enumerates and compares.
-Each device has a task of its own, so a slow one delays no other. A life that
-fails is tried again after a growing pause; a device that is gone has its life
-cancelled, and the next one with the same key waits until that let go.
+Each device has its own task, so a slow one delays no other. A session that
+fails is tried again after a growing pause; when a device is gone, its session
+is cancelled, and the next one with the same key waits for its end.
 
-Knows devices by bus address while they are plugged in, printers by key for ever.
+Knows devices by bus address while they are plugged in, printers by key permanently.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from ippusbd.usbio.protocols import UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
 
-UDEV_POLL_S = 30.0  # the net below udev's events
-BUG_PAUSE_S = 5.0  # before a device is served again whose task died
+UDEV_POLL_S = 30.0  # finds what udev's events missed
+BUG_PAUSE_S = 5.0  # before a device is served again whose task failed
 SETTLE_S = 0.02  # events come in bursts
 BEING_OPENED = "being opened"
 PAUSING = (State.WAITING, State.REFUSED, State.IGNORED)
@@ -59,14 +59,14 @@ class _Plugged:
     key: str = ""  # of its printer, as soon as its serial number was read
     state: State = State.OPENING  # until its printer is known
     reason: str = BEING_OPENED
-    session: PrinterSession | None = None  # that serves it now
+    session: PrinterSession | None = None  # the one that serves it now
     was_reset: bool = False
-    since_s: float = 0.0  # when it came, or an administrator wanted it tried afresh
+    since_s: float = 0.0  # when it was plugged in, or last retried by an administrator
     retry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Supervisor:
-    """Serves every printer that comes, until `close`."""
+    """Serves every printer that is plugged in, until `close`."""
 
     def __init__(
         self,
@@ -94,9 +94,9 @@ class Supervisor:
     async def run(self, *, hotplug: bool = True) -> None:
         """Reconcile whenever woken, and from time to time; until cancelled."""
         self._listens_to_udev = hotplug and self._hotplug.start()
-        await keep_running("look for printers", self._look_for_ever)
+        await keep_running("look for printers", self._look_repeatedly)
 
-    async def _look_for_ever(self) -> None:
+    async def _look_repeatedly(self) -> None:
         poll_s = UDEV_POLL_S if self._listens_to_udev else self._services.config.poll_s
         while True:
             self._wake.clear()
@@ -104,7 +104,7 @@ class Supervisor:
             try:
                 await self.reconcile()
             except UsbError as exc:
-                log.warning("cannot look for printers: %s", exc)
+                log.warning("cannot list USB devices: %s", exc)
             self._first_look.set()
             for looker in lookers:
                 if not looker.done():
@@ -139,7 +139,7 @@ class Supervisor:
         return [(p.facts, p.printer, p.reason) for p in self._plugged.values()]
 
     async def reconcile(self) -> None:
-        """Start lives for what came, end those of what went."""
+        """Start sessions for devices that came, end those of devices that went."""
         there = {facts.address: facts for facts in await self._services.host.enumerate()}
         for address in sorted(self._plugged.keys() - there.keys()):
             self._end(address)
@@ -147,7 +147,7 @@ class Supervisor:
             self._start(there[address])
 
     def retry(self, selector: str = "") -> list[str]:
-        """Try printers again at once, with resets allowed anew: all, or those that are named so.
+        """Retry printers at once, with a new reset budget: all, or those that `selector` names.
 
         `selector` is as in `registry.matches`. Returns their names.
         """
@@ -166,7 +166,7 @@ class Supervisor:
         return tried
 
     def learned(self) -> dict[str, dict[str, Any]]:
-        """What was found out about printers, plugged in or not, by key."""
+        """What was learned about printers, plugged in or not, by key."""
         return {
             key: {"name": record.name, "settings": record.learned, "recovery": record.recovery}
             for key, record in self._state.printers().items()
@@ -174,7 +174,7 @@ class Supervisor:
         }
 
     def forget(self, selector: str = "") -> list[str]:
-        """Unlearn what was found out, from the next plug or retry on. Returns names, as `retry`."""
+        """Forget what was learned, from the next plug or retry on. Returns names, as `retry`."""
         forgotten = []
         for key, found in self.learned().items():
             if matches(selector, [key, found["name"]]):
@@ -197,7 +197,7 @@ class Supervisor:
         ]
 
     async def close(self) -> None:
-        """End all lives in good order, then stop listening."""
+        """End all sessions in order, then stop listening."""
         self._hotplug.stop()
         self._closing = True
         for address in list(self._plugged):
@@ -206,16 +206,16 @@ class Supervisor:
             await asyncio.wait(self._leaving)
         await self._registry.close()
 
-    # --- lives
+    # --- sessions
 
     def _start(self, facts: DeviceFacts) -> None:
         log.info("plugged in: %s at %s", facts.usb_id, facts.address)
         plugged = _Plugged(facts, since_s=self._clock())
         plugged.task = asyncio.create_task(self._serve(plugged), name=f"printer-{facts.address}")
-        plugged.task.add_done_callback(lambda task: self._died(plugged, task))
+        plugged.task.add_done_callback(lambda task: self._task_ended(plugged, task))
         self._plugged[facts.address] = plugged
 
-    def _died(self, plugged: _Plugged, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, plugged: _Plugged, task: asyncio.Task[None]) -> None:
         """A task ends by cancellation; anything else is a bug of ours, which stops one printer."""
         if task.cancelled():
             return
@@ -237,7 +237,7 @@ class Supervisor:
             log.info("unplugged: %s at %s", plugged.facts.usb_id, address)
             if printer is not None and printer.pool is not None:
                 printer.pool.abandon(DeviceGone("the printer was unplugged"))
-        if printer is not None and printer.state in PAUSING:  # no life is there to say so
+        if printer is not None and printer.state in PAUSING:  # no session is there to do it
             self._gone(printer)
             self._on_change()
         task.cancel()
@@ -245,17 +245,17 @@ class Supervisor:
         task.add_done_callback(self._leaving.discard)
 
     async def _serve(self, plugged: _Plugged) -> None:
-        """Life after life until the device goes; the task is cancelled then."""
+        """One session after the other; the task is cancelled when the device goes."""
         config = self._services.config
         backoff = Backoff(config.retry_min_s, config.retry_max_s)
         while True:
             try:
-                await self._live(plugged, backoff)
+                await self._open_and_serve(plugged, backoff)
             except DeviceGone as exc:
-                self._wake.set()  # udev will say it too, or has not noticed yet
+                self._wake.set()  # udev reports it too, or has not noticed yet
                 self._note(plugged, Event.FAILED, str(exc))
             except IppUsbError as exc:
-                given_up = not exc.retry or self._never_will(plugged, exc)
+                given_up = not exc.retry or self._is_hopeless(plugged, exc)
                 self._note(plugged, _event_of(exc, given_up=given_up), str(exc))
                 if given_up:
                     await plugged.retry.wait()
@@ -270,15 +270,15 @@ class Supervisor:
                     await plugged.retry.wait()
                 plugged.retry.clear()
 
-    def _never_will(self, plugged: _Plugged, failure: IppUsbError) -> bool:
-        """What answers 404, or by halves, longer than any warm-up lasts is another driver's."""
+    def _is_hopeless(self, plugged: _Plugged, failure: IppUsbError) -> bool:
+        """404, or cut answers, for longer than any warm-up: a printer for another driver."""
         waited_s = self._clock() - plugged.since_s
         useless = isinstance(failure, NotAPrinter | CutAnswer)
         if useless and plugged.key and self._history(plugged.key).connection_trial.under_way:
             return False
         return useless and waited_s > self._services.config.warm_up_s
 
-    async def _live(self, plugged: _Plugged, backoff: Backoff) -> None:
+    async def _open_and_serve(self, plugged: _Plugged, backoff: Backoff) -> None:
         device, facts = await self._open(plugged)
         try:
             printer = await self._printer_for(plugged, facts)
@@ -313,7 +313,7 @@ class Supervisor:
         """
         services = self._services
         if str(plugged.facts.usb_id) in services.config.ignore:
-            raise Ignored("the configuration says to ignore it")
+            raise Ignored("ignored by the configuration")
         if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
             plugged.was_reset = True
             await take(Rung.USB_RESET, services.host, plugged.facts)
@@ -330,7 +330,7 @@ class Supervisor:
             quirks = services.quirks.effective(device.facts)
         if quirks.ignore_device:
             await device.close()
-            raise Ignored(f"a quirk says to leave it alone: {quirks.ignore_reason}")
+            raise Ignored(f"ignored because of a quirk: {quirks.ignore_reason}")
         return device, replace(
             device.facts,
             manufacturer=quirks.manufacturer or device.facts.manufacturer,
@@ -343,7 +343,7 @@ class Supervisor:
         history = self._history(printer.key)
         learned = {**self._state.learned(printer.key), **history.connection_trial.current}
         quirks = self._services.quirks.effective(device.facts, learned)
-        plugged.retry.clear()  # said of an earlier life
+        plugged.retry.clear()  # meant for an earlier session
         session = plugged.session = PrinterSession(
             self._services,
             printer,
@@ -390,7 +390,7 @@ class Supervisor:
         self._on_change()
 
     def _note(self, plugged: _Plugged, event: Event, reason: str) -> None:
-        """A life is over: the printer's state, or the device's when no printer is known yet."""
+        """A session is over: set the state of the printer, or the device's reason without one."""
         plugged.reason = reason
         if plugged.printer is not None:
             plugged.printer.to(event, reason)

@@ -1,15 +1,15 @@
 """One HTTP exchange on one leased interface.
 
-Reading starts when writing starts: a printer may answer early and take no
+Reading starts when writing starts: a printer may answer early and accept no
 more of the body until its answer was read. The exchange is over when the
-request was sent to its end and the response read to its end; who leaves
-before leaves it to the pool, and `finish` brings it there.
+request was sent and the response read to the end; when the client leaves
+before, the pool finishes it with `finish`.
 
-An upload whose client left before its last byte came is ended in good order
+An upload whose client left before its last byte came is terminated properly
 (chunked framing), and, because the printer would take the cut document for a
-whole one, the job of its answer is cancelled. A document that came whole stays
-whole, whoever left afterwards. A scan job whose client left is deleted, so that
-the scanner is free for the next.
+complete one, the job of its answer is cancelled. A document that arrived
+completely stays so, even if its client left afterwards. A scan job whose client
+left is deleted, so that the scanner is free for the next one.
 
 Knows `Channel` and wire; never aiohttp, never pyusb.
 """
@@ -41,7 +41,7 @@ from ippusbd.wire.whole import FIRST, TAIL, looks_whole
 
 log = logging.getLogger("ippusbd.http")
 
-EOF_QUIET_S = 2.0  # a response without framing that looks whole is over after so much silence
+EOF_QUIET_S = 2.0  # a response without framing that looks complete is over after this silence
 EOF_CUT_S = 20.0  # one that does not
 
 
@@ -49,7 +49,8 @@ EOF_CUT_S = 20.0  # one that does not
 class Request:
     """What goes to the printer: `body` is sent with its length, `stream` in chunks.
 
-    `job` is set when the request makes a job: how to cancel it when it is cut.
+
+    `job` is set when the request creates a job: how to cancel it when it is cut.
     """
 
     method: str
@@ -60,7 +61,7 @@ class Request:
     arrived: Callable[[], bool] = lambda: False  # the stream's last byte is here
     connection: str | None = None
     job: InterruptedJob | None = None
-    pending_cancels: PendingCancels | None = None  # keeps its cancellation when that is lost
+    pending_cancels: PendingCancels | None = None  # keeps a cancellation that was lost
 
     @property
     def kind(self) -> Kind:
@@ -70,7 +71,7 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        """Sent twice it does nothing twice, and all of it is here to be sent again."""
+        """It changes nothing when sent twice, and all of it is here to be sent again."""
         return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)
 
 
@@ -99,7 +100,7 @@ class Exchange:
         self._request = request
         self._traffic = traffic or Traffic()
         self._cut_response_s = cut_response_s
-        self._head_timeout_s = head_timeout_s  # 0: as long as it likes
+        self._head_timeout_s = head_timeout_s  # 0: without limit
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
@@ -110,7 +111,7 @@ class Exchange:
         self._client_left = False
         self.delivered = False  # the client has all that it needs of the answer
         self._began = False  # bytes of the body went to the printer
-        self._whole = False  # all that the client meant to send did
+        self._whole = False  # all that the client meant to send went there
         self._first, self._tail = b"", b""  # of the answer, to see whether it looks whole
         self._ended_by_silence = False
         self._answer_head = bytearray()
@@ -151,7 +152,7 @@ class Exchange:
         """
         stale = self._channel.discard()
         if stale:
-            log.info("interface %d: threw away %d stale bytes", self._channel.number, stale)
+            log.info("interface %d: discarded %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
         self._began_at = self._moved_at = asyncio.get_running_loop().time()
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
@@ -163,13 +164,13 @@ class Exchange:
                     await self._read_more()
                 return self._parser.head
         except TimeoutError:
-            raise PrinterSilent(f"no answer began within {self._head_timeout_s:g} s") from None
+            raise PrinterSilent(f"no response began within {self._head_timeout_s:g} s") from None
 
     def _set(self, deadline: asyncio.Timeout) -> None:
-        """From now on it is the printer's turn to begin its answer."""
+        """The request is sent: the printer has to begin its answer now."""
         if self._head_timeout_s and self._parser.head is None:
             now = asyncio.get_running_loop().time()
-            with contextlib.suppress(RuntimeError):  # nobody waits for an answer any more
+            with contextlib.suppress(RuntimeError):  # the wait for an answer is over
                 deadline.reschedule(now + self._head_timeout_s)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -187,13 +188,13 @@ class Exchange:
         self._finish_reading()
 
     async def sent(self) -> None:
-        """Wait until the upload is over; raises what ended it."""
+        """Wait until the upload is over; raises its failure."""
         if self._writer is not None:
             await asyncio.shield(self._writer)
 
     @property
     def awaits(self) -> Awaits:
-        """Whose turn it is."""
+        """What the exchange waits for."""
         if self._in_write:
             return Awaits.PRINTER_TAKES
         if self._in_read and self._sent:
@@ -212,7 +213,7 @@ class Exchange:
 
     @property
     def untouched(self) -> bool:
-        """Not a byte of an answer came."""
+        """Not a byte of an answer has arrived."""
         return not self.received
 
     @property
@@ -258,7 +259,7 @@ class Exchange:
             raise
 
     def _keep_cancellation(self) -> None:
-        """The printer may take half a document for a whole one, and could not be told better."""
+        """The printer may print half a document, and its Cancel-Job could not be sent."""
         job, pending = self._request.job, self._request.pending_cancels
         if not self.cut or self._refused or self._kept_cancellation or not job or pending is None:
             return
@@ -286,7 +287,7 @@ class Exchange:
             if self._writer is not None:
                 await cancel_and_wait(self._writer)
         self._channel.rest()
-        if self._ended_by_silence:  # its rest, if there is one, must not meet the next client
+        if self._ended_by_silence:  # the rest, if any, must not reach the next client
             await self._channel.reset()
         if not self._refused:
             await self._undo(quiet_s)
@@ -349,9 +350,10 @@ class Exchange:
             self._pulling = False
 
     def _unwanted(self) -> bool:
-        """Whether the rest of the upload was called off; may change at every await.
+        """Whether the rest of the upload is not to be sent; may change at every await.
 
-        A document whose last byte is here is sent to its end though its client left.
+
+        A document whose last byte is here is sent to the end though its client left.
         """
         whole = self._client_left and not self._refused and self._request.arrived()
         return self._enough and not whole
@@ -396,7 +398,7 @@ class Exchange:
         parser.feed(data)
 
     def _allowed_silence_s(self) -> float | None:
-        """After how long without a byte the response is over; None: it must say so itself."""
+        """How long without a byte until the response is over; None: its framing ends it."""
         head = self._parser.head
         if head is None:
             return None
@@ -424,7 +426,7 @@ class Exchange:
             self._tail = (self._tail + data[-TAIL:])[-TAIL:]
 
     def _finish_reading(self) -> None:
-        """The response is over: what follows it belongs to nobody."""
+        """The response is over: later bytes belong to no exchange."""
         if self._parser.surplus:
             log.info(
                 "interface %d: %d bytes after the end of the answer",
@@ -437,7 +439,7 @@ class Exchange:
 
     @property
     def _refused(self) -> bool:
-        """The printer took nothing of the request, and its client may come again with it."""
+        """The printer refused the request; its client may send it again."""
         return self._parser.head is not None and self._parser.head.status >= 400
 
     async def _while_moving(

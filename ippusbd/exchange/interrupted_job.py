@@ -1,11 +1,11 @@
-"""The job of an upload or a scan whose client left: which one it is, and how to end it.
+"""The job of an upload or a scan whose client left: how to identify and to end it.
 
-The printer would take half a document for a whole one. Which job that became
-stands in its answer; how the client spoke of the printer, in the request.
+The printer would print half a document. Its answer has the job-id; the request has
+the printer-uri and user.
 
-A late cancellation is a danger: it must hit exactly that job or nobody. So the job is looked
-at again first: same user, same name, same size, and created during the upload by the
-printer's own clock, which did not start anew since. In any doubt nothing is cancelled.
+A late cancellation is dangerous: it must hit exactly that job or none. So the job is looked
+up again first: same user, same name, same size, and created during the upload by the
+printer's own clock, which was not restarted since. In any doubt nothing is cancelled.
 
 Knows IPP and eSCL paths; neither channels nor clients.
 """
@@ -55,7 +55,7 @@ class InterruptedJob:
 
     @property
     def asked(self) -> ipp_requests.RequestHead | None:
-        """What the request says before its document; None where it makes no job."""
+        """The request before its document; None where it creates no job."""
         try:
             asked = ipp_requests.head(bytes(self.request_head))
         except BadIpp:
@@ -77,13 +77,13 @@ class Upload:
 
 
 def cancellation(job: InterruptedJob, answer: bytes) -> bytes | None:
-    """The Cancel-Job for the job that was being made; None: nothing names it."""
+    """The Cancel-Job for the job that was being created; None: it has no job-id."""
     asked = job.asked
     return None if asked is None else ipp_requests.cancel_job(asked, job_id_of(job, answer))
 
 
 def job_id_of(job: InterruptedJob, answer: bytes) -> int | None:
-    """The job's number: the answer's, else the request's own."""
+    """The job-id: the answer's, else the request's own."""
     with contextlib.suppress(BadIpp):  # the answer was cut too, or is none
         number = ipp_requests.job_id_of(answer)
         if number is not None:
@@ -92,7 +92,7 @@ def job_id_of(job: InterruptedJob, answer: bytes) -> int | None:
 
 
 def is_cancelled(status: int, answer: bytes) -> bool:
-    """Whether the printer says that the job is over; anything else is a refusal."""
+    """Whether the printer reports that the job is over; anything else is a refusal."""
     if status >= 400:
         return False
     try:
@@ -103,7 +103,7 @@ def is_cancelled(status: int, answer: bytes) -> bool:
 
 
 def search(job: InterruptedJob, number: int | None) -> bytes | None:
-    """The Get-Jobs whose answer shows the job; None: it cannot be told from others."""
+    """The Get-Jobs whose answer shows the job; None: it cannot be identified."""
     asked = job.asked
     if asked is None or not (asked.user and asked.printer_uri):
         return None
@@ -113,7 +113,7 @@ def search(job: InterruptedJob, number: int | None) -> bytes | None:
 
 
 def found(answer: ipp.Message, job: InterruptedJob, number: int | None, when: Upload) -> int | None:
-    """The number of the one job in the answer to `search` that is the cut one; None: in doubt."""
+    """The job-id of the one job in the answer to `search` that is the cut one; None: in doubt."""
     matching = [n for n, one in _jobs(answer) if _is_it(one, n, job, number, when)]
     return matching[0] if len(matching) == 1 else None
 
@@ -147,7 +147,7 @@ def _jobs(answer: ipp.Message) -> Iterator[tuple[int, ipp.Message]]:
 
 
 def scan_job_of(method: str, target: str, location: str) -> str:
-    """The path of the scan job that a request made or used; empty: none.
+    """The path of the scan job that a request created or used; empty: none.
 
     A scanner stays locked by a job whose client died until its own time-out (eSCL, 8.4).
     """

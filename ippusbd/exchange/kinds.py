@@ -1,7 +1,7 @@
-"""What a request is for: decides how long it may take, whether it may be repeated, and when
-silence means something.
+"""What a request is for: decides how long it may take, whether it may be repeated, and what
+silence means.
 
-Never repeated is anything that prints or scans; eSCL's NextDocument delivers each page once.
+Nothing that prints or scans is repeated; eSCL's NextDocument delivers each page once.
 Pure.
 """
 

@@ -1,14 +1,14 @@
-"""Cancellations of cut uploads that the printer did not take, until it does.
+"""Cancellations of cut uploads that the printer has not accepted yet.
 
-An upload that was cut was ended in good order, so the printer has half a
-document for a whole one; and then its answer, or the Cancel-Job, was lost: the
-interface failed, or the plug was pulled. The cancellation is kept over
-sessions, and delivered when the printer can be asked.
+A cut upload was terminated properly, so the printer takes half a document for
+a complete one; then its answer, or the Cancel-Job, was lost: the interface
+failed, or the printer was unplugged. The cancellation is kept over sessions,
+and delivered when the printer can be asked.
 
-Within the session of the upload a job's number means that job. After it, or
-where the answer with the number was lost, the job is looked at again first
-(`interrupted_job`); in doubt it is left alone. "Could not be asked" is no try;
-an IPP error is a refusal; a cancellation expires.
+Within the session of the upload the job-id names that job. After it, or where
+the answer with the job-id was lost, the job is looked up again first
+(`interrupted_job`); in doubt nothing is cancelled. "Could not be asked" is no
+try; an IPP error is a refusal; a cancellation expires.
 
 Knows IPP; how to ask is its caller's.
 """
@@ -46,13 +46,13 @@ Ask = Callable[[str, bytes], Awaitable[bytes]]  # (target, request) -> answer
 
 
 def _boottime() -> float:
-    """Goes on while the machine is suspended, as the printer's clock does."""
+    """Runs while the machine is suspended, as the printer's clock does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True, eq=False)
 class PendingCancel:
-    """`answer`: as much as came of the answer to the cut upload."""
+    """`answer`: the part that arrived of the answer to the cut upload."""
 
     job: InterruptedJob
     answer: bytes
@@ -78,11 +78,11 @@ class PendingCancels:
     def add(
         self, job: InterruptedJob, answer: bytes, *, began_s: float = 0.0, cut_s: float = 0.0
     ) -> None:
-        """The job's cancellation was lost; its upload began and was cut so many seconds ago."""
+        """The job's cancellation was lost; its upload began and was cut this many seconds ago."""
         now = self._clock()
         self._due.append(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
         if len(self._due) > KEPT:
-            log.warning("too many pending cancellations; the oldest is given up")
+            log.warning("too many pending cancellations; the oldest is dropped")
             del self._due[0]
         self._some.set()
 
@@ -115,7 +115,7 @@ class PendingCancels:
                 self._some.clear()
 
     async def _deliver_one(self, pending: PendingCancel, ask: Ask) -> bool:
-        """Whether nothing is left to do; raises what says why it was not cancelled."""
+        """Whether nothing is left to do; raises the reason why it was not cancelled."""
         if self._clock() - pending.cut_at > EXPIRES_S:
             log.warning("the cancellation of a cut upload expired")
             return True
@@ -123,9 +123,9 @@ class PendingCancels:
         request = cancellation(job, pending.answer)
         number = job_id_of(job, pending.answer)
         if request is None or pending.session != self._session:
-            request = await self._looked_at_again(pending, number, ask)
+            request = await self._looked_up(pending, number, ask)
         if request is None:
-            log.info("a cut upload left no job that is certainly its own; nothing is cancelled")
+            log.info("the job of a cut upload cannot be identified; nothing is cancelled")
             return True
         answer = await ask(job.target, request)
         if not is_cancelled(200, answer):
@@ -134,7 +134,7 @@ class PendingCancels:
         log.info("the job of a cut upload was cancelled late")
         return True
 
-    async def _looked_at_again(
+    async def _looked_up(
         self, pending: PendingCancel, number: int | None, ask: Ask
     ) -> bytes | None:
         """The Cancel-Job, if the printer still has exactly that job."""

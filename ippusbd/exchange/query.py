@@ -1,10 +1,10 @@
-"""The daemon's own questions to a printer, and what became of each.
+"""The daemon's own requests to a printer, and the outcome of each.
 
-A question is an exchange like a client's, and small. Its outcome is a type, for conclusions
-are drawn from it: above all, a question that *could not be asked*, because no interface was
-to be had, proves nothing about the printer.
+A question is a small exchange. Its outcome is a type, because conclusions are drawn from it:
+a question that *could not be asked*, because no interface was available, proves nothing about
+the printer.
 
-Knows leases, exchanges and wire; what follows from an outcome is its caller's.
+Knows leases, exchanges and wire; its caller decides what follows from an outcome.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ log = logging.getLogger("ippusbd.http")
 
 PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
 MAX_ANSWER: Final = 1 << 20
-LEASE_S: Final = 1.0  # beside twice the time for an answer: an interface may be under recovery
-HURRY_S: Final = 3.0  # nobody waits for the answer to a question we gave up
-CUT_S: Final = 1.0  # a head was heard: it lives, whatever becomes of the body
+LEASE_S: Final = 1.0  # added to twice the time for an answer: an interface may be in recovery
+HURRY_S: Final = 3.0  # nothing waits for the answer to a question that timed out
+CUT_S: Final = 1.0  # the response head proves that the printer answers
 WHAT_CHARS: Final = 200  # of the reason of a status, in our words about it
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
 _WHY: Final = {
@@ -55,7 +55,7 @@ _WHY: Final = {
 
 
 class Outcome(Enum):
-    """What became of a question."""
+    """The outcome of a question."""
 
     ANSWERED = "answered"
     REFUSED = "refused by HTTP or IPP"
@@ -67,13 +67,13 @@ class Outcome(Enum):
     GONE = "device gone"
 
     @property
-    def lives(self) -> bool:
-        """The printer said something."""
+    def responds(self) -> bool:
+        """The printer answered something."""
         return self in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.CUT)
 
     @property
     def silent(self) -> bool:
-        """The printer was asked, and said nothing."""
+        """The printer was asked, and did not answer."""
         return self in (Outcome.UNANSWERED, Outcome.NOT_TAKEN)
 
 
@@ -113,7 +113,7 @@ class How(TypedDict, total=False):
 
 
 class _Hurried:
-    """A question that nobody waits for any more gets little time."""
+    """A question that nothing waits for any more gets little time to finish."""
 
     kind = Kind.QUESTION
 
@@ -122,7 +122,7 @@ class _Hurried:
 
     @property
     def awaits(self) -> Awaits:
-        return Awaits.CLIENT_READS  # who asked has a time-out of its own
+        return Awaits.CLIENT_READS  # its caller has a time-out of its own
 
     @property
     def taken(self) -> bool:
@@ -146,9 +146,9 @@ class _Hurried:
 class Query:
     """Asks one printer small questions, over its pool or on a given interface.
 
-    `pause_s`: after so long a silence in its middle, an answer will have no end. `connection`
-    is the Connection header, which a session may learn. `note` hears of every outcome,
-    `overhear` of the body of every answer.
+    `pause_s`: a silence this long in its middle cuts an answer off. `connection` is the
+    Connection header, which a session may learn. `note` is called with every outcome,
+    `overhear` with the body of every answer.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Query:
 
     @property
     def could_ask(self) -> bool:
-        """An interface could be had at once."""
+        """An interface is available at once."""
         free = (SlotState.FREE, SlotState.RELEASED)
         return self.pool is not None and any(slot.state in free for slot in self.pool.slots)
 
@@ -187,8 +187,8 @@ class Query:
         """Head and body of the answer, `answer_s` after the question went out at the latest.
 
         Raises NotAsked when no interface came free in `wait_s` (None: long enough for one to be
-        recovered), PrinterSilent and its kinds, or what the exchange raises. Not `counted`: it
-        stands in no statistics.
+        recovered), PrinterSilent and its kinds, or what the exchange raises. Not `counted`: not in
+        the statistics.
         """
         if self.pool is None:
             raise NotAsked("no interface is claimed")
@@ -219,7 +219,7 @@ class Query:
         return answer
 
     async def check(self, channel: Channel, answer_s: float) -> None:
-        """Whether the printer answers on this very interface; any answer will do.
+        """Check that the printer answers on this very interface; any answer will do.
 
         Raises PrinterSilent, or what the channel raises. Afterwards the interface is free, or it
         raised.
@@ -244,13 +244,13 @@ class Query:
         except UsbError:
             raise
         except (TimeoutError, IppUsbError) as exc:
-            log.info("interface %d answers, but cut short: %s", channel.number, exc)
+            log.info("interface %d answers, but the response is cut short: %s", channel.number, exc)
             await exchange.stop()
             await channel.reset()
         channel.rest()
 
     async def state(self, *, answer_s: float) -> None:
-        """Ask for printer-state and reasons, which are overheard; any answer will do."""
+        """Ask for printer-state and reasons, for `overhear`; any answer will do."""
         await self.ask(_state_question(), answer_s=answer_s)
 
     async def get(self, target: str, *, answer_s: float, wait_s: float | None = None) -> bytes:
@@ -308,16 +308,16 @@ async def _begun(exchange: Exchange, target: str, answer_s: float) -> None:
 def _failure(
     exchange: Exchange, target: str, answer_s: float, reason: BadResponse | None = None
 ) -> PrinterError:
-    """Why a question failed that was not answered to the end."""
+    """Why a question was not answered to the end."""
     if exchange.head is not None and exchange.head.status >= 500:
         return ProbeFailed(f"{target} answered {exchange.head.status}, cut short")
     if exchange.head is not None:
-        return CutAnswer(f"the answer to {target} stopped in the middle")
+        return CutAnswer(f"the response to {target} stopped in the middle")
     if reason is not None:
         return reason
     if exchange.taken:
-        return Unanswered(f"no answer to {target} in {answer_s:g} s")
-    return PrinterSilent(f"{target} was not taken in {answer_s:g} s")
+        return Unanswered(f"no response to {target} in {answer_s:g} s")
+    return PrinterSilent(f"the request for {target} was not accepted in {answer_s:g} s")
 
 
 def _expect_ok(head: Head, target: str) -> None:
@@ -337,5 +337,5 @@ async def _whole(exchange: Exchange) -> bytes:
     async for data in exchange.chunks():
         body += data
         if len(body) > MAX_ANSWER:
-            raise PrinterError(f"an answer of more than {MAX_ANSWER} bytes to a small question")
+            raise PrinterError(f"a response of more than {MAX_ANSWER} bytes to a small request")
     return bytes(body)

@@ -4,10 +4,10 @@ IN transfers are posted only while an answer is awaited and only as many as
 the consumer has room for: that is the back-pressure. They are delivered in
 the order in which they were posted. An answer of k x 512 bytes without a
 zero-length packet leaves a transfer unfinished: while nothing arrives, the
-oldest is cancelled from time to time, and what it carried is delivered.
+oldest is cancelled from time to time, and its bytes are delivered.
 
-    read()  -> post IN, prod the oldest while silent
-    rest()  -> post no more; after a while take back those that are posted
+    read()  -> post IN, cancel the oldest while silent
+    rest()  -> post no more; after a while cancel those that are posted
     write() -> OUT in pieces, two in flight
     reset(), close() -> cancel all, wait a bounded time for each to end
 
@@ -41,9 +41,9 @@ log = logging.getLogger("ippusbd.usb")
 IN_FLIGHT = 3
 OUT_FLIGHT = 2
 STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
-# After how much silence an IN transfer is asked what it has: ordinary printers end an answer with
-# a short packet and need no asking; one that was caught without is asked sooner from then on.
-PATIENCE_S, IMPATIENCE_S, PROD_MAX_S = 0.1, 0.02, 0.25
+# After how much silence an IN transfer is cancelled for its bytes: ordinary printers end an answer
+# with a short packet; one that once did not is cancelled sooner from then on.
+FLUSH_S, FLUSH_SOON_S, FLUSH_MAX_S = 0.1, 0.02, 0.25
 
 _FAILURES: dict[Status, type[UsbError]] = {
     Status.STALL: EndpointHalted,
@@ -62,7 +62,7 @@ class Claimed(Protocol):
         """Clear both halts and set the alternate setting again."""
 
     def release(self) -> None:
-        """Let the interface go; the last call."""
+        """Release the interface; the last call."""
 
 
 class AsyncChannel:
@@ -98,8 +98,8 @@ class AsyncChannel:
         ]
         self._upload: _Upload | None = None
         self._wanted = False
-        self._patience_s = PATIENCE_S
-        self._prod_s = self._patience_s
+        self._flush_s = FLUSH_S
+        self._next_flush_s = self._flush_s
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -124,7 +124,7 @@ class AsyncChannel:
 
     def rest(self) -> None:
         self._wanted = False
-        self._prod_later(PROD_MAX_S)
+        self._flush_later(FLUSH_MAX_S)
 
     def discard(self) -> int:
         return self._read_buffer.clear()
@@ -137,7 +137,7 @@ class AsyncChannel:
                     stale += len(await self.read())
             except TimeoutError:
                 silent = True
-                await self._take_back()
+                await self._cancel_posted()
                 stale += self._read_buffer.clear()
             if stale > limit:
                 raise TransferFailed(f"over {limit} stale bytes, and no end of them")
@@ -151,12 +151,12 @@ class AsyncChannel:
         upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
         self._want()
         try:
-            # Where pauses are wanted, one transfer is over before the next one begins.
+            # With pauses, one transfer is over before the next one begins.
             for transfer in self._out[:1] if self._write_pause_s else self._out:
                 self._send_next(transfer)
             await upload.done
         except asyncio.CancelledError:
-            self._fail(TransferFailed("a write was given up in the middle"))
+            self._fail(TransferFailed("a write was stopped in the middle"))
             raise
         finally:
             if self._upload is upload:
@@ -166,14 +166,14 @@ class AsyncChannel:
         self._fail(failure)
 
     async def clear_halt(self) -> None:
-        await self._start_again(self._claimed.clear_halts)
+        await self._restart(self._claimed.clear_halts)
 
     async def reset(self) -> None:
-        await self._start_again(self._claimed.recover)
+        await self._restart(self._claimed.recover)
 
-    async def _start_again(self, cure: Callable[[], None]) -> None:
+    async def _restart(self, recovery: Callable[[], None]) -> None:
         await self._stop()
-        await self._loop.run_in_executor(self._control, cure)
+        await self._loop.run_in_executor(self._control, recovery)
         self._read_buffer.revive()
         self._stopping = False
 
@@ -200,13 +200,13 @@ class AsyncChannel:
             return
         if not self._wanted:
             self._wanted = True
-            self._prod_s = self._patience_s
-            self._prod_later(self._prod_s)
+            self._next_flush_s = self._flush_s
+            self._flush_later(self._next_flush_s)
         if len(self._posted) < IN_FLIGHT:
             self._post()
 
     def _post(self) -> None:
-        """Post IN transfers as far as there is room for what they may bring."""
+        """Post as many IN transfers as the buffer has room for."""
         room = IN_FLIGHT * self._size - self._read_buffer.size
         for transfer, buffer in zip(self._in, self._buffers, strict=True):
             if room < self._size * (len(self._posted) + 1):
@@ -221,7 +221,7 @@ class AsyncChannel:
             self._posted.append(transfer)
 
     def _in_done(self, _: Transfer) -> None:
-        """Deliver what is over, in the order of posting."""
+        """Deliver finished transfers in the order of posting."""
         while self._posted and not self._posted[0].pending:
             transfer = self._posted.popleft()
             length = transfer.actual_length
@@ -229,9 +229,9 @@ class AsyncChannel:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._read_buffer.put(ctypes.string_at(buffer, length))
                 if transfer.status is Status.CANCELLED:
-                    self._patience_s = min(self._patience_s, IMPATIENCE_S)
-                self._prod_s = self._patience_s
-                self._prod_later(self._prod_s)
+                    self._flush_s = min(self._flush_s, FLUSH_SOON_S)
+                self._next_flush_s = self._flush_s
+                self._flush_later(self._next_flush_s)
             self._judge(transfer)
         if self._wanted and not self._stopping and self._read_buffer.failure is None:
             self._post()
@@ -245,8 +245,8 @@ class AsyncChannel:
             failure = _FAILURES.get(status, TransferFailed)
             self._fail(failure(f"bulk IN: {status.name.lower().replace('_', ' ')}"))
 
-    async def _take_back(self) -> None:
-        """End the posted transfers, and wait until what they carried is in the inbox."""
+    async def _cancel_posted(self) -> None:
+        """End the posted transfers, and wait until what they carried is in the read buffer."""
         self._wanted = False
         self._none_posted.clear()
         for transfer in self._posted:
@@ -255,20 +255,20 @@ class AsyncChannel:
             await self._bounded(self._none_posted)
 
     async def _bounded(self, ended: asyncio.Event) -> None:
-        """Wait for the kernel to let go of transfers; raises TransferTimeout."""
+        """Wait for the kernel to end transfers; raises TransferTimeout."""
         try:
             async with asyncio.timeout(STOP_S):
                 await ended.wait()
         except TimeoutError as exc:
             raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
 
-    def _prod_later(self, after_s: float) -> None:
+    def _flush_later(self, after_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(after_s, self._prod)
+        self._timer = self._loop.call_later(after_s, self._flush)
 
-    def _prod(self) -> None:
-        """Nothing arrived for a while: see what the oldest transfer has; none is needed at rest."""
+    def _flush(self) -> None:
+        """Nothing arrived for a while: fetch what the oldest has; at rest none is needed."""
         self._timer = None
         if not self._wanted:
             for transfer in list(self._posted):
@@ -276,8 +276,8 @@ class AsyncChannel:
             return
         if self._posted:
             self._posted[0].cancel()
-        self._prod_s = min(2 * self._prod_s, PROD_MAX_S)
-        self._prod_later(self._prod_s)
+        self._next_flush_s = min(2 * self._next_flush_s, FLUSH_MAX_S)
+        self._flush_later(self._next_flush_s)
 
     # --- OUT
 
@@ -310,7 +310,7 @@ class AsyncChannel:
         self._check_stopped()
 
     def _send_more(self, upload: _Upload, transfer: Transfer) -> None:
-        """After a pause, in which all may have changed."""
+        """After a pause, in which anything may have changed."""
         if self._upload is upload and not upload.done.done() and not self._stopping:
             self._send_next(transfer)
 
@@ -326,7 +326,7 @@ class AsyncChannel:
             self._upload.done.set_exception(failure)
 
     async def _stop(self) -> None:
-        """Cancel everything, and wait until the kernel has let go of it."""
+        """Cancel everything, and wait until the kernel has ended it."""
         self._stopping = True
         self._wanted = False
         if self._timer is not None:

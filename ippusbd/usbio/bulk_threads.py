@@ -28,7 +28,7 @@ from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
 FRAMING = 64  # bytes around the data of a chunk, at most
-STOP_S = 5.0  # a slice ends after a quarter second; whoever needs this long hangs in the kernel
+STOP_S = 5.0  # a slice ends after a quarter second; a longer one hangs in the kernel
 
 
 class BulkIo(Protocol):
@@ -47,7 +47,7 @@ class BulkIo(Protocol):
         """Clear both halts and set the alternate setting again."""
 
     def release(self) -> None:
-        """Let the interface go; the last call."""
+        """Release the interface; the last call."""
 
 
 class _Upload:
@@ -88,7 +88,7 @@ class ThreadChannel:
         self._read_buffer = ReadBuffer()
         self._turn = threading.Condition()  # guards everything below
         self._wanted = False
-        self._waiting_bytes = 0  # read from USB, not yet taken from the inbox
+        self._waiting_bytes = 0  # read from USB, not yet taken from the read buffer
         self._upload: _Upload | None = None
         self._held = False
         self._busy = 0  # threads now inside a transfer
@@ -135,8 +135,8 @@ class ThreadChannel:
 
     async def drain(self, quiet_s: float, limit: int) -> int:
         stale = 0
-        # A slice that is under way may be half over when it starts to count for us; the next
-        # ones are as short as the silence that is listened for.
+        # A slice that is under way may be half over when the drain begins; the next ones are as
+        # short as the silence that is waited for.
         usual_s = self._slice_s
         under_way_s = usual_s if self._busy else quiet_s
         self._slice_s = quiet_s
@@ -163,7 +163,7 @@ class ThreadChannel:
             await upload.done
         except asyncio.CancelledError:
             upload.stopped = True
-            self._read_buffer.fail(TransferFailed("a write was given up in the middle"))
+            self._read_buffer.fail(TransferFailed("a write was stopped in the middle"))
             raise
 
     def fail(self, failure: UsbError) -> None:
@@ -177,14 +177,14 @@ class ThreadChannel:
             _finish(upload.done, failure)
 
     async def clear_halt(self) -> None:
-        await self._start_again(self._io.clear_halts)
+        await self._restart(self._io.clear_halts)
 
     async def reset(self) -> None:
-        await self._start_again(self._io.recover)
+        await self._restart(self._io.recover)
 
-    async def _start_again(self, cure: Callable[[], None]) -> None:
+    async def _restart(self, recovery: Callable[[], None]) -> None:
         await self._quiesce()
-        await self._loop.run_in_executor(self._control, cure)
+        await self._loop.run_in_executor(self._control, recovery)
         self._read_buffer.revive()
         with self._turn:
             self._waiting_bytes = 0
@@ -312,7 +312,7 @@ class ThreadChannel:
         self._post(self._read_buffer.fail, failure)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to notify
             self._loop.call_soon_threadsafe(call, *args)
 
 

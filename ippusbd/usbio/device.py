@@ -1,8 +1,8 @@
 """An open device: its strings, its configuration, and claims of its interfaces.
 
-Knows the order in which real devices want to be handled, through the blocking
-calls of a `Handle`; never pyusb. Control transfers run in the device's own
-thread, so a device that does not answer keeps nobody else waiting.
+Knows the order of requests that real devices need, through the blocking calls of
+a `Handle`; never pyusb. Control transfers run in the device's own thread, so a
+device that does not answer delays no other.
 
 SET_CONFIGURATION detaches the drivers of every interface, also of mass
 storage: it is sent only when the wanted configuration is not the active one.
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 ASYNC_BYTES = 65_536  # with several in flight larger transfers gain nothing
 CONTROL_S = 2.0
-SETTLE_S = 0.25  # what some printers need after a real change of configuration
+SETTLE_S = 0.25  # some printers need it after a real change of configuration
 STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
 SYSFS = Path("/sys/bus/usb/devices")
 
@@ -92,7 +92,7 @@ class ClaimedInterface:
             handle.claim(info.number)
             handle.set_alternate(info.number, info.alternate)
         except UsbError:
-            self._give_back()
+            self.release()
             raise
 
     def read_into(self, buffer: array[int], timeout_s: float) -> int:
@@ -110,11 +110,8 @@ class ClaimedInterface:
         self._handle.set_alternate(self._info.number, self._info.alternate)
 
     def release(self) -> None:
-        # The kernel itself sets alternate setting 0 when an interface is let go
+        # The kernel itself sets alternate setting 0 when an interface is released
         # (usb_unbind_interface), as vendor drivers and usblp expect it.
-        self._give_back()
-
-    def _give_back(self) -> None:
         with contextlib.suppress(UsbError):  # not claimed, or gone
             self._handle.release(self._info.number)
         if self._reattach:
@@ -148,7 +145,7 @@ class OpenDevice:
         transfer_bytes: int,
         libusb: Libusb | None = None,
     ) -> OpenDevice:
-        """Read what the device says of itself, and set its configuration if it must be."""
+        """Read descriptors and strings, and set the configuration if it must be."""
         device = cls(handle, facts, transfer_bytes=transfer_bytes, libusb=libusb)
         try:
             await device._run(device._introduce)
@@ -223,9 +220,9 @@ class OpenDevice:
         if self._closed:
             return
         self._closed = True
-        await run_to_end(self._let_go())
+        await run_to_end(self._close())
 
-    async def _let_go(self) -> None:
+    async def _close(self) -> None:
         for channel in list(self._channels.values()):
             await self.release(channel)
         with contextlib.suppress(UsbError):
@@ -330,7 +327,7 @@ class OpenDevice:
         return ""
 
     def _sysfs(self, name: str) -> str:
-        """What the kernel read when the device was plugged in."""
+        """The string that the kernel read when the device was plugged in."""
         path = self._facts.address.port_path
         if not path:
             return ""

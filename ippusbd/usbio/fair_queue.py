@@ -1,9 +1,9 @@
-"""Clients take turns: who asks for fifty things at once is served one of them a round.
+"""Clients take turns: a client with fifty requests is served one of them per round.
 
-A request's turn is fixed when it begins to wait, one after the last of the same
-client's, and never before the turn that is served now. So a newcomer comes before
-the second request of everybody, and nobody waits for ever: turns only rise, and a
-client cannot have two requests in one.
+A request's turn is fixed when it begins to wait: one after the same client's last
+request, and never before the turn that is served now. So a new client comes before
+every other client's second request, and no request waits for ever: turns only rise,
+and a client has one request per turn.
 
 Pure; knows nothing of what is waited for.
 """
@@ -17,7 +17,7 @@ KEPT: Final = 64  # clients that were served and do not wait
 
 
 class FairQueue:
-    """Numbers for those who wait, smallest first, equal ones in the order of their coming."""
+    """Turn numbers for waiting requests: smallest first, equal ones in order of arrival."""
 
     def __init__(self) -> None:
         self._now = 0
@@ -25,7 +25,7 @@ class FairQueue:
         self._last: dict[Hashable, int] = {}
 
     def served_at_once(self, client: Hashable) -> None:
-        """Nobody waits: `client` need not either, and has had this turn."""
+        """Nobody waits: `client` is served without waiting, and has had this turn."""
         self._now = self._highest
         if len(self._last) >= KEPT:
             self._last.clear()
@@ -39,7 +39,7 @@ class FairQueue:
         return turn
 
     def reached(self, turn: int) -> None:
-        """Somebody who waited is served in `turn`."""
+        """A waiting request is served in `turn`."""
         if turn > self._now:
             self._now = turn
             self._last = {client: last for client, last in self._last.items() if last >= turn}

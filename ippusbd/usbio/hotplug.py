@@ -1,7 +1,7 @@
-"""Hears that something changed on the USB bus. A hint, never a fact.
+"""Notices that something changed on the USB bus. A hint, never a fact.
 
-With udev its events wake the supervisor, after udev has set the device node's
-permissions; without udev, and as a net below it, only the supervisor's poll does.
+udev's events wake the supervisor, after udev has set the device node's
+permissions; without udev, or when an event is lost, the supervisor's poll finds the change.
 
 Knows pyudev (imported late, it is only needed on a machine with udev) and asyncio.
 """
@@ -25,7 +25,7 @@ UDEV_RUNS = Path("/run/udev/control")
 class Hotplug:
     """Calls `changed` for every add, remove or bind of a USB device, in the loop.
 
-    udev tells of an arrival when the device node has its permissions; the kernel itself tells of
+    udev reports an arrival when the device node has its permissions; the kernel itself reports
     a departure some tenths of a second before udev has worked through its rules.
     """
 
@@ -34,9 +34,9 @@ class Hotplug:
         self._monitors: list[pyudev.Monitor] = []
 
     def start(self) -> bool:
-        """Whether udev is there to be listened to."""
+        """Whether udev is running and can be listened to."""
         if not UDEV_RUNS.exists():
-            log.info("no udev: looking for printers from time to time")
+            log.info("no udev: polling for printers")
             return False
         try:
             import pyudev
@@ -49,7 +49,7 @@ class Hotplug:
                 self._monitors.append(monitor)
         except (ImportError, OSError) as exc:
             self._monitors.clear()
-            log.warning("cannot listen to udev (%s): looking for printers from time to time", exc)
+            log.warning("cannot listen to udev (%s): polling for printers", exc)
             return False
         for monitor in self._monitors:
             asyncio.get_running_loop().add_reader(monitor.fileno(), self._readable, monitor)

@@ -1,7 +1,7 @@
 """How long interfaces stay claimed after the last request.
 
-Vendor drivers and usblp want the interfaces soon; a monitor that asks every few
-seconds would move them back and forth for ever. So the idle time doubles
+Vendor drivers and usblp need the interfaces soon; a monitor that polls every few
+seconds would have them released and claimed for ever. So the idle time doubles
 whenever they are claimed again soon after their release, and falls again.
 
 Pure; times are the caller's.

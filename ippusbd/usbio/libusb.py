@@ -1,11 +1,11 @@
-"""libusb's asynchronous API, as an event loop wants it.
+"""libusb's asynchronous API for an event loop.
 
 pyusb offers blocking transfers only. Its library and handles are used here
 directly: transfers are submitted and cancelled without waiting, and libusb's
 poll descriptors live in the event loop.
 
 A thread that is inside one of pyusb's blocking calls may handle our events
-too, so a callback can come in any thread; it only hands the transfer on.
+too, so a callback may run in any thread; it only passes the transfer on.
 
 Knows ctypes and asyncio; never pyusb.
 """
@@ -95,7 +95,7 @@ class Libusb:
     """
 
     def __init__(self, name: str, context: c_void_p) -> None:
-        # A second CDLL object of the same library: prototypes of our own, nothing else.
+        # A second CDLL object of the same library, for prototypes of our own.
         self.functions = ctypes.CDLL(name)
         _declare(self.functions)
         self._context = context
@@ -205,32 +205,33 @@ class Transfer:
             self.pending, self._kept = False, None
             raise _submit_error(result)
         if self.tap is not None:
-            self._tell(self.tap, IN_PROGRESS, length, begins=True)
+            self._report(self.tap, IN_PROGRESS, length, begins=True)
 
     def cancel(self) -> None:
-        """Ask for its end; `done` is called when that has come."""
+        """Ask for its end; `done` is called when it is over."""
         if self.pending:
             self._libusb.functions.libusb_cancel_transfer(self._pointer)
 
     def free(self) -> None:
-        """Give the memory back; only when not pending."""
+        """Free the memory; only when not pending."""
         assert not self.pending
         self._libusb.functions.libusb_free_transfer(self._pointer)
 
     def _finished(self, _: Any) -> None:
         self._libusb.call(self._deliver)
 
-    def _tell(self, tap: Tap, status: int, length: int, *, begins: bool) -> None:
+    def _report(self, tap: Tap, status: int, length: int, *, begins: bool) -> None:
         """The transfer's memory is still ours here."""
         fields = self._pointer.contents
         carries = tap.wants_data and begins == (not fields.endpoint & IN)
         data = ctypes.string_at(fields.buffer, length) if carries and length else b""
         number = ctypes.addressof(fields)
-        tap.told(UsbEvent(time.time(), begins, number, fields.endpoint, status, length, data))
+
+        tap.on_event(UsbEvent(time.time(), begins, number, fields.endpoint, status, length, data))
 
     def _deliver(self) -> None:
         if self.tap is not None:
-            self._tell(self.tap, _AS_USBMON[self.status], self.actual_length, begins=False)
+            self._report(self.tap, _AS_USBMON[self.status], self.actual_length, begins=False)
         self.pending, self._kept = False, None
         self._done(self)
 

@@ -2,20 +2,20 @@
 
 USB has no 'connection closed': bytes the printer queued for a lost client
 arrive as the start of the next client's answer. So a lease ends only when
-its response has been read to the end; whoever leaves early leaves the
-reading to the pool, which outlives every request.
+its response has been read to the end; when a client leaves early, the pool,
+which outlives every request, reads the rest.
 
     FREE --lease()--> LEASED --finished--> FREE
                         +--left early--> DRAINING --finished--> FREE
                                            +--failed--> RECOVERING --> FREE
-                                                            +--> BROKEN (told to `on_broken`)
-    FREE --all idle for a while--> RELEASING --> RELEASED --somebody waits--> CLAIMING --> FREE
+                                                            +--> BROKEN (`on_broken` is called)
 
-Where there are two or more interfaces, long transfers never take the last
-one: status and cancel always get through. Failure to claim an interface is
-trouble of that interface: the others keep their exchanges, and are tried in
-turn. Every decision is one synchronous function; no await stands between
-looking and taking.
+    FREE --all idle for a while--> RELEASING --> RELEASED --request waits--> CLAIMING --> FREE
+
+With two or more interfaces, long transfers never take the last one: status
+and cancel always get through. A failure to claim an interface concerns that
+interface only: the others keep their exchanges, and are tried in turn. Every
+decision is one synchronous function, with no await between check and grant.
 
 Knows asyncio and `Channel`; never aiohttp, never pyusb.
 """
@@ -57,20 +57,20 @@ log = logging.getLogger("ippusbd.usb")
 
 CLAIM_RETRY_S = 0.25  # pause after a claim that failed; doubles
 BUSY_RETRY_MAX_S, CLAIM_RETRY_MAX_S = 1.0, 15.0  # held by another program; any other failure
-CLAIM_TRIES = 4  # of every interface, until claiming is taken for hopeless
+CLAIM_TRIES = 4  # of every interface, until claiming is given up
 TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain times
 
 
 class InterfacePool:
-    """Leases on `channels`, first come first served for every client; clients take turns.
+    """Leases on `channels`, first come first served for each client; clients take turns.
 
     `drain_s`: how long a lost client's answer may make no progress before its interface is
     recovered by `recover` (default: the channel's own reset); longer while `excused`: the
-    printer is known to have a reason to wait. `on_broken` hears of an interface that could not
-    be recovered; it stays in the pool, unused.
+    printer is known to have a reason to wait. `on_broken` is called for an interface that could
+    not be recovered; it stays in the pool, unused.
 
-    With `claims`, interfaces are released when nothing was asked for `idle_release_s` (0: never)
-    and `may_release` allows it, and claimed for the next request; those in `released` are not
+    With `claims`, interfaces are released after `idle_release_s` without a request (0: never)
+    if `may_release` allows it, and claimed for the next request; those in `released` are not
     claimed yet. `pause_s`: after an answer.
     """
 
@@ -108,8 +108,10 @@ class InterfacePool:
         self._asked = asyncio.Event()
         self._used = asyncio.Event()
         self.uses = 0  # leases so far
-        self.witness: Callable[[Channel], Channel] | None = None  # lends them out, for a trace
-        self.explain: Callable[[], str] = lambda: ""  # what the printer waits for, for refusals
+        self.witness: Callable[[Channel], Channel] | None = (
+            None  # wraps leased channels, for a trace
+        )
+        self.explain: Callable[[], str] = lambda: ""  # what the printer waits for, in refusals
         self.finished = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0  # interfaces that worked again after a recovery
 
@@ -176,12 +178,12 @@ class InterfacePool:
             for slot in self._slots
         )
 
-    async def mend(self) -> int:
-        """Try to recover the broken interfaces again; how many work now."""
+    async def retry_broken(self) -> int:
+        """Try again to recover the broken interfaces; how many work now."""
         broken = [slot for slot in self._slots if slot.state is SlotState.BROKEN]
         for slot in broken:
             slot.state = SlotState.RECOVERING
-            await self._revive(slot, NoInterface("it was broken; another try"))
+            await self._revive(slot, NoInterface("it was broken; trying again"))
         return sum(slot.state is not SlotState.BROKEN for slot in broken)
 
     @property
@@ -190,14 +192,14 @@ class InterfacePool:
         return self._gone is not None
 
     async def gone(self) -> IppUsbError:
-        """Wait for the end of this pool; why it came."""
+        """Wait for the end of this pool; returns its reason."""
         while self._gone is None:
             self._changed.clear()
             await self._changed.wait()
         return self._gone
 
     async def asked(self) -> None:
-        """Wait until anybody wanted a lease."""
+        """Wait for the first request for a lease."""
         await self._asked.wait()
 
     async def used(self, *, beyond: int) -> None:
@@ -207,7 +209,7 @@ class InterfacePool:
             await self._used.wait()
 
     def abandon(self, reason: IppUsbError) -> None:
-        """The device is gone: everybody who waits, or comes, hears `reason`."""
+        """The device is gone: waiting and later requests for a lease raise `reason`."""
         if self._gone is not None:
             return
         self._gone = reason
@@ -220,18 +222,18 @@ class InterfacePool:
                 waiter.slot.set_exception(reason)
 
     async def join(self, grace_s: float) -> None:
-        """Wait up to `grace_s` until nothing is leased or owed."""
+        """Wait up to `grace_s` until nothing is leased or drained."""
         try:
             async with asyncio.timeout(grace_s):
                 while not self.idle:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            log.warning("exchanges were cut off: not over after %.0f s", grace_s)
+            log.warning("exchanges cut off: not finished after %.0f s", grace_s)
 
     async def close(self) -> None:
         """Stop all draining. The channels belong to the device, which closes them."""
-        self.abandon(DeviceGone("the printer was let go"))
+        self.abandon(DeviceGone("the printer was released"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -251,7 +253,7 @@ class InterfacePool:
         return lane is Lane.SHORT or len(usable) < 2 or long < len(usable) - 1
 
     def _grant(self) -> None:
-        """Give free interfaces to those who wait, in their order."""
+        """Grant free interfaces to waiting requests, in their order."""
         for waiter in list(self._waiters):
             slot = self._grantable(waiter.lane)
             if slot is None:
@@ -283,7 +285,7 @@ class InterfacePool:
         self._release_later()
 
     def _release_later(self) -> None:
-        """Idle from now on: release all interfaces, unless somebody comes before."""
+        """Release all interfaces when the idle time is over, unless a request comes before."""
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
@@ -307,7 +309,7 @@ class InterfacePool:
             self._spawn(self._release(slots), "release-interfaces")
 
     def _claim_more(self) -> None:
-        """Claim as many interfaces again as are waited for, the ones that failed least first."""
+        """Claim as many interfaces as are waited for, those with the fewest failures first."""
         if self._gone is not None:
             return
         now = asyncio.get_running_loop().time()
@@ -329,7 +331,7 @@ class InterfacePool:
         self._claim_more()
 
     def _claim_failed(self, slot: PoolSlot, failure: IppUsbError) -> None:
-        """That interface is tried again after a pause; the others are not touched by it."""
+        """The interface is tried again after a pause; the others are not affected."""
         busy = isinstance(failure, DeviceBusy)
         most_s = BUSY_RETRY_MAX_S if busy else CLAIM_RETRY_MAX_S
         pause_s = min(CLAIM_RETRY_S * 2**slot.failures, most_s)
@@ -394,15 +396,15 @@ class InterfacePool:
                 self._return_unwanted(waiter.slot)
 
     def _return_unwanted(self, slot: asyncio.Future[PoolSlot]) -> None:
-        """An interface granted in the very step in which its waiter gave up goes on."""
+        """Free an interface that was granted in the very step in which its waiter gave up."""
         if slot.done() and not slot.cancelled() and slot.exception() is None:
             self._free(slot.result())
 
-    # --- what clients left behind
+    # --- exchanges whose clients have left
 
     def _drain_later(self, slot: PoolSlot, unfinished: Unfinished) -> None:
         if self._gone is not None:
-            slot.state = SlotState.BROKEN  # nobody is left to answer
+            slot.state = SlotState.BROKEN  # nothing can be answered any more
             unfinished.give_up()
             self._changed.set()
             return
@@ -435,7 +437,7 @@ class InterfacePool:
             async with asyncio.timeout(total_s) as deadline:
                 await unfinished.finish(self._drain_s, excused)
         except TimeoutError:
-            await self._revive(slot, PrinterSilent("the answer does not end"))
+            await self._revive(slot, PrinterSilent("the response does not end"))
         except IppUsbError as exc:
             await self._revive(slot, exc)
         else:
@@ -449,7 +451,7 @@ class InterfacePool:
             self._break(slot, reason)
             return
         slot.state = SlotState.RECOVERING
-        log.warning("interface %d: recovering it, because: %s", number, reason)
+        log.warning("interface %d: recovering: %s", number, reason)
         try:
             await self._recover(slot.channel, reason)
         except IppUsbError as exc:

@@ -1,4 +1,4 @@
-"""What a pool is made of: interfaces and their states, leases, and what is owed on them.
+"""What a pool is made of: interfaces and their states, leases, unfinished exchanges.
 
 Shapes only; every decision is the pool's.
 """
@@ -94,7 +94,7 @@ class Unfinished(Protocol):
 
 
 class Claims(Protocol):
-    """Gives interfaces back to the kernel, and takes them again."""
+    """Releases interfaces to the kernel, and claims them again."""
 
     async def claim(self, number: int) -> Channel:
         """Raises DeviceBusy while another program holds it, DeviceGone, or another UsbError."""
@@ -103,7 +103,7 @@ class Claims(Protocol):
 
 
 class Lease:
-    """The exclusive use of one interface. Set `owed` as soon as the printer was asked something."""
+    """The exclusive use of one interface. Set `unfinished` as soon as a request is sent."""
 
     def __init__(self, channel: Channel, contended: Callable[[], bool]) -> None:
         self.channel = channel
@@ -142,7 +142,7 @@ class PoolSlot:
 class Waiter:
     lane: Lane
     slot: asyncio.Future[PoolSlot]
-    turn: int = 0  # see `turns`
+    turn: int = 0  # see `FairQueue`
 
 
 @dataclass(frozen=True, slots=True)

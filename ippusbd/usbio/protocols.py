@@ -1,4 +1,4 @@
-"""What the layers above demand of USB: hosts, devices and bulk channels.
+"""What the layers above need of USB: hosts, devices and bulk channels.
 
 Everything above `usbio` is written against these Protocols; pyusb, the
 thread Channel, the asynchronous Channel and the fakes of the tests implement
@@ -23,7 +23,7 @@ from ippusbd.model import DeviceFacts, InterfaceInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:
-    """What firmware bears of an interface; None: as the configuration says."""
+    """Limits of the firmware for an interface; None: as configured."""
 
     read_bytes: int | None = None  # per transfer
     write_bytes: int | None = None
@@ -54,25 +54,25 @@ class Channel(Protocol):
         """
 
     def rest(self) -> None:
-        """No answer is awaited any more: stop asking the printer for bytes it does not owe.
+        """No answer is awaited any more: stop asking the printer for bytes.
 
         What had been read ahead, or still arrives, is kept for `discard`.
         """
 
     def discard(self) -> int:
-        """Throw away all bytes that arrived unasked; how many there were."""
+        """Discard all bytes that arrived unasked; how many there were."""
 
     async def drain(self, quiet_s: float, limit: int) -> int:
-        """Read and throw away until silent for `quiet_s`; raises TransferFailed over `limit` bytes.
+        """Read and discard until silent for `quiet_s`; raises TransferFailed over `limit` bytes.
 
         For a claim: bytes of an answer nobody fetched. Returns how many bytes were stale.
         """
 
     def fail(self, failure: UsbError) -> None:
-        """Give up what is going on: every call fails with `failure` until `reset`."""
+        """Stop what is going on: every call fails with `failure` until `reset`."""
 
     async def clear_halt(self) -> None:
-        """Stop all transfers and clear both halts; bytes that arrived are thrown away.
+        """Stop all transfers and clear both halts; bytes that arrived are discarded.
 
         For an endpoint that stalled; everything else survives. Raises as `reset` does.
         """
@@ -84,7 +84,7 @@ class Channel(Protocol):
         """
 
     async def close(self) -> None:
-        """Stop all transfers and let the interface go. Idempotent; never raises."""
+        """Stop all transfers and release the interface. Idempotent; never raises."""
 
 
 class UsbDevice(Protocol):
@@ -116,7 +116,7 @@ class UsbDevice(Protocol):
         """A USB port reset; every Channel is dead after it and the device must be opened anew."""
 
     async def close(self) -> None:
-        """Let everything go; idempotent, never raises."""
+        """Release everything; idempotent, never raises."""
 
 
 class UsbHost(Protocol):
@@ -132,4 +132,4 @@ class UsbHost(Protocol):
         """
 
     async def close(self) -> None:
-        """Let the library go."""
+        """Stop using the library."""

@@ -1,7 +1,7 @@
 """USB devices through pyusb: the only module that imports it.
 
 Everything goes through pyusb's backend interface (`usb.backend.IBackend`), so
-that libusb and the virtual printer are the same to us. pyusb's `Device` is not
+that libusb and the virtual printer are used alike. pyusb's `Device` is not
 used: it claims interfaces again behind our back when a read follows a release.
 
 Every call blocks, and runs in the device's own thread; exceptions of pyusb
@@ -63,7 +63,7 @@ class NoLibrary(NotUsable):
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """pyusb's exceptions as ours, with what we were doing."""
+    """Raise pyusb's exceptions as ours; `doing` says what failed."""
     try:
         yield
     except usb.core.USBError as exc:
@@ -83,7 +83,7 @@ class PyusbHandle:
 
     def close(self) -> None:
         if self._poisoned:
-            log.warning("libusb's handle is left open: closing it would abort the process")
+            log.warning("libusb's handle stays open: closing it would abort the process")
             return
         with translated("close"):
             self._backend.close_device(self._handle)
@@ -140,19 +140,19 @@ class PyusbHandle:
             self._backend.release_interface(self._handle, interface)
 
     def set_alternate(self, interface: int, alternate: int) -> None:
-        """SET_INTERFACE, which libusb 1.0.26 must never be asked for when the device is gone.
+        """SET_INTERFACE, which libusb 1.0.26 must never be called for when the device is gone.
 
         It then unlocks a mutex that it does not hold, and aborts the process when the handle is
-        closed (libusb issue 1199, mended in 1.0.27). So a harmless call looks first, and a
-        handle whose mutex was spoilt in between is not closed.
+        closed (libusb issue 1199, fixed in 1.0.27). So a harmless call goes first, and a
+        handle whose mutex was corrupted in between is not closed.
         """
-        with translated(f"look for interface {interface}"):
+        with translated(f"check interface {interface}"):
             self._backend.is_kernel_driver_active(self._handle, interface)
         try:
             with translated(f"set interface {interface} to alternate setting {alternate}"):
                 self._backend.set_interface_altsetting(self._handle, interface, alternate)
         except DeviceGone:
-            self._poisoned = _mutex_is_spoilt(self._handle)
+            self._poisoned = _mutex_is_corrupt(self._handle)
             raise
 
     def driver_active(self, interface: int) -> bool:
@@ -202,7 +202,7 @@ class PyusbHandle:
                 return 0
 
 
-def _mutex_is_spoilt(handle: Any) -> bool:
+def _mutex_is_corrupt(handle: Any) -> bool:
     """Whether the mutex at the start of libusb's handle was unlocked once too often.
 
     glibc's 64-bit pthread_mutex_t counts its users in the fourth 32-bit word; -1 is one too few.
@@ -244,7 +244,7 @@ class PyusbHost:
         return await self._run(self._survey)
 
     def _survey(self) -> list[tuple[DeviceFacts, str]]:
-        with translated("look at the bus"):
+        with translated("list the bus"):
             return [(self._facts(d), reason) for _, d, reason in self._printers()]
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:
@@ -266,7 +266,7 @@ class PyusbHost:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _unwanted(self, opening: asyncio.Future[PyusbHandle]) -> None:
-        """Close what was opened for somebody who did not wait for it."""
+        """Close a device whose opening was cancelled."""
         if not opening.cancelled() and opening.exception() is None:
             with suppress(RuntimeError):  # the host is closed, the process about to end
                 self._thread.submit(opening.result().close)
@@ -290,7 +290,7 @@ class PyusbHost:
         )
 
     def _is_there(self, facts: DeviceFacts) -> bool:
-        """libusb hears of a departure from udev; the kernel takes the node away at once."""
+        """libusb learns of a departure from udev; the kernel removes the node at once."""
         if getattr(self._backend, "lib", None) is None:
             return True
         address = facts.address
@@ -331,7 +331,7 @@ class PyusbHost:
                     continue
                 classes = set(_classes(backend, reference, descriptor))
             except usb.core.USBError:
-                continue  # it left while we looked
+                continue  # unplugged meanwhile
             if (7, 1, 4) in classes or (descriptor.idVendor == 0x03F0 and (255, 9, 1) in classes):
                 yield reference, descriptor, ""
             elif any(triple[:2] == (7, 1) for triple in classes):
@@ -341,7 +341,7 @@ class PyusbHost:
 def _classes(
     backend: usb.backend.IBackend, reference: Any, descriptor: Any
 ) -> Iterator[tuple[int, int, int]]:
-    """Class triples of all interfaces, as descriptors cached by the kernel tell."""
+    """Class triples of all interfaces, from the descriptors that the kernel cached."""
     for index in range(descriptor.bNumConfigurations):
         configuration = backend.get_configuration_descriptor(reference, index)
         for number in range(configuration.bNumInterfaces):

@@ -1,8 +1,8 @@
-"""What arrived from a printer and nobody has read yet.
+"""Bytes that arrived from a printer and were not read yet.
 
 The one place where a Channel's bytes wait. Reading takes them out in the same
 step of the loop in which it is resumed, so a cancelled read loses nothing.
-A failure is told only after all bytes that came before it were taken.
+A failure is raised only after all bytes that came before it were taken.
 
 Knows asyncio; one reader at a time.
 """
@@ -52,7 +52,7 @@ class ReadBuffer:
         return data
 
     def clear(self) -> int:
-        """Throw all bytes away; how many there were."""
+        """Discard all bytes; how many there were."""
         dropped, self.size = self.size, 0
         self._chunks.clear()
         return dropped

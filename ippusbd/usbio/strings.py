@@ -1,4 +1,4 @@
-"""String descriptors, as devices really send them. Bytes in, text out; never raises."""
+"""String descriptors as devices really send them. Bytes in, text out; never raises."""
 
 from __future__ import annotations
 

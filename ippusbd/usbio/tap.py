@@ -1,9 +1,9 @@
 """What a trace sees of bulk transfers: when each began, when and how it ended, what it carried.
 
-Without a trace there is no tap, and all it costs is that a transfer looks for one. Bytes are
-copied only for a tap that wants them; lengths and results are told always.
+Without a trace there is no tap, and the cost is one check per transfer. Bytes are copied only for
+a tap with `wants_data`; lengths and results are always reported.
 
-Knows transfers' outcomes as the kernel's usbmon tells them; never who watches.
+Knows transfers' outcomes as the kernel's usbmon reports them; never who watches.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class UsbEvent:
 
 
 class Tap:
-    """Tells `told` of every transfer, in the loop."""
+    """Calls `on_event` for every transfer, in the loop."""
 
-    def __init__(self, told: Callable[[UsbEvent], None], *, wants_data: bool) -> None:
-        self.told = told
+    def __init__(self, on_event: Callable[[UsbEvent], None], *, wants_data: bool) -> None:
+        self.on_event = on_event
         self.wants_data = wants_data
 
 
@@ -47,11 +47,11 @@ class Tappable(Protocol):
     """A Channel whose transfers can be watched."""
 
     def tap(self, tap: Tap | None) -> None:
-        """Tell `tap` of every transfer from now on; None: nobody."""
+        """Report every transfer to `tap` from now on; None: to nobody."""
 
 
 class BlockingTap:
-    """A tap on transfers that block in threads; tells in the loop, by `post`."""
+    """A tap on transfers that block in threads; reports in the loop, by `post`."""
 
     _numbers = count(1)
 
@@ -66,7 +66,7 @@ class BlockingTap:
         self._post = post
 
     def read(self, began: float, size: int, data: bytes, failure: UsbError | None = None) -> None:
-        """A slice that brought something, or failed; silence is no event: it is four a second."""
+        """A slice with data, or that failed; silence is no event: there are four a second."""
         if data or failure is not None:
             kept = data if self._tap.wants_data else b""
             self._both(self._in, began, (size, b""), (len(data), kept), failure)
@@ -89,9 +89,9 @@ class BlockingTap:
         number, status = next(self._numbers), _status(failure)
         if endpoint == self._out and failure is None and done[0] < asked[0]:
             status = -errno.ETIMEDOUT
-        told = self._tap.told
-        self._post(told, UsbEvent(began, True, number, endpoint, IN_PROGRESS, *asked))
-        self._post(told, UsbEvent(time.time(), False, number, endpoint, status, *done))
+        report = self._tap.on_event
+        self._post(report, UsbEvent(began, True, number, endpoint, IN_PROGRESS, *asked))
+        self._post(report, UsbEvent(time.time(), False, number, endpoint, status, *done))
 
 
 def _status(failure: UsbError | None) -> int:

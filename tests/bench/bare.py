@@ -1,8 +1,8 @@
-"""The limits: the same requests on the same virtual device with pyusb alone, in one loop.
+"""The limit: the same requests on the same virtual device with pyusb alone, in one loop.
 
-`down` and `up` are the device alone: bytes go nowhere and come from nowhere. `relay_down` and
-`relay_up` are the least that any proxy has to do: one blocking loop between a client's socket and
-pyusb, which understands of HTTP only where its own measurement ends.
+`down` and `up` are the device alone, without a client. `relay_down` and `relay_up` are the least
+that any proxy has to do: one blocking loop between a client's socket and pyusb, which parses only
+as much HTTP as shows where its own measurement ends.
 
 The printer lives in this process, as it lives in the daemon's when that is measured.
 """

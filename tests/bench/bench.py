@@ -1,17 +1,17 @@
-"""`make bench`: what the daemon costs, beside the bare pyusb loop on the same virtual device.
+"""`make bench`: the daemon's cost, compared with a bare pyusb loop on the same virtual device.
 
 Three processes: the daemon as users start it (`ippusbd run --virtual`), a client of plain
 sockets, and the bare pyusb loop. Daemon and bare loop each have the virtual printer in their own
 process, so its cost is in both figures; "added" is their difference, which is the daemon's own.
 
-The bare loop is measured twice. "Device alone" moves bytes from and to nowhere, at the speed of
-memory, which no proxy can come near: its bytes have to pass through TCP, which is slower than
-that by itself. "Bare loop" is the same blocking pyusb loop with the same client at a socket. The
+The bare loop is measured twice. "Device alone" moves bytes without a client, at the speed of
+memory, which no proxy can reach: its bytes have to pass through TCP, which is slower.
+"Bare loop" is the same blocking pyusb loop with the same client at a socket. The
 floors compare with the bare loop; latency is compared with the device alone.
 
-Device, bare loop and daemon take turns, and every figure is the median of the rounds: other load
-on the machine meets all alike. DNS-SD is off in the measured daemon, so that nothing depends on
-what else runs in the network. Exit status 1 when a floor is missed.
+Device, bare loop and daemon alternate, and every figure is the median of the rounds: other load
+on the machine affects all alike. DNS-SD is off in the measured daemon, so that nothing depends on
+the network. Exit status 1 when a floor is missed.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Memory:
 
 
 def measure_memory(size: int = 500 * MIB) -> Memory:
-    """RSS of a daemon that has served nobody, then after a large job each way."""
+    """RSS of a daemon before any request, then after a large job each way."""
     with daemon() as d, Worker("client.py") as client:
         idle = rss_mib(d.pid)
         client.ask("up", port=d.port, size=size, chunked=False)
@@ -167,7 +167,7 @@ class Way:
 
 
 def measure_ways(d: Daemon, client: Worker, bare: Worker) -> list[Way]:
-    """All ways, by turns; a first, small round is not counted."""
+    """All ways, alternating; a first, small round is not counted."""
     relay = bare.ask("port")["port"]
     ways = [Way(f"{job}, {'chunked' if coded else 'length'}") for job, coded in WAYS]
     for number in range(ROUNDS + 1):
@@ -216,7 +216,7 @@ class Latency:
 
 
 def measure_latency(d: Daemon, client: Worker, bare: Worker) -> Latency:
-    """Get-Printer-Attributes on one connection, by turns."""
+    """Get-Printer-Attributes on one connection, alternating."""
     found = Latency()
     for number in range(ROUNDS + 1):
         limit = bare.ask("latency", count=QUESTIONS)["ms"]

@@ -1,4 +1,4 @@
-"""The client: plain sockets and as little Python as possible, in a process of its own."""
+"""The client: plain sockets and as little Python as possible, in its own process."""
 
 from __future__ import annotations
 

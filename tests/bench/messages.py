@@ -26,7 +26,7 @@ def sink_head(size: int, *, chunked: bool) -> bytes:
 
 
 def piece(*, chunked: bool) -> bytes:
-    """What an upload consists of, framed: `PIECE` bytes either way."""
+    """A piece of an upload, framed: `PIECE` bytes either way."""
     return CODED if chunked else bytes(PIECE)
 
 
@@ -48,7 +48,7 @@ def get_printer_attributes() -> bytes:
 
 
 def answer_size(start: bytes) -> int | None:
-    """How long the answer that starts so is, head included; None: its head is not whole yet."""
+    """Length of an answer with this start, head included; None: its head is incomplete."""
     end = start.find(b"\r\n\r\n")
     if end < 0:
         return None

@@ -1,4 +1,4 @@
-"""A process of its own that does measured work when told: one JSON object a line, in and out.
+"""A separate process that does measured work on command: one JSON object a line, in and out.
 
 The client must not share an interpreter with the daemon, nor the bare loop with the client.
 """

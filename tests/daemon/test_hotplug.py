@@ -1,4 +1,4 @@
-"""udev's events wake whoever listens; without udev there is silence, and no harm."""
+"""udev's events wake the supervisor; without udev there are none, and no failure."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def a_moment() -> None:
         await asyncio.sleep(0)
 
 
-async def test_usb_devices_alone_are_listened_to(udev: list[FakeMonitor]):
+async def test_only_usb_devices_are_monitored(udev: list[FakeMonitor]):
     listening = Hotplug(Heard())
     assert listening.start()
     assert {monitor.source for monitor in udev} == {"udev", "kernel"}
@@ -97,7 +97,7 @@ async def test_usb_devices_alone_are_listened_to(udev: list[FakeMonitor]):
     listening.stop()
 
 
-async def test_every_event_of_both_sources_wakes(udev: list[FakeMonitor]):
+async def test_every_event_of_both_sources_wakes_the_supervisor(udev: list[FakeMonitor]):
     heard = Heard()
     listening = Hotplug(heard)
     listening.start()
@@ -120,7 +120,7 @@ async def test_after_stop_no_event_is_reported(udev: list[FakeMonitor]):
     assert heard.times == 0
 
 
-async def test_events_that_were_lost_count_as_one(udev: list[FakeMonitor]):
+async def test_lost_events_count_as_one_event(udev: list[FakeMonitor]):
     heard = Heard()
     listening = Hotplug(heard)
     listening.start()

@@ -1,4 +1,4 @@
-"""A device is the same printer for ever, and two devices are never one."""
+"""A device is always the same printer, and two devices are never one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is on the bus is served, tried again, refused or left alone, each by itself."""
+"""Every device on the bus is served, retried, refused or ignored, independently of others."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MakePrinter = Callable[..., VirtualPrinter]
 HASTY = {"probe_s": 0.5, "fax_probe_s": 0.2, "drain_s": 0.3, "check_s": 0.3}
 
 
-async def test_with_nothing_on_the_bus_there_is_nothing_to_say(state_path: Path):
+async def test_with_an_empty_bus_the_status_is_empty(state_path: Path):
     async with run_daemon(state_path=state_path) as daemon:
         assert daemon.supervisor.status() == []
 
 
-async def test_a_printer_that_comes_later_is_found_without_udev(
+async def test_a_printer_plugged_in_later_is_found_without_udev(
     make_printer: MakePrinter, state_path: Path
 ):
     printer = make_printer()
@@ -38,7 +38,7 @@ async def test_a_printer_that_comes_later_is_found_without_udev(
         await daemon.until_state("ready")
 
 
-async def test_look_sees_what_has_just_changed(make_printer: MakePrinter, state_path: Path):
+async def test_look_finds_what_has_just_changed(make_printer: MakePrinter, state_path: Path):
     printer = make_printer()
     async with run_daemon(state_path=state_path, poll_s=60.0) as daemon:
         daemon.backend.plug(printer.device)
@@ -55,7 +55,7 @@ async def test_a_slow_printer_delays_no_other(make_printer: MakePrinter, state_p
         assert daemon.row("S")["state"] in ("opening", "probing")
 
 
-async def test_the_status_tells_what_a_printer_does(make_printer: MakePrinter, state_path: Path):
+async def test_the_status_shows_what_a_printer_does(make_printer: MakePrinter, state_path: Path):
     async with run_daemon(make_printer(serial="A1"), state_path=state_path) as daemon:
         before = daemon.row()
         await ask(daemon.port(), "POST", "/sink", b"x" * 1000)
@@ -71,7 +71,7 @@ async def test_the_status_tells_what_a_printer_does(make_printer: MakePrinter, s
         assert row["url"] == f"http://localhost:{row['port']}/"
 
 
-async def test_an_ignored_printer_is_left_alone_with_the_reason(
+async def test_an_ignored_printer_is_not_opened_and_the_reason_shown(
     make_printer: MakePrinter, state_path: Path
 ):
     printer = make_printer()
@@ -104,7 +104,7 @@ async def test_a_device_that_may_not_be_opened_is_tried_again(
         assert refusals[0] == 4
 
 
-async def test_a_device_that_others_hold_is_served_when_they_let_go(
+async def test_a_device_held_by_others_is_served_after_they_release_it(
     make_printer: MakePrinter, state_path: Path
 ):
     printer = make_printer(interfaces=1)
@@ -127,7 +127,7 @@ async def test_a_device_that_others_hold_is_served_when_they_let_go(
     backend._finalize_object()
 
 
-async def test_a_printer_that_is_silent_is_not_announced_until_it_speaks(
+async def test_a_silent_printer_is_not_announced_until_it_answers(
     make_printer: MakePrinter, state_path: Path
 ):
     printer = make_printer("silent")
@@ -140,7 +140,7 @@ async def test_a_printer_that_is_silent_is_not_announced_until_it_speaks(
         await daemon.until_state("ready")
 
 
-async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
+async def test_a_bug_stops_one_printer_and_is_logged_as_an_error(
     make_printer: MakePrinter,
     state_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -163,7 +163,7 @@ async def test_an_error_of_our_own_stops_one_printer_and_is_loud(
         caplog.clear()
 
 
-async def test_a_set_that_can_never_be_announced_keeps_the_daemon_alive(
+async def test_services_that_can_never_be_announced_do_not_stop_the_daemon(
     make_printer: MakePrinter, state_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     published = MemoryPublisher.publish
@@ -214,7 +214,7 @@ async def test_retry_brings_a_waiting_printer_back_at_once(
         await daemon.until_state("ready")
 
 
-async def test_changes_are_told(make_printer: MakePrinter, state_path: Path):
+async def test_changes_are_reported(make_printer: MakePrinter, state_path: Path):
     printer = make_printer()
     told: list[str] = []
 

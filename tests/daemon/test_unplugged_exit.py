@@ -1,4 +1,4 @@
-"""A daemon that udev starts leaves when the last printer has gone, and never loses one."""
+"""A daemon started by udev exits after the last printer is unplugged, and never misses one."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the guest is made of: Debian's kernel, an initramfs, and packages only the guest sees.
+"""The guest's parts: Debian's kernel, an initramfs, and packages only the guest sees.
 
 All of it is made once per kernel version in a cache directory outside the
 tree, by downloading and unpacking: nothing of it is installed here, and
 ipp-usb in particular must never run on a developer's own machine. Each piece
-is made beside its place and moved there, so an interrupted run leaves nothing
-half-made behind.
+is made under another name and renamed, so an interrupted run leaves no
+incomplete piece.
 
 Knows apt, dpkg-deb, depmod and the cpio format; not QEMU.
 """
@@ -35,7 +35,7 @@ RECIPE = 1
 
 
 class KitError(Exception):
-    """Something is missing on this machine; the text says how to get it."""
+    """Something is missing on this machine; the message says how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def cache_dir() -> Path:
 
 
 def prepare(cache: Path) -> Kit:
-    """Make what is missing; a second call only looks. Raises KitError."""
+    """Make what is missing. Raises KitError."""
     release, kernel, modules = debian_kernel(cache)
     initramfs = cache / f"initramfs-{release}-{RECIPE}"
     if not initramfs.exists():
@@ -196,7 +196,7 @@ def _atomically(path: Path, data: bytes) -> None:
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None, check: bool = True) -> str:
-    """Standard output of a program that must succeed. KitError with what it said."""
+    """Standard output of a program that must succeed. Raises KitError with its errors."""
     try:
         done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
     except FileNotFoundError as exc:

@@ -80,7 +80,7 @@ def _one_guest(kit: Kit, options: argparse.Namespace) -> int:
 
 
 def _all_guests(options: argparse.Namespace) -> int:
-    """Every part in a guest of its own; said one after the other, the sum at the end."""
+    """Every part in its own guest; printed one after the other, the sum at the end."""
     passed = failed = 0
     with ExitStack() as guests:
         running = [guests.enter_context(_guest(options, part)) for part in PARTS]
@@ -113,7 +113,7 @@ def _guest(options: argparse.Namespace, part: str) -> Iterator[tuple[subprocess.
 
 
 def _lines(process: subprocess.Popen[str], path: Path) -> Iterator[str]:
-    """What was and is written to a file, whole lines, until the writer has ended."""
+    """The lines written to a file, until the writer has ended."""
     with path.open() as output:
         rest, ended = "", False
         while not ended:

@@ -2,8 +2,8 @@
 
 mmdebstrap makes the system from the package sources of this machine; what is
 needed beside it (units, host names, ipp-usb's package) is laid in, and mke2fs
-makes a file system of it. Its name tells the recipe, so a changed one makes a
-new image. Nothing of this project is in it: that comes at every run.
+makes a file system of it. Its name has a hash of the recipe, so a changed one makes a
+new image. Nothing of this project is in it: it is added at every run.
 
 Knows apt and ext4; nothing of USB, nothing of QEMU.
 """

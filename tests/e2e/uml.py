@@ -1,4 +1,4 @@
-"""Boot the throw-away guest as user-mode Linux: the other engine, in the shape of vm.py.
+"""Boot the throw-away guest as user-mode Linux: the other engine, with vm.py's interface.
 
 The kernel is a process of this machine, so programs in the guest run at native
 speed; system calls and page faults cost more, and there is one processor. What

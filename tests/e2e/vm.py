@@ -89,7 +89,7 @@ def _run_qemu(command: Sequence[str], run_dir: Path, timeout_s: float) -> int:
 
 
 def exit_status(run_dir: Path, outcome: int, timeout_s: float) -> int:
-    """The command's, or why there is none, which is said with the ends of the logs."""
+    """The command's exit status, or the reason for none, printed with the ends of the logs."""
     status = run_dir / "status"
     if status.exists() and status.read_text().strip():
         return int(status.read_text())

@@ -1,4 +1,4 @@
-"""An exchange ends only when both directions did; what a client leaves is finished for it."""
+"""An exchange ends only when both directions did; a lost client's exchange is finished."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def ask(pool: InterfacePool, request: Request) -> bytes:
 
 
 async def lose(pool: InterfacePool, request: Request) -> None:
-    """A client that leaves as soon as its request is on its way."""
+    """A client that leaves as soon as its request is being sent."""
 
     async def client() -> None:
         await ask(pool, request)
@@ -67,7 +67,7 @@ async def lose(pool: InterfacePool, request: Request) -> None:
     await asyncio.wait([task])
 
 
-async def test_a_request_goes_out_whole_and_its_answer_comes_back():
+async def test_a_request_is_sent_completely_and_its_answer_returned():
     channel = FakeChannel()
     exchange = Exchange(channel, Request("POST", "/ipp/print", HOST, b"question"))
     channel.hear = lambda c, _: c.say(
@@ -80,7 +80,7 @@ async def test_a_request_goes_out_whole_and_its_answer_comes_back():
     assert bytes(channel.sent).endswith(b"Content-Length: 8\r\n\r\nquestion")
 
 
-async def test_bytes_from_before_never_become_the_answer():
+async def test_stale_bytes_never_become_the_answer():
     channel = FakeChannel([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTALE"])
     channel.hear = lambda c, _: c.say(ok(b"fresh"))
     assert await whole(Exchange(channel, GET)) == b"fresh"
@@ -125,7 +125,7 @@ async def test_the_answer_is_read_while_the_printer_takes_no_more_of_the_body():
     exchange = Exchange(channel, Request("POST", "/", HOST, stream=pieces(b"x" * 10, b"y" * 10)))
     assert (await exchange.answer()).status == 401
     assert [data async for data in exchange.chunks()] == [b"no"]
-    assert not exchange.complete  # the framing is owed
+    assert not exchange.complete  # the last chunk is not sent yet
 
     channel.hear = None
     channel.take_again()
@@ -180,7 +180,7 @@ async def test_the_job_of_a_cut_upload_is_cancelled_with_the_job_id_of_its_answe
     assert message.first_integer(ipp.Tag.OPERATION, "job-id") == 42
 
 
-async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
+async def test_a_cancellation_that_the_printer_does_not_get_is_kept_pending():
     channel, pending_cancels = FakeChannel(), PendingCancels()
 
     def printer(c: FakeChannel, data: bytes) -> None:
@@ -204,7 +204,7 @@ async def test_a_cancellation_that_the_printer_does_not_hear_is_owed():
     assert len(pending_cancels) == 1
 
 
-async def test_an_answer_that_stands_still_is_given_up():
+async def test_a_stalled_answer_is_given_up():
     channel = FakeChannel([])
     exchange = Exchange(channel, GET)
     answering = asyncio.create_task(exchange.answer())
@@ -215,7 +215,7 @@ async def test_an_answer_that_stands_still_is_given_up():
         await exchange.finish(0.01)
 
 
-async def test_settling_goes_on_as_long_as_bytes_move():
+async def test_finishing_goes_on_as_long_as_bytes_move():
     channel = FakeChannel()
     exchange = Exchange(channel, GET)
     answering = asyncio.create_task(exchange.answer())
@@ -248,7 +248,7 @@ async def test_a_cut_response_is_an_error_where_a_quirk_says_when_it_is_over():
 
 
 @pytest.mark.parametrize("end", range(0, 60))
-async def test_a_client_lost_at_any_byte_of_the_answer_costs_nobody_anything(end: int):
+async def test_a_client_lost_at_any_byte_of_the_answer_harms_no_other(end: int):
     answer = ok(b"the first client's answer")
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=5)

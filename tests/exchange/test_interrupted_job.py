@@ -1,4 +1,4 @@
-"""The job of an upload that was cut is cancelled by the name that its own request used."""
+"""The job of a cut upload is cancelled with the job-uri or job-id of its own request."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_print_job_whose_answer_is_lost_cannot_be_cancelled_by_number():
     assert request.first_integer(Tag.OPERATION, "job-id") == 9
 
 
-def test_a_request_cut_before_its_document_made_no_job():
+def test_a_request_cut_before_its_document_created_no_job():
     job = InterruptedJob("/ipp/print", ())
     job.sent(ipp.encode(Message(Operation.PRINT_JOB, 1))[:-1])
     assert cancellation(job, ANSWER) is None

@@ -1,4 +1,4 @@
-"""What a client leaves: half documents are cancelled, whole ones print, scans are deleted."""
+"""After a client left: cut documents are cancelled, complete ones print, scans are deleted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def job_answer(number: int = 42, code: int = 0) -> bytes:
 
 
 class Upload:
-    """A client's document, of which `parts` come; then it leaves, or `whole`: was done."""
+    """A client's document, of which `parts` arrive; then the client leaves, or `whole`: is done."""
 
     def __init__(self, *parts: bytes, whole: bool = False) -> None:
         self.parts = list(parts)
@@ -61,7 +61,7 @@ class Upload:
 
 
 async def leave(exchange: Exchange, pool: InterfacePool | None = None) -> None:
-    """The client's handler is cancelled where it stands."""
+    """The client's handler is cancelled where it is."""
     answering = asyncio.create_task(exchange.answer())
     for _ in range(20):
         await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def leave(exchange: Exchange, pool: InterfacePool | None = None) -> None:
     await asyncio.wait([answering])
 
 
-async def test_a_document_whose_last_byte_came_is_sent_to_its_end_and_not_cancelled():
+async def test_a_document_that_arrived_completely_is_sent_and_not_cancelled():
     channel = FakeChannel()
     channel.stop_taking()
     exchange = Exchange(channel, Upload(PRINT_JOB, b"whole ", b"document", whole=True).request())
@@ -111,7 +111,7 @@ async def test_a_cut_document_is_cancelled():
 
 
 @pytest.mark.parametrize("where", ["in a write", "between two writes"])
-async def test_a_document_that_an_interface_lost_is_owed_a_cancellation_wherever_the_writer_stood(
+async def test_a_document_lost_with_an_interface_leaves_a_pending_cancellation(
     where: str,
 ):
     channel, upload, pending = FakeChannel(), Upload(PRINT_JOB, b"half"), PendingCancels()
@@ -130,7 +130,7 @@ async def test_a_document_that_an_interface_lost_is_owed_a_cancellation_wherever
 
 
 @pytest.mark.parametrize(
-    ("answer", "owed"),
+    ("answer", "pending_count"),
     [
         (job_answer(code=0x0507), 1),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 1),
@@ -140,7 +140,7 @@ async def test_a_document_that_an_interface_lost_is_owed_a_cancellation_wherever
     ],
     ids=["busy", "503", "no IPP", "cancelled", "over"],
 )
-async def test_only_what_the_printer_says_is_cancelled_counts(answer: bytes, owed: int):
+async def test_only_a_confirmed_cancellation_counts(answer: bytes, pending_count: int):
     channel, upload, pending = FakeChannel(), Upload(PRINT_JOB, b"half"), PendingCancels()
 
     def printer(c: FakeChannel, data: bytes) -> None:
@@ -154,11 +154,11 @@ async def test_only_what_the_printer_says_is_cancelled_counts(answer: bytes, owe
     await leave(exchange)
     async with asyncio.timeout(5):
         await exchange.finish(1)
-    assert len(pending) == owed
+    assert len(pending) == pending_count
 
 
-async def test_an_early_refusal_on_an_interface_that_then_fails_is_recovered_before_the_next():
-    """The next client's print must not meet the failure of the last one's."""
+async def test_an_interface_failing_after_an_early_refusal_is_recovered_before_the_next_request():
+    """The next client's print must not fail because of the last one's."""
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=1)
     channel.say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
@@ -246,7 +246,7 @@ def test_an_answer_that_ends_by_silence_ends_sooner_when_it_looks_whole(
     told(story)
 
 
-def test_the_late_rest_of_such_an_answer_never_meets_the_next_client():
+def test_the_late_rest_of_such_an_answer_never_reaches_the_next_client():
     async def story() -> None:
         channel = FakeChannel()
         pool = InterfacePool([channel], drain_s=30)

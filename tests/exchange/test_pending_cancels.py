@@ -1,4 +1,4 @@
-"""A cancellation that was lost is made up for, and hits nobody else's job."""
+"""A lost cancellation is delivered later, and hits no other job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UP_S = 5000  # what the printer's clock says
 
 @dataclass
 class Job:
-    """A job as Get-Jobs shows it; `age_s`: made so long ago, by the printer's clock."""
+    """A job as Get-Jobs shows it; `age_s`: its age by the printer's clock."""
 
     number: int
     name: str
@@ -114,7 +114,7 @@ async def delivered(
     later_session: bool = False,
     after_s: float = 0.0,
 ) -> Printer:
-    """What becomes of the cancellation of an upload that began 12 s ago and was cut 8 s ago."""
+    """The cancellation of an upload that began 12 s ago and was cut 8 s ago, delivered."""
     clock = Later()
     pending = PendingCancels(pause_s=0.0, clock=clock)
     if later_session:
@@ -137,17 +137,17 @@ async def until_delivered(pending_cancels: PendingCancels) -> None:
 LETTER = {"document": bytes(1500)}  # 2 KB
 
 
-async def test_a_job_whose_number_the_answer_said_is_cancelled():
+async def test_a_job_whose_job_id_was_answered_is_cancelled():
     printer = await delivered(Printer(), cut_job(NAME), answer_of(7))
     assert (printer.cancelled, printer.asked) == ([7], 1)
 
 
-async def test_a_document_that_was_sent_to_a_job_needs_no_answer():
+async def test_a_send_document_is_cancelled_without_an_answer():
     job = cut_job(ipp.attribute("job-id", ipp.integer(5)), code=Operation.SEND_DOCUMENT)
     assert (await delivered(Printer(), job)).cancelled == [5]
 
 
-async def test_a_job_that_no_answer_named_is_found_by_user_name_size_and_time():
+async def test_a_job_without_an_answer_is_found_by_user_name_size_and_time():
     others = (
         Job(3, "letter", 90),
         Job(4, "photo", 2),
@@ -185,7 +185,7 @@ async def test_a_job_that_no_answer_named_is_found_by_user_name_size_and_time():
         "power-up since",
     ],
 )
-async def test_a_job_that_cannot_be_told_from_others_is_left_alone(jobs: tuple[Job, ...]):
+async def test_a_job_that_cannot_be_identified_is_not_cancelled(jobs: tuple[Job, ...]):
     printer = await delivered(Printer(*jobs), cut_job(NAME, **LETTER))
     assert printer.cancelled == []
 
@@ -203,7 +203,7 @@ async def test_a_job_that_cannot_be_told_from_others_is_left_alone(jobs: tuple[J
     ],
     ids=["still there", "no size", "power-up since", "name", "size", "number", "made later"],
 )
-async def test_in_a_later_session_a_number_alone_cancels_nothing(job: Job, cancelled: list[int]):
+async def test_in_a_later_session_a_job_id_alone_cancels_nothing(job: Job, cancelled: list[int]):
     answer = answer_of(7)
     printer = await delivered(Printer(job), cut_job(NAME, **LETTER), answer, later_session=True)
     assert printer.cancelled == cancelled
@@ -214,7 +214,7 @@ async def test_a_job_without_a_name_is_not_searched():
     assert printer.asked == 0
 
 
-async def test_what_was_no_document_leaves_nothing_to_search():
+async def test_a_request_without_a_document_leaves_no_job_to_search():
     job = cut_job(NAME, code=Operation.VALIDATE_JOB)
     assert (await delivered(Printer(Job(1, "letter", 0)), job)).asked == 0
 
@@ -242,14 +242,14 @@ async def test_a_job_that_is_over_needs_no_cancellation(code: int):
     assert (printer.cancelled, printer.asked) == ([], 1)
 
 
-async def test_a_printer_is_not_asked_for_ever():
+async def test_a_cancellation_is_tried_a_limited_number_of_times():
     printer = Printer()
     printer.failures = [PrinterSilent("silent")] * 1000
     await delivered(printer, cut_job(NAME))
     assert printer.asked == TRIES
 
 
-async def test_an_interface_that_is_in_use_costs_no_try():
+async def test_no_free_interface_does_not_count_as_a_try():
     printer = Printer()
     printer.failures = [NotAsked("all interfaces are in use")] * (3 * TRIES)
     await delivered(printer, cut_job(NAME), answer_of(7))
@@ -262,7 +262,7 @@ async def test_a_pending_cancellation_expires():
     assert printer.asked == 0
 
 
-async def test_more_than_can_be_kept_cost_the_oldest_and_nothing_else():
+async def test_too_many_pending_cancellations_drop_the_oldest():
     pending, printer = PendingCancels(pause_s=0.0), Printer()
     printer.failures = [NotAsked("in use")]
     async with delivering(pending, printer):

@@ -1,9 +1,9 @@
-"""`make fuzz`: all parsers side by side, each for so many seconds, from the corpus on.
+"""`make fuzz`: all parsers in parallel, each for `--seconds`, starting from the corpus.
 
     python -m fuzz --seconds 600 [--seed 7] [TARGET ...]
 
-Every target has a process, since a fuzzer ends by dying. What it found is kept as
-a case in tests/fuzz/found, for pytest to try for ever. Exit status 0: nothing was.
+Every target has a process, since a fuzzer ends by a crash. Each finding is kept as
+a case in tests/fuzz/found, for pytest. Exit status 0: no finding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def start(target: str, seconds: int, seed: int, folder: Path) -> subprocess.Pope
 
 
 def finish(target: str, fuzzer: subprocess.Popen[str], folder: Path) -> bool:
-    """Wait for its end, say how it went, keep what it found. True: all was well."""
+    """Wait for its end, print its result, keep its findings. True: there are none."""
     code = fuzzer.wait()
     log = (folder / "log").read_text(errors="replace")
     tried = re.search(r"number_of_executed_units:\s*(\d+)", log)

@@ -3,7 +3,7 @@ r"""Inputs kept as text: lines of a bytes literal, put together; `#` begins a re
     HTTP/1.1 200 OK\r\n
     \r\n
 
-`corpus/TARGET/` holds where fuzzing starts, `found/TARGET/` what once was a fault.
+`corpus/TARGET/` holds the seeds, `found/TARGET/` inputs that once caused a fault.
 """
 
 from __future__ import annotations

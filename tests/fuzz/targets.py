@@ -1,8 +1,8 @@
 """What must hold for anything a device sends, one function for each parser.
 
 A target takes bytes and returns, or raises AssertionError; our own errors are
-answers like others, any other exception is a fault. Bounds on memory are
-checked by what is kept, bounds on time by the runner.
+valid results, any other exception is a fault. Bounds on memory are checked by
+the size of results, bounds on time by the runner.
 
     http  where USB cuts a response changes nothing of it; nothing is invented
     ipp   what was read is written byte for byte; facts are clean, records in bounds
@@ -178,7 +178,7 @@ def _strings(values: Iterable[object]) -> Iterable[str]:
 
 
 def _in_bounds(services: ServiceSet) -> None:
-    """What DNS-SD can carry (RFC 6763, 4.1.1 and 6.1), and a terminal bear."""
+    """Valid in DNS-SD (RFC 6763, 4.1.1 and 6.1), and harmless in a terminal."""
     for record in (*services.records, *services.fixed):
         assert 0 < len(record.name.encode()) <= 63
         assert record.name.isprintable()

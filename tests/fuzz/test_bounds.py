@@ -1,4 +1,4 @@
-"""Inputs as large and as badly shaped as a printer may send them cost bounded time and memory.
+"""The largest and worst inputs that a printer may send cost bounded time and memory.
 
 Time is the processor's, so that a busy machine changes little; what these inputs
 really take is a tenth of the bound.
@@ -88,7 +88,7 @@ CASES = [(target, name) for target, worst in WORST.items() for name in worst]
 
 
 @pytest.mark.parametrize(("target", "name"), CASES, ids=[": ".join(case) for case in CASES])
-def test_the_worst_input_has_its_bounds(target: str, name: str):
+def test_the_worst_input_stays_within_its_bounds(target: str, name: str):
     data = WORST[target][name]
     before = time.process_time()
     TARGETS[target](data)

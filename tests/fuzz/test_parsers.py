@@ -1,6 +1,6 @@
-"""Firmware is the attacker: whatever it sends is a value or our error, and clean.
+"""Firmware is the attacker: any input gives a clean value or our error.
 
-The seeds of the fuzzer and all it ever found, and what hypothesis makes of them.
+The seeds of the fuzzer and all its findings, and hypothesis's variations of them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def mutants(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("target", "path"), CASES, ids=[f"{path.parent.name}-{path.stem}" for _, path in CASES]
 )
-def test_what_is_kept_is_no_fault(target: str, path: Path):
+def test_kept_inputs_cause_no_fault(target: str, path: Path):
     TARGETS[target](corpus.read(path))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @settings(max_examples=120, deadline=None)
 @given(data=st.data())
-def test_a_value_or_our_error_and_nothing_else(target: str, data: st.DataObject):
+def test_any_input_gives_a_value_or_our_error(target: str, data: st.DataObject):
     TARGETS[target](data.draw(st.one_of(mutants(SEEDS[target]), st.binary(max_size=300))))
 
 
 @given(st.binary(max_size=300))
-def test_what_is_kept_as_text_comes_back(tmp_path_factory: pytest.TempPathFactory, data: bytes):
+def test_an_input_kept_as_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, data: bytes):
     path = tmp_path_factory.getbasetemp() / "kept.txt"
     corpus.write(path, data, "a remark")
 

@@ -1,4 +1,4 @@
-"""Crowds: idle ones, greedy ones, and ones that all want to print at once."""
+"""Many clients: idle ones, greedy ones, and ones that all print at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients are told apart by address, as where the kernel does not tell their users."""
+    """Clients are identified by address, as where the kernel does not report their users."""
 
     def untold(*_: object) -> None:
         raise OwnerUnknown("not here")
@@ -47,7 +47,7 @@ def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_identity, "owner", untold)
 
 
-async def test_a_thousand_idle_connections_keep_nobody_out(folder: Path):
+async def test_a_thousand_idle_connections_do_not_exclude_other_clients(folder: Path):
     allow_many_files()
     async with one_printer(folder, max_clients=512) as (_, daemon):
         await ask(daemon.port())
@@ -78,8 +78,8 @@ async def test_a_client_above_the_limit_gets_a_whole_503_at_once(folder: Path):
         await until(lambda: not served.site._connections)
 
 
-async def test_a_client_with_many_connections_leaves_some_to_others(by_address: None):
-    """One address has all places, with requests that wait; another one comes."""
+async def test_a_client_with_many_connections_leaves_some_for_others(by_address: None):
+    """One address uses all connections, with waiting requests; another one connects."""
     async with serve(settings=replace(SETTINGS, max_clients=8)) as served:  # noqa: SIM117
         async with crowd(served.port, 8) as greedy:
             for client in greedy:
@@ -142,7 +142,7 @@ async def test_one_process_with_fifty_connections_does_not_delay_another_with_on
 
 
 async def test_two_hundred_clients_share_two_interfaces_and_nothing_is_lost(folder: Path):
-    """Half of them print; the other half only ask how it is, and do not wait for the documents."""
+    """Half of them print; the other half ask for the state, and do not wait for the documents."""
     documents = [os.urandom(200_000) for _ in range(100)]
     async with one_printer(folder, interfaces=2) as (printer, daemon):
         port = daemon.port()
@@ -169,7 +169,7 @@ async def test_two_hundred_clients_share_two_interfaces_and_nothing_is_lost(fold
         assert "short" in over[:50], "short ones do not wait until all documents are through"
 
 
-async def test_heads_without_end_cost_no_memory(folder: Path):
+async def test_endless_heads_do_not_grow_memory(folder: Path):
     """A long field, many fields, and a first line that never ends."""
     async with one_printer(folder) as (_, daemon):
         endless = [
@@ -205,7 +205,7 @@ async def test_a_chunk_extension_without_end_is_discarded_as_it_arrives(folder: 
 
 
 async def test_two_printers_have_separate_connection_limits(folder: Path):
-    """All places at one printer taken, with requests under way: the other one does not mind."""
+    """All connections of one printer are in use; the other is not affected."""
     first, second = VirtualPrinter(serial="A"), VirtualPrinter(serial="B")
     try:
         async with (

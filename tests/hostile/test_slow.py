@@ -1,4 +1,4 @@
-"""Clients that speak slowly, or stop in the middle: others are served all the while."""
+"""Clients that send slowly, or stop in the middle: others are served meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def dripping(port: int, count: int, data: bytes, *first: bytes) -> AsyncIterator[None]:
-    """`count` clients that say `first` at once and then `data` byte by byte."""
+    """`count` clients that send `first` at once and then `data` byte by byte."""
     async with crowd(port, count) as clients:
         for client in clients:
             await client.send(b"".join(first))
@@ -61,7 +61,7 @@ async def test_a_head_that_is_never_complete_times_out(folder: Path):
         await asyncio.wait([dripped])
 
 
-async def test_small_bodies_that_come_byte_by_byte_hold_no_interface(folder: Path):
+async def test_small_bodies_that_come_byte_by_byte_occupy_no_interface(folder: Path):
     start = head("POST", "/sink", [("Content-Length", "30000")])
     async with (
         one_printer(folder) as (_, daemon),
@@ -88,7 +88,7 @@ async def test_a_document_that_arrives_byte_by_byte_is_cut_and_its_job_cancelled
 
 
 async def test_a_slow_document_is_not_cut_while_nobody_waits(folder: Path):
-    """Programs that make pages while they send pause for as long as a page takes."""
+    """Programs that render pages while sending pause for as long as a page takes."""
     document = bytes(40_000)
     async with (
         one_printer(folder, upload_stall_s=0.1, supplies_s=0.0) as (printer, daemon),
@@ -121,7 +121,7 @@ async def test_a_slow_but_steady_document_is_not_cut_although_others_wait(folder
 async def test_a_printer_that_begins_no_answer_times_out_if_so_configured():
     async with serve(settings=replace(SETTINGS, head_timeout_s=0.3)) as served:
         reply = await ask(served.port)
-        assert (reply.status, reply.body) == (504, b"ippusbd: no answer began within 0.3 s\n")
+        assert (reply.status, reply.body) == (504, b"ippusbd: no response began within 0.3 s\n")
 
 
 async def test_the_time_to_begin_an_answer_starts_when_all_of_the_request_was_sent():
@@ -137,7 +137,7 @@ async def test_the_time_to_begin_an_answer_starts_when_all_of_the_request_was_se
 
 
 @pytest.mark.parametrize("ending", ["half", "reset"])
-async def test_connections_that_are_half_there_leave_nothing(folder: Path, ending: str):
+async def test_half_open_connections_leave_nothing(folder: Path, ending: str):
     async with one_printer(folder) as (_, daemon):
         async with crowd(daemon.port(), 100) as clients:
             for number, client in enumerate(clients):

@@ -1,6 +1,6 @@
-"""Requests that two parsers may cut differently.
+"""Requests that two parsers may split differently.
 
-Each is either refused, and then the printer hears nothing of it, or forwarded, and then it is one
+Each is either refused, and then the printer gets nothing of it, or forwarded, and then it is one
 request with one framing on the cable; h11 reads the cable. The connection after a refusal is
 closed, so nothing that was behind it is taken for a request.
 """
@@ -158,7 +158,7 @@ def only_one(cable: Cable) -> bool:
 async def test_bytes_after_a_body_are_not_a_request_and_end_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ):
-    """When they come with the body, all is refused; when they come late, what follows it."""
+    """With the body, all is refused; later, only the bytes after it."""
     printer = VirtualPrinter()
     with tapped(monkeypatch) as cable:
         async with run_daemon(printer, state_path=tmp_path / "state") as daemon:
@@ -180,7 +180,7 @@ async def test_bytes_after_a_body_are_not_a_request_and_end_the_connection(
 async def test_a_body_shorter_than_declared_leaves_no_half_request_at_the_printer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: int
 ):
-    """Both when it would have been sent whole, and when it is a stream under way."""
+    """Both for a body sent in one piece and for a stream in progress."""
     printer = VirtualPrinter(interfaces=1)
     with tapped(monkeypatch) as cable:
         async with run_daemon(printer, state_path=tmp_path / "state") as daemon:

@@ -60,8 +60,8 @@ async def test_two_hundred_waiting_documents_stay_with_their_clients():
     assert grown < 96, "a gigabyte is on offer"
 
 
-async def test_a_client_that_leaves_while_its_document_waits_has_printed_nothing():
-    """Though nothing more of what he sends was read, not even that he left."""
+async def test_a_client_that_leaves_while_its_document_waits_prints_nothing():
+    """Although nothing more of its data was read, not even its end."""
     async with serve(b"", answer(b"next")) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))
         await until(lambda: served.printer.heard)
@@ -77,7 +77,7 @@ async def test_a_client_that_leaves_while_its_document_waits_has_printed_nothing
         assert [one.target for one in served.printer.heard] == ["/first", "/next"]
 
 
-async def test_a_document_that_waited_arrives_whole():
+async def test_a_document_that_waited_arrives_completely():
     document = bytes(range(256)) * 20_000
     async with serve(b"", answer(b"done")) as served, connected(served.port) as first:
         await first.send(head("GET", "/first"))

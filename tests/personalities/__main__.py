@@ -1,4 +1,4 @@
-"""`make personalities`: the table, a line as soon as it is known; names as arguments choose."""
+"""`make personalities`: prints the table line by line; names as arguments select."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from personalities.script import Line, table, verdict
 
 
 def main(names: list[str]) -> int:
-    """1 if anything is not as it has to be."""
+    """1 if any line is wrong."""
     logging.getLogger("ippusbd").addHandler(logging.NullHandler())
     logging.getLogger("ippusbd").propagate = False
     cases = {name: OUTCOMES[name] for name in names or OUTCOMES}

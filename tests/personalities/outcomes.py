@@ -1,6 +1,6 @@
-"""What has to come of every personality: the table that the script is held to.
+"""The expected outcome of every personality: the table for the script.
 
-What is not named in `SPECIAL` works as if nothing were wrong.
+Personalities that are not in `SPECIAL` work as if nothing were wrong.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     5 prints, a scan, the web console -> unplugged in the middle of an answer
       -> away -> plugged in again -> the same port and name -> a print
 
-Clients come again after 503 and after a connection that ended too early, as CUPS and
+Clients retry after 503 and after a connection that ended too early, as CUPS and
 sane-airscan do; everything is compared byte for byte. Time-outs of the configuration are
-short, so that what takes a user minutes takes seconds here.
+short, so that minutes take seconds here.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ PORTS = iter(range(50_000, 59_000, 20))  # each daemon has a range of its own
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One line of the table: a personality, what helps it, and what must come of it."""
+    """One line of the table: a personality, what helps it, and the expected outcome."""
 
     outcome: str
     why: str = ""  # a part of the reason, or of what helped
     model: str = DEFAULT_MODEL  # of a real printer: with the quirks that come with ippusbd
     usb_id: UsbId = DEFAULT_ID
-    paper_s: float | None = None  # somebody puts paper in so long after the first print began
-    awake_s: float | None = None  # it wakes up so long after the plug
+    paper_s: float | None = None  # paper is put in this long after the first print began
+    awake_s: float | None = None  # it wakes up this long after the plug
     interfaces: int = 3
     console: int = 200  # the status of the web console
     tuned: Mapping[str, float] = field(default_factory=dict)  # attributes of the personality
@@ -84,7 +84,7 @@ class Case:
 
 @dataclass
 class Line:
-    """What came of it."""
+    """The actual outcome."""
 
     name: str
     outcome: str = WORKS
@@ -139,7 +139,7 @@ class Script:
     # --- the steps
 
     async def _announced(self) -> bool:
-        """Wait until it is served whole, or given up."""
+        """Wait until it is served completely, or given up."""
         row: dict[str, object] = {}
 
         def decided() -> bool:
@@ -164,7 +164,7 @@ class Script:
 
     def _given_up(self) -> None:
         row = self.daemon.row()
-        assert self._has_drivers(), "the interfaces were not given back"
+        assert self._has_drivers(), "the interfaces were not released"
         assert not self.daemon.publisher.sets, "it is announced still"
         self.line.outcome, self.line.why = REFUSED, row["reason"]
 
@@ -226,11 +226,11 @@ class Script:
         self.line.steps.append("attributes")
 
     async def _settled(self) -> None:
-        """Nothing is being drained or mended any more."""
+        """Nothing is being drained or recovered any more."""
 
         def at_rest() -> bool:
             row = self.daemon.row()
-            counts = row["interfaces"]  # all 0 while a life ends
+            counts = row["interfaces"]  # all 0 while a session ends
             busy = counts["in_use"] + counts["broken"]
             return row["state"] == "ready" and counts["total"] and not busy
 
@@ -321,7 +321,7 @@ async def conform(name: str, case: Case, folder: Path) -> Line:
 async def table(
     cases: Mapping[str, Case], folder: Path, *, told: Callable[[Line], None] = lambda line: None
 ) -> dict[str, Line]:
-    """Run the script for all of them, some at a time; `told` hears of each line at once."""
+    """Run the script for all of them, some at a time; `told` is called with each line at once."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def line(name: str, case: Case) -> Line:
@@ -339,13 +339,13 @@ async def table(
 
 
 def verdict(line: Line, case: Case) -> str:
-    """What is wrong with it; empty when all is as it has to be.
+    """What is wrong with it; empty: nothing.
 
-    On a busy machine an interface may be recovered that was only slow: no harm done.
+    On a busy machine an interface that was only slow may be recovered: that is accepted.
     """
     helped = line.outcome == AFTER and case.outcome == WORKS and "learned" not in line.why
     if (line.outcome != case.outcome and not helped) or case.why not in line.why:
         return f"{line}; expected: {case.outcome} {case.why}"
     if line.outcome == REFUSED and (line.released_s is None or line.released_s > RELEASED_S):
-        return f"{line}; it was given back to its own driver only after {line.released_s} s"
+        return f"{line}; it was released only after {line.released_s} s"
     return ""

@@ -1,4 +1,4 @@
-"""Every personality of the virtual printer goes through one script; what comes of it is a table."""
+"""Every personality of the virtual printer goes through one script; the result is a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(180)
 def lines(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Line]:
-    """The whole table, or what was asked for of it, made some printers at a time."""
+    """The whole table, or the selected lines, some printers at a time."""
     params = [getattr(one, "callspec", None) for one in request.session.items]
     names = {one.params.get("personality") for one in params if one is not None}
     wanted = {name: case for name, case in OUTCOMES.items() if name in names}
@@ -23,11 +23,11 @@ def lines(
 
 
 @pytest.mark.parametrize("personality", OUTCOMES)
-def test_it_is_served_or_left_to_its_own_driver_with_a_reason(
+def test_every_personality_is_served_or_released_with_a_reason(
     lines: dict[str, Line], personality: str
 ):
     assert not verdict(lines[personality], OUTCOMES[personality])
 
 
-def test_the_table_names_nothing_that_does_not_exist():
+def test_the_table_names_only_existing_personalities():
     assert SPECIAL.keys() <= OUTCOMES.keys()

@@ -1,4 +1,4 @@
-"""Legacy drivers get the printer while nobody needs us, and we say who has it when we do."""
+"""Legacy drivers get an unused printer; while they hold it, their program is named."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def quirk(tmp_path: Path):
     return write
 
 
-async def test_idle_interfaces_have_their_kernel_driver_and_the_next_request_takes_one(
+async def test_idle_interfaces_have_their_kernel_driver_and_the_next_request_claims_one(
     make_printer, state_path
 ):
     printer = make_printer(interfaces=3, vendor_interface=True)
@@ -56,7 +56,7 @@ async def test_idle_interfaces_have_their_kernel_driver_and_the_next_request_tak
         assert 3 not in {number for _, number in port.driver_log}
 
 
-async def test_many_naps_and_many_clients_lose_nothing(make_printer, state_path):
+async def test_many_releases_and_many_clients_lose_nothing(make_printer, state_path):
     printer = make_printer(interfaces=2)
     async with run_daemon(printer, state_path=state_path, idle_release_s=0.01) as daemon:
         for n in range(30):
@@ -76,7 +76,9 @@ async def test_a_quirk_keeps_the_interfaces(make_printer, state_path, quirk):
         assert daemon.interfaces()["released"] == 0
 
 
-async def test_a_device_that_another_program_took_is_waited_for_and_named(make_printer, state_path):
+async def test_a_device_claimed_by_another_program_is_waited_for_and_the_program_named(
+    make_printer, state_path
+):
     printer = make_printer(interfaces=1)
     async with run_daemon(printer, state_path=state_path, lease_wait_s=4.0, **SOON) as daemon:
         await daemon.until(lambda: daemon.interfaces()["released"] == 1)
@@ -98,7 +100,7 @@ async def test_a_device_that_another_program_took_is_waited_for_and_named(make_p
         assert daemon.row()["trouble"] == ""
 
 
-async def test_a_passive_printer_hears_nothing_before_the_first_client(
+async def test_a_passive_printer_gets_no_request_before_the_first_clients(
     make_printer, state_path, quirk
 ):
     printer = make_printer(interfaces=2)
@@ -126,7 +128,7 @@ async def test_the_configuration_makes_every_printer_passive(make_printer, state
         await daemon.until_state("ready")
 
 
-async def test_an_interface_that_another_program_has_from_the_start_is_taken_when_it_is_free(
+async def test_an_interface_held_by_another_program_at_the_start_is_claimed_when_free(
     make_printer, state_path
 ):
     printer = make_printer(interfaces=2)
@@ -150,7 +152,7 @@ async def test_an_interface_that_another_program_has_from_the_start_is_taken_whe
         assert daemon.row()["trouble"] == ""
 
 
-async def test_a_device_that_another_program_has_whole_is_waited_for_and_named(
+async def test_a_device_held_completely_by_another_program_is_waited_for_and_the_program_named(
     make_printer, state_path
 ):
     printer = make_printer(interfaces=1)
@@ -167,7 +169,7 @@ async def test_a_device_that_another_program_has_whole_is_waited_for_and_named(
         await daemon.until_state("ready")
 
 
-async def test_an_unplug_while_asleep_is_noticed_and_a_replug_served(make_printer, state_path):
+async def test_an_unplug_while_released_is_noticed_and_a_replug_served(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path, **SOON) as daemon:
         await daemon.until(lambda: daemon.interfaces()["released"] == 3)

@@ -1,4 +1,4 @@
-"""Quirks for firmware that cannot take what others can: each changes what is on the wire."""
+"""Quirks for limited firmware: each changes what is on the wire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quirk(tmp_path: Path):
 
 
 class Wire:
-    """Sizes of the transfers that a backend is asked for, and when."""
+    """Sizes and times of the transfers that a backend is asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.written: list[tuple[float, int]] = []
@@ -64,7 +64,7 @@ class Wire:
         return min(later - earlier for earlier, later in itertools.pairwise(whole))
 
 
-async def test_transfers_are_as_small_and_as_slow_as_a_quirk_says(
+async def test_a_quirk_limits_size_and_rate_of_transfers(
     make_printer, state_path, quirk, monkeypatch
 ):
     wire = Wire(monkeypatch)
@@ -100,7 +100,7 @@ async def test_a_pause_is_left_between_requests_on_the_same_interface():
     await pool.close()
 
 
-async def test_the_pause_costs_nothing_where_another_interface_is_free():
+async def test_the_pause_delays_nothing_while_another_interface_is_free():
     pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1, pause_s=60)
     used = []
     for _ in range(2):
@@ -110,7 +110,7 @@ async def test_the_pause_costs_nothing_where_another_interface_is_free():
     await pool.close()
 
 
-async def test_requests_are_as_far_apart_as_a_quirk_says(make_printer, state_path, quirk):
+async def test_a_quirk_sets_the_pause_between_requests(make_printer, state_path, quirk):
     folders = quirk("request_pause_s = 0.2", "max_interfaces = 1")
     async with run_daemon(make_printer(), state_path=state_path, quirks_dirs=folders) as daemon:
         start = time.monotonic()
@@ -119,7 +119,7 @@ async def test_requests_are_as_far_apart_as_a_quirk_says(make_printer, state_pat
         assert time.monotonic() - start >= 0.6
 
 
-async def test_a_printer_is_given_its_time_to_start(make_printer, state_path, quirk):
+async def test_a_quirk_delays_the_start_of_a_printer(make_printer, state_path, quirk):
     printer = make_printer()
     folders = quirk("start_delay_s = 1.0")
     async with run_daemon(

@@ -1,4 +1,4 @@
-"""Work that a printer may still be doing is never ended by us: what once went wrong, told again.
+"""Work that a printer may still be doing is never ended by us: cases that once went wrong.
 
 In the simulated office: the daemon's own parts, real firmware, one thread, a clock that jumps.
 """
@@ -29,7 +29,7 @@ MINUTE_S, HOUR_S = 60.0, 3600.0
 
 @dataclass
 class Desk:
-    """One printer in the office, and the people around it."""
+    """One printer in the office, and its users."""
 
     office: Office
     ledger: Ledger
@@ -41,7 +41,7 @@ class Desk:
     async def prints(
         self, name: str, document: bytes = DOCUMENT, pauses: dict[int, float] | None = None
     ) -> list[int]:
-        """As CUPS does: again until it is accepted; the answers' status codes (0: none)."""
+        """Prints as CUPS does, until it is accepted; the status codes (0: no answer)."""
         caller, told = self.caller(name), []
         for _ in range(2000):
             start = caller.request(Operation.PRINT_JOB)
@@ -72,7 +72,7 @@ def told(
     *personalities: str,
     interfaces: int = 1,
 ) -> None:
-    """Run `story` at a desk whose printer was just plugged in."""
+    """Run `story` with a printer that was just plugged in."""
     loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
 
@@ -97,7 +97,7 @@ def told(
 def test_a_print_longer_than_our_patience_on_the_only_interface_while_the_scanner_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Every re-probe of the scanner merely waited for the interface, and ended the print."""
+    """Once, every re-probe of the scanner, which only waited for the interface, ended the print."""
     monkeypatch.setattr(PrinterFirst, "lasts_s", HOUR_S)
 
     async def story(desk: Desk) -> None:
@@ -121,9 +121,7 @@ def test_a_print_that_came_before_the_first_probe_was_answered(tmp_path: Path):
 
 
 @pytest.mark.parametrize("interfaces", [1, 2, 3])
-def test_three_hours_without_paper_cost_four_waiting_clients_nothing(
-    tmp_path: Path, interfaces: int
-):
+def test_three_hours_without_paper_lose_no_request_of_four_clients(tmp_path: Path, interfaces: int):
     documents = {f"client {n}": DOCUMENT + bytes([n]) for n in range(4)}
 
     async def story(desk: Desk) -> None:
@@ -146,7 +144,7 @@ def test_three_hours_without_paper_cost_four_waiting_clients_nothing(
     told(tmp_path, story, interfaces=interfaces)
 
 
-def test_paper_out_twice_within_hours_teaches_nothing(tmp_path: Path):
+def test_nothing_is_learned_from_paper_out_twice_within_hours(tmp_path: Path):
     async def story(desk: Desk) -> None:
         await desk.until_state("ready")
         for number in range(2):
@@ -160,7 +158,7 @@ def test_paper_out_twice_within_hours_teaches_nothing(tmp_path: Path):
     told(tmp_path, story)
 
 
-def test_a_letter_that_waits_for_the_same_paper_ends_nobody(tmp_path: Path):
+def test_a_job_that_waits_for_the_same_paper_ends_no_other(tmp_path: Path):
     letter = b"letter" * 30
 
     async def story(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Interfaces that nobody needs are the kernel's; the next request takes them again."""
+"""Unused interfaces are released to the kernel; the next request claims them again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOON_S = 0.01
 
 
 class Desk:
-    """Hands interfaces out, as the kernel does."""
+    """Grants claims, as the kernel does."""
 
     def __init__(self) -> None:
         self.claimed: list[int] = []
@@ -53,7 +53,7 @@ async def use(pool: InterfacePool, wait_s: float = 2, lane: Lane = Lane.SHORT) -
         return lease.channel.number
 
 
-async def test_after_the_last_exchange_all_interfaces_are_given_back():
+async def test_after_the_last_exchange_all_interfaces_are_released():
     desk = Desk()
     pool = pool_of(desk)
     await use(pool)
@@ -74,7 +74,7 @@ async def test_the_next_request_claims_the_one_interface_it_needs():
     await pool.close()
 
 
-async def test_nothing_is_given_back_while_one_interface_is_in_use():
+async def test_nothing_is_released_while_one_interface_is_in_use():
     desk = Desk()
     pool = pool_of(desk)
     async with pool.lease(wait_s=1):
@@ -84,7 +84,7 @@ async def test_nothing_is_given_back_while_one_interface_is_in_use():
     await pool.close()
 
 
-async def test_a_request_that_comes_while_they_are_given_back_is_served():
+async def test_a_request_during_the_release_is_served():
     desk = Desk()
     desk.go.clear()
     pool = pool_of(desk)
@@ -98,7 +98,7 @@ async def test_a_request_that_comes_while_they_are_given_back_is_served():
     await pool.close()
 
 
-async def test_two_requests_wake_two_interfaces_and_two_documents_only_one_of_two():
+async def test_two_requests_claim_two_interfaces_and_two_documents_only_one_of_two():
     desk = Desk()
     pool = InterfacePool([], drain_s=1, claims=desk, released=[0, 1], idle_release_s=60)
     async with pool.lease(wait_s=1, lane=Lane.LONG):
@@ -110,7 +110,7 @@ async def test_two_requests_wake_two_interfaces_and_two_documents_only_one_of_tw
     await pool.close()
 
 
-async def test_a_device_that_somebody_else_holds_is_waited_for():
+async def test_a_device_held_by_another_program_is_waited_for():
     desk = Desk()
     desk.refusal = DeviceBusy("held by process 7 (scanner)")
     pool = InterfacePool([], drain_s=1, claims=desk, released=[0])
@@ -136,7 +136,7 @@ async def test_a_device_that_cannot_be_claimed_again_ends_the_pool(failure: UsbE
     await pool.close()
 
 
-async def test_an_interval_of_nothing_means_never():
+async def test_an_idle_time_of_zero_means_never():
     desk = Desk()
     pool = InterfacePool([FakeChannel()], drain_s=1, claims=desk, idle_release_s=0)
     await use(pool)

@@ -1,4 +1,4 @@
-"""Whatever ends or delays a life says so in words for which there is a remedy."""
+"""Every end or delay of a session has a reason for which there is a remedy."""
 
 from __future__ import annotations
 

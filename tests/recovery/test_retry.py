@@ -1,4 +1,4 @@
-"""An administrator's word: try again, and forget what was found out."""
+"""An administrator's commands: retry, and forget what was learned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ippusbd.quirks.load import parse
 HASTY = {"drain_s": 0.3, "check_s": 0.3, "retry_max_s": 0.1}
 
 
-async def test_a_printer_left_alone_is_tried_again_on_request(make_printer, state_path):
+async def test_a_given_up_printer_is_retried_on_request(make_printer, state_path):
     printer = make_printer(interfaces=1)
     async with run_daemon(printer, state_path=state_path, resets_max=1, **HASTY) as daemon:
         printer.switch("deaf", on=True)
@@ -31,7 +31,7 @@ async def test_a_printer_left_alone_is_tried_again_on_request(make_printer, stat
         assert (await ask(daemon.port())).status == 200
 
 
-async def test_what_was_found_out_is_shown_and_forgotten(make_printer, state_path):
+async def test_learned_settings_are_shown_and_forgotten(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
         (key,) = daemon.state.printers()
@@ -54,7 +54,7 @@ async def test_what_was_found_out_is_shown_and_forgotten(make_printer, state_pat
         assert daemon.interfaces()["total"] == 3
 
 
-def test_quirks_prints_lines_that_a_quirk_file_takes(monkeypatch, capsys):
+def test_quirks_prints_lines_that_a_quirk_file_accepts(monkeypatch, capsys):
     learned = {
         "max_interfaces": 1,
         "connection": "keep-alive",
@@ -72,7 +72,7 @@ def test_quirks_prints_lines_that_a_quirk_file_takes(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", ["retry", "forget"])
-def test_the_commands_say_whom_they_reached(command, monkeypatch, capsys):
+def test_the_commands_name_the_printers_concerned(command, monkeypatch, capsys):
     asked: list[object] = []
 
     def ask_daemon(_: object, name: str, **arguments: object) -> object:
@@ -95,7 +95,7 @@ async def test_a_daemon_that_still_starts_says_so():
         await Daemon(Config()).commands()["retry"]({})
 
 
-async def test_a_part_that_did_not_answer_is_asked_again_at_once_on_request(
+async def test_a_part_that_did_not_answer_is_probed_again_at_once_on_request(
     make_printer, state_path
 ):
     printer = make_printer("printer-before-scanner")
@@ -107,7 +107,7 @@ async def test_a_part_that_did_not_answer_is_asked_again_at_once_on_request(
         assert daemon.row()["reason"] == ""
 
 
-async def test_interfaces_that_were_given_up_are_taken_again_on_request(make_printer, state_path):
+async def test_interfaces_that_were_given_up_are_claimed_again_on_request(make_printer, state_path):
     printer = make_printer(interfaces=2)
     settings = {**HASTY, "resets_max": 0, "supplies_s": 0.0}
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
@@ -126,7 +126,7 @@ async def test_interfaces_that_were_given_up_are_taken_again_on_request(make_pri
         assert (await ask(daemon.port())).status == 200
 
 
-async def test_a_request_to_try_again_changes_nothing_where_all_is_well(make_printer, state_path):
+async def test_a_retry_changes_nothing_at_a_working_printer(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
         before = list(daemon.publisher.events)

@@ -1,4 +1,4 @@
-"""Each rung of the ladder against a printer that only this rung, or a stronger one, cures."""
+"""Each rung of the ladder with a printer that only this rung, or a stronger one, recovers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ippusbd.virtual.printer import VirtualPrinter
 HASTY = {"drain_s": 0.3, "check_s": 0.5, "supplies_s": 0.0}  # nobody here is slow
 
 
-async def make_deaf(daemon: InProcessDaemon, printer: VirtualPrinter, personality: str) -> None:
-    """The third request finds the printer deaf; its client gives up, or is served in the end."""
+async def make_unresponsive(
+    daemon: InProcessDaemon, printer: VirtualPrinter, personality: str
+) -> None:
+    """The third request finds the printer unresponsive; its client gives up, or is served late."""
     printer.switch(personality, on=True)
     for _ in range(2):
         assert (await ask(daemon.port())).status == 200
@@ -38,12 +40,12 @@ def winner(daemon: InProcessDaemon) -> str:
     ],
 )
 @pytest.mark.parametrize("interfaces", [1, 3])
-async def test_a_deaf_printer_is_brought_back_by_the_weakest_cure_that_helps(
+async def test_an_unresponsive_printer_is_recovered_by_the_weakest_step_that_helps(
     make_printer, state_path, personality: str, rung: str, interfaces: int
 ):
     printer = make_printer(interfaces=interfaces)
     async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
-        await make_deaf(daemon, printer, personality)
+        await make_unresponsive(daemon, printer, personality)
         await daemon.until(lambda: winner(daemon) == rung)
         await daemon.until_state("ready")
         await daemon.until_idle()
@@ -53,19 +55,21 @@ async def test_a_deaf_printer_is_brought_back_by_the_weakest_cure_that_helps(
             assert (await ask(daemon.port())).status == 200
 
 
-async def test_an_interface_that_nothing_helps_costs_three_resets_and_the_others_serve_on(
+async def test_an_unrecoverable_interface_costs_three_resets_and_the_others_go_on_serving(
     make_printer, state_path
 ):
     printer = make_printer(interfaces=3)
     async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
-        await make_deaf(daemon, printer, "deaf-until-replug")
+        await make_unresponsive(daemon, printer, "deaf-until-replug")
         await daemon.until(lambda: daemon.interfaces()["total"] == 2, 30)
         await daemon.until_state("ready")
         for _ in range(6):
             assert (await ask(daemon.port())).status == 200
 
 
-async def test_a_printer_that_stays_deaf_is_left_alone_after_three_resets(make_printer, state_path):
+async def test_a_printer_that_stays_unresponsive_is_given_up_after_three_resets(
+    make_printer, state_path
+):
     printer = make_printer(interfaces=2)
     async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
         printer.switch("deaf", on=True)
@@ -82,7 +86,9 @@ async def test_a_printer_that_stays_deaf_is_left_alone_after_three_resets(make_p
         await daemon.until_state("ready")
 
 
-async def test_a_printer_that_two_interfaces_hang_is_used_through_one(make_printer, state_path):
+async def test_a_printer_that_hangs_with_two_interfaces_is_used_through_one(
+    make_printer, state_path
+):
     printer = make_printer("hangs-with-two-interfaces", interfaces=3)
     async with run_daemon(
         printer, state_path=state_path, wait=(), retry_max_s=0.1, probe_s=2.0, **HASTY
@@ -95,10 +101,10 @@ async def test_a_printer_that_two_interfaces_hang_is_used_through_one(make_print
         assert daemon.interfaces()["total"] == 1
 
 
-async def test_a_printer_that_soft_reset_hangs_gets_it_once(make_printer, state_path):
+async def test_a_soft_reset_that_hangs_the_printer_is_sent_once(make_printer, state_path):
     printer = make_printer("soft-reset-hangs", interfaces=1)
     async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
-        await make_deaf(daemon, printer, "deaf-until-bus-reset")
+        await make_unresponsive(daemon, printer, "deaf-until-bus-reset")
         await daemon.until(lambda: winner(daemon) == "USB reset", 40)
         await daemon.until_state("ready")
         (record,) = daemon.state.printers().values()
@@ -106,17 +112,17 @@ async def test_a_printer_that_soft_reset_hangs_gets_it_once(make_printer, state_
 
 
 @pytest.mark.parametrize("interfaces", [1, 3])
-async def test_a_printer_that_soft_reset_harms_gets_it_once(
+async def test_a_soft_reset_that_harms_the_printer_is_sent_once(
     make_printer, state_path, interfaces: int
 ):
-    """The request is accepted, and then even what worked before is silent."""
+    """The request is accepted, and then even interfaces that worked are silent."""
     printer = make_printer("soft-reset-harms", interfaces=interfaces)
     (personality,) = printer.personalities
     async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
         for _ in range(2):
             (key,) = daemon.state.printers()
             daemon.state.set_recovery(key, "")
-            await make_deaf(daemon, printer, "deaf-until-bus-reset")
+            await make_unresponsive(daemon, printer, "deaf-until-bus-reset")
             await daemon.until(lambda: winner(daemon) == "USB reset", 40)
             await daemon.until_state("ready")
             await daemon.until(lambda: daemon.interfaces()["total"] == interfaces)
@@ -126,10 +132,10 @@ async def test_a_printer_that_soft_reset_harms_gets_it_once(
         assert personality.resets == 2, "once, to both recipients"
 
 
-async def test_the_recipient_that_a_printer_understands_is_remembered(make_printer, state_path):
+async def test_the_recipient_that_a_printer_accepts_is_remembered(make_printer, state_path):
     printer = make_printer("soft-reset-interface-only", interfaces=1)
     async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
-        await make_deaf(daemon, printer, "deaf-until-soft-reset")
+        await make_unresponsive(daemon, printer, "deaf-until-soft-reset")
         await daemon.until(lambda: winner(daemon) == "soft reset")
         (record,) = daemon.state.printers().values()
         assert record.learned == {"soft_reset": "interface"}

@@ -1,4 +1,4 @@
-"""Harmless questions are asked a second time when an interface fails; nothing else ever is."""
+"""Harmless questions are repeated when an interface fails; nothing else is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def halt_at_the_third(printer: VirtualPrinter, port: int) -> None:
 
 
 @pytest.mark.parametrize("interfaces", [1, 2])
-async def test_a_get_that_met_a_halted_endpoint_is_answered_all_the_same(
+async def test_a_get_that_meets_a_halted_endpoint_is_repeated_and_answered(
     make_printer, state_path, interfaces: int
 ):
     printer = make_printer(interfaces=interfaces)
@@ -34,7 +34,7 @@ async def test_a_get_that_met_a_halted_endpoint_is_answered_all_the_same(
         assert (reply.status, reply.complete) == (200, True)
 
 
-async def test_so_is_get_printer_attributes(make_printer, state_path):
+async def test_get_printer_attributes_is_repeated_and_answered_too(make_printer, state_path):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
         await halt_at_the_third(printer, daemon.port())
@@ -52,7 +52,7 @@ async def test_a_print_is_never_sent_twice(make_printer, state_path):
         assert len(printer.documents) <= 1
 
 
-def test_what_may_be_repeated_is_told_by_method_target_and_operation():
+def test_method_target_and_operation_decide_what_may_be_repeated():
     cancel_job = ipp.encode(request(Operation.CANCEL_JOB, PRINTER))
     assert Request("GET", "/", ()).repeatable
     assert Request("HEAD", "/", ()).repeatable
@@ -66,6 +66,6 @@ def test_what_may_be_repeated_is_told_by_method_target_and_operation():
 
 
 @pytest.mark.parametrize("operation", ipp_codes.Operation)
-def test_no_operation_that_makes_or_changes_anything_is_repeated(operation: Operation):
+def test_no_operation_that_creates_or_changes_anything_is_repeated(operation: Operation):
     named = operation.name.startswith(("GET_", "VALIDATE_JOB"))
     assert (operation in IDEMPOTENT) <= named

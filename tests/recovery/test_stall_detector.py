@@ -45,7 +45,7 @@ class Work:
 
 
 class Watched:
-    """A pool whose stalls are looked at, with the printer's answers in the test's hand."""
+    """A pool with a stall detector, and the printer's answers set by the test."""
 
     def __init__(self, interfaces: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Watched:
         if self.failure is not None:
             raise self.failure
         if self.state is not None:
-            self.evidence.tell(self.state, self.reasons)
+            self.evidence.state_report(self.state, self.reasons)
 
     async def _port_status(self) -> int:
         if self.port is None:
@@ -118,7 +118,7 @@ def test_three_hours_without_paper_are_waited_out(interfaces: int):
     told(story)
 
 
-def test_a_stopped_printer_is_waited_for_and_then_its_patience_begins_anew():
+def test_a_stopped_printer_is_waited_for_and_the_stall_time_begins_anew():
     async def story() -> None:
         watched = Watched(3)
         watched.state = PrinterState.STOPPED
@@ -139,7 +139,7 @@ def test_a_stopped_printer_is_waited_for_and_then_its_patience_begins_anew():
     ("state", "minutes"),
     [(PrinterState.IDLE, 5), (PrinterState.PROCESSING, 60), (None, 60)],
 )
-def test_a_job_that_stalls_without_a_reason_has_met_an_unresponsive_interface(
+def test_a_job_that_stalls_without_a_reason_is_on_an_unresponsive_interface(
     state: PrinterState | None, minutes: int
 ):
     async def story() -> None:
@@ -190,11 +190,11 @@ def test_a_question_that_could_not_be_asked_ends_nothing_for_an_hour():
 def test_two_jobs_that_wait_for_the_same_paper_are_both_waited_for():
     async def story() -> None:
         watched = Watched(2)
-        watched.evidence.tell(PrinterState.PROCESSING, ("media-empty",))
+        watched.evidence.state_report(PrinterState.PROCESSING, ("media-empty",))
         async with working(watched, Work()), watched.pool.lease(wait_s=1) as letter:
             letter.unfinished = Work()
             await watched.minutes(1)
-            watched.evidence.tell(PrinterState.PROCESSING, ("media-empty",))  # to a monitor
+            watched.evidence.state_report(PrinterState.PROCESSING, ("media-empty",))  # to a monitor
             await watched.minutes(180)
             assert watched.ended == []
             letter.unfinished = None
@@ -204,12 +204,12 @@ def test_two_jobs_that_wait_for_the_same_paper_are_both_waited_for():
 
 
 @pytest.mark.parametrize("told_once", [True, False])
-def test_one_interface_of_which_nothing_is_known_is_given_up_after_an_hour(told_once: bool):
+def test_one_interface_without_evidence_is_given_up_after_an_hour(told_once: bool):
     async def story() -> None:
         watched = Watched(1)
         watched.port = None
         if told_once:
-            watched.evidence.tell(PrinterState.PROCESSING, ("media-low-warning",))
+            watched.evidence.state_report(PrinterState.PROCESSING, ("media-low-warning",))
         async with working(watched, Work()):
             await watched.minutes(59.5)
             assert watched.ended == []
@@ -221,7 +221,7 @@ def test_one_interface_of_which_nothing_is_known_is_given_up_after_an_hour(told_
     told(story)
 
 
-def test_a_client_that_does_not_send_is_no_unresponsive_printer():
+def test_a_client_that_does_not_send_does_not_make_the_printer_unresponsive():
     async def story() -> None:
         watched = Watched(3)
         watched.failure = PrinterSilent("no answer")
@@ -233,7 +233,7 @@ def test_a_client_that_does_not_send_is_no_unresponsive_printer():
     told(story)
 
 
-def test_a_print_that_moves_is_never_asked_about():
+def test_no_question_is_asked_while_a_print_moves():
     async def story() -> None:
         watched, work = Watched(3), Work()
         async with working(watched, work):
@@ -278,7 +278,7 @@ async def _print(port: int, document: bytes) -> Reply:
 
 
 @pytest.mark.parametrize("interfaces", [1, 2])
-async def test_a_job_that_waits_for_paper_prints_when_there_is_some(
+async def test_a_job_that_waits_for_paper_prints_when_paper_is_there(
     make_printer, state_path, interfaces: int
 ):
     printer = make_printer(interfaces=interfaces)
@@ -312,7 +312,7 @@ async def test_a_patient_client_is_told_that_the_printer_is_unresponsive_and_the
         assert (await ask(daemon.port())).status == 200
 
 
-async def test_an_error_of_our_own_in_the_watch_is_loud(
+async def test_a_bug_in_the_stall_detector_is_logged_as_an_error(
     make_printer, state_path, monkeypatch, caplog
 ):
     async def broken(self: StallDetector) -> None:

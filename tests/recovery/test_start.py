@@ -1,4 +1,4 @@
-"""Printers that are deaf, or not yet awake, when they are plugged in."""
+"""Printers that are unresponsive, or still starting, when they are plugged in."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_printer_that_warms_up_is_waited_for_and_never_reset(
 
 
 async def cut_in_the_middle(daemon: InProcessDaemon) -> None:
-    """An upload is under way when the plug is pulled."""
+    """The printer is unplugged during an upload."""
     async with connected(daemon.port()) as connection:
         await connection.send(head("POST", "/sink", (("Content-Length", "9000000"),)))
         await connection.send(bytes(500_000))
@@ -52,7 +52,7 @@ async def cut_in_the_middle(daemon: InProcessDaemon) -> None:
 
 
 @pytest.mark.parametrize("personality", ["deaf-after-unplug", "eio-after-replug"])
-async def test_a_printer_that_is_deaf_after_a_replug_is_reset(
+async def test_a_printer_that_is_unresponsive_after_a_replug_is_reset(
     make_printer, state_path, personality: str
 ):
     printer = make_printer(personality)
@@ -70,9 +70,7 @@ async def test_a_printer_that_is_deaf_after_a_replug_is_reset(
         assert daemon.interfaces()["broken"] == 0
 
 
-async def test_a_printer_whose_first_transfer_times_out_is_brought_to_work(
-    make_printer, state_path
-):
+async def test_a_printer_whose_first_transfer_times_out_is_recovered(make_printer, state_path):
     printer = make_printer("first-out-times-out")
     async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
         await daemon.until_state("ready")

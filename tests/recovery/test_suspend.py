@@ -1,4 +1,4 @@
-"""The machine slept: every transfer fails; the printer is back, maybe at another address."""
+"""After a suspend every transfer fails; the printer returns, maybe at another address."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ async def prints(daemon: InProcessDaemon, printer: VirtualPrinter) -> None:
 
 
 @pytest.mark.parametrize("address", ["the same", "another"])
-@pytest.mark.parametrize("doing", ["nothing", "printing", "given back"])
-async def test_after_a_suspend_all_is_as_before(
+@pytest.mark.parametrize("doing", ["nothing", "printing", "released"])
+async def test_after_a_suspend_the_printer_is_served_as_before(
     make_printer, state_path, caplog, address: str, doing: str
 ):
     printer = make_printer()
-    release = {"idle_release_s": 0.1} if doing == "given back" else {}
+    release = {"idle_release_s": 0.1} if doing == "released" else {}
     async with run_daemon(printer, state_path=state_path, **HASTY, **release) as daemon:
         before = (daemon.port(), daemon.row()["name"])
-        if doing == "given back":
+        if doing == "released":
             await daemon.until(lambda: daemon.interfaces()["released"] == 3)
         job = None
         if doing == "printing":
@@ -68,8 +68,10 @@ async def test_after_a_suspend_all_is_as_before(
     assert not [one for one in caplog.records if one.levelname == "ERROR"]
 
 
-async def test_a_long_sleep_costs_no_more_than_the_time_it_takes(make_printer, state_path):
-    """Nothing works for longer than all cures last; then the kernel has the device back."""
+async def test_after_a_long_suspend_the_printer_works_without_further_delay(
+    make_printer, state_path
+):
+    """Nothing works for longer than all recovery steps last; then the device works again."""
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path, **HASTY) as daemon:
         printer.switch("suspended", on=True)

@@ -1,7 +1,7 @@
-"""Five minutes of a printer that is not ready yet, in no time: the clock jumps.
+"""Five minutes of a printer that is not ready yet, without waiting: the clock jumps.
 
-Whatever it says meanwhile, in the end everything is announced, with no quirk and without one
-reset more than the loop breaker allows.
+Whatever it answers meanwhile, in the end everything is announced, without a quirk and without
+more resets than the budget allows.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class SlowStarter:
 async def supervised(
     config: Config, device: SlowStarter, state_path: Path
 ) -> AsyncIterator[tuple[Supervisor, MemoryPublisher]]:
-    """The supervisor at work in this loop's time."""
+    """The supervisor running in this loop's time."""
     publisher = MemoryPublisher()
     state = StateFile(state_path, range(config.port_min, config.port_max))
     services = Services(config, device, publisher, load())  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def usual() -> Config:
 
 
 @pytest.mark.parametrize("warming", WARMING)
-def test_a_printer_that_warms_up_for_five_minutes_is_announced_whole(
+def test_a_printer_that_warms_up_for_five_minutes_is_announced_completely(
     warming: str, state_path: Path
 ):
     with asyncio.Runner(loop_factory=TimeLapse) as runner:
@@ -183,7 +183,7 @@ def test_a_printer_that_warms_up_for_five_minutes_is_announced_whole(
 
 
 @pytest.mark.parametrize("warming", ["503", "404", "200 cut short", "zero-length packets"])
-def test_what_cannot_be_served_is_its_own_drivers_within_ten_seconds(
+def test_a_printer_that_cannot_be_served_is_released_within_ten_seconds(
     warming: str, state_path: Path
 ):
     with asyncio.Runner(loop_factory=TimeLapse) as runner:
@@ -196,7 +196,7 @@ def test_what_cannot_be_served_is_its_own_drivers_within_ten_seconds(
 
 
 @pytest.mark.parametrize("ready_s", [3, 7, 10, 12, 15, 18, 22, 26, 30, 40])
-def test_a_printer_that_wakes_up_while_something_is_tried_teaches_nothing(
+def test_nothing_is_learned_from_a_printer_that_wakes_up_during_a_trial(
     ready_s: int, state_path: Path
 ):
     with asyncio.Runner(loop_factory=TimeLapse) as runner:

@@ -1,4 +1,4 @@
-"""A printer that chokes on large transfers is found out, and an accident is not taken for it."""
+"""A printer that stalls on large transfers is detected; a single stall is not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from ippusbd.quirks.load import load
 from ippusbd.quirks.match import MatchTarget
 
 
-class Choked:
-    """A printer whose uploads stand still when the test says so."""
+class StallingPrinter:
+    """A printer whose uploads stall when the test says so."""
 
     def __init__(self, write_bytes: int | None = None) -> None:
         self.now = 0.0
@@ -22,30 +22,30 @@ class Choked:
 
     def after(self, seconds: float, excused_at: float = -1.0) -> bool:
         self.now += seconds
-        return self.choking.stood_still(excused_at)
+        return self.choking.stalled(excused_at)
 
 
-def test_an_upload_that_stands_still_twice_makes_transfers_smaller():
-    printer = Choked()
+def test_an_upload_that_stalls_twice_makes_transfers_smaller():
+    printer = StallingPrinter()
     assert [printer.after(600) for _ in range(4)] == [False, True, False, True]
     assert printer.learned == [("write_bytes", 16_384), ("write_bytes", 4_096)]
 
 
-def test_accidents_that_lie_far_apart_teach_nothing():
-    printer = Choked()
+def test_nothing_is_learned_from_stalls_that_are_far_apart():
+    printer = StallingPrinter()
     assert not any(printer.after(12_000) for _ in range(10))
     assert printer.learned == []
 
 
-def test_a_reason_that_shows_up_after_a_stall_explains_it():
-    printer = Choked()
+def test_a_reason_reported_after_a_stall_explains_it():
+    printer = StallingPrinter()
     assert not printer.after(600)
     assert not printer.after(600, excused_at=700)  # paper was out all the time
     assert printer.learned == []
 
 
-def test_what_a_quirk_says_is_where_it_begins_and_there_is_an_end():
-    printer = Choked(write_bytes=2_000)
+def test_a_quirks_size_is_the_start_and_there_is_a_minimum():
+    printer = StallingPrinter(write_bytes=2_000)
     assert [printer.after(600) for _ in range(8)].count(True) == 1
     assert printer.learned == [("write_bytes", 512)]
 
@@ -62,7 +62,7 @@ def test_headers_are_tried_one_after_the_other_and_then_none_again():
     assert learned == []
 
 
-def test_nothing_is_tried_where_a_quirk_speaks_of_the_model():
+def test_nothing_is_tried_where_a_quirk_names_the_model():
     connection_trial = ConnectionTrial(lambda key, value: None)
     known = load().effective_for(MatchTarget.from_text("HP OfficeJet Pro 8730"))
     assert not connection_trial.may_go_on(known)

@@ -1,11 +1,11 @@
-"""`make soak`: the daemon among printers and clients that do everything they should not.
+"""`make soak`: the daemon with misbehaving printers and clients.
 
     python -m soak --seconds 1800 --seed 7
 
-Storms and calms take turns. In a storm clients of every kind and a gremlin for
-each printer act by chance; in the calm every printer must serve again by itself,
-every document is accounted for, and what the process holds is measured. The
-seed decides every choice; only the moments are the machine's.
+Storms and calms alternate. In a storm clients of every kind and a fault injector for
+each printer act at random; in the calm every printer must serve again by itself,
+every document is accounted for, and the process's resources are measured. The
+seed decides every choice; only the timing is the machine's.
 
 Exit status 0: nothing was lost, hung, or grew.
 """
@@ -22,9 +22,9 @@ from collections import Counter
 from pathlib import Path
 
 from soak.clients import Client, proves_itself
+from soak.faults import FaultInjector
 from soak.gauge import Held, measure, risen
 from soak.ledger import Ledger
-from soak.mischief import Gremlin
 from soak.rig import Rig, running
 from soak.talk import BOUND_S, Fault
 from soak.watchman import Watchman
@@ -32,11 +32,9 @@ from soak.watchman import Watchman
 STORM_S = 20.0
 CLIENTS = 6
 WARM_UP = 2  # calms before memory is measured the first time
-NOTICED_S = (
-    1.5  # within which the daemon, which looks at the bus from time to time, saw the last deed
-)
-OWED_CHECKS = 30  # half a second apart: cancellations that were lost come late
-FLAT_S = 20.0  # within which what was held for storms is let go
+NOTICED_S = 1.5  # within which the daemon, which polls the bus, noticed the last fault
+PENDING_CHECKS = 30  # half a second apart: lost cancellations are delivered late
+FLAT_S = 20.0  # within which resources of a storm are released
 
 
 class Soak:
@@ -47,13 +45,13 @@ class Soak:
         self.seed = seed
         self.ledger = Ledger()
         self.did: Counter[str] = Counter()
-        self.deeds: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.faults: list[str] = []
         self.held: list[Held] = []
         self._end = time.monotonic() + seconds
 
     async def run(self) -> None:
-        """Storm and calm by turns, until the time is over or something is wrong."""
+        """Alternate storm and calm until the time is over or something is wrong."""
         number = 0
         while not self.faults and (time.monotonic() < self._end or len(self.held) <= WARM_UP):
             number += 1
@@ -65,11 +63,11 @@ class Soak:
     async def _storm(self, number: int) -> None:
         self.rig.diary.clear()
         stop = asyncio.Event()
-        gremlins = [
-            Gremlin(self.rig, printer, random.Random(f"{self.seed} {number} gremlin {index}"))
+        injectors = [
+            FaultInjector(self.rig, printer, random.Random(f"{self.seed} {number} faults {index}"))
             for index, printer in enumerate(self.rig.printers)
         ]
-        tasks = [asyncio.create_task(gremlin.work(stop)) for gremlin in gremlins]
+        tasks = [asyncio.create_task(injector.work(stop)) for injector in injectors]
         for index in range(CLIENTS):
             chance = random.Random(f"{self.seed} {number} client {index}")
             client = Client(self.rig, self.ledger, chance)
@@ -80,7 +78,7 @@ class Soak:
         self.faults += [f"storm {number}: {task} never ended" for task in late]
         for task in done:
             task.result()
-        self.deeds.update(sum((gremlin.deeds for gremlin in gremlins), Counter()))
+        self.faults.update(sum((injector.faults for injector in injectors), Counter()))
 
     async def _customers(self, client: Client, stop: asyncio.Event) -> None:
         while not stop.is_set() and not self.faults:
@@ -91,7 +89,7 @@ class Soak:
             await asyncio.sleep(0.02 + client.chance.random() * 0.4)
 
     async def _calm(self, number: int) -> None:
-        """All served again, all accounted for, all given back."""
+        """All printers served, all documents accounted for, all resources released."""
         await asyncio.sleep(NOTICED_S)
         await self.rig.ask("retry")  # an administrator, for what was reset too often
         began = time.monotonic()
@@ -109,8 +107,8 @@ class Soak:
         )
 
     async def _judged(self) -> list[str]:
-        """What is lost or kept wrongly, after the daemon had time for what it owes."""
-        for _ in range(OWED_CHECKS):
+        """What is lost or kept wrongly, after the daemon had time for its pending cancellations."""
+        for _ in range(PENDING_CHECKS):
             if not self.ledger.wrong(self.rig.kept()):
                 break
             await asyncio.sleep(0.5)
@@ -119,7 +117,7 @@ class Soak:
         return wrong
 
     async def _settled(self) -> Held:
-        """What is held at rest; waited for, since idle interfaces are given back in their time."""
+        """The resources at rest; waited for, since idle interfaces are released after a while."""
         end = time.monotonic() + FLAT_S
         held = measure(await self.rig.listening())
         while time.monotonic() < end:
@@ -154,7 +152,7 @@ def _tell(soak: Soak, watchman: Watchman) -> None:
     for what, count in sorted(soak.did.items()):
         print(f"{count:7} {what}")
     print("\nprinters did, or had done to them:")
-    for what, count in sorted(soak.deeds.items()):
+    for what, count in sorted(soak.faults.items()):
         print(f"{count:7} {what}")
     print("\nthe daemon coped with:")
     for what, count in watchman.warnings.most_common(12):

@@ -1,6 +1,6 @@
-"""Clients of every kind: those that print and scan, and those that vanish, babble or dawdle.
+"""Clients of every kind: those that print and scan, that vanish, send garbage or are slow.
 
-Each is a coroutine function that does one thing and says in a word how it went.
+Each is a coroutine function that does one thing and returns its outcome in a word.
 A refusal is an outcome like another; a Fault, or a request that never ends, is not.
 """
 
@@ -45,7 +45,7 @@ LISTENS_S = 3.0
 
 
 class Client:
-    """One client after another, from one source of chance."""
+    """One client after another, from one source of random numbers."""
 
     def __init__(self, rig: Rig, ledger: Ledger, chance: random.Random) -> None:
         self.rig = rig
@@ -53,7 +53,7 @@ class Client:
         self.chance = chance
 
     async def act(self) -> str:
-        """Something; returns what it was and how it went. Raises Fault."""
+        """Do something; returns what it was and its outcome. Raises Fault."""
         kinds, weights = zip(*KINDS.items(), strict=True)
         kind = self.chance.choices(kinds, weights)[0]
         target = self.chance.choice(self.rig.targets)
@@ -238,7 +238,7 @@ class Client:
         return _checked(target, reply.status, reply.body, size, complete=reply.complete)
 
     async def babbles(self, target: Target) -> str:
-        """Says what nobody understands, to any of the daemon's sockets."""
+        """Sends garbage to any of the daemon's sockets."""
         where = self.chance.choice(("printer", "printer", self.rig.broker, self.rig.control))
         if where == "printer":
             async with connected(target, self.chance) as connection:
@@ -306,7 +306,7 @@ KINDS: dict[Kind, int] = {
 
 
 async def proves_itself(rig: Rig, ledger: Ledger, chance: random.Random) -> list[str]:
-    """In the calm every printer prints and answers as if nothing had been; what does not."""
+    """In the calm every printer prints and answers as before; returns what does not."""
     wrong = []
     for target in rig.targets:
         document = chance.randbytes(40_000)
@@ -347,7 +347,7 @@ def _checked(target: Target, status: int, body: bytes, size: int, *, complete: b
 
 
 async def _bounded(sending: Awaitable[None]) -> None:
-    """A printer that takes nothing may keep an upload waiting, not a client that will leave."""
+    """A printer that accepts nothing may delay an upload, not a client that will leave."""
     with suppress(TimeoutError):
         await asyncio.wait_for(sending, LISTENS_S)
 

@@ -1,4 +1,4 @@
-"""What the process holds, measured when nothing is going on.
+"""The process's resources, measured at rest.
 
 Memory has three gauges. What the C library has given out and the number of Python's
 containers tell a leak of bytes and of objects exactly. What the kernel counts rises and
@@ -41,7 +41,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """By how much a flat line may rise."""
+    """How much a flat line may rise."""
 
     rss: float = 96.0
     heap: float = 6.0
@@ -52,7 +52,7 @@ class Slack:
 
 
 class _MallInfo(ctypes.Structure):
-    """What mallinfo2(3) tells; here for the bytes given out, from heaps and mapped."""
+    """The result of mallinfo2(3); used for the allocated bytes, from heaps and mapped."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -64,7 +64,7 @@ class _MallInfo(ctypes.Structure):
 
 
 def _heap_mib() -> float:
-    """0 where the C library does not tell."""
+    """0 where the C library has no mallinfo2."""
     ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if ask is None:
         return 0.0
@@ -74,7 +74,7 @@ def _heap_mib() -> float:
 
 
 def measure(listening: int) -> Held:
-    """Now, without garbage; `listening` sockets are there for good."""
+    """Measure now, after a garbage collection; `listening` sockets are permanent."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

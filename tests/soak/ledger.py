@@ -1,9 +1,9 @@
-"""What clients sent and what they were told, held against what the printers have.
+"""What clients sent and were answered, compared with what the printers have.
 
 A document a client saw accepted is at its printer once, byte for byte; a
 document that was cut is kept as completed by nobody, nor is anything else that
 no client sent to its end. Every document is different from every other, so its
-digest says whose it is.
+digest identifies it.
 
 Knows digests and fates; nothing of clients, printers or time.
 """
@@ -39,7 +39,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A document at a printer. `completed`: whole in its eyes, and its job was not cancelled."""
+    """A document at a printer. `completed`: it is complete and its job not cancelled."""
 
     printer: str
     sha256: str
@@ -49,7 +49,7 @@ class Kept:
 
 
 class Ledger:
-    """All documents since the last judgement."""
+    """All documents since the last check."""
 
     def __init__(self) -> None:
         self._sent: list[Sent] = []
@@ -62,7 +62,7 @@ class Ledger:
         return sent
 
     def judge(self, kept: Collection[Kept]) -> list[str]:
-        """What went wrong, in words; then begin a new page."""
+        """What went wrong, in words; then clear the ledger."""
         wrong = self.wrong(kept)
         self.fates.update(sent.fate for sent in self._sent)
         self._sent.clear()

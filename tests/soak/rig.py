@@ -1,7 +1,7 @@
 """The real daemon and some virtual printers in this process.
 
 `service.run` is what `ippusbd run` calls: supervisor, sites, broker, control
-socket, state file. Only the bus is made of software, and nothing is announced.
+socket, state file. Only the bus is simulated, and nothing is announced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ippusbd.virtual.services.jobs import JobStore, StoredDocument
 from ippusbd.virtual.usb.backend import VirtualBackend
 
 SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
-PRINT_S = 30.0  # so long a job can still be cancelled
+PRINT_S = 30.0  # how long a job can still be cancelled
 INTERFACES = (3, 2, 2, 1)
 
 
@@ -49,7 +49,7 @@ class Target:
 
 
 class Rig:
-    """What runs; made by `running`."""
+    """The running daemon and printers; made by `running`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Rig:
         self.diary: list[str] = []  # of this storm: moment, printer, what was done to it
 
     def note(self, printer: str, what: str) -> None:
-        """Remember a deed, for the telling of a fault."""
+        """Remember a fault, for the report."""
         self.diary.append(f"{time.monotonic():10.2f} {printer} {what}")
 
     async def ask(self, command: str) -> Any:
@@ -106,7 +106,7 @@ class Rig:
             await asyncio.sleep(0.1)
 
     async def find_targets(self) -> None:
-        """Learn where clients find the printers."""
+        """Find out where clients reach the printers."""
         rows = await self.rows()
         self.targets = [
             Target(
@@ -134,7 +134,7 @@ class Rig:
         ]
 
     def forget(self) -> None:
-        """The printers lose all memory of jobs; nothing may be going on."""
+        """The printers forget all jobs; nothing may be going on."""
         for printer in self.printers:
             printer.jobs.documents.clear()
             printer.jobs._active.clear()
@@ -168,7 +168,7 @@ async def running(folder: Path) -> AsyncIterator[Rig]:
 
 
 def _config(folder: Path) -> Config:
-    """Everything as delivered, but ten times as impatient."""
+    """The defaults, with a tenth of the time-outs."""
     port = random.SystemRandom().randrange(61_000, 65_000)
     return Config(
         port_min=port,

@@ -1,7 +1,7 @@
-"""How the soak's clients talk: over TCP or a Unix socket, each request with a bound.
+"""The soak's clients' connections: over TCP or a Unix socket, each request with a time limit.
 
-Nothing may hang: whatever is not over within BOUND_S is a fault, also where a
-refusal would have been right.
+Nothing may hang: every request that is not over within BOUND_S is a fault, also
+where a refusal would have been right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEFT = (ConnectionError, asyncio.IncompleteReadError)  # the daemon closed; it m
 
 
 class Fault(Exception):
-    """What must not happen, did."""
+    """Something happened that must not."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def job_name(number: int) -> ipp.Attribute:
 
 
 def upload_head(target: Target, number: int, *, length: int = 0) -> bytes:
-    """The start of a Print-Job of `length` bytes in all, or chunked; up to the document."""
+    """The start of a Print-Job of `length` bytes in total, or chunked; up to the document."""
     start = ipp_request(Operation.PRINT_JOB, job_name(number), request_id=number)
     size = ("Content-Length", str(length + len(start))) if length else CHUNKED
     fields = (("Host", f"localhost:{target.port}"), *IPP_TYPE, size)

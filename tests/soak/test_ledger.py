@@ -1,4 +1,4 @@
-"""The judge of the soak sees every kind of loss, and nothing where nothing was lost."""
+"""The soak's ledger finds every kind of loss, and none where nothing was lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def faults(fate: Fate, *at_printer: Kept) -> list[str]:
     return ledger.judge(at_printer)
 
 
-def test_a_document_that_was_accepted_is_there():
+def test_an_accepted_document_is_at_the_printer():
     assert faults(Fate.ACCEPTED, kept(b"document")) == []
 
 
@@ -33,12 +33,14 @@ def test_a_document_that_was_accepted_is_there():
     ],
     ids=["lost", "cancelled by nobody", "at another printer", "cut", "printed twice"],
 )
-def test_an_accepted_document_that_is_not_there_once_is_a_fault(at_printer: tuple[Kept, ...]):
+def test_an_accepted_document_that_is_missing_or_there_twice_is_a_fault(
+    at_printer: tuple[Kept, ...],
+):
     assert faults(Fate.ACCEPTED, *at_printer)
 
 
 @pytest.mark.parametrize("fate", [Fate.UNKNOWN, Fate.REFUSED, Fate.CANCELLED])
-def test_what_its_client_does_not_know_may_be_there_or_not_but_not_twice(fate: Fate):
+def test_a_document_of_unknown_fate_may_be_there_once_or_not(fate: Fate):
     document = kept(b"document")
 
     assert faults(fate) == []
@@ -46,13 +48,13 @@ def test_what_its_client_does_not_know_may_be_there_or_not_but_not_twice(fate: F
     assert faults(fate, document, document)
 
 
-def test_a_cut_document_is_kept_as_completed_by_nobody():
+def test_no_printer_may_keep_a_cut_document_as_completed():
     assert faults(Fate.CUT, kept(b"docu", completed=False)) == []
     (fault,) = faults(Fate.CUT, kept(b"docu"))
     assert "4 bytes" in fault
 
 
-def test_every_judgement_begins_a_new_page():
+def test_every_check_clears_the_ledger():
     ledger = Ledger()
     ledger.sending("A", b"one").fate = Fate.ACCEPTED
     assert ledger.judge([kept(b"one")]) == []

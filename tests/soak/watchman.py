@@ -1,6 +1,6 @@
-"""Hears what the daemon logs: warnings are counted, an error or a lost exception is a fault.
+"""Watches the daemon's log: warnings are counted, an error or a lost exception is a fault.
 
-The last lines are kept, for the telling of a fault: moments are those of the printers' clock.
+The last lines are kept for the report of a fault; times are those of the printers' clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LINES_KEPT = 5000
 
 
 class Watchman(logging.Handler):
-    """`warnings`: how often each was said, whatever numbers stood in it."""
+    """`warnings`: how often each occurred, with any numbers in it."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

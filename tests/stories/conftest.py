@@ -1,4 +1,4 @@
-"""Chance that can be repeated."""
+"""Random numbers that can be repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakePrinter = Callable[..., VirtualPrinter]
 
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
-    """Random numbers of the run's seed, other ones for every test."""
+    """Random numbers from the run's seed, different for every test."""
     return random.Random(f"{SEED} {request.node.name}")
 
 

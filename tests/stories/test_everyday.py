@@ -1,4 +1,4 @@
-"""A day with a printer that behaves: what every client may count on."""
+"""A day with a well-behaved printer: what every client may rely on."""
 
 from __future__ import annotations
 

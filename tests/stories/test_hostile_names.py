@@ -1,8 +1,8 @@
-"""A printer lies wherever it may say a name: to USB, to IPP, to eSCL; and still prints.
+"""A printer with hostile names in USB, IPP and eSCL still prints.
 
-The whole daemon runs, as `ippusbd run` starts it, with static service files for an
-announcer. What it leaves anywhere is looked at: files and their names, log lines,
-records, a terminal. The firmware is the attacker; nothing it chose arrives raw.
+The whole daemon runs, as `ippusbd run` starts it, and announces with static service
+files. All its output is checked: files and their names, log lines, records, a
+terminal. The firmware is the attacker; none of its text arrives unescaped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ DOCUMENT: Final = bytes(range(251)) * 300
 
 
 class Liar(Personality):
-    """Says `evil` for every string it is asked for."""
+    """Answers `evil` for every string."""
 
     name = "liar"
     evil = b""
@@ -164,7 +164,7 @@ level = "debug"
 
 
 @pytest.mark.parametrize("kind", EVIL)
-async def test_a_printer_that_lies_in_every_name_prints_and_harms_nothing(
+async def test_a_printer_with_hostile_names_prints_and_harms_nothing(
     make_printer, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ):
     printer = make_printer(interfaces=2)
@@ -185,7 +185,7 @@ async def test_a_printer_that_lies_in_every_name_prints_and_harms_nothing(
 
 
 async def prints(served: Served, row: dict[str, object]) -> None:
-    """By TCP, and by the Unix socket that the broker offers."""
+    """Prints by TCP, and by the Unix socket that the broker names."""
     port = int(str(row["port"]))
     assert (await ask_ipp(port, Operation.PRINT_JOB, document=DOCUMENT)).ok
     path = served.folder / "run" / "1209_0001.sock"
@@ -202,7 +202,7 @@ async def prints(served: Served, row: dict[str, object]) -> None:
 
 
 def look_at_records(folder: Path) -> None:
-    """Avahi's service files: their names ours, their texts within DNS-SD's bounds."""
+    """Avahi's service files: our names, texts within DNS-SD's bounds."""
     files = list(folder.iterdir())
     assert files
     for path in files:
@@ -245,7 +245,7 @@ def harmless(text: str) -> None:
     assert all(len(line) <= LINE_MAX for line in text.splitlines())
 
 
-def test_the_checker_of_texts_finds_what_it_should():
+def test_the_check_of_texts_finds_hostile_ones():
     for bad in ("\x1b[2J", "a\u202eb", "a\x9bb", "\x00", "a\rb"):
         with pytest.raises(AssertionError):
             harmless(bad)

@@ -76,7 +76,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-async def test_a_job_of_500_mb_costs_no_memory(daemon: Daemon, chunked: bool):
+async def test_a_job_of_500_mb_does_not_grow_memory(daemon: Daemon, chunked: bool):
     before = peak = daemon.rss_mib
     start = ipp_request(Operation.PRINT_JOB)
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {SIZE + len(start)}"
@@ -104,7 +104,7 @@ async def test_a_job_of_500_mb_costs_no_memory(daemon: Daemon, chunked: bool):
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["", "&chunked=1"], ids=["length", "chunked"])
-async def test_an_answer_of_500_mb_costs_no_memory(daemon: Daemon, how: str):
+async def test_an_answer_of_500_mb_does_not_grow_memory(daemon: Daemon, how: str):
     before = peak = daemon.rss_mib
     digest, size = hashlib.sha256(), 0
     async with connected(daemon.port) as connection:

@@ -1,4 +1,4 @@
-"""Misbehaving printers: what tests/personalities, which runs them all, does not look at."""
+"""Misbehaving printers: what tests/personalities, which runs them all, does not check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOCUMENT = bytes(range(251)) * 400  # 100 KB
 
 
 async def prints_and_fetches(daemon: InProcessDaemon, printer: VirtualPrinter, times: int = 3):
-    """Documents arrive byte for byte, pages come whole; nothing had to be recovered."""
+    """Documents arrive byte for byte, pages arrive completely; nothing had to be recovered."""
     port, pool = daemon.port(), daemon.pool()
     for number in range(times):
         document = DOCUMENT + bytes([number])
@@ -54,7 +54,7 @@ def quirk(tmp_path: Path, setting: str) -> dict[str, object]:
     return {"quirks_dirs": (folder,)}
 
 
-async def test_links_to_a_foreign_host_are_made_to_lead_to_us(make_printer, state_path):
+async def test_links_to_a_foreign_host_are_rewritten_to_the_proxy(make_printer, state_path):
     printer = make_printer("foreign-location")
     async with run_daemon(printer, state_path=state_path) as daemon:
         port = daemon.port()
@@ -64,7 +64,7 @@ async def test_links_to_a_foreign_host_are_made_to_lead_to_us(make_printer, stat
 
 
 async def test_an_early_refusal_is_passed_on_and_the_next_try_succeeds(make_printer, state_path):
-    """Every other upload is answered 503 before it was taken: CUPS comes again."""
+    """Every other upload is answered 503 before it was accepted: CUPS retries."""
     printer = make_printer("answers-early-stops-reading")
     async with run_daemon(printer, state_path=state_path) as daemon:
         port, pool = daemon.port(), daemon.pool()
@@ -100,7 +100,7 @@ async def test_a_document_that_was_refused_early_keeps_its_job(make_printer, sta
     assert (stored.job_id, stored.completed, stored.size) == (job_id, True, len(document))
 
 
-async def test_a_fax_queue_that_never_answers_holds_up_nothing(make_printer, state_path):
+async def test_a_fax_queue_that_never_answers_delays_nothing(make_printer, state_path):
     printer = make_printer("fax-probe-silent")
     start = asyncio.get_running_loop().time()
     async with run_daemon(printer, state_path=state_path, fax_probe_s=0.3) as daemon:
@@ -131,7 +131,9 @@ async def test_a_printer_that_is_ready_first_is_announced_first(make_printer, st
         assert "_uscan._tcp" in daemon.publisher.types()
 
 
-async def test_a_printer_without_paper_takes_the_job_when_it_has_some(make_printer, state_path):
+async def test_a_printer_without_paper_accepts_the_job_when_paper_is_there(
+    make_printer, state_path
+):
     printer = make_printer()
     async with run_daemon(printer, state_path=state_path) as daemon:
         printer.switch("paper-out", on=True)
@@ -209,7 +211,7 @@ async def test_a_printer_without_readable_strings_is_reset_once_and_served_by_it
     assert personality.asked == 2 * 3 * 3, "two openings, three strings, three tries each"
 
 
-async def test_a_printer_that_answers_404_to_everything_is_left_alone_by_its_quirk(
+async def test_a_printer_that_answers_404_to_everything_is_ignored_by_its_quirk(
     make_printer, state_path
 ):
     laser = make_printer("404-everything", model="HP Laser 107a", usb_id=UsbId(0x03F0, 0x1234))

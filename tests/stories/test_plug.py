@@ -1,4 +1,4 @@
-"""Plugs are pulled at any moment, and put back: same port, same name, nothing left behind."""
+"""Unplugs at any moment, and replugs: same port, same name, nothing left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BIG = 50_000_000
 
 
 async def works_again(daemon: InProcessDaemon, printer: VirtualPrinter, port: int, name: str):
-    """Replugged, it is found under its old port and name, and prints."""
+    """After a replug it has its old port and name, and prints."""
     daemon.plug(printer)
     await daemon.until_state("ready")
     row = daemon.row()
@@ -31,13 +31,13 @@ async def works_again(daemon: InProcessDaemon, printer: VirtualPrinter, port: in
 
 @contextlib.asynccontextmanager
 async def no_complaints(caplog: pytest.LogCaptureFixture):
-    """Nothing that somebody must act on, and no traceback, may be logged."""
+    """No error and no traceback may be logged."""
     yield
     bad = [r for r in caplog.records if r.levelname == "ERROR" or r.exc_info]
     assert not bad, [r.getMessage() for r in bad]
 
 
-async def test_a_plug_pulled_while_idle(make_printer, state_path, caplog):
+async def test_an_unplug_while_idle_is_survived(make_printer, state_path, caplog):
     printer = make_printer()
     async with no_complaints(caplog), run_daemon(printer, state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]
@@ -48,8 +48,8 @@ async def test_a_plug_pulled_while_idle(make_printer, state_path, caplog):
         await works_again(daemon, printer, port, name)
 
 
-async def test_a_plug_pulled_at_once_after_it_was_put_in(make_printer, state_path, caplog):
-    """At every stage of the beginning: enumeration, opening, claim, probe, publishing."""
+async def test_an_unplug_right_after_the_plug_is_survived(make_printer, state_path, caplog):
+    """At every stage of the start: enumeration, opening, claim, probe, publishing."""
     printer = make_printer(interfaces=2)
     async with no_complaints(caplog), run_daemon(printer, state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]
@@ -63,7 +63,7 @@ async def test_a_plug_pulled_at_once_after_it_was_put_in(make_printer, state_pat
         await works_again(daemon, printer, port, name)
 
 
-async def test_twenty_quick_replugs(make_printer, state_path, caplog):
+async def test_twenty_quick_replugs_are_survived(make_printer, state_path, caplog):
     printer = make_printer()
     async with no_complaints(caplog), run_daemon(printer, state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]
@@ -76,7 +76,7 @@ async def test_twenty_quick_replugs(make_printer, state_path, caplog):
         await works_again(daemon, printer, port, name)
 
 
-async def test_a_plug_pulled_during_the_probe(make_printer, state_path, caplog):
+async def test_an_unplug_during_the_probe_is_survived(make_printer, state_path, caplog):
     printer = make_printer("slow")
     async with (
         no_complaints(caplog),
@@ -94,7 +94,7 @@ async def test_a_plug_pulled_during_the_probe(make_printer, state_path, caplog):
 
 
 @pytest.mark.parametrize("interfaces", [1, 3])
-async def test_a_plug_pulled_in_the_middle_of_an_upload(
+async def test_an_unplug_during_an_upload_is_survived(
     make_printer, state_path, caplog, interfaces: int
 ):
     printer = make_printer(interfaces=interfaces)
@@ -117,9 +117,7 @@ async def test_a_plug_pulled_in_the_middle_of_an_upload(
 
 
 @pytest.mark.parametrize("how", ["", "&chunked=1"])
-async def test_a_plug_pulled_in_the_middle_of_a_download(
-    make_printer, state_path, caplog, how: str
-):
+async def test_an_unplug_during_a_download_is_survived(make_printer, state_path, caplog, how: str):
     printer = make_printer()
     async with no_complaints(caplog), run_daemon(printer, state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]
@@ -134,7 +132,9 @@ async def test_a_plug_pulled_in_the_middle_of_a_download(
         await works_again(daemon, printer, port, name)
 
 
-async def test_a_plug_pulled_while_a_lost_clients_answer_is_read(make_printer, state_path, caplog):
+async def test_an_unplug_while_a_lost_clients_answer_is_read_is_survived(
+    make_printer, state_path, caplog
+):
     printer = make_printer()
     async with no_complaints(caplog), run_daemon(printer, state_path=state_path) as daemon:
         port, name = daemon.port(), daemon.row()["name"]

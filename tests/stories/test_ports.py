@@ -1,4 +1,4 @@
-"""A printer keeps its port for ever, and nobody else ever gets it."""
+"""A printer keeps its port permanently, and no other printer gets it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_a_printer_has_the_same_port_and_name_after_a_restart(make_printer
     assert ports[0] in range(QUICK.port_min, QUICK.port_max + 1)
 
 
-async def test_the_port_of_an_absent_printer_is_given_to_nobody(make_printer, state_path):
+async def test_no_other_printer_gets_the_port_of_an_absent_one(make_printer, state_path):
     async with run_daemon(make_printer(serial="A"), state_path=state_path) as daemon:
         first = daemon.port()
     async with run_daemon(make_printer(serial="B"), state_path=state_path) as daemon:

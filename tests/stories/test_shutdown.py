@@ -1,4 +1,4 @@
-"""The end comes in order: unpublish, refuse, finish what is in flight, give the device back."""
+"""The shutdown is in order: unpublish, refuse, finish what is in flight, release the device."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A client may die at any byte, and the next one gets its own answer.
 
-Each client dies on a real TCP connection, one after a reset, one in good order, by turns. At the
+Each client dies on a real TCP connection, alternately with a reset and a normal close. At the
 end nothing may have been lost: every interface free, none recovered or broken, no broken HTTP at
-the printer, and no cut document kept for a whole one.
+the printer, and no cut document kept as a complete one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ASKED = ipp.attribute("requested-attributes", ipp.keyword("printer-state"))
 async def unharmed(
     printer: VirtualPrinter, state_path, *, whole: bytes = b"", **settings: object
 ) -> AsyncIterator[InProcessDaemon]:
-    """A daemon that must be as new at the end; `whole` is the only document to be completed."""
+    """A daemon that must be unharmed at the end; `whole` is the only document to be completed."""
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
         pool = daemon.pool()
         yield daemon
@@ -59,7 +59,7 @@ async def unharmed(
 
 
 async def die(connection: Connection, number: int) -> None:
-    """By turns: at once or when the printer has heard of it; killed or leaving in good order."""
+    """Alternates: at once or after the printer got the request; with a reset or a normal close."""
     if number & 2:
         await asyncio.sleep(HEARD_S)
     if number & 1:
@@ -69,7 +69,7 @@ async def die(connection: Connection, number: int) -> None:
 
 
 async def own_answer(port: int, number: int) -> None:
-    """Questions whose answers nobody else asked for."""
+    """Questions with answers that no other client asked for."""
     answer = await ask_ipp(
         port, Operation.GET_PRINTER_ATTRIBUTES, ASKED, request_id=1_000_000 + number
     )
@@ -125,7 +125,7 @@ async def test_a_client_may_die_at_every_byte_of_a_small_answer(
 
 @pytest.mark.timeout(240)
 async def test_a_client_may_die_while_its_answer_comes_byte_by_byte(make_printer, state_path):
-    """Here the answer is under way on USB when its client dies, whatever the offset."""
+    """Here the answer is being read from USB when its client dies, at any offset."""
     printer = make_printer("one-byte-packets", interfaces=1)
     request = message("GET", "/big?bytes=300")
     async with unharmed(printer, state_path) as daemon:
@@ -199,7 +199,7 @@ async def test_thirty_clients_may_die_at_once(make_printer, state_path):
 
 
 class LosesAnAnswer(Personality):
-    """The job is taken; then the pipe halts with the answer in it."""
+    """The job is accepted; then the endpoint halts before the answer is read."""
 
     name = "loses-an-answer"
 

@@ -97,7 +97,7 @@ async def test_zero_length_packets_are_neither_an_end_nor_data(rig: Rig):
             await rig.channel.read()
 
 
-async def test_silence_is_waited_out(rig: Rig):
+async def test_a_read_waits_through_silence(rig: Rig):
     reading = asyncio.create_task(rig.channel.read())
     await asyncio.sleep(0.6)
     assert not reading.done()
@@ -121,7 +121,7 @@ async def test_a_cancelled_read_loses_nothing(rig: Rig):
 
 
 @pytest.mark.parametrize("size", [1, 512, 65_536, 65_537, 1_000_000])
-async def test_what_is_written_reaches_the_printer_whole(rig: Rig, size: int):
+async def test_a_write_reaches_the_printer_completely(rig: Rig, size: int):
     data = pattern(size)
     await rig.channel.write(data)
     assert await heard(rig, size) == data
@@ -167,7 +167,7 @@ async def test_stale_bytes_are_discarded_before_a_question(rig: Rig):
 
 
 @pytest.mark.parametrize("stale", [0, 200, 1024, 100_000])
-async def test_a_claim_drains_what_nobody_fetched(rig: Rig, stale: int):
+async def test_a_claim_drains_stale_bytes(rig: Rig, stale: int):
     if stale:
         rig.say(b"s" * stale)
     assert await rig.channel.drain(0.05, 1 << 20) == stale
@@ -175,13 +175,13 @@ async def test_a_claim_drains_what_nobody_fetched(rig: Rig, stale: int):
     assert await read_exactly(rig, 5) == b"fresh"
 
 
-async def test_a_printer_that_talks_without_end_is_not_drained_for_ever(rig: Rig):
+async def test_a_drain_of_an_endless_stream_is_limited(rig: Rig):
     rig.say(b"s" * 200_000)
     with pytest.raises(TransferFailed):
         await rig.channel.drain(0.05, 100_000)
 
 
-async def test_a_write_given_up_fails_the_channel_until_it_is_reset(rig: Rig):
+async def test_a_cancelled_write_fails_the_channel_until_a_reset(rig: Rig):
     rig.stop_taking()
     writing = asyncio.create_task(rig.channel.write(b"w" * 2_000_000))
     await asyncio.sleep(0.05)
@@ -213,7 +213,7 @@ async def test_clearing_the_halts_makes_a_failed_channel_work_again(rig: Rig):
     assert await read_exactly(rig, 6) == b"answer"
 
 
-async def test_a_channel_given_up_ends_reads_and_writes_until_it_is_reset(rig: Rig):
+async def test_a_failed_channel_ends_reads_and_writes_until_a_reset(rig: Rig):
     rig.stop_taking()
     calls = [
         asyncio.create_task(rig.channel.read()),
@@ -233,7 +233,7 @@ async def test_a_channel_given_up_ends_reads_and_writes_until_it_is_reset(rig: R
     assert await read_exactly(rig, 5) == b"works"
 
 
-async def test_a_reset_in_the_middle_of_everything_leaves_a_working_channel(rig: Rig):
+async def test_a_reset_during_transfers_leaves_a_working_channel(rig: Rig):
     for _ in range(3):
         reading = asyncio.create_task(rig.channel.read())
         await asyncio.sleep(0.01)
@@ -260,7 +260,7 @@ async def test_an_unplug_ends_reads_and_writes(rig: Rig):
         await rig.channel.read()
 
 
-async def test_closing_twice_is_closing_once(rig: Rig):
+async def test_a_second_close_does_nothing(rig: Rig):
     await rig.channel.close()
     await rig.channel.close()
     assert rig.channel.number == 0

@@ -1,4 +1,4 @@
-"""Opening a device changes nothing that is not ours, and survives what firmware tells of itself."""
+"""Opening a device affects no other driver, and survives hostile descriptors and strings."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ MakePrinter = Callable[..., VirtualPrinter]
 
 
 def listen_to(printer: VirtualPrinter) -> Heard:
-    """From now on, all control requests to the printer."""
+    """Records all control requests to the printer from now on."""
     heard = printer.personalities.switch_on(Heard)
     assert isinstance(heard, Heard)
     return heard
@@ -87,7 +87,7 @@ async def opened(printer: VirtualPrinter) -> AsyncIterator[tuple[OpenDevice, Vir
 # --- who it is
 
 
-async def test_strings_and_device_id_tell_who_it_is(make_printer: MakePrinter):
+async def test_strings_and_device_id_identify_the_printer(make_printer: MakePrinter):
     async with opened(make_printer(serial="A1")) as (device, _):
         facts = device.facts
         assert (facts.manufacturer, facts.product, facts.serial) == (
@@ -99,7 +99,9 @@ async def test_strings_and_device_id_tell_who_it_is(make_printer: MakePrinter):
         assert facts.address.port_path == "1-1"
 
 
-async def test_a_printer_without_a_serial_number_is_known_by_its_place(make_printer: MakePrinter):
+async def test_a_printer_without_a_serial_number_is_identified_by_its_port_path(
+    make_printer: MakePrinter,
+):
     async with opened(make_printer(serial="")) as (device, _):
         assert device.facts.serial == ""
         assert device.facts.key == "1209:0001@1-1"
@@ -129,7 +131,7 @@ def test_a_place_does_not_depend_on_the_number_that_its_bus_got_at_boot(tmp_path
     assert controller_of(77, tmp_path) == ""
 
 
-async def test_strings_that_fail_at_first_are_asked_for_again(make_printer: MakePrinter):
+async def test_strings_that_fail_at_first_are_read_again(make_printer: MakePrinter):
     class FailsTwice(Heard):
         name = "heard"
 
@@ -147,7 +149,7 @@ async def test_strings_that_fail_at_first_are_asked_for_again(make_printer: Make
 
 
 @pytest.mark.parametrize("string", [d.I_PRODUCT, d.I_SERIAL])
-async def test_a_printer_unplugged_while_it_says_its_name_is_gone_and_no_nameless_other_one(
+async def test_an_unplug_while_strings_are_read_raises_device_gone(
     make_printer: MakePrinter, string: int
 ):
     class Leaves(Heard):
@@ -168,12 +170,12 @@ async def test_a_printer_unplugged_while_it_says_its_name_is_gone_and_no_nameles
     await host.close()
 
 
-async def test_a_malformed_language_list_costs_no_string(make_printer: MakePrinter):
+async def test_a_malformed_language_list_loses_no_string(make_printer: MakePrinter):
     async with opened(make_printer("malformed-language-list")) as (device, _):
         assert device.facts.model == "Example VirtualJet 900"
 
 
-async def test_strings_that_cannot_be_had_come_from_the_kernel(
+async def test_strings_that_cannot_be_read_come_from_the_kernel(
     make_printer: MakePrinter, tmp_path: Path
 ):
     node = tmp_path / "1-1"
@@ -239,7 +241,7 @@ async def test_every_ipp_interface_is_found(make_printer: MakePrinter, count: in
         assert all(info.capabilities for info in device.interfaces)
 
 
-async def test_gaps_in_the_numbers_are_no_matter(make_printer: MakePrinter):
+async def test_interface_numbers_may_have_gaps(make_printer: MakePrinter):
     async with opened(make_printer("interface-gaps")) as (device, _):
         assert [info.number for info in device.interfaces] == [1, 3, 5]
         channel = await device.claim(device.interfaces[1])
@@ -254,7 +256,7 @@ async def test_hps_own_class_is_found_on_hp_devices(make_printer: MakePrinter):
         assert len(device.interfaces) == 3
 
 
-async def test_a_missing_class_descriptor_is_told_apart_from_an_empty_one(
+async def test_a_missing_class_descriptor_differs_from_an_empty_one(
     make_printer: MakePrinter,
 ):
     async with opened(make_printer("no-class-descriptor")) as (device, _):
@@ -269,7 +271,7 @@ def _without_ipp() -> VirtualDevice:
     return VirtualDevice(spec, ActivePersonalities({}))
 
 
-async def test_a_printer_without_ipp_over_usb_is_named_with_the_reason():
+async def test_a_printer_without_ipp_over_usb_is_listed_with_the_reason():
     device = _without_ipp()
     host = PyusbHost(VirtualBackend([device]))
     assert await host.enumerate() == []
@@ -279,7 +281,7 @@ async def test_a_printer_without_ipp_over_usb_is_named_with_the_reason():
     await host.close()
 
 
-async def test_devices_that_are_no_printers_are_passed_over():
+async def test_devices_that_are_not_printers_are_skipped():
     from ippusbd.virtual.personalities.base import ActivePersonalities
 
     spec = d.DeviceSpec(UsbId(1, 2), "A", "Stick", "1", "", (d.storage_interface(0, 0),))
@@ -291,7 +293,7 @@ async def test_devices_that_are_no_printers_are_passed_over():
 # --- its configuration
 
 
-async def test_a_configuration_that_is_active_is_not_set_again(make_printer: MakePrinter):
+async def test_the_active_configuration_is_not_set_again(make_printer: MakePrinter):
     printer = make_printer(vendor_interface=True)
     heard = listen_to(printer)
     backend = VirtualBackend([printer.device])
@@ -305,7 +307,7 @@ async def test_a_configuration_that_is_active_is_not_set_again(make_printer: Mak
     await host.close()
 
 
-async def test_a_configuration_that_matches_none_is_taken_for_the_only_one(
+async def test_a_reported_configuration_that_does_not_exist_means_the_only_one(
     make_printer: MakePrinter,
 ):
     printer = make_printer("configuration-matches-none")
@@ -317,7 +319,7 @@ async def test_a_configuration_that_matches_none_is_taken_for_the_only_one(
         assert (await channel.read()).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_device_without_a_configuration_gets_one(make_printer: MakePrinter):
+async def test_an_unconfigured_device_is_configured(make_printer: MakePrinter):
     printer = make_printer(vendor_interface=True)
     backend = VirtualBackend([printer.device])
     port = backend.port(printer.device)
@@ -422,7 +424,7 @@ async def prepared(handle: FakeHandle) -> OpenDevice:
     return await OpenDevice.prepare(handle, FACTS, transfer_bytes=65_536)
 
 
-async def test_another_configuration_is_set_and_other_drivers_come_back():
+async def test_after_a_change_of_configuration_other_drivers_are_reattached():
     handle = FakeHandle(configuration=1)
     device = await prepared(handle)
     assert handle.calls == [
@@ -432,14 +434,14 @@ async def test_another_configuration_is_set_and_other_drivers_come_back():
     await device.close()
 
 
-async def test_the_right_one_of_two_configurations_is_left_as_it_is():
+async def test_the_right_one_of_two_configurations_is_kept():
     handle = FakeHandle(configuration=2)
     device = await prepared(handle)
     assert handle.calls == ["configuration"]
     await device.close()
 
 
-async def test_a_configuration_that_cannot_be_asked_for_is_set():
+async def test_a_configuration_that_cannot_be_read_is_set():
     handle = FakeHandle()
     handle.failing["configuration"] = TransferFailed("no")
     device = await prepared(handle)
@@ -456,7 +458,7 @@ async def test_a_configuration_that_is_refused_closes_the_device():
 
 
 @pytest.mark.parametrize("step", ["claim 0", "set alternate 0/1"])
-async def test_a_claim_that_fails_gives_the_driver_back(step: str):
+async def test_a_failed_claim_reattaches_the_driver(step: str):
     handle = FakeHandle(configuration=2)
     device = await prepared(handle)
     handle.failing[step] = DeviceBusy("held by another program")
@@ -467,7 +469,7 @@ async def test_a_claim_that_fails_gives_the_driver_back(step: str):
     await device.close()
 
 
-async def test_descriptors_that_are_cut_are_refused_and_the_device_closed():
+async def test_truncated_descriptors_are_refused_and_the_device_is_closed():
     handle = FakeHandle(configuration=2)
     handle._second = handle._second[:20]
     handle._first = b"\x09\x02\xff\xff"
@@ -476,7 +478,7 @@ async def test_descriptors_that_are_cut_are_refused_and_the_device_closed():
     assert handle.calls[-1] == "close"
 
 
-async def test_closing_lets_go_even_where_every_call_fails():
+async def test_closing_releases_everything_even_if_every_call_fails():
     handle = FakeHandle(configuration=2)
     device = await prepared(handle)
     await device.claim(device.interfaces[0])
@@ -490,7 +492,7 @@ async def test_closing_lets_go_even_where_every_call_fails():
 # --- claims and drivers
 
 
-async def test_a_claim_takes_the_driver_of_that_interface_alone(make_printer: MakePrinter):
+async def test_a_claim_detaches_the_driver_of_that_interface_only(make_printer: MakePrinter):
     printer = make_printer(vendor_interface=True)
     async with opened(printer) as (device, backend):
         port = backend.port(printer.device)
@@ -513,7 +515,7 @@ async def test_no_driver_is_attached_where_there_was_none(make_printer: MakePrin
         assert 0 not in port.drivers
 
 
-async def test_closing_gives_every_interface_back(make_printer: MakePrinter):
+async def test_closing_releases_every_interface(make_printer: MakePrinter):
     printer = make_printer(vendor_interface=True)
     async with opened(printer) as (device, backend):
         for info in device.interfaces:
@@ -544,7 +546,7 @@ async def test_an_interface_that_another_program_holds_is_busy(make_printer: Mak
 
 
 @pytest.mark.parametrize(("other", "request_type"), [(False, 0x21), (True, 0x23)])
-async def test_a_soft_reset_goes_to_the_recipient_asked_for(
+async def test_a_soft_reset_goes_to_the_requested_recipient(
     make_printer: MakePrinter, other: bool, request_type: int
 ):
     printer = make_printer()
@@ -561,7 +563,7 @@ async def test_a_control_request_that_is_never_answered_times_out(make_printer: 
             await device.soft_reset(device.interfaces[0])
 
 
-async def test_a_device_that_does_not_answer_keeps_nobody_waiting(make_printer: MakePrinter):
+async def test_an_unresponsive_device_delays_no_other(make_printer: MakePrinter):
     deaf, well = make_printer("soft-reset-hangs", serial="1"), make_printer(serial="2")
     async with opened(deaf) as (first, _), opened(well) as (second, _):
         slow = asyncio.create_task(first.soft_reset(first.interfaces[0]))
@@ -587,7 +589,7 @@ async def test_a_port_reset_reaches_the_device(make_printer: MakePrinter):
     await host.close()
 
 
-async def test_a_device_that_left_cannot_be_opened_or_claimed(make_printer: MakePrinter):
+async def test_an_unplugged_device_cannot_be_opened_or_claimed(make_printer: MakePrinter):
     printer = make_printer()
     host = PyusbHost(VirtualBackend([printer.device]))
     (facts,) = await host.enumerate()
@@ -602,7 +604,7 @@ async def test_a_device_that_left_cannot_be_opened_or_claimed(make_printer: Make
     await host.close()
 
 
-async def test_a_replug_is_another_address(make_printer: MakePrinter):
+async def test_a_replug_changes_the_bus_address(make_printer: MakePrinter):
     printer = make_printer()
     host = PyusbHost(VirtualBackend([printer.device]))
     (before,) = await host.enumerate()
@@ -615,7 +617,7 @@ async def test_a_replug_is_another_address(make_printer: MakePrinter):
     await host.close()
 
 
-async def test_permissions_that_keep_us_out_are_named(make_printer: MakePrinter):
+async def test_missing_permissions_are_reported(make_printer: MakePrinter):
     class Locked(VirtualBackend):
         def open_device(self, dev: Any) -> Any:
             raise usb.core.USBError("Access denied", -3, errno.EACCES)
@@ -628,7 +630,7 @@ async def test_permissions_that_keep_us_out_are_named(make_printer: MakePrinter)
     await host.close()
 
 
-async def test_who_is_cancelled_while_opening_leaves_nothing_open(make_printer: MakePrinter):
+async def test_a_cancelled_open_leaves_nothing_open(make_printer: MakePrinter):
     printer = make_printer()
     backend = VirtualBackend([printer.device])
     host = PyusbHost(backend)
@@ -646,7 +648,7 @@ async def test_who_is_cancelled_while_opening_leaves_nothing_open(make_printer: 
     await host.close()
 
 
-async def test_who_is_cancelled_while_closing_hears_of_it_afterwards(make_printer: MakePrinter):
+async def test_a_cancellation_during_a_close_is_raised_after_it(make_printer: MakePrinter):
     printer = make_printer()
     async with opened(printer) as (device, backend):
         for info in device.interfaces:

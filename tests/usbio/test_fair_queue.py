@@ -1,4 +1,4 @@
-"""Whose turn it is, when several clients wait for one interface."""
+"""The order of several clients that wait for one interface."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ippusbd.usbio.pool import InterfacePool, Lane
 
 
 async def served(*waiting: str) -> str:
-    """The order in which clients that wait for the only interface get it."""
+    """The order in which waiting clients get the only interface."""
     pool = InterfacePool([FakeChannel()], drain_s=1)
     order: list[str] = []
 
@@ -33,7 +33,7 @@ async def test_one_client_with_many_requests_does_not_delay_another_with_one():
     assert await served(*"aaaaaab") == "abaaaaa"
 
 
-async def test_who_was_served_at_once_comes_behind_a_newcomer():
+async def test_a_client_served_without_waiting_comes_after_a_new_one():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     order: list[str] = []
 
@@ -49,14 +49,14 @@ async def test_who_was_served_at_once_comes_behind_a_newcomer():
     await pool.close()
 
 
-def test_what_is_kept_of_clients_that_do_not_wait_is_bounded():
+def test_memory_for_clients_that_do_not_wait_is_bounded():
     queue = FairQueue()
     for client in range(10_000):
         queue.served_at_once(client)
     assert len(queue._last) <= KEPT
 
 
-def test_who_gave_up_waiting_is_no_longer_behind_when_all_is_quiet():
+def test_a_client_that_gave_up_waiting_is_not_behind_when_nobody_waits():
     queue = FairQueue()
     for _ in range(50):
         queue.next_of("impatient")
@@ -64,11 +64,11 @@ def test_who_gave_up_waiting_is_no_longer_behind_when_all_is_quiet():
     assert queue.next_of("impatient") <= queue.next_of("other") <= queue.next_of("impatient")
 
 
-async def test_clients_are_served_in_the_order_of_their_coming():
+async def test_clients_are_served_in_order_of_arrival():
     assert await served(*"cabcab") == "cabcab"
 
 
-async def test_a_request_that_gave_up_waiting_leaves_the_queue_as_it_was():
+async def test_a_request_that_gives_up_leaves_the_queue_unchanged():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     order: list[str] = []
 
@@ -104,7 +104,7 @@ async def test_a_short_request_passes_long_ones_of_others_whose_turn_it_is():
 
 
 @given(st.lists(st.sampled_from("abcd")))
-def test_nobody_waits_longer_than_one_request_of_every_other_client_for_each_of_his_own(asked):
+def test_a_client_waits_for_at_most_one_request_of_each_other_client_per_own_request(asked):
     queue = FairQueue()
     waiting = [(queue.next_of(client), number, client) for number, client in enumerate(asked)]
     order = [client for _, _, client in sorted(waiting)]
@@ -115,7 +115,7 @@ def test_nobody_waits_longer_than_one_request_of_every_other_client_for_each_of_
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1))
-def test_a_newcomer_comes_before_the_second_request_of_everybody(asked):
+def test_a_new_client_comes_before_every_other_clients_second_request(asked):
     queue = FairQueue()
     waiting = [queue.next_of(client) for client in asked]
     queue.reached(min(waiting))

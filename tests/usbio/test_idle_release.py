@@ -1,4 +1,4 @@
-"""Interfaces are not moved back and forth between us and a kernel driver."""
+"""Interfaces do not alternate between us and a kernel driver."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ippusbd.usbio.idle_release import MAX_S, IdleRelease
 
 
 def monitored(every_s: float, hours: float) -> tuple[int, IdleRelease]:
-    """How often interfaces change hands while a monitor asks so often."""
+    """How often interfaces are released while a monitor polls this often."""
     idle, claimed, released_count, last = IdleRelease(2.0), True, 0, 0.0
     now = 0.0
     while now < hours * 3600:
@@ -21,12 +21,12 @@ def monitored(every_s: float, hours: float) -> tuple[int, IdleRelease]:
     return released_count, idle
 
 
-def test_a_monitor_that_asks_every_three_seconds_moves_them_once():
+def test_a_monitor_that_polls_every_three_seconds_causes_one_release():
     released, idle = monitored(3.0, 1)
     assert (released, idle.after_s) == (1, 4.0)
 
 
-def test_rare_requests_release_them_each_time_and_soon():
+def test_after_rare_requests_interfaces_are_released_soon():
     released, idle = monitored(600.0, 10)
     assert released == 60
     assert idle.after_s == 2.0
@@ -44,7 +44,7 @@ def test_the_idle_time_has_a_limit_and_falls_again():
     assert idle.after_s == 2.0
 
 
-def test_never_released_is_never_released():
+def test_an_idle_time_of_zero_disables_the_release():
     idle = IdleRelease(0.0)
     idle.claimed(1)
     assert idle.after_s == 0

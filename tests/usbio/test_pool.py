@@ -44,7 +44,7 @@ async def test_an_interface_serves_one_lease_at_a_time():
     await pool.close()
 
 
-async def test_waiters_are_served_in_the_order_of_their_coming():
+async def test_waiting_requests_are_served_in_order_of_arrival():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     served: list[int] = []
 
@@ -73,7 +73,7 @@ async def test_long_requests_leave_one_interface_to_short_ones():
     await pool.close()
 
 
-async def test_a_waiting_long_request_holds_up_no_short_one():
+async def test_a_waiting_long_request_does_not_delay_a_short_one():
     pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
     async with pool.lease(wait_s=1, lane=Lane.LONG):
         waiting = asyncio.create_task(_hold(pool, Lane.LONG))
@@ -96,7 +96,7 @@ async def test_a_single_interface_serves_long_requests_too():
     await pool.close()
 
 
-async def test_what_a_client_left_is_settled_before_the_next_gets_the_interface():
+async def test_an_unfinished_exchange_is_finished_before_the_next_lease():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     answer = Answer()
     await leave_early(pool, answer)
@@ -129,7 +129,7 @@ async def test_a_cancelled_client_passes_its_interface_on_without_waiting():
 
 
 @pytest.mark.parametrize("steps", range(6))
-async def test_an_interface_granted_to_a_client_that_just_left_goes_on(steps: int):
+async def test_an_interface_granted_to_a_client_that_just_left_is_freed(steps: int):
     pool = InterfacePool([FakeChannel()], drain_s=1)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(pool.lease(wait_s=1))
@@ -165,7 +165,7 @@ async def _try(pool: InterfacePool, wait_s: float) -> bool:
         return False
 
 
-async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
+async def test_an_endless_response_costs_one_reset_and_nothing_else():
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=0.001)
     await leave_early(pool, Answer())
@@ -176,7 +176,7 @@ async def test_an_answer_that_never_ends_costs_a_reset_and_nothing_more():
 
 
 @pytest.mark.parametrize("failure", [TransferFailed("x"), PrinterSilent("y")])
-async def test_a_failed_drain_is_recovered_from(failure: Exception):
+async def test_a_failed_drain_is_followed_by_a_recovery(failure: Exception):
     channel = FakeChannel()
     pool = InterfacePool([channel], drain_s=1)
     await leave_early(pool, Answer(failure))
@@ -185,7 +185,7 @@ async def test_a_failed_drain_is_recovered_from(failure: Exception):
     await pool.close()
 
 
-async def test_an_interface_that_cannot_be_recovered_is_marked_and_told():
+async def test_an_interface_that_cannot_be_recovered_is_marked_and_reported():
     bad, good = FakeChannel(number=0), FakeChannel(number=1)
     bad.reset_failure = TransferFailed("no")
     told: list[int] = []
@@ -200,12 +200,12 @@ async def test_an_interface_that_cannot_be_recovered_is_marked_and_told():
         assert lease.channel is good
 
     bad.reset_failure = None
-    assert await pool.mend() == 1
+    assert await pool.retry_broken() == 1
     assert pool.status().broken == 0
     await pool.close()
 
 
-async def test_the_end_of_the_last_interface_is_the_end_of_the_pool():
+async def test_when_the_last_interface_breaks_the_pool_ends():
     channel = FakeChannel()
     channel.reset_failure = TransferFailed("no")
     pool = InterfacePool([channel], drain_s=1)
@@ -217,7 +217,7 @@ async def test_the_end_of_the_last_interface_is_the_end_of_the_pool():
     await pool.close()
 
 
-async def test_an_unplug_wakes_all_who_wait_and_refuses_all_who_come():
+async def test_an_unplug_fails_waiting_and_later_requests():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     async with pool.lease(wait_s=1):
         waiting = asyncio.create_task(_hold(pool, Lane.SHORT))
@@ -239,7 +239,7 @@ async def test_a_device_that_vanishes_while_draining_ends_the_pool():
     await pool.close()
 
 
-async def test_join_waits_for_what_is_in_flight_but_not_for_ever():
+async def test_join_waits_for_exchanges_in_flight_up_to_a_limit():
     pool = InterfacePool([FakeChannel()], drain_s=1)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(pool.lease(wait_s=1))

@@ -1,4 +1,4 @@
-"""Claiming interfaces again: trouble with one is trouble of that one."""
+"""Claiming interfaces again: a failure concerns that interface only."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_interface_that_cannot_be_claimed_ends_no_exchange_of_the_others(fail
     told(story)
 
 
-def test_it_is_tried_again_with_growing_pauses_and_never_in_a_spin():
+def test_a_failed_claim_is_retried_with_growing_pauses():
     async def story() -> None:
         desk = Desk(_1=TransferTimeout("SET_INTERFACE"))
         pool = pool_of(desk, [0, 1])
@@ -89,7 +89,7 @@ def test_it_is_tried_again_with_growing_pauses_and_never_in_a_spin():
     told(story)
 
 
-def test_a_device_of_which_no_interface_can_be_claimed_ends_the_pool_and_an_unplug_at_once():
+def test_a_device_without_a_claimable_interface_ends_the_pool_and_an_unplug_does_at_once():
     async def story() -> None:
         for failure, tries in ((TransferTimeout("no"), 4), (DeviceGone("unplugged"), 1)):
             desk = Desk(_0=failure, _1=failure)

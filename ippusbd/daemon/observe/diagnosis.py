@@ -26,7 +26,7 @@ _KNOWN: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), diagnosis)
     for pattern, diagnosis in (
         (
-            r"configuration says to ignore|a quirk says to leave it alone",
+            r"ignored by the configuration|ignored because of a quirk",
             Diagnosis("ignored", "nothing, if that is intended; see `ippusbd quirks`", True),
         ),
         (
@@ -73,7 +73,7 @@ _KNOWN: Final = tuple(
             Diagnosis("warming-up", "wait: it is probed again; clients retry by themselves", True),
         ),
         (
-            r"no answer to|not taken|silent|unresponsive|answers on no|stopped in the middle",
+            r"no response to|not accepted|silent|unresponsive|answers on no|stopped in the middle",
             Diagnosis("silent", "wait for the recovery; else switch the printer off and on"),
         ),
         (
@@ -81,7 +81,7 @@ _KNOWN: Final = tuple(
             Diagnosis("passive", "nothing: the first request starts it", True),
         ),
         (
-            r"unplugged|not plugged in|was let go|is gone|no such device",
+            r"unplugged|not plugged in|printer was released|is gone|no such device",
             Diagnosis("unplugged", "plug it in and switch it on"),
         ),
         (

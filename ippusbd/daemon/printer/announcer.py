@@ -1,11 +1,11 @@
-"""Asks a printer what it is, learns from its answers, and announces it.
+"""Probes a printer, learns from its answers, and announces it.
 
 Runs beside the session that serves the printer: requests are served before anything is
-announced. A probe that fails is made again with growing pauses; what was found stays
-found. A function that the printer claims and refuses keeps nobody waiting: the printer is ready
-for what works, and is asked for the rest from time to time. A printer that says nothing at all
-ends the session, unless work would be lost by that: a question that could not be asked, or one
-that met a printer at work, proves nothing.
+announced. A failed probe is repeated with growing pauses; known facts are kept. A function that
+the printer declares and refuses delays nothing: the printer is ready for what works, and is asked
+for the rest from time to time. A printer that does not answer at all ends the session, unless
+work would be lost by that: a question that could not be asked, or asked while the printer works,
+proves nothing.
 
 Knows queries, TXT records and the publisher; interfaces are the session's.
 """
@@ -40,7 +40,7 @@ class Announcer:
     """Probes and publishes one printer in one session.
 
     `quirks` are those in effect, `adopt` changes one of them for the session; `at_work`: why a
-    silent printer must not be given up now; `pause` waits, or less when an administrator retries.
+    silent printer must not be given up now; `pause` waits, at most until an administrator retries.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Announcer:
         self._on_ready = on_ready
         self._on_change = on_change
         self._known: ProbeResult | None = None
-        self.answered = asyncio.Event()  # the printer told what it is
+        self.answered = asyncio.Event()  # the printer was probed
 
     async def run(self, capabilities: Capability | None) -> None:
         """Announce what it can do, as it is found out. Raises what ends the session."""
@@ -84,7 +84,7 @@ class Announcer:
             self._note_missing(tuple(one for one in probed.lost if not one.later))
             self._on_ready()
             if probed.unanswered and asked_s > self._config.warm_up_s:
-                log.warning("%s: it is not asked for that again", self._printer.label)
+                log.warning("%s: giving up probing for the missing part", self._printer.label)
                 pause_s = math.inf
             await self._pause(pause_s)
             asked_s += pause_s
@@ -161,18 +161,18 @@ class Announcer:
     # --- asking
 
     async def _probe_when_possible(self, capabilities: Capability | None) -> Probed:
-        """A probe that could be made, once; raises what the printer's silence means."""
+        """One probe, as soon as it can be made; raises what ends the session."""
         pause_s = self._config.retry_min_s
         while True:
             try:
                 return await self._probe(capabilities)
             except NotAsked as exc:
-                self._printer.reason = f"asked when an interface is free: {exc}"
+                self._printer.reason = f"probed when an interface is free: {exc}"
             except PrinterSilent as exc:
                 work = self._at_work()
                 if not work:
                     raise
-                self._printer.reason = f"{exc}; asked again, because {work}"
+                self._printer.reason = f"{exc}; probed again, because {work}"
             self._on_change()
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, self._config.retry_max_s)
@@ -196,7 +196,7 @@ class Announcer:
         return await gather(self._query, printer.facts, questions, port=port, known=self._known)
 
     def _patience_s(self) -> float:
-        """Short at first: another driver may be waiting for a printer that will not answer."""
+        """Short at first: another driver may wait for a printer that does not answer."""
         if self._history.connection_trial.under_way:
             return self._config.check_s
         return min(self._config.probe_s, FIRST_PROBE_S * (1 << min(self._history.failures, 8)))
@@ -210,14 +210,14 @@ class Announcer:
             await self._judge_trial()
         elif not self._printer.name and trial.may_go_on(self._quirks()):
             raise probed.unanswered
-        for setting, value in probed.found_out:
+        for setting, value in probed.learned:
             if getattr(self._quirks(), setting) != value:
                 log.info("%s: learned: %s = %s", self._printer.label, setting, value)
                 self._history.learn(setting, value)
                 self._adopt(setting, value)
 
     async def _judge_trial(self) -> None:
-        """It may have woken up in the middle of the trial: does it answer without, too?"""
+        """It may have woken up meanwhile: does it answer without the setting, too?"""
         trial, printer = self._history.connection_trial, self._printer
         if trial.current and printer.facts is not None:
             tried = self._quirks().connection
@@ -228,7 +228,7 @@ class Announcer:
                 await whole_attributes(self._query, uri, answer_s=self._config.check_s)
                 trial.stop()
             except Unanswered as exc:
-                log.info("%s: not without it: %s", printer.label, exc)
+                log.info("%s: it needs that Connection header: %s", printer.label, exc)
                 self._adopt("connection", tried)
         trial.worked()
 

@@ -1,8 +1,8 @@
 """Claiming a device's interfaces, at the start of a session and again after their release.
 
-At the start an interface is brought into order: reset if a quirk wants it so,
-emptied of what nobody fetched, and checked when a recovery step is to be judged.
-Claimed again it needs nothing of that, and is there at once.
+At the start an interface is prepared: reset if a quirk asks for it, drained of
+stale bytes, and checked when a recovery step is to be judged. When it is claimed
+again, nothing of that is needed.
 
 Knows the device, its quirks and its history; leases are the pool's.
 """
@@ -44,14 +44,14 @@ class Claimer:
         self._quirks = quirks
         self._label = label
         self.adopt(quirks)
-        self.lost: list[int] = []  # interfaces that no recovery step helped
-        self.held: dict[int, str] = {}  # interfaces another program had at the start, and which
+        self.lost: list[int] = []  # interfaces that could not be recovered
+        self.held: dict[int, str] = {}  # interfaces held by another program at the start, and why
         self._held_by = "another program"
         self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
 
     def adopt(self, quirks: Effective) -> None:
-        """Handle what is claimed from now on as `quirks` say."""
+        """Use the settings of `quirks` for all claims from now on."""
         self._pacing = Pacing(
             read_bytes=quirks.read_bytes,
             write_bytes=quirks.write_bytes,
@@ -64,9 +64,10 @@ class Claimer:
         return [info.number for info in self._wanted]
 
     async def claim_all(self) -> list[Channel]:
-        """The interfaces that can be had, quiet; raises if there is none.
+        """The interfaces that can be claimed, drained; raises if there is none.
 
-        Raises too for one that a rung of the device may bring back.
+
+        Raises too for one that a rung of the device may recover.
         """
         results = await asyncio.gather(
             *(self._first_claim(info) for info in self._wanted), return_exceptions=True
@@ -93,11 +94,11 @@ class Claimer:
         await run_to_end(self._device.release(channel))
 
     async def checked(self, channels: list[Channel], check: Check) -> list[Channel]:
-        """Whether the last rung helped; raises unless it did, or nothing more can be had."""
+        """The channels that answer; raises unless the last rung helped, or no rung is left."""
         try:
             good = await check_interfaces(channels, check)
         except OneAtMost as exc:
-            log.warning("%s: %s; from now on one is used", self._label, exc)
+            log.warning("%s: %s; from now on only one is used", self._label, exc)
             self._history.learn("max_interfaces", 1)
             raise
         silent = [channel for channel in channels if channel not in good]
@@ -117,16 +118,16 @@ class Claimer:
             await self._reset_at_start(info)
         stale = await channel.drain(QUIET_S, STALE_LIMIT)
         if stale:
-            log.info("interface %d: threw away %d stale bytes", info.number, stale)
+            log.info("interface %d: discarded %d stale bytes", info.number, stale)
         return channel
 
     async def _reset_at_start(self, info: InterfaceInfo) -> None:
         try:
             await reset_softly(self._device, info, self._quirks.soft_reset)
         except EndpointHalted as exc:
-            log.debug("it knows no soft reset: %s", exc)
+            log.debug("soft reset is not supported: %s", exc)
         except TransferTimeout:
-            log.warning("%s: soft reset makes it worse; never again", self._label)
+            log.warning("%s: soft reset is harmful and is not used again", self._label)
             self._history.learn("soft_reset", "never")
             raise
 
@@ -138,7 +139,7 @@ class Claimer:
             raise DeviceBusy(f"interface {info.number} is held by {by}") from exc
 
     async def _holder(self) -> str:
-        """Who has the device; all processes are looked through only now and then."""
+        """The programs that hold the device; looked up at most every `LOOK_S`."""
         now = asyncio.get_running_loop().time()
         if now >= self._look_again_at:
             self._look_again_at = now + LOOK_S

@@ -1,7 +1,7 @@
-"""A printer as the daemon knows it, plugged in or not, and what every printer's life needs.
+"""A printer as the daemon knows it, plugged in or not, and what every session needs.
 
 A `Printer` lasts as long as the daemon: its port keeps listening while it is
-unplugged, and answers 503. What happens to it is written by its lives (`life`).
+unplugged, and answers 503. Its sessions (`session`) change its state.
 
 Knows the layers below only as types.
 """
@@ -39,13 +39,13 @@ ANSWERING = (State.READY, State.PARTIAL)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every printer's life needs from the daemon."""
+    """What every printer's session needs from the daemon."""
 
     config: Config
     host: UsbHost
     publisher: Publisher
     quirks: QuirkTable
-    sharing: Sharing | None = None  # None: printers are this machine's alone
+    sharing: Sharing | None = None  # None: printers are not shared with the network
 
 
 class Printer:
@@ -69,10 +69,10 @@ class Printer:
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
         self.pending_cancels = PendingCancels()  # kept until the printer can be asked again
-        self.lock = asyncio.Lock()  # a replug waits until the last life has let go
+        self.lock = asyncio.Lock()  # a replug waits until the last session has released everything
 
     def to(self, event: Event, reason: str = "") -> None:
-        """Step the state table, and say so."""
+        """Step the state table, and log it."""
         self.state = step(self.state, event)
         self.reason = reason
         self.answers = self.state in ANSWERING
@@ -81,10 +81,10 @@ class Printer:
         log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
 
     def overhear(self, body: bytes) -> None:
-        """An IPP answer, to us or to a client: the best witness costs nothing."""
+        """An IPP answer, to us or to a client: evidence that costs no request."""
         heard = printer_state(body)
         if heard is not None:
-            self.evidence.tell(*heard)
+            self.evidence.state_report(*heard)
             self.status_poll.overhear(*heard)
 
     def at_work(self) -> str:
@@ -92,11 +92,11 @@ class Printer:
         return verdict.at_work(self._look(), asyncio.get_running_loop().time())
 
     def is_printing(self) -> bool:
-        """Between a job's document and its end; its interfaces stay claimed."""
+        """A job is being printed; its interfaces stay claimed."""
         return verdict.is_printing(self._look(), asyncio.get_running_loop().time())
 
     def waits_for(self) -> str:
-        """What its exchanges wait for; empty: nothing stands."""
+        """What its exchanges wait for; empty: none stalls."""
         return self.detector.waits if self.detector is not None else ""
 
     def _look(self) -> Evidence:

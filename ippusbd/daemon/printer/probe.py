@@ -1,4 +1,4 @@
-"""What a printer says about itself when it is plugged in.
+"""Asks a printer for its capabilities when it is plugged in.
 
 Three questions, side by side where interfaces allow: Get-Printer-Attributes,
 ScannerCapabilities, and the fax queue; the last two only where a device may have them.
@@ -40,7 +40,7 @@ Failure = PrinterError | NotAsked
 
 SCAN_PATH = "/eSCL/ScannerCapabilities"
 CLIENTS_WAIT_S = 1.0  # for an interface, to ask what clients will ask
-LATER = (ProbeFailed, PrinterSilent, NotAsked)  # it may answer the next time
+LATER = (ProbeFailed, PrinterSilent, NotAsked)  # a later try may succeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Questions:
     answer_s: float = 20.0
     fax_answer_s: float = 3.0
     ignore_ipp_status: bool = False
-    parts_come_late: bool = False  # what it "does not have" at start it may have later
+    parts_come_late: bool = False  # what it "does not have" at its start may appear later
 
     def about(self, known: ProbeResult) -> list[str]:
         """The functions to ask for, the important ones first: a device may have one interface.
@@ -80,16 +80,16 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What the questions brought. `missing` says in words what did not answer yet.
+    """The answers. `missing` says in words what was not answered yet.
 
-    `unanswered`: a part of that was taken and not answered to the end. `found_out`: quirk settings.
+    `unanswered`: a part of that was accepted and not answered to the end. `learned`: quirks.
     `lost`: functions that the device claims and did not show.
     """
 
     result: ProbeResult
     missing: tuple[str, ...] = ()
     unanswered: Unanswered | None = None
-    found_out: tuple[tuple[str, object], ...] = ()
+    learned: tuple[tuple[str, object], ...] = ()
     lost: tuple[MissingFunction, ...] = ()
 
 
@@ -103,13 +103,13 @@ async def gather(
 ) -> Probed:
     """Ask everything that may be asked and is not `known`.
 
-    When nothing is known of how the device prints or scans, raises NotAsked, PrinterSilent (no
-    answer at all), Unanswered or ProbeFailed, and NotAPrinter when it will not tell later either.
+    When neither printing nor scanning is known, raises NotAsked, PrinterSilent (no answer at
+    all), Unanswered or ProbeFailed, and NotAPrinter when a later answer is not to be expected.
     """
     uri = f"ipp://localhost:{port}"
-    found_out: dict[str, object] = {}
+    learned: dict[str, object] = {}
     ask: dict[str, Callable[[], Awaitable[Answer]]] = {
-        "print": partial(_printer, query, uri, questions, found_out),
+        "print": partial(_printer, query, uri, questions, learned),
         "scan": partial(_scanner, query, questions),
         "fax": partial(_fax, query, uri, questions),
     }
@@ -126,10 +126,10 @@ async def gather(
         raise _nothing_known(list(failures.values()), why)
     unanswered = next((one for one in failures.values() if isinstance(one, Unanswered)), None)
     if result.printer is not None and (unanswered or known is None or known.printer is None):
-        await _judge(query, uri, questions, found_out, needed=unanswered is not None)
+        await _judge(query, uri, questions, learned, needed=unanswered is not None)
     missing = compress(words, map(questions.comes_later, failures.values()))
     lost = tuple(_lost(questions, result, failed))
-    return Probed(result, tuple(missing), unanswered, tuple(found_out.items()), lost)
+    return Probed(result, tuple(missing), unanswered, tuple(learned.items()), lost)
 
 
 async def _ask_all(
@@ -159,9 +159,10 @@ def _lost(
 
 
 def _nothing_known(failures: list[IppUsbError], words: str) -> IppUsbError:
-    """What follows for a device that told nothing: refusals first, then silence.
+    """The failure for a device with no facts: refusals first, then silence.
 
-    What was not asked beside it, because one question held the only interface, adds nothing.
+
+    Questions that were not asked, because another one held the only interface, do not count.
     """
     asked = [failure for failure in failures if not isinstance(failure, NotAsked)]
     if failures and not asked:
@@ -193,13 +194,13 @@ def _with(known: ProbeResult, answer: Answer) -> ProbeResult:
 
 
 async def _printer(
-    query: Query, uri: str, questions: Questions, found_out: dict[str, object]
+    query: Query, uri: str, questions: Questions, learned: dict[str, object]
 ) -> PrinterFacts:
     message, patience_s = ipp_facts.question(uri + PRINT_PATH), questions.answer_s
     body = await query.ipp_bytes(PRINT_PATH, message, answer_s=patience_s, wait_s=patience_s)
     answer, _ = ipp.decode(body, tolerant=True)
     if _is_badly_encoded(body):
-        found_out["sanitize_ipp"] = True
+        learned["sanitize_ipp"] = True
     facts = ipp_facts.facts(answer)
     # Canon SELPHY CP1500 reports an internal error beside good data.
     if not answer.ok and not (questions.ignore_ipp_status or facts.pdl):
@@ -208,7 +209,7 @@ async def _printer(
 
 
 async def _judge(
-    query: Query, uri: str, questions: Questions, found_out: dict[str, object], *, needed: bool
+    query: Query, uri: str, questions: Questions, learned: dict[str, object], *, needed: bool
 ) -> None:
     """Is the answer that CUPS gets well-formed? `needed`: a failure is the device's, and raises."""
     wait_s = None if needed else CLIENTS_WAIT_S
@@ -222,7 +223,7 @@ async def _judge(
             raise
         return
     if _is_badly_encoded(body):
-        found_out["sanitize_ipp"] = True
+        learned["sanitize_ipp"] = True
 
 
 async def whole_attributes(
@@ -234,7 +235,7 @@ async def whole_attributes(
 
 
 def _is_badly_encoded(body: bytes) -> bool:
-    """Clients could not read it, and could if it were repaired (Pantum)."""
+    """Clients cannot read it, but could if it were repaired (Pantum)."""
     try:
         ipp.decode(body)
     except BadIpp:

@@ -1,7 +1,7 @@
-"""One attempt to serve a printer: open, claim, serve, and let go in reverse order.
+"""One attempt to serve a printer: open, claim, serve, and release in reverse order.
 
 A `PrinterSession` lasts from plug (or retry) to unplug (or failure); everything
-it takes stands on one exit stack, whose order is the shutdown's order:
+it takes is on one exit stack, whose order is the shutdown's order:
 unpublish, refuse, finish, drain, release. Interfaces that fail are recovered
 one by one; nothing is done to the device as a whole while work would be lost.
 
@@ -89,7 +89,7 @@ class PrinterSession:
         self._write_size = WriteSizeTrial(quirks.write_bytes, history.learn, clock=loop.time)
         self._claimer: Claimer | None = None
         self._again = asyncio.Event()
-        self._mending: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._waits = False  # for the first client
         self._grace_s = config.grace_s
 
@@ -107,19 +107,20 @@ class PrinterSession:
             await self._delay_start()
             pool = await self._take(device, stack)
             await self._serve(device, pool)
-        except (UsbError, PrinterError):  # of the printer's; others leave it as able as it was
+
+        except (UsbError, PrinterError):  # the printer's; other failures leave it usable
             self._grace_s = min(self._grace_s, FAILED_GRACE_S)
             raise
         finally:
-            # A plug may be pulled while all this is being let go after a failure.
+            # The printer may be unplugged during this teardown after a failure.
             await run_to_end(stack.aclose())
 
     def retry(self) -> None:
-        """An administrator says so: what does not work is tried again now."""
+        """Try what does not work again now; an administrator asked for it."""
         self._again.set()
         pool, claimer = self._printer.pool, self._claimer
         if pool is not None and claimer is not None and claimer.lost and pool.idle:
-            pool.abandon(StartsAfresh("it is tried again with all its interfaces"))
+            pool.abandon(StartsAfresh("it is retried with all its interfaces"))
 
     # --- taking
 
@@ -131,12 +132,12 @@ class PrinterSession:
             await asyncio.sleep(delay_s)
 
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
-        """All that serving needs, on the stack in the order of the shutdown."""
+        """Set up what serving needs, on the stack in the order of the shutdown."""
         config, printer, quirks = self._config, self._printer, self._quirks
         claimer = self._claimer = Claimer(device, quirks, self._history, printer.label)
-        self._waits = (quirks.passive or config.passive) and not self._history.under_treatment
+        self._waits = (quirks.passive or config.passive) and not self._history.in_recovery
         channels = [] if self._waits else await claimer.claim_all()
-        if self._history.under_treatment:
+        if self._history.in_recovery:
             channels = await claimer.checked(channels, self._check)
         ladder = self._ladder(device)
         printer.pool = self._query.pool = pool = InterfacePool(
@@ -154,7 +155,7 @@ class PrinterSession:
         pool.held(claimer.held)
         pool.explain = printer.waits_for
         printer.detector = self._stall_detector(device, pool)
-        stack.push_async_callback(self._stop_mending)
+        stack.push_async_callback(self._stop_retrying)
         stack.push_async_callback(pool.close)
         stack.push_async_callback(self._finish, pool)
         self._connect(pool)
@@ -202,7 +203,7 @@ class PrinterSession:
     # --- serving
 
     async def _serve(self, device: UsbDevice, pool: InterfacePool) -> None:
-        """Announce, and watch over the printer until its end."""
+        """Announce, and watch the printer until the session ends."""
         detector, config = self._printer.detector, self._config
         assert detector is not None
         tasks = [
@@ -220,7 +221,7 @@ class PrinterSession:
 
     async def _announce(self, device: UsbDevice, pool: InterfacePool) -> None:
         if self._waits:
-            self._printer.reason = "passive: nothing is asked before the first client does"
+            self._printer.reason = "passive: probed at the first client's request"
             await pool.asked()
         await self._announcer.run(device.interfaces[0].capabilities)
 
@@ -231,7 +232,7 @@ class PrinterSession:
         await self._printer.pending_cancels.deliver(ask)
 
     async def _poll_status(self, pool: InterfacePool) -> None:
-        """Until the printer is gone, or cannot tell how it is."""
+        """Until the printer is gone, or has no status to report."""
         await self._announcer.answered.wait()
         if self._config.supplies_s and self._quirks.print:
             status, port = self._printer.status_poll, self._printer.site.port
@@ -283,13 +284,13 @@ class PrinterSession:
 
     def _upload_stalled(self) -> None:
         """Smaller transfers are used as soon as an interface is claimed again."""
-        if self._write_size.stood_still(self._printer.evidence.excused_at):
+        if self._write_size.stalled(self._printer.evidence.excused_at):
             self._adopt("write_bytes", self._write_size.write_bytes)
             if self._printer.pool is not None:
                 self._printer.pool.renew()
 
     def _device_may(self) -> bool:
-        """A rung of the whole device could be taken now without ending anybody's work."""
+        """A rung of the whole device could be taken now without ending any client's work."""
         pool = self._printer.pool
         if pool is None or self._history.exhausted or self._printer.at_work():
             return False
@@ -300,26 +301,26 @@ class PrinterSession:
         pool = self._printer.pool
         if pool is None or pool.is_gone:
             return
-        if self._mending is None or self._mending.done():
-            self._mending = asyncio.create_task(
-                keep_running("recover broken interfaces", lambda: self._mend(pool))
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(
+                keep_running("recover broken interfaces", lambda: self._retry_broken(pool))
             )
 
-    async def _mend(self, pool: InterfacePool) -> None:
+    async def _retry_broken(self, pool: InterfacePool) -> None:
         """Try broken interfaces again, with growing pauses, until all work.
 
-        When that does not help and no work would be lost, the device is treated as a whole.
+        When that does not help and no work would be lost, the whole device is recovered.
         """
         pauses = Backoff(self._config.retry_min_s, self._config.retry_max_s)
         while pool.status().broken:
             await self._pause(pauses.next())
-            await pool.mend()
+            await pool.retry_broken()
             may = pool.idle and not self._history.exhausted and not self._printer.at_work()
             if pool.status().broken and may:
                 pool.abandon(NoInterface("an interface stays unresponsive"))
 
     async def _pause(self, pause_s: float) -> None:
-        """Wait, unless somebody says `retry`."""
+        """Wait, at most until an administrator's `retry`."""
         self._again.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s if pause_s < math.inf else None):
@@ -327,10 +328,10 @@ class PrinterSession:
 
     # --- ending
 
-    async def _stop_mending(self) -> None:
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.wait([self._mending])
+    async def _stop_retrying(self) -> None:
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.wait([self._retrying])
 
     async def _finish(self, pool: InterfacePool) -> None:
         """Let exchanges in flight finish; at once when the device is gone."""

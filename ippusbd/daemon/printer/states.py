@@ -16,8 +16,8 @@ class State(Enum):
     READY = "ready"  # announced
     PARTIAL = "partial"  # announced for what works; the rest is asked for again
     WAITING = "waiting"  # failed, will be tried again
-    REFUSED = "refused"  # left alone, with the reason
-    IGNORED = "ignored"  # left alone, because the configuration or a quirk says so
+    REFUSED = "refused"  # given up, with the reason
+    IGNORED = "ignored"  # by the configuration or a quirk
 
 
 class Event(Enum):

@@ -1,9 +1,9 @@
-"""Keeps what a printer says about itself up to date without ever disturbing it.
+"""Keeps a printer's reported condition up to date without disturbing the printer.
 
-It is asked when its session begins, and after that only around what clients do:
+It is asked when its session begins, and after that only around clients' requests:
 while they keep it busy, and until it has printed what they sent. An interface must be free
-and claimed: a released one may belong to a vendor's driver by now, a printer that nobody uses
-may sleep, and neither is worth a level of toner. What clients' answers say costs nothing.
+and claimed: a released one may be in use by a vendor's driver, an unused printer may sleep,
+and a toner level is not worth a disturbance. What clients' answers report costs nothing.
 
 Knows the pool and a query; time is injected.
 """
@@ -28,27 +28,27 @@ from ippusbd.wire.state_reasons import Advice, all_advice, state_name
 
 log = logging.getLogger("ippusbd.daemon")
 
-STEP_S: Final = 1.0  # between looks while clients are at it
+STEP_S: Final = 1.0  # between looks while clients use it
 ANSWER_S: Final = 5.0
 WHILE_PRINTING_S: Final = 1.0  # its pages come out after the last byte went in
-PRINTING_S: Final = 600.0  # after the last client; what is printed later is somebody else's
+PRINTING_S: Final = 600.0  # after the last client; what prints later came another way
 
 
 class StatusPoll:
-    """What is known of one printer's condition, and since when."""
+    """One printer's condition, and since when it is known."""
 
     def __init__(self, *, clock: Callable[[], float] = now) -> None:
         self._clock = clock
-        self._told_at = 0.0
+        self._updated_at = 0.0
         self.condition: Condition | None = None
 
-    def tell(self, condition: Condition) -> None:
+    def update(self, condition: Condition) -> None:
         self.condition = condition
-        self._told_at = self._clock()
+        self._updated_at = self._clock()
 
     def overhear(self, state: int, reasons: tuple[str, ...]) -> None:
-        """What an answer to a client said."""
-        self.tell(replace(self.condition or Condition(), state=state, reasons=reasons))
+        """What an answer to a client reported."""
+        self.update(replace(self.condition or Condition(), state=state, reasons=reasons))
 
     def status(self) -> dict[str, Any] | None:
         """For `ippusbd status`; None: the printer was not asked yet, or has no IPP."""
@@ -58,15 +58,15 @@ class StatusPoll:
         return {
             "state": state_name(now.state),
             "message": now.message,
-            "asks": [_wish(each) for each in all_advice(now.reasons)],
+            "asks": [_advice(each) for each in all_advice(now.reasons)],
             "supplies": [_supply(each) for each in now.supplies],
             "pages": now.pages,
             "sheets": now.sheets,
-            "age_s": round(self._clock() - self._told_at, 1),
+            "age_s": round(self._clock() - self._updated_at, 1),
         }
 
 
-def _wish(one: Advice) -> dict[str, str]:
+def _advice(one: Advice) -> dict[str, str]:
     return {
         "reason": one.reason,
         "text": one.text,
@@ -87,7 +87,7 @@ def _supply(one: Supply) -> dict[str, Any]:
 
 
 async def ask_condition(query: Query, port: int) -> Condition:
-    """How the printer is. Raises what the exchange raises, PrinterError when it has no IPP."""
+    """The printer's condition. Raises what the exchange raises, PrinterError without IPP."""
     message = printer_status.question(f"ipp://localhost:{port}{PRINT_PATH}")
     answer = await query.ipp(PRINT_PATH, message, answer_s=ANSWER_S, counted=False)
     return printer_status.read(answer)
@@ -102,11 +102,11 @@ async def poll_status(
     every_s: float,
     clock: Callable[[], float] = now,
 ) -> None:
-    """Ask now, and around clients' requests, until cancelled or the printer cannot tell."""
+    """Ask now, and around clients' requests, until cancelled or the printer has no answer."""
     asked_at, used_at, seen = -math.inf, clock(), pool.uses
 
     def prints() -> bool:
-        """It has not yet printed what clients sent it."""
+        """It still prints what clients sent."""
         now = status_poll.condition
         is_at_it = now is not None and now.state == PrinterState.PROCESSING
         return is_at_it and clock() - used_at < PRINTING_S
@@ -129,18 +129,18 @@ async def poll_status(
 
 
 async def _asked(status_poll: StatusPoll, query: Query, port: int) -> bool:
-    """False: asking again is of no use in this session."""
+    """False: asking again is useless in this session."""
     try:
-        status_poll.tell(await ask_condition(query, port))
+        status_poll.update(await ask_condition(query, port))
     except DeviceGone:
         return False
     except (PrinterSilent, ProbeFailed) as exc:
-        log.debug("not told how the printer is: %s", exc)
+        log.debug("no status: %s", exc)
     except PrinterError as exc:
-        log.debug("the printer does not tell how it is: %s", exc)
+        log.debug("the printer reports no status: %s", exc)
         return False
     except IppUsbError as exc:
-        log.debug("not told how the printer is: %s", exc)
+        log.debug("no status: %s", exc)
     return True
 
 

@@ -1,8 +1,8 @@
-"""What is known about one printer, from everybody who sees something of it.
+"""What is known about one printer, from all sources.
 
 Conclusions are drawn in one place (`verdict`) and from all of it: what moves on which
-interface, what the printer reports about itself to us and to clients whose answers pass by, what
-became of our own questions, and what was done to it. A question that could not be asked
+interface, what the printer reports about itself to us and to clients whose answers pass by, the
+outcomes of our own questions, and what was done to it. A question that could not be asked
 is a fact about us, not about the printer.
 
 Values, and the log that collects them; no I/O. Times are the event loop's.
@@ -22,8 +22,8 @@ from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import Severity, advice
 
 QUESTIONS_KEPT: Final = 16
-# Words in a reason that name something a print waits for, whatever the severity it bears; and
-# words of those that are only announced.
+# Words in a reason that name something a print waits for, whatever its severity; and
+# words of warnings ahead of time.
 _WAITED_FOR: Final = frozenset(
     (
         "media",
@@ -58,22 +58,22 @@ class InterfaceEvidence:
     awaits: Awaits = Awaits.CLIENT_READS
     taken: bool = False  # the printer took the request to its end
     began_at: float = 0.0
-    since: float = 0.0  # no byte moved, and nobody else was to blame, since then
+    since: float = 0.0  # since then no byte moved, and the printer was to move it
 
     @property
-    def can_be_had(self) -> bool:
+    def is_available(self) -> bool:
         """A question could be asked here."""
         return self.state in (SlotState.FREE, SlotState.RELEASED) and not self.held
 
     @property
-    def stands(self) -> bool:
+    def awaits_printer(self) -> bool:
         """Its exchange waits for the printer."""
         return self.kind not in (None, Kind.LONG_POLL) and self.awaits.printer
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the printer says about itself, in an answer to us or to a client."""
+class StateReport:
+    """What the printer reports about itself, in an answer to us or to a client."""
 
     state: int | None
     reasons: tuple[str, ...]
@@ -81,7 +81,7 @@ class Told:
 
     @property
     def waits_for(self) -> str:
-        """Why it does not go on; empty: no reason is known."""
+        """What the printer waits for; empty: no reason is known."""
         stopped = self.state == PrinterState.STOPPED
         blocking = [reason for reason in self.reasons if self._blocks(reason)]
         if blocking:
@@ -111,11 +111,11 @@ class Evidence:
     interfaces: tuple[InterfaceEvidence, ...] = ()
     moved_at: float = -math.inf  # a byte, on any interface
     document_at: float = -math.inf  # a byte of a document
-    told: Told | None = None
+    report: StateReport | None = None
     port: PortStatus | None = None
     asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
     excused_at: float = -math.inf  # a reason to wait was last known
-    touched_at: float = -math.inf  # we or the world last did something to it
+    touched_at: float = -math.inf  # something was last done to it
     gone: bool = False
 
 
@@ -128,30 +128,30 @@ class _Seen:
 
 
 class EvidenceLog:
-    """Collects the evidence about one printer; told by whoever sees something."""
+    """Collects the evidence about one printer."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[Unfinished, _Seen] = {}
         self._moved_at = self._document_at = -math.inf
-        self._told: Told | None = None
+        self._report: StateReport | None = None
         self._port: PortStatus | None = None
         self._asked: deque[Asked] = deque(maxlen=QUESTIONS_KEPT)
         self._touched_at = -math.inf
         self.excused_at = -math.inf  # a reason to wait was last known
 
     def new_session(self) -> None:
-        """The device was opened anew: what was asked before says nothing about it now."""
+        """The device was opened anew: earlier questions prove nothing about it now."""
         self._asked.clear()
         self._seen.clear()
         self._port = None
         self.touched()
 
-    def tell(self, state: int | None, reasons: Iterable[str]) -> None:
+    def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
-        self._told = told = Told(state, tuple(reasons), self._clock())
-        if told.waits_for:
-            self.excused_at = told.at
+        self._report = report = StateReport(state, tuple(reasons), self._clock())
+        if report.waits_for:
+            self.excused_at = report.at
 
     def port_status(self, attention: bool) -> None:
         self._port = PortStatus(attention, self._clock())
@@ -159,7 +159,7 @@ class EvidenceLog:
             self.excused_at = self._port.at
 
     def excused(self) -> None:
-        """A reason to wait is known still."""
+        """A reason to wait is still known."""
         self.excused_at = self._clock()
 
     def asked(self, question: Asked) -> None:
@@ -171,7 +171,7 @@ class EvidenceLog:
         self._touched_at = self._clock()
 
     def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:
-        """The evidence now; call it a few times while an exchange stands."""
+        """The evidence now; call it a few times while an exchange stalls."""
         now = self._clock()
         seen: dict[Unfinished, _Seen] = {}
         interfaces = tuple(self._interface(slot, now, seen) for slot in slots)
@@ -180,7 +180,7 @@ class EvidenceLog:
             interfaces,
             self._moved_at,
             self._document_at,
-            self._told,
+            self._report,
             self._port,
             tuple(self._asked),
             self.excused_at,
@@ -200,7 +200,8 @@ class EvidenceLog:
         if before is not None:
             moved = one.progress != before.progress
             document = moved and work.kind is Kind.DOCUMENT
-            # What an endpoint takes of a question is no sign that anybody reads it.
+
+            # That an endpoint accepts a question is no proof that the firmware reads it.
             if document or one.received != before.received:
                 self._moved_at = now
             if document:

@@ -1,10 +1,10 @@
-"""What is known about a printer's health over its sessions: which rung comes next, when to stop.
+"""A printer's health over its sessions: which rung comes next, when to give up.
 
 A session that ended because the printer was unresponsive is followed by a rung of
 the device: claim again, then USB resets, the last winner first. The next session
 checks every interface before it serves, so each rung is judged.
-Resets are counted over sessions, and over the new address that a reset itself may
-bring; a real replug, or an administrator's `retry`, starts anew.
+Resets are counted over sessions, and over the new bus address that a reset may
+cause; a real replug, or an administrator's `retry`, starts anew.
 
 Knows the ladder and the state file; time is injected.
 """
@@ -32,7 +32,7 @@ from ippusbd.errors import (
 
 log = logging.getLogger("ippusbd.daemon")
 
-OWN_PLUG_S = 15.0  # a device that comes back so soon after our reset was not replugged by anybody
+OWN_PLUG_S = 15.0  # a device that comes back this soon after our reset was not replugged
 UNRESPONSIVE = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, TransferTimeout)
 
 
@@ -61,12 +61,12 @@ class RecoveryHistory:
         self._resets_max, self._resets_window_s = resets_max, resets_window_s
         self._warm_up_s = warm_up_s
         self._budget = self._fresh_budget()
-        self._since_s = clock()  # when it came, or was to be tried afresh
+        self._since_s = clock()  # when it was plugged in, or last retried by an administrator
         self._worked = False  # since then
         self._reset_at = -OWN_PLUG_S
         self._tried: list[Rung] = []  # since it last worked
         self.connection_trial = ConnectionTrial(self.learn)
-        self.failures = 0  # lives that ended since it last worked
+        self.failures = 0  # sessions that failed since it last worked
 
     # --- Memory
 
@@ -87,8 +87,8 @@ class RecoveryHistory:
     # --- rungs of the device
 
     @property
-    def under_treatment(self) -> bool:
-        """A rung was taken, and whether it helped is not known yet."""
+    def in_recovery(self) -> bool:
+        """A rung was taken, and its result is not known yet."""
         return bool(self._tried)
 
     @property
@@ -97,7 +97,7 @@ class RecoveryHistory:
         return self._choose() is Rung.USB_RESET and self._budget.spent
 
     def next_rung(self, failure: IppUsbError) -> Rung | None:
-        """The step after a session that ended so; None: the printer was not unresponsive.
+        """The step after a session with this failure; None: the printer was not unresponsive.
 
         Raises GivenUp when there were enough resets.
         """
@@ -119,7 +119,7 @@ class RecoveryHistory:
 
     @property
     def _may_warm_up(self) -> bool:
-        """It never worked since it came, and that is not long ago: asking costs nothing."""
+        """It never worked since it was plugged in, not long ago: asking costs nothing."""
         return not self._worked and self._clock() - self._since_s < self._warm_up_s
 
     def _choose(self) -> Rung:
@@ -128,24 +128,24 @@ class RecoveryHistory:
         return DEVICE_RUNGS[0]
 
     def healthy(self) -> None:
-        """Every interface answered at the start of a life."""
+        """Every interface answered at the start of a session."""
         if self._tried:
             log.info("%s: answers again after: %s", self._key, self._tried[-1].value)
             self.won(self._tried[-1])
 
     def working(self) -> None:
-        """It answered all that a life begins with: the treatment is over."""
+        """It answered all questions of the start: the recovery is over."""
         self._worked = True
         self._tried.clear()
         self.failures = 0
 
     def plugged(self) -> None:
-        """A device came; unless our own reset brought it, whatever was tried is forgotten."""
+        """A device was plugged in; unless our own reset caused it, earlier tries are forgotten."""
         if self._clock() - self._reset_at > OWN_PLUG_S:
             self.afresh()
 
     def afresh(self) -> None:
-        """An administrator, or a replug, grants a new start."""
+        """A new start, after a replug or an administrator's `retry`."""
         self._tried.clear()
         self.connection_trial.afresh()
         self._since_s, self._worked = self._clock(), False

@@ -4,7 +4,7 @@ Firmware exists that hangs as soon as two interfaces are in use. So they are
 asked one after the other first, then all at once: when one more question makes
 all of them silent, the device is to be used through one interface only.
 
-Knows channels and a question; nothing of what follows from the findings.
+Knows channels and a question; its caller decides what follows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Check = Callable[[Channel], Awaitable[None]]
 
 
 class OneAtMost(PrinterSilent):
-    """It answers through one interface, and is silent on all once a second one is used."""
+    """It answers through one interface, and is silent on all when a second one is used."""
 
 
 async def check_interfaces(channels: Sequence[Channel], check: Check) -> list[Channel]:

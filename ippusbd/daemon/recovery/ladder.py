@@ -5,7 +5,7 @@ of what they cost. A rung of an interface has helped when the printer answers a 
 that very interface; the one that helped last is tried first. A rung of the device ends the
 session, and the next session judges it; nobody else's exchange is cut for one interface.
 
-Knows channels, the device and a question; where memory is kept is its caller's.
+Knows channels, the device and a question; its caller keeps the memory.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rung(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A rung: what it costs whom, and how long it may take before its question.
+    """A rung: what it may cost, and how long it may take before its question.
 
     Rungs of an interface have an `on_interface` action, those of the device an `on_device` one.
     """
@@ -102,7 +102,7 @@ DEVICE_RUNGS: Final = tuple(step.rung for step in RUNGS if step.on_device is not
 
 
 async def take(rung: Rung, host: UsbHost, facts: DeviceFacts) -> None:
-    """Do what a rung of the device says, while no session holds the device."""
+    """Take a rung of the device, while no session holds the device."""
     action = STEPS[rung].on_device
     assert action is not None
     await action(host, facts)
@@ -126,11 +126,11 @@ def _nobody() -> str:
 
 
 class Ladder:
-    """Climbs for one device's interfaces. `how`: see the quirk `soft_reset`.
+    """Recovers one device's interfaces. `how`: see the quirk `soft_reset`.
 
-    `answer_s`: how long the question after a rung may take. `device_may` tells whether the
-    device's own rungs could be taken at once, so that one which helped last time need not wait
-    for all the others. `at_work`: why nothing may be done that harms other interfaces.
+    `answer_s`: how long the question after a rung may take. `device_may`: whether the device's
+    own rungs could be taken at once, so that one which helped last time need not wait for all
+    the others. `at_work`: why nothing may be done that harms other interfaces.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Ladder:
         for step in self._order(reason):
             try:
                 if step.rung is Rung.SOFT_RESET:
-                    await self._judge_soft_reset(step, channel)
+                    await self._try_soft_reset(step, channel)
                 else:
                     await self._climb(step, channel)
             except DeviceGone:
@@ -182,8 +182,8 @@ class Ladder:
         if winner in DEVICE_RUNGS and self._device_may():
             return []
         skipped = set()
-        # Nothing but a transfer's failure hints at a halt; and a question that follows half a
-        # document, with no change of setting between them, would be taken for a part of it.
+        # Only a transfer's failure hints at a halt; and a question that follows half a document,
+        # with no change of setting between them, would be taken for a part of it.
         if not isinstance(reason, EndpointHalted):
             skipped.add(Rung.CLEAR_HALT)
         if self._how == "never":
@@ -198,15 +198,15 @@ class Ladder:
                 await step.on_interface(self, channel)
                 stale = await channel.drain(QUIET_S, STALE_LIMIT)
         except TimeoutError:
-            raise TransferTimeout(f"not over in {step.deadline_s:g} s") from None
+            raise TransferTimeout(f"not finished in {step.deadline_s:g} s") from None
         if stale:
             log.info("interface %d: discarded %d stale bytes", channel.number, stale)
         await self._query.check(channel, self._answer_s)
 
-    # --- soft reset, which may do harm
+    # --- soft reset, which may be harmful
 
-    async def _judge_soft_reset(self, step: Step, channel: Channel) -> None:
-        """A printer that is worse off after it gets it never again."""
+    async def _try_soft_reset(self, step: Step, channel: Channel) -> None:
+        """A printer that works worse after a soft reset never gets another."""
         work = self._at_work()
         if work:
             raise TransferFailed(f"a soft reset may end a job, and {work}")
@@ -225,7 +225,7 @@ class Ladder:
             self._memory.learn("soft_reset", self._how)
 
     async def _signs_of_life(self) -> set[str]:
-        """What of the printer works but for the unresponsive interface."""
+        """What of the printer works beside the unresponsive interface."""
         signs = set()
         if await self._others_answer():
             signs.add("other interfaces")
@@ -250,12 +250,12 @@ class Ladder:
         except (PrinterSilent, UsbError):
             return False
         except PrinterError as exc:
-            log.debug("an answer, though not a good one: %s", exc)
+            log.debug("an answer, though an error: %s", exc)
         return True
 
     async def soft_reset(self, channel: Channel) -> None:
-        """The rung's request; a printer that does not even answer it is made worse by it."""
-        if self._how == "never":  # found out meanwhile, on another interface
+        """The rung's request; to a printer that does not even answer it, it is harmful."""
+        if self._how == "never":  # learned meanwhile, on another interface
             raise TransferFailed("a soft reset is harmful")
         info = self._infos[channel.number]
         try:
@@ -265,7 +265,7 @@ class Ladder:
             raise
 
     def _never_again(self, reason: IppUsbError) -> None:
-        log.warning("a soft reset makes this printer worse; it is not done again: %s", reason)
+        log.warning("a soft reset is harmful to this printer and is not used again: %s", reason)
         self._how = "never"
         self._memory.learn("soft_reset", "never")
 

@@ -1,12 +1,12 @@
 """Settings that are tried on a printer that misbehaves, and kept when they help.
 
 ConnectionTrial: some firmware answers nothing without `Connection: close`, some stops after a few
-KB without `Connection: keep-alive`, and nothing tells which. So a session that ends with an
+KB without `Connection: keep-alive`, and nothing shows which. So a session that ends with an
 unanswered or half-answered question is followed by one with the next setting, before anything is
 reset; the setting with which the printer answers is kept. Nothing is tried where an entry of the
 quirk files names this very model, or where no setting helped.
 
-WriteSizeTrial: some firmware loses its place when it gets more data at once than it has room for:
+WriteSizeTrial: some firmware loses data when it gets more at once than it has room for:
 an upload stalls in the middle, the printer is alive and reports no reason, and after a reset of
 the interface all is well until the next document. After the second time within hours transfers
 get smaller, and that is kept.
@@ -34,16 +34,16 @@ TRIALS: Final[tuple[Mapping[str, object], ...]] = (
 
 
 class ConnectionTrial:
-    """Of one printer, from plug to plug. `learn` keeps a setting."""
+    """For one printer, from plug to plug. `learn` keeps a setting."""
 
     def __init__(self, learn: Callable[[str, object], None]) -> None:
         self._learn = learn
         self._made = 0
         self.current: Mapping[str, object] = {}
-        self.under_way = False  # this life is a trial
+        self.under_way = False  # this session is a trial
 
     def may_go_on(self, quirks: Effective) -> bool:
-        """Whether another life would have another setting than this one, which has `quirks`."""
+        """Whether the next session would have another setting than this one, with `quirks`."""
         general = quirks.origins.get(CONNECTION)
         left = self._made < len(TRIALS) and (general is None or general.pattern == "*")
         return left or bool(self.current)
@@ -56,7 +56,7 @@ class ConnectionTrial:
         self.under_way = bool(left)
 
     def stop(self) -> None:
-        """Something else is done to the printer, and shall have the credit."""
+        """Something else is done to the printer: a success is not the setting's."""
         self.current, self.under_way = {}, False
 
     def worked(self) -> None:
@@ -77,7 +77,7 @@ WITHIN_S: Final = 3 * 3600.0  # two stalls, each of which may be looked at for a
 
 
 class WriteSizeTrial:
-    """Of one printer's life. `write_bytes`: what transfers are limited to now; None: not."""
+    """For one session. `write_bytes`: the limit of transfers now; None: no limit."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class WriteSizeTrial:
         self._clock = clock
         self._last_at: float | None = None
 
-    def stood_still(self, excused_at: float) -> bool:
-        """An upload did, for no known reason; the last reason was known at `excused_at`.
+    def stalled(self, excused_at: float) -> bool:
+        """An upload stalled for no known reason; the last reason was known at `excused_at`.
 
-        True: transfers are smaller from now on. A reason that shows up after a stall, because the
-        printer could not say it before, explains that stall.
+        True: transfers are smaller from now on. A reason that is reported after a stall, because
+        the printer could not report it before, explains that stall.
         """
         now, last = self._clock(), self._last_at
         self._last_at = now
@@ -105,6 +105,6 @@ class WriteSizeTrial:
         if not smaller:
             return False
         self.write_bytes, self._last_at = smaller[0], None
-        log.warning("learned: it chokes on large transfers; from now on %d bytes", smaller[0])
+        log.warning("learned: large transfers make it stall; the limit is now %d bytes", smaller[0])
         self._learn(WRITE_SIZE, smaller[0])
         return True

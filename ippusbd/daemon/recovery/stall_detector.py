@@ -1,8 +1,8 @@
-"""Looks at exchanges that stand still, has them judged, and does what the verdict says.
+"""Watches for stalled exchanges, has them judged, and acts on the verdict.
 
-A print may stand still for hours because the paper is out, and that must not end it; a
-printer that is unresponsive has to be recovered. Which of the two it is, is `verdict`'s to say;
-this module collects what it needs: port status, an answer on another interface.
+A print may stall for hours because the paper is out, and that must not end it; an unresponsive
+printer has to be recovered. `verdict` decides which of the two it is; this module collects
+what it needs: port status, an answer on another interface.
 
 Knows the pool, a question and the port status; time is the event loop's.
 """
@@ -51,8 +51,9 @@ class StallDetector:
     """Steps over the interfaces of `pool` until the device is gone.
 
     `ask` asks the printer for its state on another interface and notes the outcome in
-    `evidence`; `port_status` raises where the device has none. `on_stalled_upload` hears of an
-    upload that stood still for no known reason. `waits` says what is waited for now.
+    `evidence`; `port_status` raises where the device has none. `on_stalled_upload` is called for an
+
+    upload that stalled for no known reason. `waits`: what is waited for now.
     """
 
     def __init__(
@@ -85,17 +86,17 @@ class StallDetector:
                 return
 
     async def step(self) -> None:
-        """Look, judge, and do what follows."""
+        """Look, judge, and act."""
         if not self._pool.is_gone and not any(slot.work for slot in self._pool.slots):
-            self._say("")
+            self._set_waits("")
             return
-        if self._stands():
+        if self._is_stalling():
             await self._look_at_port()
         if self.excused():
             self._evidence.excused()
         evidence, now = self._look(), asyncio.get_running_loop().time()
         verdict = judge(evidence, now, self._patience)
-        self._say(verdict.what if isinstance(verdict, Wait) else self.waits)
+        self._set_waits(verdict.what if isinstance(verdict, Wait) else self.waits)
         match verdict:
             case Gone():
                 raise DeviceGone("the printer was unplugged")
@@ -110,18 +111,18 @@ class StallDetector:
                     self._fail(number, f"the printer answers on no interface: {proof}")
 
     def excused(self) -> bool:
-        """The printer reported a reason to wait since the oldest exchange stands."""
+        """The printer reported a reason to wait since the oldest exchange stalls."""
         evidence = self._look()
-        stands = [one.since for one in evidence.interfaces if one.stands]
-        return bool(stands) and bool(reason_to_wait(evidence, min(stands)))
+        since = [one.since for one in evidence.interfaces if one.awaits_printer]
+        return bool(since) and bool(reason_to_wait(evidence, min(since)))
 
     def _look(self) -> Evidence:
         return self._evidence.look(self._pool.slots, gone=self._pool.is_gone)
 
-    def _stands(self) -> bool:
+    def _is_stalling(self) -> bool:
         now = asyncio.get_running_loop().time()
         return any(
-            one.stands and now - one.since >= self._patience.check_s / 2
+            one.awaits_printer and now - one.since >= self._patience.check_s / 2
             for one in self._look().interfaces
         )
 
@@ -148,14 +149,14 @@ class StallDetector:
         """How long `waits` has been waited for."""
         return asyncio.get_running_loop().time() - self._waits_since if self.waits else 0.0
 
-    def _say(self, what: str) -> None:
+    def _set_waits(self, what: str) -> None:
         if what != self.waits:
             self.waits, self._waits_since = what, asyncio.get_running_loop().time()
             if what:
                 log.info("waiting: %s", what)
 
     def _fail(self, number: int, proof: str) -> bool:
-        """End the exchange on an interface; False: it was already, and is on its way out."""
+        """End the exchange on an interface; False: it was ended before, and is being finished."""
         slot = next(slot for slot in self._pool.slots if slot.number == number)
         work = slot.work
         if slot.channel is None or work is None or self._failed.get(number) is work:

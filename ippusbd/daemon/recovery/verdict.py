@@ -1,18 +1,18 @@
 """The judgement: from the evidence about a printer, what may be concluded.
 
 Work that the printer may still be doing is never ended by us. Three things end an exchange:
-its client, the printer's own word, or proof that the interface is unresponsive. A wrong "wait"
-costs patience, and a person can end it; a wrong "unresponsive" costs a document. Rules:
+its client, the printer's answer, or proof that the interface is unresponsive. A wrong "wait"
+costs time, and a person can end it; a wrong "unresponsive" costs a document. Rules:
 
 1. A byte that moved on any interface since a question went out shows that the printer is
    alive; only an interface with an unanswered exchange of its own can be unresponsive.
 2. While a reason to wait is known that is no older than the stall, everything waits.
 3. "Could not be asked" leads to waiting and asking again, to nothing else.
-4. Only interfaces that can be had count as others.
+4. Only interfaces that are available count as others.
 5. Nothing is learned from a stall for which any reason was known, or that we may have caused.
 6. A long poll is never silent.
-7. Where nothing is known and nothing can be asked: an hour, and no limit while a page may be
-   printing.
+7. Where nothing is known and nothing can be asked, the limit is an hour; there is no limit
+   while a page may be printing.
 
 Pure: values in, a verdict out.
 """
@@ -29,21 +29,21 @@ from ippusbd.usbio.pool_types import Awaits, Kind
 from ippusbd.wire.ipp import PrinterState
 
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof
-PRINTING_S: Final = 600.0  # so long after a document's last byte a page may come out
+PRINTING_S: Final = 600.0  # how long after a document's last byte a page may come out
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a stall lasts, in seconds, before anything follows from it."""
+    """How long a stall lasts, in seconds, before it has consequences."""
 
     check_s: float = 30.0  # then the printer is asked, again and again
-    idle_s: float = 300.0  # the printer says that it is idle
-    blind_s: float = 3600.0  # it says that it works, or nothing can be asked
+    idle_s: float = 300.0  # the printer reports that it is idle
+    blind_s: float = 3600.0  # it reports that it works, or nothing can be asked
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing follows yet. `what` is waited for; empty: nothing stands."""
+    """No action yet. `what` is waited for; empty: nothing stalls."""
 
     until: float = math.inf
     what: str = ""
@@ -51,14 +51,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The printer should be asked, on an interface that can be had."""
+    """The printer should be asked, on an interface that is available."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceUnresponsive:
-    """`stalled_upload`: it may be learned from that transfers have to be smaller."""
+    """`stalled_upload`: transfers may have to be smaller."""
 
     number: int
     proof: str
@@ -82,11 +82,13 @@ Verdict = Wait | Ask | InterfaceUnresponsive | PrinterUnresponsive | Gone
 
 
 def judge(evidence: Evidence, now: float, patience: Patience) -> Verdict:
-    """What follows from the evidence, the gravest first; one verdict at a time."""
+    """The verdict from the evidence, the gravest first; one at a time."""
     if evidence.gone:
         return Gone()
     stalled = [
-        one for one in evidence.interfaces if one.stands and now - one.since >= patience.check_s
+        one
+        for one in evidence.interfaces
+        if one.awaits_printer and now - one.since >= patience.check_s
     ]
     if not stalled:
         return Wait()
@@ -101,15 +103,15 @@ def judge(evidence: Evidence, now: float, patience: Patience) -> Verdict:
 
 def reason_to_wait(evidence: Evidence, since: float) -> str:
     """A reason that the printer reported at `since` or later; empty: none."""
-    told, port = evidence.told, evidence.port
-    if told is not None and told.at >= since and told.waits_for:
-        return f"the printer reports {told.waits_for}"
+    report, port = evidence.report, evidence.port
+    if report is not None and report.at >= since and report.waits_for:
+        return f"the printer reports {report.waits_for}"
     if port is not None and port.at >= since and port.attention:
         return "its port status reports paper out or an error"
     return ""
 
 
-def _port_says(evidence: Evidence) -> bool:
+def _port_attention(evidence: Evidence) -> bool:
     return evidence.port is not None and evidence.port.attention
 
 
@@ -118,28 +120,28 @@ def at_work(evidence: Evidence, now: float) -> str:
     for one in evidence.interfaces:
         if one.kind is not None and one.kind.is_work:
             return f"interface {one.number} carries a {one.kind.value} request"
-    told = evidence.told
-    if told is not None and now - told.at < PRINTING_S:
-        if told.waits_for:
-            return f"the printer reports {told.waits_for}"
-        if told.state == PrinterState.PROCESSING:
-            return "the printer says that it prints"
+    report = evidence.report
+    if report is not None and now - report.at < PRINTING_S:
+        if report.waits_for:
+            return f"the printer reports {report.waits_for}"
+        if report.state == PrinterState.PROCESSING:
+            return "the printer reports that it prints"
     return ""
 
 
 def is_printing(evidence: Evidence, now: float) -> bool:
-    """The printer said not long ago that it prints, or stopped with a document of ours."""
-    told = evidence.told
-    if told is None or now - told.at >= PRINTING_S:
+    """The printer reported lately that it prints, or that it stopped with a document of ours."""
+    report = evidence.report
+    if report is None or now - report.at >= PRINTING_S:
         return False
-    stopped = told.state == PrinterState.STOPPED and now - evidence.document_at < PRINTING_S
-    return told.state == PrinterState.PROCESSING or stopped
+    stopped = report.state == PrinterState.STOPPED and now - evidence.document_at < PRINTING_S
+    return report.state == PrinterState.PROCESSING or stopped
 
 
 def page_may_print(evidence: Evidence, now: float) -> bool:
-    """A document went in not long ago, or the printer's last word was that it prints."""
-    told = evidence.told
-    processing = told is not None and told.state == PrinterState.PROCESSING
+    """A document was sent lately, or the printer's last report was that it prints."""
+    report = evidence.report
+    processing = report is not None and report.state == PrinterState.PROCESSING
     return processing or now - evidence.document_at < PRINTING_S
 
 
@@ -150,51 +152,61 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
     reason = reason_to_wait(evidence, one.since)
     may_ask = _may_ask(one, evidence, now, patience)
     if reason:
-        told = evidence.told
-        stale = told is not None and told.at < now - patience.check_s and not _port_says(evidence)
+        report = evidence.report
+        stale = (
+            report is not None
+            and report.at < now - patience.check_s
+            and not _port_attention(evidence)
+        )
         what = f"{reason}; interface {one.number} waits"
         return Ask(what) if stale and may_ask else Wait(math.inf, what)
-    stood_s = now - max(one.since, evidence.excused_at)  # from when it could have gone on
+    stalled_s = now - max(one.since, evidence.excused_at)  # from when it could have gone on
     asked = _asked(one, evidence)
-    lives = [q for q in asked if q.outcome.lives]
+    answered = [q for q in asked if q.outcome.responds]
     silent = [q for q in asked if q.outcome.silent and evidence.moved_at < q.at]
-    limit_s = _limit_s(one, evidence, now, patience, bool(lives))
-    if _is_unanswered_question(one, evidence, lives) or (lives and stood_s >= limit_s):
-        return _unresponsive(one, evidence, stood_s, lives)
-    if not lives and len(silent) >= CHECKS and _silent_long_enough(evidence, silent, now, patience):
-        numbers = tuple(other.number for other in evidence.interfaces if other.stands)
+    limit_s = _limit_s(one, evidence, now, patience, bool(answered))
+    if _is_unanswered_question(one, evidence, answered) or (answered and stalled_s >= limit_s):
+        return _unresponsive(one, evidence, stalled_s, answered)
+    if (
+        not answered
+        and len(silent) >= CHECKS
+        and _silent_long_enough(evidence, silent, now, patience)
+    ):
+        numbers = tuple(other.number for other in evidence.interfaces if other.awaits_printer)
         return PrinterUnresponsive(
             numbers, f"{len(silent)} questions unanswered, no byte for {now - silent[0].at:.0f} s"
         )
-    if not lives and not silent and stood_s >= limit_s:  # nothing can be asked
-        return _unresponsive(one, evidence, stood_s, lives)
+    if not answered and not silent and stalled_s >= limit_s:  # nothing can be asked
+        return _unresponsive(one, evidence, stalled_s, answered)
     if may_ask:
-        return Ask(f"interface {one.number}: no byte for {stood_s:.0f} s")
-    return Wait(now - stood_s + limit_s, f"interface {one.number}: {one.awaits.value}")
+        return Ask(f"interface {one.number}: no byte for {stalled_s:.0f} s")
+    return Wait(now - stalled_s + limit_s, f"interface {one.number}: {one.awaits.value}")
 
 
 def _asked(one: InterfaceEvidence, evidence: Evidence) -> list[Asked]:
-    """Our questions on other interfaces since this one stands without an excuse."""
+    """Our questions on other interfaces since this one stalls without a known reason."""
     since = max(one.since, evidence.excused_at)
     return [q for q in evidence.asked if q.at >= since and q.interface != one.number]
 
 
-def _is_unanswered_question(one: InterfaceEvidence, evidence: Evidence, lives: list[Asked]) -> bool:
+def _is_unanswered_question(
+    one: InterfaceEvidence, evidence: Evidence, answered: list[Asked]
+) -> bool:
     """A harmless question without an answer, while the printer answers others: nothing is lost.
 
-    One that was not even taken proves nothing while the printer is at something else.
+    One that was not even accepted proves nothing while the printer is busy.
     """
     busy = any(other.kind is not None for other in evidence.interfaces if other is not one)
-    return one.kind is Kind.QUESTION and len(lives) >= CHECKS and (one.taken or not busy)
+    return one.kind is Kind.QUESTION and len(answered) >= CHECKS and (one.taken or not busy)
 
 
 def _limit_s(
-    one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience, lives: bool
+    one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience, answered: bool
 ) -> float:
-    """How long this exchange may stand while no reason is known."""
-    told = evidence.told
-    if lives:
-        idle = told is not None and told.at >= one.since and told.state == PrinterState.IDLE
+    """How long this exchange may stall while no reason is known."""
+    report = evidence.report
+    if answered:
+        idle = report is not None and report.at >= one.since and report.state == PrinterState.IDLE
         return patience.idle_s if idle else patience.blind_s
     if one.kind is Kind.QUESTION:
         return patience.blind_s if page_may_print(evidence, now) else patience.idle_s
@@ -204,30 +216,32 @@ def _limit_s(
 def _silent_long_enough(
     evidence: Evidence, silent: list[Asked], now: float, patience: Patience
 ) -> bool:
-    """Where work could be lost, silence on all interfaces has to last."""
+    """Where work could be lost, silence on all interfaces has to last longer."""
     if not at_work(evidence, now) and not page_may_print(evidence, now):
         return True
     return now - silent[0].at >= patience.idle_s
 
 
 def _may_ask(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> bool:
-    """An interface can be had, and the last question was not just now."""
-    can = any(other.can_be_had for other in evidence.interfaces)
+    """An interface is available, and the last question was not just now."""
+    can = any(other.is_available for other in evidence.interfaces)
     return can and all(now - q.at >= patience.check_s for q in evidence.asked if q.at >= one.since)
 
 
 def _unresponsive(
-    one: InterfaceEvidence, evidence: Evidence, stood_s: float, lives: list[Asked]
+    one: InterfaceEvidence, evidence: Evidence, stalled_s: float, answered: list[Asked]
 ) -> InterfaceUnresponsive:
-    others = f"the printer answers on others ({len(lives)} times)" if lives else "nothing is known"
+    others = (
+        f"the printer answers on others ({len(answered)} times)" if answered else "nothing is known"
+    )
     untouched = evidence.excused_at < one.began_at and evidence.touched_at < one.began_at
     port = evidence.port
     port_is_fine = port is not None and port.at >= one.since and not port.attention
     stalled_upload = (
         one.kind is Kind.DOCUMENT
         and one.awaits is Awaits.PRINTER_TAKES
-        and (bool(lives) or port_is_fine)
+        and (bool(answered) or port_is_fine)
         and untouched
     )
-    proof = f"no byte for {stood_s:.0f} s, no reason reported, {others}"
+    proof = f"no byte for {stalled_s:.0f} s, no reason reported, {others}"
     return InterfaceUnresponsive(one.number, proof, stalled_upload)

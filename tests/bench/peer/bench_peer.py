@@ -6,8 +6,8 @@
     bench_peer.py --channel threads,async --transfer-kb 64,256
 
 Prints a table of medians with the ratio ours/peer and the verdict on each
-target, and writes every figure of every round to a JSON file. Figures from
-different runs or engines are not to be compared; ratios within one run are.
+target, and writes every figure of every round to a JSON file. Do not compare
+figures of different runs or engines, only ratios within one run.
 
 Knows this machine's side; in_guest.py is the other.
 """
@@ -160,7 +160,7 @@ def _conclude(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
 
 
 def _busy() -> str:
-    """Whoever reads the figures should know whether the machine had other things to do."""
+    """Whether the machine was busy with something else; a reader of the figures should know."""
     return f"load of this machine {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors"
 
 

@@ -1,7 +1,7 @@
-"""Prepared requests, and `load` (load.c) as functions: the cheap clients in a process of their own.
+"""Prepared requests, and `load` (load.c) as functions: cheap clients in their own process.
 
-Every figure comes with what the clients themselves cost (`own_cpu_s`), so that
-a reader can tell whether the daemon or the client was measured.
+Every figure comes with the clients' own cost (`own_cpu_s`), so that a reader
+sees whether the daemon or the client was measured.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Clients:
         return self._load("first", port, request, FIRST_S)
 
     def first_command(self, port: int) -> list[str]:
-        """As `first`, for whoever starts it himself."""
+        """As `first`, for a caller that starts it itself."""
         request = _file("attributes", get_printer_attributes())
         return [str(self._program), "first", str(port), str(request), str(FIRST_S)]
 

@@ -1,4 +1,4 @@
-"""The figures as a table: medians of the rounds, the ratio ours/peer, and what the targets say.
+"""The figures as a table: medians of the rounds, the ratio ours/peer, and the targets.
 
 A target that was not measured is shown as such, never as met.
 """
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of the table: where it is in the rows, and what it should be."""
+    """One figure of the table: where it is in the rows, and its target."""
 
     title: str
     unit: str
@@ -76,7 +76,7 @@ def _lines() -> Iterator[Line]:
     yield Line("vanishing: clients in 300 s", "", "vanish", "clients")
     yield Line("vanishing: cut jobs taken", "", "vanish", "cut_jobs", NONE)
     yield Line("vanishing: broken HTTP", "", "vanish", "broken_http", NONE)
-    yield Line("vanishing: innocents refused", "", "vanish", "refused", NONE)
+    yield Line("vanishing: next clients refused", "", "vanish", "refused", NONE)
     yield Line("vanishing: a stranger's answer", "", "vanish", "strangers_answer", NONE)
 
 

@@ -1,8 +1,8 @@
 """The benchmark inside the guest: one virtual printer, the daemons on it one after the other.
 
-Rounds alternate the order of the daemons, so that what warms up or wears out
-does so for both. Each figure of each round is kept; figures.py on the other
-side makes medians and ratios of them. The result is a JSON file in the run
+Rounds alternate the order of the daemons, so that warm-up and wear affect
+both. Each figure of each round is kept; figures.py on the other side makes
+medians and ratios of them. The result is a JSON file in the run
 directory, written after every step: a guest that dies late loses little.
 """
 
@@ -54,7 +54,7 @@ class Bench:
     # --- one round of one daemon
 
     def measure(self, round_: int, server: Ours | Peer) -> None:
-        """What fails is noted as such; a failure of the peer is a result, too."""
+        """A failure is noted as such; a failure of the peer is a result, too."""
         try:
             self._measure(round_, server)
         except Failed as exc:
@@ -149,7 +149,7 @@ def _short(value: object) -> str:
 
 
 class BenchDesktop(Desktop):
-    """Nobody prints through CUPS here, and nothing else may ask the printer."""
+    """Nothing prints through CUPS here, and nothing else may ask the printer."""
 
     def _cups(self) -> None:
         pass

@@ -1,8 +1,8 @@
-"""From the plug to the first answer and to what clients see of it; from the unplug to silence.
+"""Times from the plug to the first answer and announcement; from the unplug to the withdrawal.
 
-Times are counted from the moment before the virtual printer is told: what the
-kernel needs to enumerate the device is in them, the same for both daemons.
-What is advertised is what avahi-browse prints, with the time its line came.
+Times start before the virtual printer is told: they include the kernel's
+enumeration of the device, the same for both daemons. Announcements are what
+avahi-browse prints, with the time of the line.
 """
 
 from __future__ import annotations

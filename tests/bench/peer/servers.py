@@ -1,6 +1,6 @@
-"""The two daemons that are compared, each as its package runs it, behind one shape.
+"""The two daemons that are compared, each as its package runs it, behind one interface.
 
-Only one runs at a time: both want the same printer. Ours runs as its service
+Only one runs at a time: both need the same printer. Ours runs as its service
 file says, under its own user; ipp-usb as root with the configuration that
 Debian ships (`quiet` switches its logs off, to see what they cost).
 
@@ -39,7 +39,7 @@ class Running:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def page_faults(self) -> int:
-        """Memory that the kernel had to hand out anew, in pages; dear in both engines."""
+        """Pages that the kernel had to map anew; expensive in both engines."""
         return int(self._stat()[7])
 
     def _stat(self) -> list[str]:
@@ -64,7 +64,7 @@ class Server(Protocol):
     def is_peer(self) -> bool: ...
 
     def run(self) -> Iterator[Running]:
-        """A context: it serves the printer that is plugged in, until the end."""
+        """A context in which it serves the printer that is plugged in."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Peer:
 
     @staticmethod
     def _port() -> int:
-        """What it remembers of the printer; it opens the port a moment later."""
+        """The port in its state file; it opens the port a moment later."""
         for path in PEER_STATE.glob("*.state"):
             if found := re.search(r"http-port\s*=\s*(\d+)", path.read_text()):
                 return int(found[1])

@@ -1,4 +1,4 @@
-"""The verdicts of `make bench-peer` are only worth something if the arithmetic is right."""
+"""The verdicts of `make bench-peer` are correct only if the arithmetic is."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verdicts(figures: ModuleType, rows: list[dict[str, Any]], engine: str, title
     return {one["target"]: one["met"] for one in entry["targets"]}
 
 
-def test_throughput_is_held_to_the_peer_and_to_the_bare_loop(figures: ModuleType) -> None:
+def test_throughput_is_compared_with_the_peer_and_the_bare_loop(figures: ModuleType) -> None:
     measured = rows("upload length", "mb_per_s", ippusbd=[20, 30, 26], ipp_usb=[10, 10, 10])
     measured += rows("bare", "up_mb_per_s", bare=[50, 50, 50])
 
@@ -74,7 +74,7 @@ def test_one_cut_job_in_any_round_misses_the_target(figures: ModuleType) -> None
     assert verdicts(figures, measured, "qemu", "vanishing: cut jobs taken") == {"<= 0": False}
 
 
-def test_memory_is_held_to_megabytes_not_to_the_peer(figures: ModuleType) -> None:
+def test_memory_has_an_absolute_target(figures: ModuleType) -> None:
     measured = rows("rss idle", "rss_mb", ippusbd=[44, 46, 45], ipp_usb=[9, 9, 9])
 
     assert verdicts(figures, measured, "uml", "RSS idle") == {"<= 45": True}

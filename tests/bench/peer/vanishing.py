@@ -1,10 +1,10 @@
-"""Clients that leave in the middle, each followed by an innocent one that must not suffer.
+"""Clients that leave in the middle, each followed by a normal one that must not be affected.
 
 They leave with a reset or a plain end of the connection, in the middle of a
 print job with a length or chunked, before the answer to a small request, or in
 the middle of a big answer. Judged by the printer's own counters: no cut job may
-count as complete, no request may reach it as broken HTTP. Who asks next gets
-its own answer (the request's id comes back) within its patience.
+count as complete, no request may reach it as broken HTTP. The next client gets
+its own answer (the request's id is returned) within its time-out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Vanishing:
                 count = number
                 break
             self._leave(ways[number % len(ways)], reset=number % 8 < 4)
-            self._innocent(number + 1)
+            self._next_client(number + 1)
         took_s = time.monotonic() - start
         self._until_quiet()
         after = self._printers.ask("stats")
@@ -60,13 +60,13 @@ class Vanishing:
             "cut_jobs": self._cut_jobs(documents),
             "broken_http": after["broken_http"] - before["broken_http"],
             **self._counts,
-            "innocent_slowest_s": self._slowest_s,
+            "next_client_slowest_s": self._slowest_s,
             "clients": count,
             "seconds": took_s,
         }
 
     def _until_quiet(self) -> None:
-        """Nothing has reached the printer for a while: what the clients left behind is over."""
+        """Wait until nothing has reached the printer for a while."""
         last: list[Any] = [None, time.monotonic()]
 
         def quiet() -> bool:
@@ -78,7 +78,7 @@ class Vanishing:
         until(quiet, "a printer that nothing reaches any more", 120)
 
     def _cut_jobs(self, known: int) -> int:
-        """Documents that the printer holds for whole; every one of ours was cut."""
+        """Documents that the printer counts as complete; every one of ours was cut."""
         return sum(one["completed"] for one in self._printers.documents()[known:])
 
     # --- who leaves
@@ -120,7 +120,7 @@ class Vanishing:
 
     # --- who comes next
 
-    def _innocent(self, request_id: int) -> None:
+    def _next_client(self, request_id: int) -> None:
         start = time.monotonic()
         try:
             answer = self._ask(request_id)

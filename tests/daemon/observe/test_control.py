@@ -1,4 +1,4 @@
-"""The control socket answers everybody who may ask, and is held up by nobody."""
+"""The control socket answers every authorized client, and no client delays it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def asked(path: Path, command: str, **arguments: object) -> object:
 
 
 async def raw(path: Path, data: bytes) -> bytes:
-    """All the server says to `data`, until it closes."""
+    """All that the server answers to `data`, until it closes."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     try:
         writer.write(data)
@@ -72,7 +72,7 @@ async def test_an_error_of_the_daemon_is_raised_at_the_client(server: ControlSer
         await asked(path, "explode")
 
 
-async def test_several_questions_go_over_one_connection(server: ControlServer, path: Path):
+async def test_several_requests_use_one_connection(server: ControlServer, path: Path):
     reader, writer = await asyncio.open_unix_connection(str(path))
     for text in ("one", "two"):
         writer.write(json.dumps({"command": "echo", "text": text}).encode() + b"\n")
@@ -165,7 +165,7 @@ def test_a_group_that_does_not_exist_is_a_configuration_error(path: Path):
         ControlServer(path, HANDLERS, group="nosuchgroup")
 
 
-async def test_a_dead_instances_socket_is_replaced(path: Path):
+async def test_the_socket_of_a_dead_instance_is_replaced(path: Path):
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -176,13 +176,13 @@ async def test_a_dead_instances_socket_is_replaced(path: Path):
     assert not path.exists()
 
 
-async def test_a_live_instances_socket_is_not_replaced(server: ControlServer, path: Path):
+async def test_the_socket_of_a_running_instance_is_not_replaced(server: ControlServer, path: Path):
     with pytest.raises(StateError, match="another instance is listening"):
         await ControlServer(path, HANDLERS).start()
     assert await asked(path, "echo", text=5) == {"said": 5}
 
 
-async def test_a_file_that_is_no_socket_is_not_removed(path: Path):
+async def test_a_file_that_is_not_a_socket_is_not_removed(path: Path):
     path.parent.mkdir()
     path.write_text("precious")
     with pytest.raises(StateError, match="is not a socket"):

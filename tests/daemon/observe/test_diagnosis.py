@@ -1,6 +1,6 @@
-"""Every reason that a printer's status can show has the remedy that belongs to it.
+"""Every reason in a printer's status has the right remedy.
 
-Each is made to happen, so that no reason can change its words without its diagnosis.
+Each reason is caused for real, so that its words cannot change without its diagnosis.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def reason_of(daemon: InProcessDaemon, *states: str) -> str:
         (("upgrade-required",), {}, ENDED, "https"),
     ],
 )
-async def test_a_reason_has_its_remedy(
+async def test_every_reason_has_its_remedy(
     make_printer: MakePrinter,
     state_path: Path,
     personalities: tuple[str, ...],

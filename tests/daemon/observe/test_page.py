@@ -1,4 +1,4 @@
-"""The status page: what it says, that a device cannot write it, and that everybody can read it."""
+"""The status page: its content, safety from a device's strings, and accessibility."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def document(request: pytest.FixtureRequest) -> Page:
 # --- what it says
 
 
-def test_each_printer_is_there_with_its_state_and_its_console():
+def test_each_printer_is_shown_with_its_state_and_its_console():
     full = shown(STATUS)
     assert full.said("h2")[:2] == ["HP LaserJet in the corridor", HOSTILE.strip()]
     assert {a["href"] for a in full.all("a")} >= {"http://localhost:60000/"}
@@ -74,13 +74,13 @@ def test_each_printer_is_there_with_its_state_and_its_console():
     assert "load paper" in full.said("p")
 
 
-def test_what_is_waited_for_and_what_was_ended_stand_there_with_their_proof():
+def test_waits_and_ended_exchanges_are_shown_with_their_proof():
     said = shown(STATUS).said("p")
     assert any(text.startswith("waiting for 10 min: the printer reports") for text in said)
     assert any(text.startswith("ended on interface 1: no byte for 300 s") for text in said)
 
 
-def test_levels_are_written_in_words_beside_their_bars():
+def test_levels_are_shown_as_words_beside_their_bars():
     words = shown(STATUS).said("span")
     assert {"8 %, low", "65 %", "92 % full", "not known"} <= set(words)
 
@@ -110,7 +110,7 @@ def test_the_page_needs_no_script_and_no_other_resource():
     assert page.POLICY.startswith("default-src 'none'; style-src 'sha256-")
 
 
-def test_the_command_says_the_same_as_the_page():
+def test_the_command_shows_the_same_as_the_page():
     told = list(cli_status.lines({**STATUS, "page": {"url": "http://localhost:8631/"}}))
     at = told.index("recent errors:")
     assert told[at + 1].endswith(
@@ -124,7 +124,7 @@ def test_the_command_says_the_same_as_the_page():
 # --- that everybody can read it
 
 
-def test_language_title_and_landmarks_are_there(document: Page):
+def test_the_page_has_language_title_and_landmarks(document: Page):
     assert document.all("html") == [{"lang": "en"}]
     assert document.said("title")
     assert [len(document.all(tag)) for tag in ("header", "main", "footer")] == [1, 1, 1]

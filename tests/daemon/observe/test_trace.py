@@ -1,4 +1,4 @@
-"""A trace shows what went over the cable, hides what nobody asked for, and disturbs nobody."""
+"""A trace shows the USB transfers, without bodies unless asked for, and disturbs no client."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Watcher:
         return [event["http"] for event in self.events if "http" in event]
 
 
-async def test_every_transfer_and_exchange_is_seen(make_printer, state_path):
+async def test_every_transfer_and_exchange_is_traced(make_printer, state_path):
     async with (
         run_daemon(make_printer(), state_path=state_path, supplies_s=0.0) as daemon,
         Watcher(daemon, bodies=True) as seen,
@@ -92,7 +92,7 @@ async def test_every_transfer_and_exchange_is_seen(make_printer, state_path):
         assert sorted(begun) == sorted(e["transfer"] for e in seen.usb if not e["begins"])
 
 
-async def test_without_bodies_nothing_of_them_and_no_secret_is_told(make_printer, state_path):
+async def test_without_bodies_no_body_and_no_secret_is_traced(make_printer, state_path):
     async with (
         run_daemon(make_printer(), state_path=state_path, supplies_s=0.0) as daemon,
         Watcher(daemon) as seen,
@@ -131,9 +131,7 @@ async def test_a_trace_follows_its_printer_over_a_replug_and_leaves_nothing(
         assert len(seen.events) == known
 
 
-async def test_a_reader_that_is_too_slow_loses_events_and_is_told(
-    make_printer, state_path, monkeypatch
-):
+async def test_a_slow_reader_loses_events_and_is_told_so(make_printer, state_path, monkeypatch):
     monkeypatch.setattr(tracing, "QUEUE_BYTES", 5_000)
     async with (
         run_daemon(make_printer(), state_path=state_path, supplies_s=0.0) as daemon,
@@ -239,7 +237,7 @@ def test_the_files_are_private_whole_and_counted(tmp_path: Path):
     assert list(files.summary())[-1].startswith("3 events were dropped")
 
 
-def test_a_link_that_somebody_put_there_is_not_followed(tmp_path: Path):
+def test_a_symbolic_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path):
     (tmp_path / "t.har").symlink_to(tmp_path / "precious")
     with pytest.raises(IppUsbError, match=r"t\.har"), _files(tmp_path / "t"):
         pass
@@ -249,7 +247,7 @@ def test_a_link_that_somebody_put_there_is_not_followed(tmp_path: Path):
 # --- transfers of libusb, without a bus
 
 
-def test_a_tap_hears_both_ends_of_a_libusb_transfer_with_its_bytes():
+def test_a_tap_reports_begin_and_end_of_a_libusb_transfer_with_its_bytes():
     fields = _Transfer()
     functions = SimpleNamespace(
         libusb_alloc_transfer=lambda _: SimpleNamespace(contents=fields),

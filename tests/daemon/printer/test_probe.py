@@ -1,4 +1,4 @@
-"""What a printer says of itself, and what it does not say, does not answer or says badly."""
+"""The probe: good answers, missing ones, none at all, and badly encoded ones."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Firmware:
 async def asked(
     firmware: Firmware, **options: str
 ) -> AsyncIterator[Callable[..., asyncio.Future[probe.Probed]]]:
-    """`await ask(**questions)`: what `gather` makes of the firmware."""
+    """`await ask(**questions)`: the result of `gather` for the firmware."""
     pool = InterfacePool(firmware.channels, drain_s=0.1)
     query = Query(pool, host="localhost:60000", **options)
 
@@ -90,7 +90,7 @@ async def probed(answers: dict[str, bytes | None], **questions: object) -> probe
         return await ask(**questions)
 
 
-async def test_a_multifunction_printer_tells_all():
+async def test_a_multifunction_printer_is_probed_completely():
     found = await probed(
         {
             "/ipp/print": GOOD,
@@ -106,7 +106,7 @@ async def test_a_multifunction_printer_tells_all():
     assert found.result.fax
 
 
-async def test_a_printer_alone_misses_nothing():
+async def test_a_printer_without_a_scanner_misses_nothing():
     found = await probed({"/ipp/print": GOOD})
     assert (found.result.scanner, found.result.fax, found.missing) == (None, False, ())
 
@@ -137,7 +137,7 @@ async def test_functions_of_the_class_descriptor_are_named_when_they_are_refused
     assert found.missing == ()
     assert lost(found) == {
         "scan": ("its USB descriptor", "/eSCL/ScannerCapabilities answered 301 to https"),
-        "fax": ("its USB descriptor", "no answer to /ipp/faxout in 0.1 s"),
+        "fax": ("its USB descriptor", "no response to /ipp/faxout in 0.1 s"),
     }
     assert [one.silent for one in found.lost] == [False, True]
 
@@ -168,7 +168,7 @@ def lost(found: probe.Probed) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("path", "what"), [("/ipp/print", "print"), ("/eSCL/ScannerCapabilities", "scan")]
 )
-async def test_what_is_still_starting_is_missing(path: str, what: str):
+async def test_a_part_that_is_still_starting_is_missing(path: str, what: str):
     answers: dict[str, bytes | None] = {
         "/ipp/print": GOOD,
         "/eSCL/ScannerCapabilities": answer(CAPABILITIES, headers=XML),
@@ -180,24 +180,24 @@ async def test_what_is_still_starting_is_missing(path: str, what: str):
 
 
 @pytest.mark.parametrize("said", [NOT_FOUND, STARTING])
-async def test_a_device_that_tells_nothing_fails_the_probe(said: bytes):
+async def test_a_device_without_any_facts_fails_the_probe(said: bytes):
     with pytest.raises(ProbeFailed, match="/ipp/print answered"):
         await probed({"/ipp/print": said, "/eSCL/ScannerCapabilities": said})
 
 
-async def test_a_fax_queue_that_never_answers_holds_up_nothing():
+async def test_a_fax_queue_that_never_answers_delays_nothing():
     start = asyncio.get_running_loop().time()
     found = await probed({"/ipp/print": GOOD, "/ipp/faxout": None})
     assert asyncio.get_running_loop().time() - start < 1.5
     assert not found.result.fax
 
 
-async def test_what_never_answers_is_missing_and_its_interface_is_given_back():
+async def test_a_part_that_never_answers_is_missing_and_its_interface_freed():
     firmware = Firmware({"/ipp/print": None, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
     pool = InterfacePool(firmware.channels, drain_s=0.05)
     query = Query(pool, host="localhost")
     found = await gather(query, DEVICE, Questions(answer_s=0.1, faxes=False), port=60000)
-    assert "no answer" in found.missing[0]
+    assert "no response" in found.missing[0]
     await pool.join(5)
     assert pool.status().broken == 0
     await pool.close()
@@ -213,7 +213,7 @@ async def test_one_interface_is_enough():
     assert found.missing == ()
 
 
-async def test_an_error_beside_good_data_counts_for_good():
+async def test_an_error_status_with_good_data_is_accepted():
     """Canon SELPHY CP1500."""
     good = attributes(
         ipp.attribute("document-format-supported", ipp.mime("application/pdf")), code=0x0500
@@ -223,12 +223,12 @@ async def test_an_error_beside_good_data_counts_for_good():
     assert found.result.printer.pdl == ("application/pdf",)
 
 
-async def test_an_error_without_data_does_not():
+async def test_an_error_status_without_data_is_not_accepted():
     with pytest.raises(ProbeFailed, match="status 0x0500"):
         await probed({"/ipp/print": attributes(code=0x0500)})
 
 
-async def test_an_error_with_attributes_that_do_not_suffice_needs_a_quirk():
+async def test_an_error_status_with_too_few_attributes_needs_a_quirk():
     named = ipp.attribute("printer-make-and-model", ipp.text("Maker Model"))
     said = attributes(named, code=0x0500)
     with pytest.raises(ProbeFailed, match="status 0x0500"):
@@ -241,13 +241,13 @@ async def test_an_error_with_attributes_that_do_not_suffice_needs_a_quirk():
 @pytest.mark.parametrize(
     "said", [answer(b"\x02\x00"), answer(b"<html>"), answer(b"x" * ((1 << 20) + 1))]
 )
-async def test_nonsense_from_the_printer_does_not_cost_the_scanner(said: bytes):
+async def test_invalid_answers_of_the_printer_do_not_affect_the_scanner(said: bytes):
     found = await probed({"/ipp/print": said, "/eSCL/ScannerCapabilities": answer(CAPABILITIES)})
     assert found.result.scanner is not None
     assert [one.function for one in found.lost] == ["print"]
 
 
-async def test_nonsense_from_the_scanner_does_not_cost_the_printer():
+async def test_invalid_answers_of_the_scanner_do_not_affect_the_printer():
     found = await probed({"/ipp/print": GOOD, "/eSCL/ScannerCapabilities": answer(b"<a>")})
     assert found.result.printer is not None
     assert found.result.scanner is None
@@ -274,7 +274,7 @@ async def test_an_unplug_ends_the_probe():
         (Capability(0), {"/ipp/print", "/ipp/faxout", "/eSCL/ScannerCapabilities"}),
     ],
 )
-async def test_only_what_the_device_claims_is_asked(
+async def test_only_functions_that_the_device_declares_are_asked_for(
     capabilities: Capability | None, paths: set[str]
 ):
     firmware = Firmware({"/ipp/print": GOOD})
@@ -285,7 +285,7 @@ async def test_only_what_the_device_claims_is_asked(
     await pool.close()
 
 
-async def test_questions_carry_the_host_and_the_connection_that_are_wanted():
+async def test_questions_have_the_configured_host_and_connection_headers():
     firmware = Firmware({"/ipp/print": GOOD})
     async with asked(firmware, connection="keep-alive") as ask:
         await ask(scans=False, faxes=False)
@@ -295,7 +295,7 @@ async def test_questions_carry_the_host_and_the_connection_that_are_wanted():
         assert one.values("connection") == ["keep-alive"]
 
 
-async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
+async def test_any_answer_proves_that_the_printer_responds():
     firmware = Firmware({"/ipp/print": STARTING})
     pool = InterfacePool(firmware.channels, drain_s=0.05)
     query = Query(pool, host="localhost")
@@ -307,7 +307,7 @@ async def test_any_answer_is_a_sign_of_life_and_silence_is_none():
     await pool.close()
 
 
-async def test_a_small_question_takes_no_large_answer():
+async def test_a_small_question_accepts_no_large_answer():
     firmware = Firmware({"/big": answer(b"x" * 2_000_000)})
     pool = InterfacePool(firmware.channels, drain_s=0.5)
     with pytest.raises(PrinterError, match="more than"):
@@ -318,7 +318,7 @@ async def test_a_small_question_takes_no_large_answer():
 
 
 @pytest.mark.parametrize("late", [True, False])
-async def test_a_part_that_is_not_there_may_come_late_if_a_quirk_says_so(late: bool):
+async def test_a_missing_part_may_appear_later_if_a_quirk_says_so(late: bool):
     firmware = Firmware({"/ipp/print": GOOD})
     async with asked(firmware) as ask:
         probed = await ask(faxes=False, parts_come_late=late)

@@ -1,4 +1,4 @@
-"""States follow each other as the table says, pauses grow, resets are counted."""
+"""States follow the table, pauses grow, resets are counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_printer_may_go_at_any_time(state: State):
 
 
 @given(st.lists(st.sampled_from(list(Event)), max_size=50))
-def test_any_life_is_a_walk_through_the_table(events: list[Event]):
+def test_any_sequence_of_events_follows_the_table(events: list[Event]):
     state = State.AWAY
     for event in events:
         if event is not Event.GONE and (state, event) not in NEXT:
@@ -42,7 +42,7 @@ def test_pauses_double_up_to_a_limit_and_start_again():
     assert pauses.next() == 1.0
 
 
-def test_resets_are_allowed_so_many_times_in_a_window():
+def test_resets_are_limited_within_a_window():
     now = [0.0]
     budget = ResetBudget(3, 600.0, clock=lambda: now[0])
     assert [budget.allow() for _ in range(4)] == [True, True, True, False]

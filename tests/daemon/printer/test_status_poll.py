@@ -1,4 +1,4 @@
-"""What a printer says of itself is known, and asking for it never disturbs the printer."""
+"""A printer's reported status is known, and asking for it never disturbs the printer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def condition(daemon: InProcessDaemon) -> dict:
     return daemon.row().get("condition") or {}
 
 
-async def test_a_printer_is_asked_when_its_life_begins(make_printer, state_path):
+async def test_a_printer_is_asked_when_its_session_begins(make_printer, state_path):
     printer = make_printer()
     printer.printer.state_reasons = ("media-empty-error",)
     async with run_daemon(printer, state_path=state_path) as daemon:
@@ -56,7 +56,9 @@ async def test_it_is_asked_again_when_its_clients_are_done(make_printer, state_p
         await daemon.until(lambda: condition(daemon)["pages"] == 1 or None)
 
 
-async def test_while_a_job_waits_for_paper_that_is_known(make_printer, state_path, monkeypatch):
+async def test_while_a_job_waits_for_paper_the_status_shows_it(
+    make_printer, state_path, monkeypatch
+):
     monkeypatch.setattr(status_poll, "STEP_S", 0.05)
     printer = make_printer(interfaces=2)
     async with run_daemon(printer, state_path=state_path, supplies_s=0.1) as daemon:
@@ -72,7 +74,7 @@ async def test_while_a_job_waits_for_paper_that_is_known(make_printer, state_pat
         assert (await job).ok
 
 
-async def test_a_printer_that_nobody_uses_is_left_asleep(make_printer, state_path, monkeypatch):
+async def test_an_unused_printer_is_not_woken(make_printer, state_path, monkeypatch):
     monkeypatch.setattr(status_poll, "STEP_S", 0.02)
     printer = make_printer()
     settings = {"supplies_s": 0.05, "idle_release_s": 0.1}
@@ -106,10 +108,10 @@ async def test_a_printer_without_ipp_is_not_asked_twice():
     await pool.close()
 
 
-async def test_an_old_word_is_shown_with_its_age():
+async def test_an_old_report_is_shown_with_its_age():
     now = [0.0]
     polled = status_poll.StatusPoll(clock=lambda: now[0])
-    polled.tell(Condition(state=4))
+    polled.update(Condition(state=4))
     now[0] = 200.0
     shown = dict(cli_status.condition_lines(polled.status() or {}))
     assert shown["printer"] == "printing (3 min 20 s ago)"

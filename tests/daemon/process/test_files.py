@@ -17,7 +17,7 @@ def _as_before() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_as_many_as_the_hard_limit_allows_up_to_what_is_enough():
+def test_the_limit_is_raised_to_the_hard_limit_or_to_what_is_enough():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     allow_many_files()
@@ -25,7 +25,7 @@ def test_as_many_as_the_hard_limit_allows_up_to_what_is_enough():
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, hard)
 
 
-def test_a_sandbox_that_forbids_it_is_no_reason_to_fail():
+def test_a_sandbox_that_forbids_the_change_is_no_failure():
     def denied(_: int) -> tuple[int, int]:
         raise PermissionError(1, "Operation not permitted")
 

@@ -1,4 +1,4 @@
-"""Signals stop the daemon in good order; systemd is notified, and its sockets are taken."""
+"""Signals stop the daemon in order; systemd is notified, and its sockets are taken."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_full_queue_of_systemd_does_not_block(systemd: socket.socket):
         notifier.alive()
 
 
-async def test_the_watchdog_is_fed_twice_in_every_interval(systemd: socket.socket):
+async def test_the_watchdog_is_notified_twice_in_every_interval(systemd: socket.socket):
     environ = {
         "NOTIFY_SOCKET": systemd.getsockname(),
         "WATCHDOG_USEC": "40000",
@@ -138,7 +138,7 @@ async def test_the_watchdog_is_fed_twice_in_every_interval(systemd: socket.socke
         {"WATCHDOG_USEC": "-5"},
     ],
 )
-async def test_without_a_watchdog_of_this_process_there_is_nothing_to_feed(environ: dict[str, str]):
+async def test_without_a_watchdog_of_this_process_none_is_notified(environ: dict[str, str]):
     await Notifier(environ).keep_alive()
 
 
@@ -195,7 +195,7 @@ def test_sockets_for_another_process_are_not_touched(environ: dict[str, str]):
     assert take_listen_sockets(environ, first_fd=700) == {}
 
 
-def test_a_descriptor_that_is_no_socket_is_left_out(caplog: pytest.LogCaptureFixture):
+def test_a_descriptor_that_is_not_a_socket_is_skipped(caplog: pytest.LogCaptureFixture):
     environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     assert take_listen_sockets(environ, first_fd=701) == {}
     assert "not a socket" in caplog.text

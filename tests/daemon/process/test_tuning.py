@@ -43,7 +43,7 @@ def limits() -> Iterator[tuple[int, int]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_as_many_files_may_be_open_as_the_hard_limit_allows(limits: tuple[int, int]):
+def test_the_limit_of_open_files_is_raised_to_the_hard_limit(limits: tuple[int, int]):
     hard = limits[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     allow_many_files()

@@ -1,4 +1,4 @@
-"""What the evidence log makes of what it sees."""
+"""The evidence that the log derives from what it sees."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_waiting_for_the_client_is_no_stall():
     seen.after(0)
     work.awaits = Awaits.CLIENT_SENDS
     one = seen.after(500).interfaces[0]
-    assert (one.since, one.stands) == (600, False)
+    assert (one.since, one.awaits_printer) == (600, False)
     work.awaits = Awaits.PRINTER_TAKES
     assert seen.after(10).interfaces[0].since == 600
 
 
-def test_what_an_endpoint_takes_of_a_question_is_no_sign_of_life_but_an_answer_is():
+def test_an_accepted_question_does_not_prove_that_the_printer_responds_but_an_answer_does():
     work = Work(Kind.QUESTION)
     seen = Seen(work)
     seen.after(0)
@@ -68,17 +68,17 @@ def test_what_an_endpoint_takes_of_a_question_is_no_sign_of_life_but_an_answer_i
     assert seen.after(1).moved_at == 102
 
 
-def test_a_printers_own_words_excuse_a_stall():
+def test_a_reported_reason_excuses_a_stall():
     seen = Seen(Work())
     assert seen.after(0).excused_at < 0
-    seen.log.tell(PrinterState.PROCESSING, ("media-empty",))
+    seen.log.state_report(PrinterState.PROCESSING, ("media-empty",))
     assert seen.after(0).excused_at == 100
     seen.now = 130
-    seen.log.tell(PrinterState.PROCESSING, ())
+    seen.log.state_report(PrinterState.PROCESSING, ())
     found = seen.after(0)
     assert found.excused_at == 100
-    assert found.told is not None
-    assert found.told.waits_for == ""
+    assert found.report is not None
+    assert found.report.waits_for == ""
     seen.log.port_status(True)
     assert seen.after(0).excused_at == 130
 
@@ -93,9 +93,9 @@ def test_a_new_session_begins_without_old_questions():
     assert (found.asked, found.touched_at) == ((), 200)
 
 
-def test_an_interface_that_another_program_holds_cannot_be_had():
+def test_an_interface_held_by_another_program_is_not_available():
     log = EvidenceLog(lambda: 0.0)
     free, held = PoolSlot(0, None, SlotState.RELEASED), PoolSlot(1, None, SlotState.RELEASED)
     held.trouble = "interface 1 is held by process 7"
     found = log.look([free, held])
-    assert [one.can_be_had for one in found.interfaces] == [True, False]
+    assert [one.is_available for one in found.interfaces] == [True, False]

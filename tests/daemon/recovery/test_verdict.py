@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence, PortStatus, Told
+from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence, PortStatus, StateReport
 from ippusbd.daemon.recovery.verdict import (
     Ask,
     Gone,
@@ -40,7 +40,7 @@ def stalled(
     taken: bool = False,
     awaits: Awaits = Awaits.PRINTER_TAKES,
 ) -> InterfaceEvidence:
-    """An exchange that waits for the printer so long."""
+    """An exchange that has waited for the printer for `s` seconds."""
     since = NOW - for_s
     return InterfaceEvidence(
         number, SlotState.LEASED, False, kind, awaits, taken, began_at=since - 10, since=since
@@ -55,15 +55,15 @@ def answers(*ago_s: float) -> tuple[Asked, ...]:
     return tuple(question(Outcome.ANSWERED, ago) for ago in ago_s)
 
 
-def told(state: PrinterState, *reasons: str, ago_s: float = 5.0) -> Told:
-    return Told(state, reasons, NOW - ago_s)
+def reported(state: PrinterState, *reasons: str, ago_s: float = 5.0) -> StateReport:
+    return StateReport(state, reasons, NOW - ago_s)
 
 
 def verdict(*interfaces: InterfaceEvidence, **known: object) -> object:
     return judge(Evidence(interfaces, **known), NOW, PATIENCE)  # type: ignore[arg-type]
 
 
-def test_nothing_stands_nothing_follows():
+def test_without_a_stall_there_is_no_action():
     assert verdict(FREE) == Wait()
     assert verdict(stalled(29), FREE) == Wait()
     assert verdict(stalled(500, awaits=Awaits.CLIENT_READS), FREE) == Wait()
@@ -77,10 +77,10 @@ def test_an_unplug_outranks_everything():
 @pytest.mark.parametrize(
     "known",
     [
-        {"told": told(PrinterState.PROCESSING, "media-empty")},
-        {"told": told(PrinterState.IDLE, "media-empty-error")},
-        {"told": told(PrinterState.PROCESSING, "cover-open-warning")},
-        {"told": told(PrinterState.STOPPED)},
+        {"report": reported(PrinterState.PROCESSING, "media-empty")},
+        {"report": reported(PrinterState.IDLE, "media-empty-error")},
+        {"report": reported(PrinterState.PROCESSING, "cover-open-warning")},
+        {"report": reported(PrinterState.STOPPED)},
         {"port": PortStatus(True, NOW - 5)},
     ],
 )
@@ -94,20 +94,20 @@ def test_a_known_reason_is_waited_for_without_a_limit(interfaces: int, known: di
 @pytest.mark.parametrize(
     "known",
     [
-        {"told": told(PrinterState.PROCESSING, "media-low")},
-        {"told": told(PrinterState.PROCESSING, "toner-low-warning")},
-        {"told": told(PrinterState.PROCESSING, "marker-supply-almost-empty-report")},
-        {"told": told(PrinterState.IDLE, "media-empty-warning")},
-        {"told": told(PrinterState.STOPPED, ago_s=4000)},
+        {"report": reported(PrinterState.PROCESSING, "media-low")},
+        {"report": reported(PrinterState.PROCESSING, "toner-low-warning")},
+        {"report": reported(PrinterState.PROCESSING, "marker-supply-almost-empty-report")},
+        {"report": reported(PrinterState.IDLE, "media-empty-warning")},
+        {"report": reported(PrinterState.STOPPED, ago_s=4000)},
         {"port": PortStatus(True, NOW - 4000)},
         {"port": PortStatus(False, NOW - 5)},
     ],
 )
-def test_what_is_no_reason_or_older_than_the_stall_is_not_waited_for(known: dict[str, object]):
+def test_a_warning_or_a_reason_older_than_the_stall_is_not_waited_for(known: dict[str, object]):
     assert isinstance(verdict(stalled(3700), **known), InterfaceUnresponsive)
 
 
-def test_a_stall_is_asked_about_on_an_interface_that_can_be_had():
+def test_a_stall_leads_to_a_question_on_an_available_interface():
     assert isinstance(verdict(stalled(31), FREE), Ask)
     assert isinstance(verdict(stalled(31), replace(FREE, state=SlotState.RELEASED)), Ask)
     assert isinstance(verdict(stalled(31), HELD), Wait)
@@ -122,7 +122,7 @@ def test_a_question_without_an_answer_is_given_up_when_others_are_answered():
     assert isinstance(verdict(asks, FREE, asked=answers(40, 10)), InterfaceUnresponsive)
 
 
-def test_a_question_that_is_not_taken_proves_nothing_while_another_interface_is_busy():
+def test_a_question_that_is_not_accepted_proves_nothing_while_another_interface_is_busy():
     asks = stalled(70, Kind.QUESTION)
     reading = InterfaceEvidence(2, SlotState.LEASED, False, Kind.SCAN, Awaits.CLIENT_READS)
     proof = answers(40, 10)
@@ -133,20 +133,20 @@ def test_a_question_that_is_not_taken_proves_nothing_while_another_interface_is_
 @pytest.mark.parametrize(
     ("state", "given_up_s"), [(PrinterState.IDLE, 300), (PrinterState.PROCESSING, 3600)]
 )
-def test_a_document_stands_as_long_as_the_printers_state_explains(
+def test_a_document_may_stall_as_long_as_the_printers_state_explains(
     state: PrinterState, given_up_s: float
 ):
-    known = {"told": told(state), "asked": answers(5)}
+    known = {"report": reported(state), "asked": answers(5)}
     assert isinstance(verdict(stalled(given_up_s - 1), FREE, **known), Wait)
     assert isinstance(verdict(stalled(given_up_s), FREE, **known), InterfaceUnresponsive)
 
 
-def test_one_interface_of_which_nothing_is_known_stands_for_an_hour():
+def test_one_interface_without_evidence_may_stall_for_an_hour():
     assert isinstance(verdict(stalled(3599)), Wait)
     assert isinstance(verdict(stalled(3600)), InterfaceUnresponsive)
 
 
-def test_a_document_that_was_taken_whole_may_be_printing_and_is_waited_for():
+def test_a_document_that_was_accepted_completely_may_be_printing_and_is_waited_for():
     whole = stalled(90_000, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(whole), Wait)
 
@@ -155,7 +155,7 @@ def test_a_question_on_the_only_interface_waits_longer_while_a_page_may_print():
     asks = stalled(301, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks), InterfaceUnresponsive)
     assert isinstance(verdict(asks, document_at=NOW - 320), Wait)
-    assert isinstance(verdict(asks, told=told(PrinterState.PROCESSING, ago_s=400)), Wait)
+    assert isinstance(verdict(asks, report=reported(PrinterState.PROCESSING, ago_s=400)), Wait)
 
 
 def test_a_long_poll_is_never_silent():
@@ -183,8 +183,8 @@ def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
     assert isinstance(found, Ask | Wait)
 
 
-def test_an_upload_that_stalls_for_no_reason_teaches_and_one_with_a_reason_does_not():
-    known = {"told": told(PrinterState.IDLE), "asked": answers(5)}
+def test_only_an_upload_that_stalls_without_a_reason_is_learned_from():
+    known = {"report": reported(PrinterState.IDLE), "asked": answers(5)}
     found = verdict(stalled(400), FREE, **known)
     assert isinstance(found, InterfaceUnresponsive)
     assert found.stalled_upload
@@ -199,18 +199,18 @@ def test_an_upload_that_stalls_for_no_reason_teaches_and_one_with_a_reason_does_
 
 def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence((stalled(1),)), NOW)
-    assert at_work(Evidence(told=told(PrinterState.PROCESSING)), NOW)
-    assert at_work(Evidence(told=told(PrinterState.IDLE, "media-empty-error")), NOW)
+    assert at_work(Evidence(report=reported(PrinterState.PROCESSING)), NOW)
+    assert at_work(Evidence(report=reported(PrinterState.IDLE, "media-empty-error")), NOW)
     assert not at_work(Evidence((stalled(1, Kind.QUESTION),)), NOW)
-    assert not at_work(Evidence(told=told(PrinterState.PROCESSING, ago_s=601)), NOW)
-    assert not at_work(Evidence(told=told(PrinterState.IDLE)), NOW)
+    assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
+    assert not at_work(Evidence(report=reported(PrinterState.IDLE)), NOW)
 
 
-def test_a_printer_prints_until_it_says_otherwise():
-    assert is_printing(Evidence(told=told(PrinterState.PROCESSING)), NOW)
-    assert is_printing(Evidence(told=told(PrinterState.STOPPED), document_at=NOW - 60), NOW)
-    assert not is_printing(Evidence(told=told(PrinterState.STOPPED)), NOW)
-    assert not is_printing(Evidence(told=told(PrinterState.IDLE)), NOW)
+def test_a_printer_prints_until_it_reports_otherwise():
+    assert is_printing(Evidence(report=reported(PrinterState.PROCESSING)), NOW)
+    assert is_printing(Evidence(report=reported(PrinterState.STOPPED), document_at=NOW - 60), NOW)
+    assert not is_printing(Evidence(report=reported(PrinterState.STOPPED)), NOW)
+    assert not is_printing(Evidence(report=reported(PrinterState.IDLE)), NOW)
     assert not is_printing(Evidence(), NOW)
 
 
@@ -234,8 +234,8 @@ EVIDENCE = st.builds(
     interfaces=st.lists(INTERFACES, max_size=4, unique_by=lambda one: one.number).map(tuple),
     moved_at=TIMES,
     document_at=TIMES,
-    told=st.none()
-    | st.builds(Told, st.none() | st.sampled_from([3, 4, 5]), REASONS.map(tuple), TIMES),
+    report=st.none()
+    | st.builds(StateReport, st.none() | st.sampled_from([3, 4, 5]), REASONS.map(tuple), TIMES),
     port=st.none() | st.builds(PortStatus, st.booleans(), TIMES),
     asked=st.lists(
         st.builds(Asked, st.none() | st.integers(0, 3), TIMES, st.sampled_from(Outcome)), max_size=8
@@ -255,11 +255,11 @@ def ended(found: object) -> tuple[int, ...]:
 @settings(max_examples=400)
 @given(EVIDENCE)
 def test_nothing_ends_while_a_reason_no_older_than_the_stall_is_known(evidence: Evidence):
-    told_, port = evidence.told, evidence.port
+    report, port = evidence.report, evidence.port
     by_number = {one.number: one for one in evidence.interfaces}
     for number in ended(judge(evidence, NOW, PATIENCE)):
         since = by_number[number].since
-        assert not (told_ and told_.waits_for and told_.at >= since)
+        assert not (report and report.waits_for and report.at >= since)
         assert not (port and port.attention and port.at >= since)
 
 
@@ -299,7 +299,7 @@ def test_nothing_is_learned_where_a_reason_was_known_or_something_was_done(evide
 
 @settings(max_examples=400)
 @given(EVIDENCE)
-def test_whoever_is_asked_can_be_had(evidence: Evidence):
+def test_a_question_is_asked_only_on_an_available_interface(evidence: Evidence):
     if isinstance(judge(evidence, NOW, PATIENCE), Ask):
         assert any(
             one.state in (SlotState.FREE, SlotState.RELEASED) and not one.held

@@ -1,4 +1,4 @@
-"""The certificate that is shared with: made once, kept, replaced only when it is of no use."""
+"""The certificate for sharing: generated once, kept, replaced only when it is unusable."""
 
 from __future__ import annotations
 

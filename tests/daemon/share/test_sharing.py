@@ -1,4 +1,4 @@
-"""Doors on addresses that come and go, and announcements that follow them."""
+"""TLS listeners on addresses that come and go, and announcements that follow them."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_a_port_in_use_is_listened_on_when_it_becomes_free(
 async def test_handshakes_that_never_end_are_limited_and_end_with_the_listener(
     tls: ssl.SSLContext,
 ):
-    """As many as there may be; the next is refused, and a place is free as soon as one leaves."""
+    """At the limit the next one is refused; when one leaves, another may come."""
     async with opened(tls) as bench:
         await bench.until(lambda: bench.listeners)
         there = ("127.0.0.2", bench.site.port)

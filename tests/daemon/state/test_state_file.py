@@ -45,7 +45,7 @@ def test_a_new_printer_never_gets_the_port_of_an_absent_one(path: Path):
     assert StateFile(path, PORTS).port_for("new") == 60001
 
 
-def test_a_new_printer_skips_ports_on_which_somebody_listens(path: Path):
+def test_a_new_printer_skips_ports_in_use(path: Path):
     assert StateFile(path, PORTS).port_for("a", lambda port: port != 60000) == 60001
 
 
@@ -75,7 +75,7 @@ def test_when_no_port_is_left_the_one_of_the_printer_unused_for_longest_is_reass
     assert state.name_for("b") == "B"
 
 
-def test_a_range_where_everybody_listens_is_an_error_that_names_it(path: Path):
+def test_a_range_without_a_free_port_is_an_error_that_names_it(path: Path):
     with pytest.raises(StateError, match="no port from 60000 to 60002 is free"):
         StateFile(path, PORTS).port_for("a", lambda port: False)
 

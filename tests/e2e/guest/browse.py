@@ -1,4 +1,4 @@
-"""What Avahi's clients see come and go, with the time of each event."""
+"""Services as Avahi's clients see them, with the time of each event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs a desktop prints and scans with, each as a person would call it."""
+"""The programs a desktop prints and scans with, each as a user would run it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP = Group("real clients", plugged)
 
 
 def _has(*words: str, command: tuple[object, ...], limit_s: float = 60.0) -> str:
-    """Output of `command` as soon as it has all the words: discovery is not instant."""
+    """Output of `command` when it has all the words: discovery takes time."""
 
     def output() -> str:
         said = run(*command, check=False)
@@ -200,7 +200,7 @@ def scanimage_list(lab: Plugged) -> str:
 
 @lru_cache
 def _device() -> str:
-    """Its name for scanimage: sane-airscan's, for sane-escl knows it too."""
+    """Its name for scanimage: that of sane-airscan, because sane-escl has one too."""
     said = _has("airscan:", command=("scanimage", "-L"), limit_s=180)
     match = re.search(r"`(airscan:[^']*)'", said)
     if match is None:

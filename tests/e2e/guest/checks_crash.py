@@ -1,4 +1,4 @@
-"""The daemon is killed, or meets a printer that somebody left in the middle of something."""
+"""The daemon is killed, or finds a printer with an unfinished exchange."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from report import Failed, Group
 
 @dataclass
 class Crashing:
-    """One printer that stays plugged in, and daemons that come and go."""
+    """One printer that stays plugged in, and daemons that start and end."""
 
     printers: Printers
     browser: Browser
@@ -108,7 +108,7 @@ def _stale(size: int, sentence: str) -> None:
 
 
 def _ask_and_leave(interface: int, size: int) -> None:
-    """Another program that asks for so much on one interface and leaves without reading."""
+    """Another program that requests this much on one interface and leaves without reading."""
     device = usb.core.find(idVendor=0x1209)
     assert device is not None
     if driver_of(interface) == "usblp":

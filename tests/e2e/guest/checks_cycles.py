@@ -1,4 +1,4 @@
-"""Unplugged and plugged in again, at every stage of a printer's life.
+"""Unplugged and plugged in again, at every stage of a session.
 
 The stages are those of the daemon: just plugged in, being opened and probed,
 served, in the middle of an answer, in the middle of a document, and away.
@@ -29,7 +29,7 @@ CYCLES = 20
 
 @dataclass
 class Cycled:
-    """One printer, its plug in our hand, and a browser that watches the network."""
+    """One printer that we plug and unplug, and a browser that watches the network."""
 
     daemon: Daemon
     printers: Printers
@@ -42,7 +42,7 @@ class Cycled:
         return f"http://127.0.0.1:{self.status['port']}"
 
     def plugged(self) -> None:
-        """Whatever the last check left: it is plugged in, served and announced."""
+        """After any earlier check: it is plugged in, served and announced."""
         self.printers.ask("plug")
         self.must_be_same()
 
@@ -183,7 +183,7 @@ def _serves(lab: Cycled) -> str:
 
 
 def _open_files(lab: Cycled) -> Counter[str]:
-    """What the daemon has open, without the numbers that tell one socket from another."""
+    """The daemon's open files, without the numbers of the sockets."""
     files: Counter[str] = Counter()
     for entry in Path(f"/proc/{lab.daemon.service.pid}/fd").iterdir():
         with suppress(FileNotFoundError):

@@ -59,7 +59,7 @@ def in_parallel(urls: list[str]) -> list[str]:
 
 @contextmanager
 def waiting_daemon() -> Iterator[Daemon]:
-    """A daemon to which printers come and go."""
+    """A daemon whose printers are plugged and unplugged."""
     forget_state()
     daemon = Daemon()
     with stopping(daemon):

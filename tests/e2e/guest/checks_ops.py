@@ -62,7 +62,7 @@ GROUP = Group("what an administrator is told", context)
 
 
 def devices_told(served: Served) -> dict[str, Finding]:
-    """What it says of USB devices; in this process, for a whole diagnosis takes long here."""
+    """The doctor's lines on USB devices; in this process, because a full run takes long here."""
     status = served.daemon.status()
     machine, answer = Machine(), Answer(status)
     who = machine.credentials(answer.pid)
@@ -70,7 +70,7 @@ def devices_told(served: Served) -> dict[str, Finding]:
 
 
 def told() -> dict[str, dict[str, str]]:
-    """What the doctor says, by check; the worst of several."""
+    """The doctor's findings, by check; the worst of several."""
     out = run(BIN / "ippusbd", "doctor", "--json", "--config", CONFIG, check=False)
     order = ("ok", "note", "problem")
     return {e["check"]: e for e in sorted(json.loads(out), key=lambda e: order.index(e["level"]))}
@@ -116,9 +116,7 @@ def held(served: Served) -> str:
 
 @GROUP.check("the doctor says that usblp has the interfaces while nobody prints")
 def usblp(served: Served) -> None:
-    until(
-        lambda: served.daemon.printers()[0]["interfaces"]["released"], "the interfaces given back"
-    )
+    until(lambda: served.daemon.printers()[0]["interfaces"]["released"], "the interfaces released")
     until(lambda: devices_told(served).get("driver"), "usblp being told")
 
 

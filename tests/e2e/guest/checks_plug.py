@@ -19,7 +19,7 @@ VENDOR, PRODUCT = "1209", "0001"
 
 @dataclass
 class Plugged:
-    """A daemon that was there first, and a printer with a card reader plugged in then."""
+    """A running daemon, and a printer with a card reader plugged in then."""
 
     daemon: Daemon
     printers: Printers

@@ -1,8 +1,8 @@
-"""Printers that go deaf, or are somebody else's, where only a real kernel can tell.
+"""Printers that are unresponsive or held by others, where only a real kernel proves something.
 
-Halts and port resets, drivers that come back, claims of other programs, and the misbehaviour
-that meets the host controller: in this process's pretended kernel all of it works by
-definition. Time-outs are short; those of the default are tested elsewhere.
+Halts and port resets, reattached drivers, claims of other programs, and misbehaviour towards
+the host controller: with the simulated kernel of the other tests all of it works by
+definition. Time-outs are short; the defaults are tested elsewhere.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ time.sleep(600)
 
 
 @dataclass
-class Ward:
-    """One printer with a card reader, and a daemon of little patience."""
+class Recovering:
+    """One printer with a card reader, and a daemon with short time-outs."""
 
     daemon: Daemon
     printers: Printers
@@ -108,7 +108,7 @@ class Ward:
 
 
 @contextmanager
-def ward() -> Iterator[Ward]:
+def recovering() -> Iterator[Recovering]:
     forget_state()
     config = Path("/run/hasty.conf")
     config.write_text(CONFIG)
@@ -117,15 +117,15 @@ def ward() -> Iterator[Ward]:
         printers = Printers("--interfaces", INTERFACES, "--vendor-interface")
         with stopping(printers):
             (row,) = daemon.ready()
-            yield Ward(daemon, printers, row["port"])
+            yield Recovering(daemon, printers, row["port"])
 
 
-GROUP = Group("recovery", ward)
+GROUP = Group("recovery", recovering)
 
 
-def _cured(personality: str, rung: str) -> None:
+def _recovered(personality: str, rung: str) -> None:
     @GROUP.check(f"{personality}: brought back by: {rung}")
-    def check(lab: Ward) -> str:
+    def check(lab: Recovering) -> str:
         lab.whole()
         ask_daemon(RUN / "control.sock", "forget", timeout_s=30)
         lab.switch(personality, on=True)
@@ -141,15 +141,15 @@ def _cured(personality: str, rung: str) -> None:
         return f"{took_s:.1f} s, {lab.prints()}"
 
 
-_cured("halts-once", "clear halt")
-_cured("deaf-until-reclaimed", "claim again")
-_cured("deaf-until-bus-reset", "USB reset")
+_recovered("halts-once", "clear halt")
+_recovered("deaf-until-reclaimed", "claim again")
+_recovered("deaf-until-bus-reset", "USB reset")
 
 
 @GROUP.check(
-    f"a request that finds the interfaces given back waits less than {ADDED_S * 1000:.0f} ms"
+    f"a request that finds the interfaces released waits less than {ADDED_S * 1000:.0f} ms"
 )
-def latency(lab: Ward) -> str:
+def latency(lab: Recovering) -> str:
     lab.whole()
     _one_request(lab.port)  # the first of this process
     released, awake = [], []
@@ -179,7 +179,7 @@ def _one_request(port: int) -> float:
 
 
 @GROUP.check("another program has the interfaces: it is named, requests wait, and are served then")
-def held(lab: Ward) -> str:
+def held(lab: Recovering) -> str:
     lab.whole()
     lab.given_back()
     holder = subprocess.Popen(
@@ -208,7 +208,7 @@ def held(lab: Ward) -> str:
 
 def _lives_with(personality: str) -> None:
     @GROUP.check(f"{personality}: plugged in, prints, and gives 200 KB of whole packets")
-    def check(lab: Ward) -> None:
+    def check(lab: Recovering) -> None:
         lab.printers.ask("unplug")
         lab.switch(personality, on=True)
         lab.daemon.none_left()

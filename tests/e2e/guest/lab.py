@@ -1,8 +1,8 @@
-"""The guest as a desktop: kernel modules, udev, D-Bus, Avahi, CUPS, and users as packages make.
+"""The guest as a desktop: kernel modules, udev, D-Bus, Avahi, CUPS, and the packages' users.
 
-Started once, in the order that a boot has. The virtual printers and the
-daemon under test are `Printers` and `Daemon`; as many as a group of checks
-wants, one after the other.
+Started once, in the order of a boot. The virtual printers and the daemon
+under test are `Printers` and `Daemon`; as many as a group of checks needs,
+one after the other.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Desktop:
         return self.services[-1]
 
     def _users(self) -> None:
-        """As the package's sysusers file says; and the checkout, maybe in /root, readable."""
+        """Create the package's users; make the checkout, maybe in /root, readable."""
         run("systemd-sysusers", PROJECT / "packaging/sysusers/ippusbd.conf")
         for path in (PROJECT, Path(sys.executable).resolve(), Path(sys.executable)):
             for folder in path.parents:
@@ -130,7 +130,7 @@ class Printers:
         return ask_printer(PRINTER_SOCKET, command, timeout_s=60, **arguments)
 
     def documents(self, **arguments: object) -> list[dict[str, Any]]:
-        """What was printed, oldest first."""
+        """The printed documents, oldest first."""
         return list(self.ask("documents", **arguments)["documents"])
 
     def stop(self) -> None:
@@ -140,7 +140,7 @@ class Printers:
 class Daemon:
     """`ippusbd run` as ippusbd.service has it: its user, no capability, its directories.
 
-    Ready when it says so to systemd, whose part the socket plays.
+    Ready when it notifies systemd; the socket here stands in for systemd.
     """
 
     def __init__(self, *options: object) -> None:
@@ -192,7 +192,7 @@ class Daemon:
         self.service.kill()
 
     def stop(self) -> None:
-        """In good order; nothing to do for one that was killed or stopped."""
+        """Stop it with SIGTERM; nothing to do for one that was killed or stopped."""
         running = self.service.running
         status = self.service.stop()
         if running and status:
@@ -224,7 +224,7 @@ def forget_state() -> None:
 
 @contextmanager
 def stopping(*services: Printers | Daemon) -> Iterator[None]:
-    """Stops them at the end, the last first, whatever happened."""
+    """Stops them at the end, in reverse order, whatever happened."""
     try:
         yield
     finally:

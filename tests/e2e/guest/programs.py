@@ -1,7 +1,7 @@
 """Running programs and waiting for conditions; what every check does.
 
-The guest is slow, so nothing waits for a time: `until` waits for a condition,
-and its limit is only there to end a wait that will never end.
+The guest is slow, so nothing waits for a fixed time: `until` waits for a condition,
+and its limit only ends a wait that would never end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUT_LINES = 25
 
 
 def until(condition: Callable[[], T], what: str, limit_s: float = PATIENCE_S) -> T:
-    """The first true value of `condition()`; Failed names `what` that never came."""
+    """The first true value of `condition()`; raises Failed with `what` was expected."""
     end = time.monotonic() + limit_s
     while not (value := condition()):
         if time.monotonic() > end:
@@ -35,7 +35,7 @@ def until(condition: Callable[[], T], what: str, limit_s: float = PATIENCE_S) ->
 
 
 def run(*words: object, limit_s: float = PATIENCE_S, check: bool = True, text: str = "") -> str:
-    """Standard output of a program that must succeed; on failure all it said is in Failed."""
+    """Standard output of a program that must succeed; Failed has all its output."""
     command = [str(word) for word in words]
     try:
         done = subprocess.run(
@@ -80,7 +80,7 @@ class Service:
         return self.process.poll() is None
 
     def must_run(self) -> bool:
-        """True, or Failed with the end of the log; for conditions of `until`."""
+        """True, or raises Failed with the end of the log; for conditions of `until`."""
         if not self.running:
             raise Failed(f"{self.name} ended with status {self.process.returncode}\n{self.words()}")
         return True

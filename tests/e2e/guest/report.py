@@ -2,8 +2,8 @@
 
 A group is a context (printers and a daemon in some arrangement) and the
 checks made in it, in order. A check is a function that raises when it finds
-something wrong; what it returns, if anything, is said on its line. A group
-whose context cannot be made fails all its checks. The last line is
+something wrong; its result, if any, is printed on its line. A group whose
+context cannot be made fails all its checks. The last line is
 `N passed, N failed`.
 """
 
@@ -22,7 +22,7 @@ INDENT = "           "
 
 
 class Failed(Exception):
-    """What a check found wrong, in words for whoever reads the report."""
+    """What a check found wrong, in words for the report."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Group(Generic[Context]):
 
 
 class Report:
-    """Runs groups and prints as it goes. `logs` adds what a failure needs to be understood."""
+    """Runs groups and prints the results. `logs` returns details for a failure."""
 
     def __init__(self, only: str, logs: Callable[[], str]) -> None:
         self.passed = 0

@@ -1,4 +1,4 @@
-"""The machine starts with the printer plugged in; then the package is upgraded, and purged."""
+"""The machine boots with the printer plugged in; then the package is upgraded, and purged."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def asked(_: None) -> str:
 
 
 def ask(question: str) -> str:
-    """The broker's answer. A daemon that emulation slows down may not find the printer in time."""
+    """The broker's answer. With slow emulation the daemon may not find the printer in time."""
 
     def answer() -> str:
         with socket.socket(socket.AF_UNIX) as client:

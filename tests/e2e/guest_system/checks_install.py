@@ -1,4 +1,4 @@
-"""The package is installed on a machine that has never seen it."""
+"""The package is installed on a machine that never had it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ipp-usb: first it serves the printer alone, then it is installed beside us, then it goes."""
+"""ipp-usb: first it serves the printer alone, then both are installed, then it is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A printer is plugged in: udev and systemd start the service, programs use it, it ends again."""
+"""A printer is plugged in: udev and systemd start the service, programs use it, it stops again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def started(_: None) -> str:
 
 
 def kept() -> None:
-    """The port and name are those of the first time."""
+    """Port and name are the first ones."""
     row = served()
     if f"{row['port']} {row['name']}" != KEPT.read_text():
         raise Failed(f"{row['port']} {row['name']} instead of {KEPT.read_text()}")
@@ -62,7 +62,7 @@ def rights(_: None) -> str:
 
 
 def has(*wanted: str, command: tuple[object, ...], limit_s: float = 90.0) -> str:
-    """Output of `command` as soon as it has all the words: discovery is not instant."""
+    """Output of `command` when it has all the words: discovery takes time."""
 
     def output() -> str:
         said = run(*command, check=False, limit_s=60)

@@ -1,7 +1,7 @@
-"""The guest as its administrator sees it: systemd's units, the daemon's status, a printer to plug.
+"""The guest as its administrator sees it: systemd's units, the daemon's status, a printer.
 
-Nothing is started here but the virtual printer; the rest is systemd's and
-udev's to start, which is what the checks are about.
+Only the virtual printer is started here; systemd and udev start the rest,
+which is what the checks test.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ os.environ["DEBIAN_FRONTEND"] = "noninteractive"
 
 
 def use_package() -> None:
-    """Its own clients of control sockets; not there when this process started."""
+    """Import the package's own control clients; it was not installed when this process started."""
     sys.path[:0] = [str(LIB), str(LIB / "vendor")]
     importlib.invalidate_caches()
     sys.path_importer_cache.clear()
@@ -110,7 +110,7 @@ def label_of(pid: int) -> str:
 
 
 def denials() -> list[str]:
-    """What the kernel forbade to our profile, but for the check that it does."""
+    """Denials of our AppArmor profile, without those that a check provokes."""
     log = run("journalctl", "-b", "-q", "_TRANSPORT=kernel", "+", "_TRANSPORT=audit", check=False)
     return [
         line
@@ -120,7 +120,7 @@ def denials() -> list[str]:
 
 
 def told(*command: object) -> str:
-    """All that `ippusbd COMMAND` says."""
+    """All output of `ippusbd COMMAND`."""
     words = ["/usr/bin/ippusbd", *map(str, command)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
@@ -130,7 +130,7 @@ def told(*command: object) -> str:
 
 
 def words() -> str:
-    """What explains most failures."""
+    """Logs that explain most failures."""
     parts = []
     for name in (SERVICE, BROKER_SERVICE):
         said = run("journalctl", "-b", "-q", "-n", "15", "-o", "cat", "-u", name, check=False)

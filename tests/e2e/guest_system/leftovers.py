@@ -27,7 +27,7 @@ def remember() -> list[str]:
 
 
 def compare(before: list[str]) -> list[str]:
-    """What is there now and was not, or is gone."""
+    """Paths that are new, or gone."""
     now = set(remember())
     more = [path for path in sorted(now - set(before)) if Path(path).exists(follow_symlinks=True)]
     return more + [f"gone: {path}" for path in sorted(set(before) - now)]

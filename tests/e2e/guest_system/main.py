@@ -45,7 +45,7 @@ WANTS = Path("/etc/systemd/system/sysinit.target.wants/e2e-printer.service")
 
 
 def restart() -> None:
-    """The whole machine, with a printer from its first moment; units are killed, disks synced."""
+    """Restart the machine with a printer plugged in; units are killed, disks synced."""
     WANTS.parent.mkdir(exist_ok=True)
     WANTS.symlink_to("/etc/systemd/system/e2e-printer.service")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the checks print, and how it is compared at the printer."""
+"""The documents that checks print, and their comparison at the printer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sha256(path: Path) -> str:
 def arrived(
     documents: Callable[[], list[dict[str, Any]]], before: int, limit_s: float = 90.0
 ) -> dict[str, Any]:
-    """The first document that the printer took whole since there were `before` of them."""
+    """The first document that the printer completed since there were `before` of them."""
 
     def complete() -> list[dict[str, Any]]:
         return [one for one in documents()[before:] if one["completed"]]
@@ -41,7 +41,7 @@ def arrived(
 
 
 def must_be(document: dict[str, Any], path: Path) -> str:
-    """The very bytes of `path`; says how many."""
+    """Check that it has the very bytes of `path`; returns how many."""
     if document["sha256"] != sha256(path):
         raise Failed(f"{path.name} arrived as something else: {document}")
     return f"{document['size']} bytes of {document['format']}, same sha256"

@@ -1,7 +1,7 @@
-"""What happens to printers: bad characters, plugs, power, resets, other programs, no paper.
+"""Faults of printers: personalities, plugs, power, resets, other programs, no paper.
 
-One gremlin a printer; each deed is undone before the next, so that a printer is
-whole again when the gremlin is told to stop.
+One injector per printer; each fault is undone before the next, so that a printer
+works again when its injector is stopped.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ LONGEST_S = 5.0
 AT_PLUG_IN = ("empty-strings-until-reset", "malformed-language-list")  # who it is, is read then
 
 
-class Gremlin:
-    """Troubles one printer; `deeds` counts what it did."""
+class FaultInjector:
+    """Injects faults into one printer; `faults` counts them."""
 
     def __init__(self, rig: Rig, printer: VirtualPrinter, chance: random.Random) -> None:
         self._rig = rig
         self._printer = printer
         self._chance = chance
-        self.deeds: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Deed after deed, with pauses, until told to stop."""
-        deeds = (
+        """One fault after another, with pauses, until stopped."""
+        faults = (
             self._character,
             self._character,
             self._character,
@@ -43,10 +43,10 @@ class Gremlin:
         )
         while not stop.is_set():
             await self._pause(3.0)
-            await self._chance.choice(deeds)()
+            await self._chance.choice(faults)()
 
     def _did(self, what: str) -> None:
-        self.deeds[what] += 1
+        self.faults[what] += 1
         self._rig.note(self._printer.device.model.serial, what)
 
     async def _pause(self, longest_s: float) -> None:
@@ -85,7 +85,7 @@ class Gremlin:
             await self._pause(0.1)
 
     async def _bus_reset(self) -> None:
-        """Somebody else resets the device."""
+        """Another program resets the device."""
         self._did("reset from outside")
         port = self._rig.backend.port(self._printer.device)
         with suppress(USBError):
@@ -96,7 +96,7 @@ class Gremlin:
                 self._rig.backend.close_device(handle)
 
     async def _other_program(self) -> None:
-        """Somebody else takes an interface while it is free."""
+        """Another program claims an interface while it is free."""
         self._did("claimed by another program")
         backend = self._rig.backend
         port = backend.port(self._printer.device)
