@@ -30,17 +30,10 @@ class Tag(IntEnum):
     END = 0x03
     PRINTER = 0x04
     UNSUPPORTED = 0x05
-    SUBSCRIPTION = 0x06
-    EVENT_NOTIFICATION = 0x07
-    RESOURCE = 0x08
     DOCUMENT = 0x09
     SYSTEM = 0x0A
-    UNSUPPORTED_VALUE = 0x10
     UNKNOWN = 0x12
     NO_VALUE = 0x13
-    NOT_SETTABLE = 0x15
-    DELETE_ATTRIBUTE = 0x16
-    ADMIN_DEFINE = 0x17
     INTEGER = 0x21
     BOOLEAN = 0x22
     ENUM = 0x23
@@ -61,7 +54,6 @@ class Tag(IntEnum):
     LANGUAGE = 0x48
     MIME = 0x49
     MEMBER_NAME = 0x4A
-    EXTENSION = 0x7F
 
 
 FIRST_VALUE_TAG: Final = 0x10
