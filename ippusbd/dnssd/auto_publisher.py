@@ -36,11 +36,9 @@ class AutoPublisher(SwitchingPublisher):
         zeroconf: ZeroconfPublisher,
         *,
         grace_s: float = 2.5,
-        patience_s: float = 5.0,
     ) -> None:
-        """`grace_s`: how long Avahi may be away before zeroconf takes over; `patience_s`: how
-        long `publish` waits."""
-        super().__init__(LOOKING, patience_s)
+        """`grace_s`: how long Avahi may be away before zeroconf takes over."""
+        super().__init__(LOOKING)
         self._avahi = avahi
         self._zeroconf = zeroconf
         self._grace_s = grace_s
@@ -56,7 +54,7 @@ class AutoPublisher(SwitchingPublisher):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await self.withdraw_all()
+        await super().close()
         await asyncio.gather(self._avahi.close(), self._zeroconf.close())
 
     async def _choose(self) -> None:

@@ -28,7 +28,7 @@ from ippusbd.dnssd.dbus import CallRefused
 from ippusbd.dnssd.limits import describe, txt_items
 from ippusbd.dnssd.naming import NameBook, NameTaken
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING
-from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
+from ippusbd.dnssd.publication import TaskPublication, TaskPublisher
 from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
@@ -85,14 +85,8 @@ class _Registrar:
             )
 
 
-class AvahiPublication(TaskPublication):
+class AvahiPublication(TaskPublication["AvahiPublisher"]):
     """One set of services, announced while Avahi runs and accepts it."""
-
-    def __init__(
-        self, owner: AvahiPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
-    ) -> None:
-        self._owner = owner
-        super().__init__(services, on_withdrawn)
 
     async def announce(self) -> None:
         """Register in this session with Avahi, and in each one after it."""
@@ -186,7 +180,8 @@ class AvahiPublisher(TaskPublisher):
     ) -> None:
         """`patience_s`: how long `publish` waits; `retry_s`: between attempts to reach D-Bus;
         `refused_s`: after Avahi refused a set; `call_s`: how long a call to Avahi may take."""
-        super().__init__(patience_s)
+        super().__init__()
+        self.patience_s = patience_s
         self.registrar = _Registrar(scope)
         self.book = NameBook()
         self.refused_s = refused_s
@@ -204,13 +199,12 @@ class AvahiPublisher(TaskPublisher):
         """Look for Avahi; done when it is known whether it runs."""
         await self.server.start()
 
-    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> AvahiPublication:
-        """A new publication."""
-        return AvahiPublication(self, services, on_withdrawn)
+    def publication(self, services: ServiceSet) -> AvahiPublication:
+        return AvahiPublication(self, services)
 
     async def close(self) -> None:
         """Withdraw everything and leave the bus."""
-        await self.withdraw_all()
+        await super().close()
         await self.server.close()
 
     async def changed(self) -> None:

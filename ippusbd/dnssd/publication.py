@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING, WITHDRAWN
@@ -20,29 +20,26 @@ from ippusbd.model import ServiceSet
 
 log = logging.getLogger("ippusbd.dnssd")
 
-OnWithdrawn = Callable[["TaskPublication"], None]
+Owner = TypeVar("Owner", bound="TaskPublisher")
 
 
-class TaskPublication(ABC):
+class TaskPublication(ABC, Generic[Owner]):
     """A `protocols.Publication`; subclasses say in `announce` how it is kept announced."""
 
-    def __init__(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> None:
-        """`on_withdrawn` is called once."""
+    def __init__(self, owner: Owner, services: ServiceSet) -> None:
+        self._owner = owner
         self.services = services
         self._name = services.name
         self._state: str = REGISTERING
-        self._on_withdrawn = on_withdrawn
         self._settled = asyncio.Event()
         self._task = asyncio.create_task(self.announce(), name=f"dnssd: {services.name}")
 
     @property
     def name(self) -> str:
-        """The instance name in use."""
         return self._name
 
     @property
     def state(self) -> str:
-        """See `protocols.Publication.state`."""
         return self._state
 
     @abstractmethod
@@ -69,10 +66,9 @@ class TaskPublication(ABC):
             raise
 
     async def withdraw(self) -> None:
-        """Withdraw the services, with goodbyes; done when they are gone. Idempotent."""
         if self._state != WITHDRAWN:
             was, self._state = self._state, WITHDRAWN
-            self._on_withdrawn(self)
+            self._owner.publications.discard(self)
             self._task.cancel()
             if was == ESTABLISHED:
                 log.info("%r: withdrawn", self.name)
@@ -82,23 +78,22 @@ class TaskPublication(ABC):
 class TaskPublisher(ABC):
     """The part of a `protocols.Publisher` that is the same for all."""
 
-    def __init__(self, patience_s: float) -> None:
-        """`patience_s`: how long `publish` waits."""
-        self._patience_s = patience_s
-        self._publications: set[TaskPublication] = set()
+    patience_s = 5.0  # how long `publish` waits
+
+    def __init__(self) -> None:
+        self.publications: set[TaskPublication[Any]] = set()
 
     @abstractmethod
-    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> TaskPublication:
+    def publication(self, services: ServiceSet) -> TaskPublication[Any]:
         """A new publication, whose task runs already."""
 
-    async def publish(self, services: ServiceSet) -> TaskPublication:
-        """See `protocols.Publisher.publish`."""
+    async def publish(self, services: ServiceSet) -> TaskPublication[Any]:
         check(services)
-        publication = self.publication(services, self._publications.discard)
-        self._publications.add(publication)
-        await publication.settled(self._patience_s)
+        publication = self.publication(services)
+        self.publications.add(publication)
+        await publication.settled(self.patience_s)
         return publication
 
-    async def withdraw_all(self) -> None:
+    async def close(self) -> None:
         """Withdraw every set that is still announced."""
-        await asyncio.gather(*(each.withdraw() for each in list(self._publications)))
+        await asyncio.gather(*(each.withdraw() for each in list(self.publications)))

@@ -20,8 +20,10 @@ NOWHERE = "there is no network to announce it on"
 class RebindingPublisher(SwitchingPublisher):
     """Announces where `rebind` says, by publishers that `make` makes; `publish` does not wait."""
 
+    patience_s = 0.0
+
     def __init__(self, make: Callable[[Scope], Publisher]) -> None:
-        super().__init__(NOWHERE, patience_s=0.0)
+        super().__init__(NOWHERE)
         self._make = make
         self._scope: Scope | None = None
 
@@ -43,5 +45,5 @@ class RebindingPublisher(SwitchingPublisher):
 
     async def close(self) -> None:
         """Withdraw everything."""
-        await self.withdraw_all()
+        await super().close()
         await self.rebind(None)

@@ -28,7 +28,7 @@ from xml.sax.saxutils import escape
 
 from ippusbd.dnssd.naming import NameBook
 from ippusbd.dnssd.protocols import ESTABLISHED
-from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
+from ippusbd.dnssd.publication import TaskPublication, TaskPublisher
 from ippusbd.errors import ConfigError, PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
 
@@ -95,14 +95,8 @@ def _add_txt(service: ElementTree.Element, key: str, value: str) -> None:
     item.text = f"{key}={value}"
 
 
-class StaticPublication(TaskPublication):
+class StaticPublication(TaskPublication["StaticPublisher"]):
     """One set of services in the folder."""
-
-    def __init__(
-        self, owner: StaticPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
-    ) -> None:
-        self._owner = owner
-        super().__init__(services, on_withdrawn)
 
     async def announce(self) -> None:
         """Keep the files in the folder until cancelled; retry while it cannot be written."""
@@ -140,11 +134,10 @@ class StaticPublisher(TaskPublisher):
         folder: Path,
         *,
         template: str = TEMPLATE,
-        patience_s: float = 5.0,
         retry_s: float = 5.0,
     ) -> None:
-        """`patience_s`: how long `publish` waits; `retry_s`: after a failure to write."""
-        super().__init__(patience_s)
+        """`retry_s`: the pause after a failure to write."""
+        super().__init__()
         self.trouble = ""
         self.retry_s = retry_s
         self._folder = folder
@@ -165,13 +158,8 @@ class StaticPublisher(TaskPublisher):
             log.info("removing %s, left by a daemon that was killed", left)
             left.unlink(missing_ok=True)
 
-    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> StaticPublication:
-        """A new publication."""
-        return StaticPublication(self, services, on_withdrawn)
-
-    async def close(self) -> None:
-        """Remove our files."""
-        await self.withdraw_all()
+    def publication(self, services: ServiceSet) -> StaticPublication:
+        return StaticPublication(self, services)
 
     def files(self, services: ServiceSet) -> dict[Path, str]:
         """The files for `services`: path and content."""

@@ -11,23 +11,17 @@ from __future__ import annotations
 import asyncio
 
 from ippusbd.dnssd.protocols import REGISTERING, WITHDRAWN, Publication, Publisher
-from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
+from ippusbd.dnssd.publication import TaskPublication, TaskPublisher
 from ippusbd.model import ServiceSet
 
 
-class SwitchedPublication(TaskPublication):
+class SwitchedPublication(TaskPublication["SwitchingPublisher"]):
     """One set of services, at the publisher that is the current one."""
 
-    def __init__(
-        self, owner: SwitchingPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
-    ) -> None:
-        self._owner = owner
-        self._inner: Publication | None = None
-        super().__init__(services, on_withdrawn)
+    _inner: Publication | None = None
 
     @property
     def name(self) -> str:
-        """The instance name in use."""
         return self._inner.name if self._inner else self.services.name
 
     @property
@@ -60,9 +54,9 @@ class SwitchedPublication(TaskPublication):
 class SwitchingPublisher(TaskPublisher):
     """Announces through `current`, which subclasses set by `use`."""
 
-    def __init__(self, nothing: str, patience_s: float) -> None:
+    def __init__(self, nothing: str) -> None:
         """`nothing`: the trouble while there is no current publisher."""
-        super().__init__(patience_s)
+        super().__init__()
         self.current: Publisher | None = None
         self.changed = asyncio.Event()  # replaced when `current` is
         self._nothing = nothing
@@ -74,12 +68,10 @@ class SwitchingPublisher(TaskPublisher):
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be announced now."""
         return self.current.trouble if self.current else self._nothing
 
-    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> SwitchedPublication:
-        """A new publication."""
-        return SwitchedPublication(self, services, on_withdrawn)
+    def publication(self, services: ServiceSet) -> SwitchedPublication:
+        return SwitchedPublication(self, services)
 
     def use(self, publisher: Publisher | None) -> None:
         """Move every set to `publisher`; None: withdraw them until there is one."""

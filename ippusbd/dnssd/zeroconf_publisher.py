@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from ippusbd.dnssd.limits import LABEL_BYTES, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, NameTaken
 from ippusbd.dnssd.protocols import ESTABLISHED
-from ippusbd.dnssd.publication import OnWithdrawn, TaskPublication, TaskPublisher
+from ippusbd.dnssd.publication import TaskPublication, TaskPublisher
 from ippusbd.dnssd.scope import LOOPBACK, Scope
 from ippusbd.errors import PublishError
 from ippusbd.model import ServiceRecord, ServiceSet
@@ -43,14 +43,8 @@ TTL_S = 60  # asked for again at 80 %; on a loopback that costs nothing
 GOODBYE_S = 3.0  # goodbyes take 0.25 s
 
 
-class ZeroconfPublication(TaskPublication):
+class ZeroconfPublication(TaskPublication["ZeroconfPublisher"]):
     """One set of services in the responders' registries."""
-
-    def __init__(
-        self, owner: ZeroconfPublisher, services: ServiceSet, on_withdrawn: OnWithdrawn
-    ) -> None:
-        self._owner = owner
-        super().__init__(services, on_withdrawn)
 
     async def announce(self) -> None:
         """Announce until cancelled; retry what could not be announced."""
@@ -101,12 +95,11 @@ class ZeroconfPublisher(TaskPublisher):
         self,
         *,
         scope: Scope = LOOPBACK,
-        patience_s: float = 5.0,
         retry_s: float = 5.0,
         make_responder: Callable[..., AsyncZeroconf] | None = None,
     ) -> None:
-        """`patience_s`: how long `publish` waits; `retry_s`: after a failure."""
-        super().__init__(patience_s)
+        """`retry_s`: the pause after a failure."""
+        super().__init__()
         self.book = NameBook()
         self._make_responder = make_responder
         self.retry_s = retry_s
@@ -122,13 +115,8 @@ class ZeroconfPublisher(TaskPublisher):
         except ImportError as exc:
             self.trouble = f"python-zeroconf is not installed ({exc})"
 
-    def publication(self, services: ServiceSet, on_withdrawn: OnWithdrawn) -> ZeroconfPublication:
-        """A new publication."""
-        return ZeroconfPublication(self, services, on_withdrawn)
-
-    async def close(self) -> None:
-        """Withdraw everything, with goodbyes, and close the sockets."""
-        await self.withdraw_all()
+    def publication(self, services: ServiceSet) -> ZeroconfPublication:
+        return ZeroconfPublication(self, services)
 
     @asynccontextmanager
     async def registered(self, records: tuple[ServiceRecord, ...]) -> AsyncIterator[None]:
