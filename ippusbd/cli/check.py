@@ -9,13 +9,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import (
-    add_command,
-    add_config_option,
-    config_file,
-    load_config,
-    run_until_done,
-)
+from ippusbd.cli.common import add_command, config_file, load_config, run_until_done
 from ippusbd.cli.doctor import ask_status, show_findings
 
 if TYPE_CHECKING:
@@ -25,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
-    parser = add_command(
+    add_command(
         commands,
         "check",
         run,
@@ -39,7 +32,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "ippusbd check --config ./new.conf && systemctl restart ippusbd",
         ],
     )
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

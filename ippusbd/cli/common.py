@@ -13,6 +13,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ippusbd.errors import IppUsbError
+
 if TYPE_CHECKING:
     from ippusbd.config import Config
 
@@ -38,8 +40,9 @@ def add_command(
     summary: str,
     description: str,
     examples: Sequence[str],
+    config: bool = True,
 ) -> argparse.ArgumentParser:
-    """A subcommand with its help, examples at the end."""
+    """A subcommand with its help, examples at the end, and `--config` if it reads that file."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -48,18 +51,15 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    if config:
+        parser.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="configuration file (default: ~/.config/ippusbd/ippusbd.conf, except for root, "
+            "then /etc/ippusbd/ippusbd.conf)",
+        )
     return parser
-
-
-def add_config_option(parser: argparse.ArgumentParser) -> None:
-    """`--config FILE`."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="configuration file (default: ~/.config/ippusbd/ippusbd.conf, except for root, "
-        "then /etc/ippusbd/ippusbd.conf)",
-    )
 
 
 def config_file(args: argparse.Namespace) -> Path | None:
@@ -77,12 +77,16 @@ def load_config(args: argparse.Namespace) -> Config:
     return load(config_file(args))
 
 
-def ask_daemon(config: Config, command: str, **arguments: str) -> object:
+def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) -> T:
     """The running daemon's answer to `command`. Raises NotRunning, or IppUsbError if refused."""
     from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import ask
 
-    return ask(control_socket(config, os.environ, os.getuid()), command, timeout_s=5.0, **arguments)
+    socket = control_socket(config, os.environ, os.getuid())
+    answer = ask(socket, command, timeout_s=5.0, **arguments)
+    if not isinstance(answer, kind):
+        raise IppUsbError("what answers on the control socket is not an ippusbd")
+    return answer
 
 
 def show(lines: Iterable[str]) -> None:

@@ -7,14 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import (
-    Exit,
-    add_command,
-    add_config_option,
-    ask_daemon,
-    config_file,
-    load_config,
-)
+from ippusbd.cli.common import Exit, add_command, ask_daemon, config_file, load_config
 from ippusbd.errors import IppUsbError, NotRunning
 
 if TYPE_CHECKING:
@@ -24,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "doctor",
@@ -42,7 +34,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
     parser.add_argument("-q", "--quiet", action="store_true", help="print problems only")
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,9 +94,8 @@ def ask_status(config: Config) -> Answer:
     from ippusbd.doctor.service import Answer
 
     try:
-        status = ask_daemon(config, "status")
+        return Answer(ask_daemon(config, "status", dict))
     except NotRunning:
         return Answer(None)
     except IppUsbError as exc:
         return Answer(None, str(exc))
-    return Answer(status if isinstance(status, dict) else None)

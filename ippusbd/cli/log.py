@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config, show
-from ippusbd.errors import IppUsbError
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "log",
@@ -23,13 +21,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("level", nargs="?", default="", metavar="LEVEL")
     parser.add_argument("area", nargs="?", default="", metavar="AREA")
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Change the level if one is given, and show all levels."""
-    levels = ask_daemon(load_config(args), "log", level=args.level, area=args.area)
-    if not isinstance(levels, dict):
-        raise IppUsbError("what answers on the control socket is not an ippusbd")
+    levels = ask_daemon(load_config(args), "log", dict, level=args.level, area=args.area)
     show(f"{area:<8} {level}" for area, level in levels.items())
     return Exit.OK

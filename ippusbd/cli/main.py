@@ -71,18 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (
-        cli_run,
-        status,
-        doctor,
-        check,
-        quirks,
-        retry,
-        trace,
-        capture,
-        log,
-        password,
-    ):
+    for module in (cli_run, status, doctor, check, quirks, retry, trace, capture, log, password):
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(
@@ -92,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         summary="print the version",
         description="Print the version.",
         examples=["ippusbd version"],
+        config=False,
     )
     return parser
 
@@ -113,7 +103,6 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _failed(exc: IppUsbError) -> Exit:
-
     from ippusbd.log import escaped
 
     print(f"ippusbd: {escaped(str(exc))}", file=sys.stderr)

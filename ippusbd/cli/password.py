@@ -14,7 +14,6 @@ from ippusbd.errors import ConfigError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "password",
@@ -23,6 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Ask for a password and print an entry with the hashed password for the file\n"
         "users_file in [share]. If standard input is no terminal, its first line is the password.",
         examples=["ippusbd password anna | sudo tee -a /etc/ippusbd/users"],
+        config=False,
     )
     parser.add_argument("user", metavar="USER", help="the user name that clients send")
 

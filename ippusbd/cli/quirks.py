@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "quirks",
@@ -35,7 +34,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--device", metavar="MODEL|VID:PID", help="model name or USB id")
     parser.add_argument("--all", action="store_true", help="with --device: show defaults too")
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,9 +79,7 @@ def _learned(args: argparse.Namespace) -> dict[str, dict[str, object]]:
     from ippusbd.errors import IppUsbError
 
     with suppress(IppUsbError):  # none runs, or it refuses
-        found = ask_daemon(load_config(args), "learned")
-        if isinstance(found, dict):
-            return found
+        return ask_daemon(load_config(args), "learned", dict)
     return {}
 
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from ippusbd.cli.common import (
-    Exit,
-    add_command,
-    add_config_option,
-    ask_daemon,
-    load_config,
-    show,
-)
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
 from ippusbd.errors import IppUsbError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands and their options."""
     retry = add_command(
         commands,
         "retry",
@@ -44,7 +36,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             metavar="PRINTER",
             help="part of its name, its serial number, VID:PID or port (default: all)",
         )
-        add_config_option(parser)
 
 
 def run_retry(args: argparse.Namespace) -> int:
@@ -58,9 +49,7 @@ def run_forget(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace, command: str, done: str, nothing: str) -> int:
-    names = ask_daemon(load_config(args), command, printer=args.printer)
-    if not isinstance(names, list):
-        raise IppUsbError("what answers on the control socket is not an ippusbd")
+    names = ask_daemon(load_config(args), command, list, printer=args.printer)
     if not names:
         raise IppUsbError(nothing)
     show(f"{done}: {name}" for name in names)

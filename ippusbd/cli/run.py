@@ -11,14 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ippusbd.cli.common import (
-    Exit,
-    add_command,
-    add_config_option,
-    load_config,
-    run_until_done,
-    show,
-)
+from ippusbd.cli.common import Exit, add_command, load_config, run_until_done, show
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -30,7 +23,6 @@ MAX_VIRTUAL = 16
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "run",
@@ -48,7 +40,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "ippusbd run --virtual --personality stops-after-3k",
         ],
     )
-    add_config_option(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything")
     parser.add_argument(
         "--page",

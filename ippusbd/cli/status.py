@@ -7,19 +7,10 @@ from collections.abc import Iterator, Mapping
 from time import localtime, strftime
 from typing import Any
 
-from ippusbd.cli.common import (
-    Exit,
-    add_command,
-    add_config_option,
-    ask_daemon,
-    load_config,
-    show,
-)
-from ippusbd.errors import IppUsbError
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "status",
@@ -33,14 +24,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ],
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
-    status = ask_daemon(load_config(args), "status")
-    if not isinstance(status, dict):
-        raise IppUsbError("what answers on the control socket is not an ippusbd")
+    status = ask_daemon(load_config(args), "status", dict)
     if args.json:
         import json
 

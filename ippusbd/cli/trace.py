@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ippusbd.cli.common import Exit, add_command, add_config_option, load_config, show
+from ippusbd.cli.common import Exit, add_command, load_config, show
 from ippusbd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ DEFAULT_MB = 64
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "trace",
@@ -60,7 +59,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="MB",
         help=f"stop when both files together reach this size ({DEFAULT_MB})",
     )
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,7 +41,6 @@ EXAMPLES: Final = [
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "virtual",
@@ -50,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run virtual multifunction printers behind a USB/IP server until stopped. Any\n"
         "Linux kernel with vhci_hcd can attach them; --attach does so on this machine.",
         examples=EXAMPLES,
+        config=False,
     )
     add = parser.add_argument
     add("--usbip", metavar="ADDR:PORT", help=f"address to listen on (default: {DEFAULT_ADDRESS})")

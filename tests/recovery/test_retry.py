@@ -75,7 +75,7 @@ def test_quirks_prints_lines_that_a_quirk_file_accepts(monkeypatch, capsys):
 def test_the_commands_name_the_printers_concerned(command, monkeypatch, capsys):
     asked: list[object] = []
 
-    def ask_daemon(_: object, name: str, **arguments: object) -> object:
+    def ask_daemon(_: object, name: str, __: object, **arguments: object) -> object:
         asked.append((name, arguments))
         return ["Some Printer"] if arguments["printer"] != "nobody" else []
 
