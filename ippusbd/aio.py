@@ -67,7 +67,6 @@ async def keep_running(
     work: Callable[[], Coroutine[Any, Any, None]],
     *,
     pause_s: float = RESTART_S,
-    on_failure: Callable[[BaseException], None] = lambda _: None,
 ) -> None:
     """Run `work` until it ends by itself; one that fails is logged, and started again.
 
@@ -87,5 +86,4 @@ async def keep_running(
         if failure is None:
             return
         log.error("%s failed, started again in %g s: %r", name, pause_s, failure, exc_info=failure)
-        on_failure(failure)
         await asyncio.sleep(pause_s)

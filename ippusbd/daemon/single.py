@@ -130,7 +130,6 @@ async def serve_one(
     choice: Choice,
     places: Places,
     *,
-    hotplug: bool = True,
     on_listening: Callable[[int], None],
 ) -> None:
     """Serve the chosen printer until it is unplugged, a signal arrives, or it is idle for long.
@@ -144,7 +143,7 @@ async def serve_one(
         stack.push_async_callback(one.close)
         stop = stack.enter_context(stop_on_signals())
         await one.choose(choice)
-        supervisor = await _supervise(config, one, places, changes, stack, hotplug=hotplug)
+        supervisor = await _supervise(config, one, places, changes, stack)
         printer = await _listening(supervisor, changes)
         on_listening(printer.site.port)
         changes.directory = directory = PrinterDirectory(supervisor)
@@ -163,8 +162,6 @@ async def _supervise(
     places: Places,
     changes: _Changes,
     stack: AsyncExitStack,
-    *,
-    hotplug: bool,
 ) -> Supervisor:
     """A running supervisor; its state file is deleted at the end."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ippusbxd-"))
@@ -181,7 +178,7 @@ async def _supervise(
     services = Services(config, one, publisher, load(config.quirks_dirs))
     supervisor = Supervisor(services, state, on_change=changes.note)
     stack.push_async_callback(supervisor.close)
-    task = asyncio.create_task(supervisor.run(hotplug=hotplug), name="supervisor")
+    task = asyncio.create_task(supervisor.run(), name="supervisor")
     stack.push_async_callback(cancel_and_wait, task)
     return supervisor
 

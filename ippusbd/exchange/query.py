@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, Required, TypedDict, Unpack
 
+from ippusbd.aio import now
 from ippusbd.errors import (
     BadResponse,
     CutAnswer,
@@ -193,11 +194,11 @@ class Query:
         if self.pool is None:
             raise NotAsked("no interface is claimed")
         traffic = self._traffic if counted else Traffic()
-        asked_at, number = _now(), None
+        asked_at, number = now(), None
         try:
             patience_s = 2 * answer_s + LEASE_S if wait_s is None else wait_s
             async with self.pool.lease(wait_s=patience_s) as lease:
-                asked_at, number = _now(), lease.channel.number
+                asked_at, number = now(), lease.channel.number
                 exchange = Exchange(
                     lease.channel, self._own(request), traffic, cut_response_s=self._pause_s
                 )
@@ -226,7 +227,7 @@ class Query:
         """
         request = self._own(_state_question())
         exchange = Exchange(channel, request, self._traffic, cut_response_s=CUT_S)
-        at = _now()
+        at = now()
         try:
             await _begun(exchange, request.target, answer_s)
         except IppUsbError as exc:
@@ -272,10 +273,6 @@ class Query:
     def _own(self, request: Request) -> Request:
         headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
         return replace(request, headers=headers, connection=self.connection)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _state_question() -> Request:

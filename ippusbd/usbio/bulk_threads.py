@@ -2,7 +2,7 @@
 
 For backends that offer nothing but blocking calls: the virtual printer in
 this process, and libraries without libusb's asynchronous API. Transfers are
-cut into slices of `slice_s`, so a thread can always be stopped, and an answer
+cut into slices of `SLICE_S`, so a thread can always be stopped, and an answer
 of k x 512 bytes without a zero-length packet is delivered when its slice ends.
 
     reader: resting --read()--> reading --rest() or window full--> resting
@@ -24,14 +24,16 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
+from ippusbd.usbio.bulk_async import Claimed
 from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
+SLICE_S = 0.25
 FRAMING = 64  # bytes around the data of a chunk, at most
 STOP_S = 5.0  # a slice ends after a quarter second; a longer one hangs in the kernel
 
 
-class BulkIo(Protocol):
+class BulkIo(Claimed, Protocol):
     """Blocking transfers of one claimed interface, called from threads; raises our errors."""
 
     def read_into(self, buffer: array[int], timeout_s: float) -> int:
@@ -39,15 +41,6 @@ class BulkIo(Protocol):
 
     def write(self, data: memoryview, timeout_s: float) -> int:
         """How many bytes of `data` the printer took within `timeout_s`."""
-
-    def clear_halts(self) -> None:
-        """Clear the halts of both endpoints."""
-
-    def recover(self) -> None:
-        """Clear both halts and set the alternate setting again."""
-
-    def release(self) -> None:
-        """Release the interface; the last call."""
 
 
 class _Upload:
@@ -71,7 +64,6 @@ class ThreadChannel:
         transfer_bytes: int = 262_144,
         write_bytes: int | None = None,
         write_pause_s: float = 0.0,
-        slice_s: float = 0.25,
         endpoints: tuple[int, int] = (0x81, 0x02),
     ) -> None:
         self._number = number
@@ -81,7 +73,7 @@ class ThreadChannel:
         self._write_bytes = write_bytes or transfer_bytes
         self._write_pause_s = write_pause_s
         self._window = 2 * transfer_bytes
-        self._slice_s = slice_s
+        self._slice_s = SLICE_S
         self._endpoints = endpoints  # IN and OUT, for a tap
         self._tap: BlockingTap | None = None
         self._loop = asyncio.get_running_loop()

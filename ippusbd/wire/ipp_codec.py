@@ -248,9 +248,9 @@ def encode(message: Message) -> bytes:
     return bytes(out)
 
 
-def sanitize(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def sanitize(data: bytes) -> bytes:
     """A printer's answer, decoded tolerantly and encoded well-formed; data after it is kept."""
-    message, offset = decode(data, tolerant=True, limits=limits)
+    message, offset = decode(data, tolerant=True)
     return encode(message) + data[offset:]
 
 

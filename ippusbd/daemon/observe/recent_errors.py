@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,10 +32,9 @@ class _Kept:
 class RecentErrors(logging.Handler):
     """Keeps records from WARNING up."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.addFilter(ContextFilter())
-        self._clock = clock
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,7 +44,7 @@ class RecentErrors(logging.Handler):
         level = "error" if record.levelno >= logging.ERROR else "warning"
         known = self._kept.pop(key, None)
         times = known.times + 1 if known else 1
-        self._kept[key] = _Kept(self._clock(), level, times)
+        self._kept[key] = _Kept(time.time(), level, times)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 

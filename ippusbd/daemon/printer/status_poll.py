@@ -100,27 +100,26 @@ async def poll_status(
     port: int,
     *,
     every_s: float,
-    clock: Callable[[], float] = now,
 ) -> None:
     """Ask now, and around clients' requests, until cancelled or the printer has no answer."""
-    asked_at, used_at, seen = -math.inf, clock(), pool.uses
+    asked_at, used_at, seen = -math.inf, now(), pool.uses
 
     def prints() -> bool:
         """It still prints what clients sent."""
-        now = status_poll.condition
-        is_at_it = now is not None and now.state == PrinterState.PROCESSING
-        return is_at_it and clock() - used_at < PRINTING_S
+        known = status_poll.condition
+        is_at_it = known is not None and known.state == PrinterState.PROCESSING
+        return is_at_it and now() - used_at < PRINTING_S
 
     while not pool.is_gone:
         uses = pool.uses
         if uses != seen:
-            used_at = clock()
+            used_at = now()
         is_quiet = uses == seen and not _busy(pool) and not prints()
         pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if prints() else every_s
-        if clock() - asked_at >= pause_s and _may_ask(pool):
+        if now() - asked_at >= pause_s and _may_ask(pool):
             if not await _asked(status_poll, query, port):
                 return
-            asked_at = clock()
+            asked_at = now()
             uses += 1  # our own
         if is_quiet and not prints():
             await pool.used(beyond=uses)

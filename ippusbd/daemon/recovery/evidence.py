@@ -11,10 +11,9 @@ Values, and the log that collects them; no I/O. Times are the event loop's.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from ippusbd.exchange.query import Asked
 from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState, Unfinished
@@ -133,42 +132,42 @@ class EvidenceLog:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[Unfinished, _Seen] = {}
-        self._moved_at = self._document_at = -math.inf
-        self._report: StateReport | None = None
-        self._port: PortStatus | None = None
-        self._asked: deque[Asked] = deque(maxlen=QUESTIONS_KEPT)
-        self._touched_at = -math.inf
-        self.excused_at = -math.inf  # a reason to wait was last known
+        self._known = Evidence()
+
+    @property
+    def excused_at(self) -> float:
+        """When a reason to wait was last known."""
+        return self._known.excused_at
 
     def new_session(self) -> None:
         """The device was opened anew: earlier questions prove nothing about it now."""
-        self._asked.clear()
         self._seen.clear()
-        self._port = None
+        self._note(asked=(), port=None)
         self.touched()
 
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
-        self._report = report = StateReport(state, tuple(reasons), self._clock())
+        report = StateReport(state, tuple(reasons), self._clock())
+        self._note(report=report)
         if report.waits_for:
-            self.excused_at = report.at
+            self.excused()
 
     def port_status(self, attention: bool) -> None:
-        self._port = PortStatus(attention, self._clock())
+        self._note(port=PortStatus(attention, self._clock()))
         if attention:
-            self.excused_at = self._port.at
+            self.excused()
 
     def excused(self) -> None:
-        """A reason to wait is still known."""
-        self.excused_at = self._clock()
+        """A reason to wait is known now."""
+        self._note(excused_at=self._clock())
 
     def asked(self, question: Asked) -> None:
         """One of our own questions came to its end."""
-        self._asked.append(question)
+        self._note(asked=(*self._known.asked, question)[-QUESTIONS_KEPT:])
 
     def touched(self) -> None:
         """Something was done to the printer: a claim, a reset, a trial, a plug, a resume."""
-        self._touched_at = self._clock()
+        self._note(touched_at=self._clock())
 
     def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:
         """The evidence now; call it a few times while an exchange stalls."""
@@ -176,17 +175,10 @@ class EvidenceLog:
         seen: dict[Unfinished, _Seen] = {}
         interfaces = tuple(self._interface(slot, now, seen) for slot in slots)
         self._seen = seen
-        return Evidence(
-            interfaces,
-            self._moved_at,
-            self._document_at,
-            self._report,
-            self._port,
-            tuple(self._asked),
-            self.excused_at,
-            self._touched_at,
-            gone,
-        )
+        return replace(self._known, interfaces=interfaces, gone=gone)
+
+    def _note(self, **facts: Any) -> None:
+        self._known = replace(self._known, **facts)
 
     def _interface(
         self, slot: PoolSlot, now: float, seen: dict[Unfinished, _Seen]
@@ -200,12 +192,11 @@ class EvidenceLog:
         if before is not None:
             moved = one.progress != before.progress
             document = moved and work.kind is Kind.DOCUMENT
-
             # That an endpoint accepts a question is no proof that the firmware reads it.
             if document or one.received != before.received:
-                self._moved_at = now
+                self._note(moved_at=now)
             if document:
-                self._document_at = now
+                self._note(document_at=now)
             one.began_at = before.began_at
             one.since = now if moved or not awaits.printer else before.since
         seen[work] = one

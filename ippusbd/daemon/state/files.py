@@ -13,10 +13,10 @@ from pathlib import Path
 from ippusbd.errors import StateError
 
 
-def make_directory(path: Path, mode: int = 0o700) -> None:
-    """Create the directory if it is missing, with `mode`. Raises StateError."""
+def make_directory(path: Path) -> None:
+    """Create the directory if it is missing, private to the user. Raises StateError."""
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise StateError(f"cannot create {path}: {exc.strerror}") from exc
 
