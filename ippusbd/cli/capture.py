@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
-from ippusbd.cli.common import Exit, add_command, add_config_option, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
 from ippusbd.errors import BadIpp, BadResponse, ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ CAPABILITIES: Final = "/eSCL/ScannerCapabilities"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options."""
     parser = add_command(
         commands,
         "capture",
@@ -47,7 +46,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "or an ipp:// or http:// URL",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="new file")
-    add_config_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,8 +70,8 @@ def _served(args: argparse.Namespace) -> str:
     """The URL of the printer that the daemon serves."""
     from ippusbd.daemon.registry import matches
 
-    status = ask_daemon(load_config(args), "status")
-    rows = status.get("printers", []) if isinstance(status, dict) else []
+    status = ask_daemon(load_config(args), "status", dict)
+    rows = status.get("printers", [])
     keys = ("name", "model", "id", "serial", "port")
     found = [one for one in rows if matches(args.printer, [str(one[key]) for key in keys])]
     if len(found) != 1:
