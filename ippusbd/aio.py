@@ -56,6 +56,17 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
         await task
 
 
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Run all until the first ends, and cancel the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 def retrieve_exception(task: asyncio.Task[None]) -> None:
     """A done callback: the reader of the channel gets the writer's failure, too."""
     if not task.cancelled():

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ippusbd.aio import first_of
 from ippusbd.broker.idle import IdleClock, Sample
 from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.protocols import BrokeredPrinter
@@ -158,16 +159,9 @@ class Brokering:
         if not self._config.idle_exit_s:
             await stop.wait()
             return
-        idle = asyncio.create_task(self._broker.idle(), name="idle-exit")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        try:
-            done, _ = await asyncio.wait([idle, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if idle in done:
-                log.info("idle for %.3g s: exiting", self._config.idle_exit_s)
-        finally:
-            idle.cancel()
-            stopped.cancel()
-            await asyncio.wait([idle, stopped])
+        await first_of(self._broker.idle(), stop.wait())
+        if not stop.is_set():
+            log.info("idle for %.3g s: exiting", self._config.idle_exit_s)
 
     async def close(self) -> None:
         """Close the broker's sockets."""

@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ippusbd.aio import cancel_and_wait
+from ippusbd.aio import cancel_and_wait, first_of
 from ippusbd.broker.idle import IdleClock
 from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.server import Broker, BrokerSettings
@@ -149,10 +149,8 @@ async def serve_one(
         changes.directory = directory = PrinterDirectory(supervisor)
         clock = IdleClock(config.idle_exit_s or math.inf, look=directory.sample)
         brokers = await _unix_sockets(config, places, printer, directory, clock, stack)
-        ends = [_set(one.gone), _set(stop)]
-        if config.idle_exit_s:
-            ends.append(_idle(brokers, clock))
-        await _first_of(*(asyncio.ensure_future(end) for end in ends))
+        idle = [_idle(brokers, clock)] if config.idle_exit_s else []
+        await first_of(one.gone.wait(), stop.wait(), *idle)
         log.info("unplugged: exiting" if one.gone.is_set() else "exiting")
 
 
@@ -232,16 +230,3 @@ async def _idle(brokers: list[Broker], clock: IdleClock) -> None:
         await broker.idle()
     if not brokers:
         await clock.expired()
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def _first_of(*tasks: asyncio.Future[None]) -> None:
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

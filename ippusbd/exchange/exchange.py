@@ -117,7 +117,6 @@ class Exchange:
         self._answer_head = bytearray()
         self._kept_cancellation = False
         self._began_at = self._moved_at = 0.0  # in the loop's time
-        self.kind = request.kind
         self.progress = 0  # moves whenever a byte moved
 
     @property
@@ -202,6 +201,10 @@ class Exchange:
         return Awaits.CLIENT_SENDS if self._pulling else Awaits.CLIENT_READS
 
     @property
+    def kind(self) -> Kind:
+        return self._request.kind
+
+    @property
     def repeatable(self) -> bool:
         """The request changes nothing at the printer, and can be sent again."""
         return self._request.repeatable
@@ -215,11 +218,6 @@ class Exchange:
     def untouched(self) -> bool:
         """Not a byte of an answer has arrived."""
         return not self.received
-
-    @property
-    def heard(self) -> bool:
-        """The head of an answer is there."""
-        return self._parser.head is not None
 
     @property
     def head(self) -> Head | None:

@@ -113,35 +113,17 @@ class How(TypedDict, total=False):
     counted: bool
 
 
-class _Hurried:
+class _Hurried(Exchange):
     """A question that nothing waits for any more gets little time to finish."""
 
     kind = Kind.QUESTION
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
 
     @property
     def awaits(self) -> Awaits:
         return Awaits.CLIENT_READS  # its caller has a time-out of its own
 
-    @property
-    def taken(self) -> bool:
-        return self._exchange.taken
-
-    @property
-    def progress(self) -> int:
-        return self._exchange.progress
-
-    @property
-    def received(self) -> int:
-        return self._exchange.received
-
-    def give_up(self) -> None:
-        self._exchange.give_up()
-
     async def finish(self, quiet_s: float, excused: Callable[[], bool] = lambda: False) -> None:
-        await self._exchange.finish(min(quiet_s, HURRY_S), excused)
+        await super().finish(min(quiet_s, HURRY_S), excused)
 
 
 class Query:
@@ -199,10 +181,9 @@ class Query:
             patience_s = 2 * answer_s + LEASE_S if wait_s is None else wait_s
             async with self.pool.lease(wait_s=patience_s) as lease:
                 asked_at, number = now(), lease.channel.number
-                exchange = Exchange(
+                exchange = lease.unfinished = _Hurried(
                     lease.channel, self._own(request), traffic, cut_response_s=self._pause_s
                 )
-                lease.unfinished = _Hurried(exchange)
                 try:
                     answer = await _answered(exchange, request.target, answer_s)
                 finally:
@@ -234,7 +215,7 @@ class Query:
             self._note(Asked(channel.number, at, outcome_of(exc)))
             raise
         finally:
-            if not exchange.heard:
+            if exchange.head is None:
                 await exchange.stop()
         self._note(Asked(channel.number, at, Outcome.ANSWERED))
         try:
