@@ -10,7 +10,6 @@ Knows TOML and environment variables; opens only the file it is given.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -19,7 +18,7 @@ from typing import Final
 
 from ippusbd.errors import ConfigError
 from ippusbd.log import AREAS, LEVELS
-from ippusbd.toml_lines import key_lines, line_of
+from ippusbd.toml_lines import line_of, read_file, tables_and_lines
 from ippusbd.toml_schema import (
     Check,
     Known,
@@ -42,7 +41,6 @@ from ippusbd.toml_schema import (
 )
 
 SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
-MAX_FILE_BYTES: Final = 1 << 20
 BROKER_FOLDER: Final = "ippusb"  # the name that clients expect
 
 
@@ -213,26 +211,12 @@ def load(path: Path | None) -> Config:
 
     Raises ConfigError that names file, line and key.
     """
-    if path is None:
-        return Config()
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    return parse(raw, str(path))
+    return Config() if path is None else parse(read_file(path), str(path))
 
 
 def parse(raw: bytes, origin: str) -> Config:
     """The configuration in a file's bytes; `origin` names the file in errors."""
-    try:
-        document = raw.decode()
-        tables = tomllib.loads(document)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigError(f"{origin}: not a TOML file: {exc}") from exc
-    lines = key_lines(document)
+    tables, lines = tables_and_lines(raw, origin)
     values: dict[str, object] = {}
     for section, table in tables.items():
         where = f"{origin}:{line_of(lines, (section,))}"

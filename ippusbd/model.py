@@ -129,7 +129,7 @@ class Supply:
     kind: str = ""  # "toner", "ink-cartridge", "waste-toner", ...
     color: str = ""  # "#00FFFF"; empty: none
     level: int | None = None
-    is_low: bool = False  # nearly empty, or, for waste, nearly full
+    low: bool = False  # nearly empty, or, for waste, nearly full
     fills: bool = False  # a waste container: 100 % is full
 
 

@@ -1,4 +1,4 @@
-"""The lines of the keys in a TOML file, which tomllib does not report.
+"""TOML files, with the lines of their keys, which tomllib does not report.
 
 The text has already been parsed by tomllib, so only the beginnings of
 statements must be found: strings of the four kinds, comments and brackets are
@@ -18,9 +18,14 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+from ippusbd.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
+
+MAX_FILE_BYTES: Final = 1 << 20
 
 # Longest first: three quotes open a multi-line string before one quote opens a short one.
 _SKIP: Final = re.compile(
@@ -32,6 +37,28 @@ _SKIP: Final = re.compile(
     r"|[\[{]|[\]}]|\n|[^\[\]{}\"'#\n]+",
     re.DOTALL,
 )
+
+
+def read_file(path: Path) -> bytes:
+    """A file of limited size. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return raw
+
+
+def tables_and_lines(raw: bytes, origin: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """A document and the lines of its keys. Raises ConfigError that names `origin`."""
+    try:
+        document = raw.decode()
+        tables = tomllib.loads(document)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{origin}: not a TOML file: {exc}") from exc
+    return tables, key_lines(document)
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

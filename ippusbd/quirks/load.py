@@ -18,7 +18,6 @@ A file is read as a whole or refused, with line and key. `*.conf` are files of i
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -30,7 +29,7 @@ from ippusbd.model import DeviceFacts
 from ippusbd.quirks import ipp_usb_files
 from ippusbd.quirks.match import MatchTarget, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
-from ippusbd.toml_lines import KeyPath, key_lines, line_of
+from ippusbd.toml_lines import KeyPath, line_of, read_file, tables_and_lines
 from ippusbd.toml_schema import checked, text, unknown
 
 __all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "load", "parse"]
@@ -39,7 +38,6 @@ log = logging.getLogger("ippusbd.daemon")
 
 BUILT_IN: Final = "built-in"
 LEARNED: Final = "learned"
-MAX_FILE_BYTES: Final = 1 << 20
 _SUFFIXES: Final = (".toml", ".conf")
 _MATCH_KEYS: Final = ("model", "usb")  # either, both, or lists of them
 _REASON: Final = "reason"
@@ -140,9 +138,9 @@ def _of_folder(folder: Path) -> Iterator[Entry]:
         raise ConfigError(f"{folder}: {exc.strerror}") from exc
     for path in files:
         if path.suffix == ".conf":
-            yield from _of_ipp_usb(_read(path), str(path))
+            yield from _of_ipp_usb(read_file(path), str(path))
         else:
-            yield from parse(_read(path), str(path))
+            yield from parse(read_file(path), str(path))
 
 
 def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
@@ -154,25 +152,9 @@ def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
         yield Entry((section.pattern,), section.values, section.origins)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    return raw
-
-
 def parse(raw: bytes, origin: str, *, built_in: bool = False) -> list[Entry]:
     """The entries in a file's bytes; `origin` names the file in errors and origins."""
-    try:
-        document = raw.decode()
-        tables = tomllib.loads(document)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigError(f"{origin}: not a TOML file: {exc}") from exc
-    lines = key_lines(document)
+    tables, lines = tables_and_lines(raw, origin)
     for name in tables.keys() - {"quirk"}:
         where = f"{origin}:{line_of(lines, (name,))}"
         raise unknown(where, "table (entries are [[quirk]]):", name, ["quirk"])

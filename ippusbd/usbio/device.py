@@ -29,8 +29,13 @@ from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
 from ippusbd.usbio.libusb import Libusb
 from ippusbd.usbio.protocols import USUAL, Channel, Pacing
-from ippusbd.usbio.strings import decode_languages, decode_string
-from ippusbd.wire.descriptors import alternates, parse_device_id, usable_interfaces
+from ippusbd.wire.descriptors import (
+    alternates,
+    decode_languages,
+    decode_string,
+    parse_device_id,
+    usable_interfaces,
+)
 from ippusbd.wire.text import one_line
 
 log = logging.getLogger("ippusbd.usb")

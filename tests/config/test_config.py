@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd import config
+from ippusbd import config, toml_lines
 from ippusbd.config import Config, load, parse
 from ippusbd.errors import ConfigError
 
@@ -181,7 +181,7 @@ def test_a_missing_file_an_unreadable_one_and_a_huge_one_are_configuration_error
     with pytest.raises(ConfigError, match="directory"):
         load(tmp_path)
     huge = tmp_path / "huge.conf"
-    huge.write_bytes(b"#" * (config.MAX_FILE_BYTES + 1))
+    huge.write_bytes(b"#" * (toml_lines.MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigError, match="larger than"):
         load(huge)
 

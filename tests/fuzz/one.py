@@ -9,7 +9,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["ippusbd.wire", "ippusbd.usbio.strings"]):
+with atheris.instrument_imports(include=["ippusbd.wire"]):
     from fuzz.targets import TARGETS
 
 

@@ -25,9 +25,14 @@ from support.http1_streams import cut_at, outcome, single_bytes
 
 from ippusbd.errors import BadDescriptor, BadIpp, BadXml
 from ippusbd.model import BusAddress, DeviceFacts, ProbeResult, ServiceSet, UsbId
-from ippusbd.usbio.strings import decode_languages, decode_string
 from ippusbd.wire import escl, ipp, ipp_facts, ipp_requests, links, printer_status, txt
-from ippusbd.wire.descriptors import device_id_fields, parse_device_id, usable_interfaces
+from ippusbd.wire.descriptors import (
+    decode_languages,
+    decode_string,
+    device_id_fields,
+    parse_device_id,
+    usable_interfaces,
+)
 from ippusbd.wire.state_reasons import all_advice, state_name
 
 METHODS: Final = ("GET", "POST", "HEAD")

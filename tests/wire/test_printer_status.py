@@ -39,8 +39,8 @@ def test_marker_lists_side_by_side_become_supplies():
     )
     assert (now.state, now.reasons, now.pages) == (5, ("media-empty-error",), 4711)
     assert now.supplies == (
-        Supply("Black", "toner", "#000000", 7, is_low=True),
-        Supply("Waste", "waste-toner", "", 95, is_low=True, fills=True),
+        Supply("Black", "toner", "#000000", 7, low=True),
+        Supply("Waste", "waste-toner", "", 95, low=True, fills=True),
     )
 
 
@@ -65,7 +65,7 @@ def test_a_printer_without_markers_is_read_by_its_supply_strings():
         printer_supply_description=texts("Black ink", "Pad"),
     )
     assert now.supplies == (
-        Supply("Black ink", "ink", "", 8, is_low=True),
+        Supply("Black ink", "ink", "", 8, low=True),
         Supply("Pad", "wasteInk", "", 30, fills=True),
         Supply("x", "x"),
     )

@@ -14,17 +14,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from ippusbd.aio import now
 from ippusbd.errors import DeviceGone, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
 from ippusbd.exchange.query import PRINT_PATH, Query
-from ippusbd.model import Condition, Supply
+from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import printer_status
 from ippusbd.wire.ipp import PrinterState
-from ippusbd.wire.state_reasons import Advice, all_advice, state_name
+from ippusbd.wire.state_reasons import all_advice, state_name
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -58,32 +58,14 @@ class StatusPoll:
         return {
             "state": state_name(now.state),
             "message": now.message,
-            "asks": [_advice(each) for each in all_advice(now.reasons)],
-            "supplies": [_supply(each) for each in now.supplies],
+            "asks": [
+                asdict(each) | {"severity": each.severity.value} for each in all_advice(now.reasons)
+            ],
+            "supplies": [asdict(each) for each in now.supplies],
             "pages": now.pages,
             "sheets": now.sheets,
             "age_s": round(self._clock() - self._updated_at, 1),
         }
-
-
-def _advice(one: Advice) -> dict[str, str]:
-    return {
-        "reason": one.reason,
-        "text": one.text,
-        "severity": one.severity.value,
-        "remedy": one.remedy,
-    }
-
-
-def _supply(one: Supply) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "kind": one.kind,
-        "color": one.color,
-        "level": one.level,
-        "low": one.is_low,
-        "fills": one.fills,
-    }
 
 
 async def ask_condition(query: Query, port: int) -> Condition:
