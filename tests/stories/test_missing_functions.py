@@ -162,7 +162,7 @@ async def test_a_fax_queue_that_never_answers_is_named_and_not_asked_again(
     silent = printer.personalities.switch_on(SilentFax)
     settings = {"fax_probe_s": 0.2, "drain_s": 0.3, "retry_max_s": 0.1}
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
-        assert missing(daemon) == [("fax", "no answer to /ipp/faxout in 0.2 s")]
+        assert missing(daemon) == [("fax", "no response to /ipp/faxout in 0.2 s")]
         await asyncio.sleep(0.5)  # five of its pauses
         assert silent.asked == 1
         assert daemon.row()["state"] == "ready"

@@ -29,14 +29,14 @@ from ippusbd.daemon.recovery.ladder import Ladder
 from ippusbd.daemon.recovery.learning import WriteSizeTrial
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
-from ippusbd.errors import BadIpp, IppUsbError, NoInterface, PrinterError, StartsAfresh, UsbError
+from ippusbd.errors import IppUsbError, NoInterface, PrinterError, StartsAfresh, UsbError
 from ippusbd.exchange.query import Query
 from ippusbd.log import escaped, set_context
 from ippusbd.proxy.settings import Wiring
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.protocols import Channel, UsbDevice
-from ippusbd.wire import ipp, links
+from ippusbd.wire import links
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -338,13 +338,3 @@ class PrinterSession:
         if not pool.is_gone:
             await pool.join(self._grace_s)
         self._printer.pool = self._printer.detector = self._query.pool = None
-
-
-def sanitized(content_type: str, base: str, body: bytes) -> bytes:
-    """An IPP answer in the encoding that the printer meant (Pantum), and with our links."""
-    if content_type == "application/ipp":
-        try:
-            body = ipp.sanitize(body)
-        except BadIpp as exc:
-            log.info("an IPP answer cannot be repaired: %s", exc)
-    return links.rewritten(content_type, base, body)

@@ -333,8 +333,8 @@ UNCLOSED = answer(
 
 async def test_what_only_clients_ask_for_is_judged_too():
     found = await probed({"/ipp/print": GOOD, CLIENTS: UNCLOSED}, faxes=False)
-    assert found.found_out == (("sanitize_ipp", True),)
-    assert not (await probed({"/ipp/print": GOOD}, faxes=False)).found_out
+    assert found.learned == (("sanitize_ipp", True),)
+    assert not (await probed({"/ipp/print": GOOD}, faxes=False)).learned
 
 
 @pytest.mark.parametrize("said", [None, NOT_FOUND, STARTING, answer(b"x" * 2_000_000)])
