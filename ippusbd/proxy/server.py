@@ -51,6 +51,8 @@ class PrinterSite:
         self._server: HttpServer | None = None
         self.port = 0
         self.label = ""  # the printer's, for log lines
+        self.requests = 0  # so far, however they were answered
+        self.in_progress = 0  # requests that are not answered to their end
         self.traffic = Traffic()
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -148,7 +150,12 @@ class PrinterSite:
         if visit is None or self._server is None:
             raise asyncio.CancelledError  # its connection is closed
         began = time.monotonic()
-        response = await self._responder.respond(ClientRequest(request, visit))
+        self.requests += 1
+        self.in_progress += 1
+        try:
+            response = await self._responder.respond(ClientRequest(request, visit))
+        finally:
+            self.in_progress -= 1
         if log.isEnabledFor(logging.DEBUG):
             took_ms = (time.monotonic() - began) * 1000
             path = request.rel_url.path
