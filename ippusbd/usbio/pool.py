@@ -40,6 +40,7 @@ from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, Pri
 from ippusbd.usbio.fair_queue import FairQueue
 from ippusbd.usbio.idle_release import IdleRelease
 from ippusbd.usbio.pool_types import (
+    Awaits,
     Claims,
     Lane,
     Lease,
@@ -58,6 +59,7 @@ log = logging.getLogger("ippusbd.usb")
 CLAIM_RETRY_S = 0.25  # pause after a claim that failed; doubles
 BUSY_RETRY_MAX_S, CLAIM_RETRY_MAX_S = 1.0, 15.0  # held by another program; any other failure
 CLAIM_TRIES = 4  # of every interface, until claiming is taken for hopeless
+LONG_S = 5.0  # an exchange that lasts longer is a long one
 TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain times
 
 
@@ -125,7 +127,12 @@ class InterfacePool:
         slot = await self._take(lane, wait_s, client)
         assert slot.channel is not None
         channel = slot.channel if self.witness is None else self.witness(slot.channel)
-        lease = slot.lease = Lease(channel, lambda: bool(self._waiters))
+        lease = slot.lease = Lease(
+            channel,
+            lambda: bool(self._waiters),
+            lambda: self._others_write(slot),
+            lambda: self._turn_long(slot, lease),
+        )
         try:
             yield lease
         finally:
@@ -247,8 +254,25 @@ class InterfacePool:
     def _open_to(self, lane: Lane) -> bool:
         """Whether `lane` may have one more interface, should one be free."""
         usable = [slot for slot in self._slots if slot.state is not SlotState.BROKEN]
-        long = sum(p.lane is Lane.LONG for p in usable if p.state is not SlotState.FREE)
-        return lane is Lane.SHORT or len(usable) < 2 or long < len(usable) - 1
+        if lane is Lane.SHORT or len(usable) < 2:
+            return True
+        return sum(map(self._is_long, usable)) < len(usable) - 1
+
+    def _is_long(self, slot: PoolSlot) -> bool:
+        """Its exchange was known to be long, or turned out to be."""
+        if slot.state in (SlotState.FREE, SlotState.RELEASED):
+            return False
+        lasts_s = asyncio.get_running_loop().time() - slot.leased_at
+        busy = slot.state in (SlotState.LEASED, SlotState.DRAINING)
+        return slot.lane is Lane.LONG or (busy and lasts_s > LONG_S)
+
+    def _turn_long(self, slot: PoolSlot, lease: Lease) -> None:
+        if slot.lease is lease:
+            slot.lane = Lane.LONG
+
+    def _others_write(self, slot: PoolSlot) -> bool:
+        works = [other.work for other in self._slots if other is not slot]
+        return any(work is not None and work.awaits is Awaits.PRINTER_TAKES for work in works)
 
     def _grant(self) -> None:
         """Give free interfaces to those who wait, in their order."""
@@ -265,6 +289,7 @@ class InterfacePool:
 
     def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
         slot.state, slot.lane = SlotState.LEASED, lane
+        slot.leased_at = asyncio.get_running_loop().time()
         self.uses += 1
         self._used.set()
         if self._release_timer is not None:

@@ -105,15 +105,28 @@ class Claims(Protocol):
 class Lease:
     """The exclusive use of one interface. Set `owed` as soon as the printer was asked something."""
 
-    def __init__(self, channel: Channel, contended: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        contended: Callable[[], bool],
+        hinders: Callable[[], bool] = lambda: False,
+        turns_long: Callable[[], None] = lambda: None,
+    ) -> None:
         self.channel = channel
         self.unfinished: Unfinished | None = None
+        self.turns_long = turns_long  # its exchange turned out to be a long one
         self._contended = contended
+        self._hinders = hinders
 
     @property
     def contended(self) -> bool:
         """Others wait for an interface now."""
         return self._contended()
+
+    @property
+    def hinders(self) -> bool:
+        """Others wait for an interface, or to write: some printers take nothing meanwhile."""
+        return self._contended() or self._hinders()
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +137,7 @@ class PoolSlot:
     channel: Channel | None
     state: SlotState = SlotState.FREE
     lane: Lane = Lane.SHORT
+    leased_at: float = 0.0  # in the loop's time
     lease: Lease | None = None
     unfinished: Unfinished | None = None  # what is drained
     ready_at: float = 0.0  # in the loop's time: no request before
