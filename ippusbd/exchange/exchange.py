@@ -29,6 +29,7 @@ from ippusbd.exchange.interrupted_job import (
     InterruptedJob,
     cancellation,
     is_cancelled,
+    is_refusal,
     scan_job_of,
 )
 from ippusbd.exchange.kinds import kind_of
@@ -241,6 +242,10 @@ class Exchange:
         while self._pulling:  # noqa: ASYNC110 -- two steps of the loop, until the writer heard it
             await asyncio.sleep(0)
 
+    def client_has_answer(self) -> None:
+        """What the client needs of the answer is with it: nothing has to be undone."""
+        self._delivered = True
+
     def give_up(self) -> None:
         """See `Unfinished`."""
         self._keep_cancellation()
@@ -260,7 +265,7 @@ class Exchange:
     def _keep_cancellation(self) -> None:
         """The printer may take half a document for a whole one, and could not be told better."""
         job, pending = self._request.job, self._request.pending_cancels
-        if not self.cut or self._refused or self._kept_cancellation or not job or pending is None:
+        if not self.cut or self.refused or self._kept_cancellation or not job or pending is None:
             return
         now = asyncio.get_running_loop().time()
         answer = bytes(self._answer_head)
@@ -288,7 +293,7 @@ class Exchange:
         self._channel.rest()
         if self._ended_by_silence:  # its rest, if there is one, must not meet the next client
             await self._channel.reset()
-        if not self._refused:
+        if not self.refused:
             await self._undo(quiet_s)
 
     # --- writing
@@ -353,7 +358,7 @@ class Exchange:
 
         A document whose last byte is here is sent to its end though its client left.
         """
-        whole = self._client_left and not self._refused and self._request.arrived()
+        whole = self._client_left and not self.refused and self._request.arrived()
         return self._enough and not whole
 
     async def _write(self, data: bytes) -> None:
@@ -432,13 +437,14 @@ class Exchange:
                 len(self._parser.surplus),
             )
         self._channel.rest()
-        if self._refused and not self._sent:
+        if self.refused and not self._sent:
             self._stop_upload()  # refused early: the printer wants no more of it
 
     @property
-    def _refused(self) -> bool:
-        """The printer took nothing of the request, and its client may come again with it."""
-        return self._parser.head is not None and self._parser.head.status >= 400
+    def refused(self) -> bool:
+        """The printer took nothing of the request: by HTTP, or by IPP in a response 200."""
+        head = self._parser.head
+        return head is not None and (head.status >= 400 or is_refusal(bytes(self._answer_head)))
 
     async def _while_moving(
         self, task: asyncio.Task[None], quiet_s: float, excused: Callable[[], bool] = lambda: False
