@@ -25,6 +25,7 @@ from ippusbd.proxy.requests import ClientRequest, Visit
 from ippusbd.proxy.responder import Responder
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
+from ippusbd.proxy.spool import SpoolSpace
 from ippusbd.users.client_identity import identify
 
 log = logging.getLogger("ippusbd.http")
@@ -45,6 +46,7 @@ class PrinterSite:
             stall_s=settings.upload_stall_s,
             clock=now,
         )
+        self._space = SpoolSpace(settings.spool_dir, settings.spool_bytes)
         self._visits: dict[web.RequestHandler, Visit] = {}
         self._full = refusal("too many clients; try again", settings.retry_after_s)
         self._listening: list[asyncio.Server] = []
@@ -98,7 +100,9 @@ class PrinterSite:
 
     def connect(self, wiring: Wiring) -> None:
         """The printer is there: forward requests to it."""
-        self._responder.forwarder = Forwarder(self._settings, self.traffic, wiring, self.port)
+        self._responder.forwarder = Forwarder(
+            self._settings, self.traffic, self._space, wiring, self.port
+        )
 
     def disconnect(self, reason: str) -> None:
         """The printer is away: answer 503 with `reason`."""

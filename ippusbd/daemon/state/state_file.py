@@ -72,6 +72,11 @@ class StateFile:
         make_directory(path.parent)
         self._printers = _read(path)
 
+    @property
+    def folder(self) -> Path:
+        """The directory of the file, private to the daemon."""
+        return self._path.parent
+
     # --- ports and names
 
     def port_for(self, key: str, is_free: Callable[[int], bool] = lambda port: True) -> int:
