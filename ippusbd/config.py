@@ -107,10 +107,13 @@ class Config:
     lease_wait_s: float = setting(60.0, "http.lease_wait_s", seconds(0.1))  # then 503
     # how long to drain a response after its client disconnected
     drain_s: float = setting(30.0, "http.drain_s", seconds(0.1))
-    # disconnect a client that reads nothing for this long while others wait
+    # what slow clients have not read of their answers, in temporary files; 0: only in memory
+    spool_mb: int = setting(64, "http.spool_mb", integer(0, 1 << 20))
+    # while others wait, disconnect a client that in this time reads, or sends of its
+    # document, less than min_bytes_s per second on average
     client_stall_s: float = setting(15.0, "http.client_stall_s", seconds(0.1))
-    # disconnect a client that uploads almost nothing for this long while others wait
     upload_stall_s: float = setting(120.0, "http.upload_stall_s", seconds(0.1))
+    min_bytes_s: int = setting(256, "http.min_bytes_s", integer(0, 1 << 20))
     # close a connection without a complete request for this long
     idle_client_s: float = setting(120.0, "http.idle_client_s", seconds(0.1))
     head_timeout_s: float = setting(0.0, "http.head_timeout_s", seconds())  # 0: none

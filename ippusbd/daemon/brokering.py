@@ -90,12 +90,11 @@ class PrinterDirectory:
 
     def sample(self) -> Sample:
         """Current activity, for the idle clock."""
-        busy, count = False, self.changes
-        for _, printer, reason in self._supervisor.devices():
-            busy |= _is_coming(printer, reason)
-            if printer is None:
-                continue
-            count += printer.site.traffic.requests
+        busy = any(_is_coming(printer, why) for _, printer, why in self._supervisor.devices())
+        count = self.changes
+        for printer in self._supervisor.printers:  # unplugged ones, too: they answer 503
+            count += printer.site.traffic.requests + printer.site.requests
+            busy |= bool(printer.site.in_progress)
             if printer.pool is not None:
                 status = printer.pool.status()
                 busy |= bool(status.in_use or status.draining or status.waiting)

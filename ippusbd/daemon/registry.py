@@ -45,7 +45,7 @@ class Registry:
         self._state = state
         self._sharing = sharing
         network = sharing.network if sharing else Network()
-        self._settings = replace(_settings(config), network=network)
+        self._settings = replace(_settings(config), network=network, spool_dir=state.folder)
         self._printers: dict[str, Printer] = {}
         self._making = asyncio.Lock()
 
@@ -146,6 +146,8 @@ def _settings(config: Config) -> SiteSettings:
         lease_wait_s=config.lease_wait_s,
         client_stall_s=config.client_stall_s,
         upload_stall_s=config.upload_stall_s,
+        min_bytes_s=config.min_bytes_s,
+        spool_bytes=config.spool_mb << 20,
         idle_client_s=config.idle_client_s,
         head_timeout_s=config.head_timeout_s,
         max_clients=config.max_clients,

@@ -29,10 +29,10 @@ from ippusbd.exchange.interrupted_job import (
     InterruptedJob,
     cancellation,
     is_cancelled,
+    is_refusal,
     scan_job_of,
 )
-from ippusbd.exchange.kinds import kind_of
-from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.exchange.request import Request
 from ippusbd.usbio.pool_types import Awaits, Kind
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
@@ -43,36 +43,6 @@ log = logging.getLogger("ippusbd.http")
 
 EOF_QUIET_S = 2.0  # a response without framing that looks complete is over after this silence
 EOF_CUT_S = 20.0  # one that does not
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What goes to the printer: `body` is sent with its length, `stream` in chunks.
-
-
-    `job` is set when the request creates a job: how to cancel it when it is cut.
-    """
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes = b""
-    stream: AsyncIterator[bytes] | None = None
-    arrived: Callable[[], bool] = lambda: False  # the stream's last byte is here
-    connection: str | None = None
-    job: InterruptedJob | None = None
-    pending_cancels: PendingCancels | None = None  # keeps a cancellation that was lost
-
-    @property
-    def kind(self) -> Kind:
-        if self.stream is not None:
-            return Kind.DOCUMENT
-        return kind_of(self.method, self.target, self.headers, self.body)
-
-    @property
-    def repeatable(self) -> bool:
-        """It changes nothing when sent twice, and all of it is here to be sent again."""
-        return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)
 
 
 @dataclass(slots=True)
@@ -240,6 +210,10 @@ class Exchange:
         while self._pulling:  # noqa: ASYNC110 -- two steps of the loop, until the writer heard it
             await asyncio.sleep(0)
 
+    def client_has_answer(self) -> None:
+        """What the client needs of the answer is with it: nothing has to be undone."""
+        self._delivered = True
+
     def give_up(self) -> None:
         """See `Unfinished`."""
         self._keep_cancellation()
@@ -259,7 +233,7 @@ class Exchange:
     def _keep_cancellation(self) -> None:
         """The printer may print half a document, and its Cancel-Job could not be sent."""
         job, pending = self._request.job, self._request.pending_cancels
-        if not self.cut or self._refused or self._kept_cancellation or not job or pending is None:
+        if not self.cut or self.refused or self._kept_cancellation or not job or pending is None:
             return
         now = asyncio.get_running_loop().time()
         answer = bytes(self._answer_head)
@@ -287,7 +261,7 @@ class Exchange:
         self._channel.rest()
         if self._ended_by_silence:  # the rest, if any, must not reach the next client
             await self._channel.reset()
-        if not self._refused:
+        if not self.refused:
             await self._undo(quiet_s)
 
     # --- writing
@@ -353,7 +327,7 @@ class Exchange:
 
         A document whose last byte is here is sent to the end though its client left.
         """
-        whole = self._client_left and not self._refused and self._request.arrived()
+        whole = self._client_left and not self.refused and self._request.arrived()
         return self._enough and not whole
 
     async def _write(self, data: bytes) -> None:
@@ -432,13 +406,14 @@ class Exchange:
                 len(self._parser.surplus),
             )
         self._channel.rest()
-        if self._refused and not self._sent:
+        if self.refused and not self._sent:
             self._stop_upload()  # refused early: the printer wants no more of it
 
     @property
-    def _refused(self) -> bool:
-        """The printer refused the request; its client may send it again."""
-        return self._parser.head is not None and self._parser.head.status >= 400
+    def refused(self) -> bool:
+        """The printer took nothing of the request: by HTTP, or by IPP in a response 200."""
+        head = self._parser.head
+        return head is not None and (head.status >= 400 or is_refusal(bytes(self._answer_head)))
 
     async def _while_moving(
         self, task: asyncio.Task[None], quiet_s: float, excused: Callable[[], bool] = lambda: False

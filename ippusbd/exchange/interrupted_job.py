@@ -102,6 +102,11 @@ def is_cancelled(status: int, answer: bytes) -> bool:
     return code < 0x100 or code in _OVER
 
 
+def is_refusal(answer: bytes) -> bool:
+    """Whether an IPP response, or its start, reports an error (RFC 8011, 4.1.6)."""
+    return len(answer) >= 4 and answer[0] in (1, 2) and int.from_bytes(answer[2:4], "big") >= 0x400
+
+
 def search(job: InterruptedJob, number: int | None) -> bytes | None:
     """The Get-Jobs whose answer shows the job; None: it cannot be identified."""
     asked = job.asked

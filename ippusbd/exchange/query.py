@@ -30,7 +30,8 @@ from ippusbd.errors import (
     Unanswered,
     UsbError,
 )
-from ippusbd.exchange.exchange import Exchange, Request, Traffic
+from ippusbd.exchange.exchange import Exchange, Traffic
+from ippusbd.exchange.request import Request
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
 from ippusbd.usbio.protocols import Channel

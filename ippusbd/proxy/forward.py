@@ -1,12 +1,10 @@
 """Forwards a client's request to the printer, and the printer's answer to the client.
 
 An interface is leased and one exchange performed. A small answer is read to its
-end, and its interface freed, before the client gets a byte of it; a large one is
-streamed at the client's pace. A client that stops moving while others wait is
-disconnected, whether it reads or sends.
-
-When the printer fails in the middle of an answer, the connection is closed
-without a terminator: a cut answer must not look complete.
+end, and its interface freed, before the client gets a byte of it. A large one is
+read at the printer's pace, and delivered from a spool at the client's. A head
+whose body does not come goes to the client after a moment. A client that is too
+slow while others wait for what it holds is disconnected.
 
 Knows aiohttp's responses, exchanges and leases; nothing of sockets.
 """
@@ -17,26 +15,33 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from enum import Enum
+from typing import Final
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
-from ippusbd.exchange.exchange import Exchange, Request, Traffic
-from ippusbd.exchange.interrupted_job import InterruptedJob
+from ippusbd.exchange.exchange import Exchange, Traffic
+from ippusbd.exchange.interrupted_job import InterruptedJob, scan_job_of
+from ippusbd.exchange.request import Request
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
+from ippusbd.proxy.delivery import Delivery
 from ippusbd.proxy.heads import answer_fields, media_type, refuse_https
 from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
-from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
-from ippusbd.usbio.pool import Lane, Lease
-from ippusbd.wire.http1 import forwardable
+from ippusbd.proxy.spool import SpoolSpace
+from ippusbd.proxy.stall_timers import StallTimer
+from ippusbd.usbio.pool_types import Kind, Lane, Lease
+from ippusbd.wire.http1 import Header, forwardable
 from ippusbd.wire.http1_response import BodyFraming, Head
 from ippusbd.wire.links import Rewriter
 
 log = logging.getLogger("ippusbd.http")
 
-PEEK = 64 * 1024  # answers up to this size free their interface before they are sent
-IPP = "application/ipp"
-CODED = "content-encoding"
+PEEK: Final = 64 * 1024  # answers up to this size free their interface before they are sent
+LONG_PATHS: Final = 64  # remembered ones, whose answers were large
+CREATED: Final = 201
+IPP: Final = "application/ipp"
+CODED: Final = "content-encoding"
 
 
 class _Unanswered(Exception):
@@ -49,11 +54,21 @@ class _Unanswered(Exception):
 class Forwarder:
     """Forwards requests to the printer of `wiring`, whose site listens on `port`."""
 
-    def __init__(self, settings: SiteSettings, traffic: Traffic, wiring: Wiring, port: int) -> None:
+    def __init__(
+        self,
+        settings: SiteSettings,
+        traffic: Traffic,
+        space: SpoolSpace,
+        wiring: Wiring,
+        port: int,
+    ) -> None:
         self._settings = settings
+        self._space = space
         self._traffic = traffic
         self._wiring = wiring
         self._port = port
+        self._deleting: set[asyncio.Task[None]] = set()
+        self._long_paths: dict[str, None] = {}  # oldest first
 
     async def forward(
         self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
@@ -64,32 +79,31 @@ class Forwarder:
         """
         body, stream = (start, None) if rest is None else (b"", prefixed(start, rest))
         to_printer = self._request(client, body, stream)
-        lane = Lane.LONG if stream is not None or client.fetches_picture else Lane.SHORT
         try:
-            return await self._once(client, to_printer, lane)
+            return await self._once(client, to_printer)
         except _Unanswered as exc:
             log.info("%s: retried on another interface: %s", client, exc.failure)
         try:
-            return await self._once(client, to_printer, lane)
+            return await self._once(client, to_printer)
         except _Unanswered as exc:
             raise exc.failure from None
 
-    async def _once(
-        self, client: ClientRequest, to_printer: Request, lane: Lane
-    ) -> web.StreamResponse:
+    async def _once(self, client: ClientRequest, to_printer: Request) -> web.StreamResponse:
         """One exchange. Raises _Unanswered when it may be tried again on another interface."""
         client.is_at(Doing.WAITING)
         identity, wait_s = client.identity.client, self._settings.lease_wait_s
         async with (
             client.held(streams=to_printer.stream is not None),
-            self._wiring.pool.lease(wait_s=wait_s, lane=lane, client=identity) as lease,
+            self._wiring.pool.lease(
+                wait_s=wait_s, lane=self._lane(client, to_printer), client=identity
+            ) as lease,
         ):
             client.is_at(Doing.SERVED)
             client.go_on()
             exchange = lease.unfinished = self._exchange(lease, to_printer)
             try:
                 with self._upload_timer(client, exchange, lease):
-                    return await self._relay(client, exchange, lease)
+                    answer = await self._relay(client, exchange, lease)
             except IppUsbError as exc:
                 await exchange.let_client_go()
                 again = isinstance(exc, UsbError) and not isinstance(exc, DeviceGone)
@@ -100,6 +114,54 @@ class Forwarder:
                 # A cancelled request leaves its answer to the pool, without awaiting anything.
                 if exchange.complete:
                     lease.unfinished = None
+        if not isinstance(answer, Delivery):
+            return answer
+        try:
+            return await answer.finish()
+        except (ClientGone, asyncio.CancelledError):
+            self._undo(to_printer)
+            raise
+
+    # --- lanes
+
+    def _lane(self, client: ClientRequest, request: Request) -> Lane:
+        """By what is known before; what turns out long later is noted by `_turns_long`."""
+        long = request.stream is not None or request.kind in (Kind.SCAN, Kind.LONG_POLL)
+        return Lane.LONG if long or client.path in self._long_paths else Lane.SHORT
+
+    def _turns_long(self, client: ClientRequest, lease: Lease) -> None:
+        """The answer is large: the last interface is kept from such requests the next time."""
+        lease.turns_long()
+        if client.web.method == "GET":
+            self._long_paths[client.path] = None
+            if len(self._long_paths) > LONG_PATHS:
+                del self._long_paths[next(iter(self._long_paths))]
+
+    # --- a client that leaves after its answer was read
+
+    def _undo(self, request: Request) -> None:
+        """The scanner is free for the next when the job of a lost client is deleted."""
+        path = scan_job_of(request.method, request.target, "")
+        if path:
+            task = asyncio.get_running_loop().create_task(self._delete(path, request))
+            self._deleting.add(task)
+            task.add_done_callback(self._deleting.discard)
+
+    async def _delete(self, path: str, request: Request) -> None:
+        headers = tuple(h for h in request.headers if h[0].lower() in ("host", "user-agent"))
+        delete = Request("DELETE", path, headers, connection=request.connection)
+        try:
+            async with self._wiring.pool.lease(wait_s=self._settings.lease_wait_s) as lease:
+                exchange = lease.unfinished = self._exchange(lease, delete)
+                await exchange.answer()
+                if await _collect(exchange.chunks(), bytearray(), None) is Found.WHOLE:
+                    await exchange.sent()
+                if exchange.complete:
+                    lease.unfinished = None
+        except IppUsbError as exc:
+            log.info("the scan job %s of a lost client is not deleted: %s", path, exc)
+        else:
+            log.info("deleted the scan job %s of a lost client", path)
 
     @property
     def _host(self) -> str:
@@ -147,67 +209,74 @@ class Forwarder:
         url = base + client.target
         return self._wiring.rewriter(media_type(head), url, self._asks_for_password(client))
 
+    # --- the answer
+
     async def _relay(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
-    ) -> web.StreamResponse:
-        """The printer's answer: whole and unsent if it is small, else already streamed."""
+    ) -> web.StreamResponse | Delivery:
+        """The printer's answer: whole and unsent if it is small, else on its way already."""
         head = await exchange.answer()
         base = client.base(self._port)
         refuse_https(head, client.web.method, base + client.target, self._host)
         headers = answer_fields(head, base)
         rewriter = self._rewriter(client, head, base)
-        chunks = exchange.chunks()
-        start = bytearray()
-        async for data in chunks:
-            start += data
-            if len(start) > PEEK:
-                break
-        else:
-            if head.status < 400:
+        start, chunks = bytearray(), exchange.chunks()
+        silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
+        found = await _collect(chunks, start, silence_s)
+        if found is Found.WHOLE:
+            if not exchange.refused:
                 await exchange.sent()
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
             body = rewriter.whole(bytes(start)) if rewriter and start else bytes(start)
             return _whole(client.web, head, headers, body)
-        response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
-        if head.framing is BodyFraming.LENGTH and rewriter is None:
-            response.content_length = head.length
-        elif client.web.version >= (1, 1):
-            response.enable_chunked_encoding()
-        await response.prepare(client.web)
+        if found is Found.SILENT and head.status == CREATED:
+            exchange.client_has_answer()  # all that matters is in the head
+            return _whole(client.web, head, headers, b"")
+        response = await _begun(client, head, headers, rewritten=rewriter is not None)
+        if found is Found.SILENT:
+            chunks = exchange.chunks()
+        else:
+            self._turns_long(client, lease)
+        delivery = self._delivery(client, response, lease)
         try:
-            with self._reader_timer(client, lease) as timer:
-                await timer.of(_write(response, bytes(start), rewriter))
-                del start
-                async for data in chunks:
-                    await timer.of(_write(response, data, rewriter))
-                if rewriter and (rest := rewriter.finish()):
-                    await timer.of(response.write(rest))
+            await _pass(delivery, bytes(start), rewriter)
+            del start
+            async for data in chunks:
+                await _pass(delivery, data, rewriter)
+            if rewriter and (rest := rewriter.finish()):
+                await delivery.put(rest)
             await exchange.sent()
-        except (ClientGone, ConnectionError) as exc:
-            raise ClientGone(f"the client left in the middle of the answer: {exc}") from exc
+            delivery.end()
+        except (ClientGone, asyncio.CancelledError):
+            await delivery.cancel()
+            raise
         except IppUsbError as exc:
-            log.warning("%s: answer cut: %s", client, exc)
-            client.hang_up()
-        return response
+            delivery.end(exc)
+        return delivery
+
+    def _delivery(
+        self, client: ClientRequest, response: web.StreamResponse, lease: Lease
+    ) -> Delivery:
+        stall_s = self._settings.client_stall_s
+        return Delivery(
+            client,
+            response,
+            self._space,
+            lambda: lease.hinders,
+            stall_s=stall_s,
+            least=self._least(stall_s),
+        )
 
     # --- clients that stall
 
-    def _reader_timer(self, client: ClientRequest, lease: Lease) -> ReaderStallTimer:
-        """Disconnects a client that reads nothing while others wait."""
-        stall_s = self._settings.client_stall_s
-
-        def disconnect() -> None:
-            log.info(
-                "%s: disconnected, it read nothing for %g s while others wait", client, stall_s
-            )
-            client.abort()
-
-        return ReaderStallTimer(lambda: lease.contended, stall_s, disconnect)
+    def _least(self, stall_s: float) -> int:
+        """Bytes that a client has to move in `stall_s`, while others wait."""
+        return max(int(self._settings.min_bytes_s * stall_s), 1)
 
     def _upload_timer(
         self, client: ClientRequest, exchange: Exchange, lease: Lease
-    ) -> UploadStallTimer | nullcontext[None]:
+    ) -> StallTimer | nullcontext[None]:
         """Disconnects a client that sends next to nothing of its document while others wait."""
         stall_s = self._settings.upload_stall_s
         if exchange.whole:
@@ -218,25 +287,70 @@ class Forwarder:
 
         def disconnect() -> None:
             log.info(
-                "%s: disconnected, it sent nothing for %g s while others wait", client, stall_s
+                "%s: disconnected, it sent too little in %g s while others wait", client, stall_s
             )
             client.abort()
 
-        return UploadStallTimer(lambda: client.received, blameless, stall_s, disconnect)
+        least = self._least(stall_s)
+        return StallTimer(
+            lambda: client.received, blameless, disconnect, stall_s=stall_s, least=least
+        )
 
 
-async def _write(response: web.StreamResponse, data: bytes, rewriter: Rewriter | None) -> None:
-    """Write a piece of a long answer. An empty chunk would end it.
+async def _pass(delivery: Delivery, data: bytes, rewriter: Rewriter | None) -> None:
+    """Deliver a piece of a long answer. An empty chunk would end it.
 
     Rewriting takes time: others have their turn after every slice.
     """
     if rewriter is None:
-        await response.write(data)
+        await delivery.put(data)
         return
     for at in range(0, len(data), PEEK):
         if passed := rewriter.feed(data[at : at + PEEK]):
-            await response.write(passed)
+            await delivery.put(passed)
         await asyncio.sleep(0)
+
+
+class Found(Enum):
+    """What was found of an answer's body."""
+
+    WHOLE = "whole"
+    LARGE = "larger than PEEK"
+    SILENT = "nothing more came for a while"
+
+
+async def _collect(
+    chunks: AsyncIterator[bytes], start: bytearray, silence_s: float | None
+) -> Found:
+    """Read into `start` up to a little more than PEEK bytes; `chunks` is over after SILENT."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(silence_s) as silence:
+            async for data in chunks:
+                start += data
+                if len(start) > PEEK:
+                    return Found.LARGE
+                if silence_s is not None:
+                    silence.reschedule(loop.time() + silence_s)
+    except TimeoutError:
+        return Found.SILENT
+    return Found.WHOLE
+
+
+async def _begun(
+    client: ClientRequest, head: Head, headers: list[Header], *, rewritten: bool
+) -> web.StreamResponse:
+    """A response whose head is sent; a body that is `rewritten` may get another length."""
+    response = web.StreamResponse(status=head.status, reason=head.reason, headers=headers)
+    if head.framing is BodyFraming.LENGTH and not rewritten:
+        response.content_length = head.length
+    elif client.web.version >= (1, 1):
+        response.enable_chunked_encoding()
+    try:
+        await response.prepare(client.web)
+    except ConnectionError as exc:
+        raise ClientGone(f"the client left before its answer: {exc}") from exc
+    return response
 
 
 def _whole(

@@ -71,14 +71,14 @@ class ClientRequest:
         return self.web.secure
 
     @property
+    def path(self) -> str:
+        """Its target without the query."""
+        return self.target.partition("?")[0]
+
+    @property
     def content_types(self) -> list[str]:
         """All its Content-Type fields."""
         return list(self.web.headers.getall("Content-Type", ()))
-
-    @property
-    def fetches_picture(self) -> bool:
-        """It takes as long as a scanner needs for a page."""
-        return self.web.method == "GET" and self.web.rel_url.path.endswith("/NextDocument")
 
     def base(self, port: int) -> str:
         """The URL that the client used; links to the printer start with it.
@@ -97,6 +97,16 @@ class ClientRequest:
     def is_at(self, doing: Doing) -> None:
         """Report progress to the connection limit."""
         self._visit.limit.now(self._visit.connection, doing)
+
+    def made_progress(self) -> None:
+        """It is at the same, and bytes moved."""
+        self.is_at(self._visit.connection.doing)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written to the connection that the kernel did not take yet."""
+        transport = self.web.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
 
     # --- reading the body
 
@@ -152,7 +162,7 @@ class ClientRequest:
                 self.received += len(data)
                 if self.received - seen >= PROGRESS:
                     seen = self.received
-                    self.is_at(self._visit.connection.doing)
+                    self.made_progress()
                 yield data
         except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
             raise ClientGone(f"the client left in the middle of its request: {exc}") from exc

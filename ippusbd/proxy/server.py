@@ -25,6 +25,7 @@ from ippusbd.proxy.requests import ClientRequest, Visit
 from ippusbd.proxy.responder import Responder
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
+from ippusbd.proxy.spool import SpoolSpace
 from ippusbd.users.client_identity import identify
 
 log = logging.getLogger("ippusbd.http")
@@ -45,12 +46,15 @@ class PrinterSite:
             stall_s=settings.upload_stall_s,
             clock=now,
         )
+        self._space = SpoolSpace(settings.spool_dir, settings.spool_bytes)
         self._visits: dict[web.RequestHandler, Visit] = {}
         self._full = refusal("too many clients; try again", settings.retry_after_s)
         self._listening: list[asyncio.Server] = []
         self._server: HttpServer | None = None
         self.port = 0
         self.label = ""  # the printer's, for log lines
+        self.requests = 0  # so far, however they were answered
+        self.in_progress = 0  # requests that are not answered to their end
         self.traffic = Traffic()
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -96,7 +100,9 @@ class PrinterSite:
 
     def connect(self, wiring: Wiring) -> None:
         """The printer is there: forward requests to it."""
-        self._responder.forwarder = Forwarder(self._settings, self.traffic, wiring, self.port)
+        self._responder.forwarder = Forwarder(
+            self._settings, self.traffic, self._space, wiring, self.port
+        )
 
     def disconnect(self, reason: str) -> None:
         """The printer is away: answer 503 with `reason`."""
@@ -154,7 +160,12 @@ class PrinterSite:
         if visit is None or self._server is None:
             raise asyncio.CancelledError  # its connection is closed
         began = time.monotonic()
-        response = await self._responder.respond(ClientRequest(request, visit))
+        self.requests += 1
+        self.in_progress += 1
+        try:
+            response = await self._responder.respond(ClientRequest(request, visit))
+        finally:
+            self.in_progress -= 1
         if log.isEnabledFor(logging.DEBUG):
             took_ms = (time.monotonic() - began) * 1000
             path = request.rel_url.path

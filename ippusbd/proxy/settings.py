@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.proxy.access.network import Network
@@ -20,12 +21,16 @@ class SiteSettings:
     lease_wait_s: float = 60.0
     client_stall_s: float = 15.0
     upload_stall_s: float = 120.0
+    min_bytes_s: int = 256
+    spool_bytes: int = 64 << 20
+    spool_dir: Path | None = None  # None: slow clients are served from memory only
     idle_client_s: float = 120.0
     head_timeout_s: float = 0.0
     max_clients: int = 512
     hosts: frozenset[str] = frozenset()
     access: Access = UNRESTRICTED
     network: Network = field(default_factory=Network)
+    silence_s: float = 2.0  # a head whose body does not come is sent after this time
     retry_after_s: int = 5
     grace_s: float = 10.0
     max_header_bytes: int = 64 * 1024

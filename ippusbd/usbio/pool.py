@@ -40,6 +40,7 @@ from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, Pri
 from ippusbd.usbio.fair_queue import FairQueue
 from ippusbd.usbio.idle_release import IdleRelease
 from ippusbd.usbio.pool_types import (
+    Awaits,
     Claims,
     Lane,
     Lease,
@@ -127,7 +128,12 @@ class InterfacePool:
         slot = await self._take(lane, wait_s, client)
         assert slot.channel is not None
         channel = slot.channel if self.witness is None else self.witness(slot.channel)
-        lease = slot.lease = Lease(channel, lambda: bool(self._waiters))
+        lease = slot.lease = Lease(
+            channel,
+            lambda: bool(self._waiters),
+            lambda: self._others_write(slot),
+            lambda: self._turn_long(slot, lease),
+        )
         try:
             yield lease
         finally:
@@ -249,8 +255,18 @@ class InterfacePool:
     def _open_to(self, lane: Lane) -> bool:
         """Whether `lane` may have one more interface, should one be free."""
         usable = [slot for slot in self._slots if slot.state is not SlotState.BROKEN]
-        long = sum(p.lane is Lane.LONG for p in usable if p.state is not SlotState.FREE)
-        return lane is Lane.SHORT or len(usable) < 2 or long < len(usable) - 1
+        if lane is Lane.SHORT or len(usable) < 2:
+            return True
+        now = asyncio.get_running_loop().time()
+        return sum(slot.is_long(now) for slot in usable) < len(usable) - 1
+
+    def _turn_long(self, slot: PoolSlot, lease: Lease) -> None:
+        if slot.lease is lease:
+            slot.lane = Lane.LONG
+
+    def _others_write(self, slot: PoolSlot) -> bool:
+        works = [other.work for other in self._slots if other is not slot]
+        return any(work is not None and work.awaits is Awaits.PRINTER_TAKES for work in works)
 
     def _grant(self) -> None:
         """Grant free interfaces to waiting requests, in their order."""
@@ -267,6 +283,7 @@ class InterfacePool:
 
     def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
         slot.state, slot.lane = SlotState.LEASED, lane
+        slot.leased_at = asyncio.get_running_loop().time()
         self.uses += 1
         self._used.set()
         if self._release_timer is not None:

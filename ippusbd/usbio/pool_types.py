@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from ippusbd.usbio.protocols import Channel
+
+LONG_S: Final = 5.0  # an exchange that lasts longer is a long one
 
 
 class SlotState(Enum):
@@ -105,15 +107,28 @@ class Claims(Protocol):
 class Lease:
     """The exclusive use of one interface. Set `unfinished` as soon as a request is sent."""
 
-    def __init__(self, channel: Channel, contended: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        contended: Callable[[], bool],
+        hinders: Callable[[], bool] = lambda: False,
+        turns_long: Callable[[], None] = lambda: None,
+    ) -> None:
         self.channel = channel
         self.unfinished: Unfinished | None = None
+        self.turns_long = turns_long  # its exchange turned out to be a long one
         self._contended = contended
+        self._hinders = hinders
 
     @property
     def contended(self) -> bool:
         """Others wait for an interface now."""
         return self._contended()
+
+    @property
+    def hinders(self) -> bool:
+        """Others wait for an interface, or to write: some printers take nothing meanwhile."""
+        return self._contended() or self._hinders()
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +139,7 @@ class PoolSlot:
     channel: Channel | None
     state: SlotState = SlotState.FREE
     lane: Lane = Lane.SHORT
+    leased_at: float = 0.0  # in the loop's time
     lease: Lease | None = None
     unfinished: Unfinished | None = None  # what is drained
     ready_at: float = 0.0  # in the loop's time: no request before
@@ -131,6 +147,13 @@ class PoolSlot:
     failures: int = 0  # claims in a row that failed
     trouble: str = ""  # why it could not be claimed
     stale: bool = False  # claimed with settings that do not hold any more
+
+    def is_long(self, now: float) -> bool:
+        """Its exchange was known to be long, or turned out to be."""
+        if self.state in (SlotState.FREE, SlotState.RELEASED):
+            return False
+        busy = self.state in (SlotState.LEASED, SlotState.DRAINING)
+        return self.lane is Lane.LONG or (busy and now - self.leased_at > LONG_S)
 
     @property
     def work(self) -> Unfinished | None:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import http_client as client
 from support.daemon import InProcessDaemon, run_daemon
 from support.fake_directory import ask, send
 
 from ippusbd.config import Config, broker_dir, runtime_dir
-from ippusbd.daemon.brokering import Brokering, socket_group
+from ippusbd.daemon.brokering import Brokering, PrinterDirectory, socket_group
 from ippusbd.errors import ConfigError
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire.broker import encode, next_message
@@ -237,3 +238,19 @@ async def test_status_says_where_the_broker_is_or_why_there_is_none(folder: Path
     async with serving(tmp_path / "file", ready=False) as (_, made):
         assert made.status()["socket"] == ""
         assert "file" in made.status()["trouble"]
+
+
+async def test_a_request_to_a_printer_that_is_away_is_activity(
+    folder: Path, twins: list[VirtualPrinter]
+):
+    """A daemon that exits while a client retries would be started again by its next try."""
+    async with serving(folder, twins[0]) as (daemon, _):
+        port = daemon.port()
+        daemon.unplug(twins[0])
+        await daemon.until_state("away")
+        directory = PrinterDirectory(daemon.supervisor)
+        before = directory.sample()
+        assert (await client.ask(port)).status == 503
+        after = directory.sample()
+    assert not after.busy
+    assert after.count > before.count

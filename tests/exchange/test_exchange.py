@@ -9,8 +9,9 @@ import pytest
 from support.fake_channel import FakeChannel
 
 from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
-from ippusbd.exchange.exchange import Exchange, InterruptedJob, Request
+from ippusbd.exchange.exchange import Exchange, InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.exchange.request import Request
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
 from ippusbd.wire.http1_response import ResponseParser

@@ -10,9 +10,10 @@ from support.fake_channel import FakeChannel
 from support.time_lapse import told
 
 from ippusbd.errors import ClientGone, PrinterSilent, TransferFailed, TransferTimeout
-from ippusbd.exchange.exchange import Exchange, Request
+from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.exchange.request import Request
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp_requests import request as ipp_request

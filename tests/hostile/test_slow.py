@@ -87,6 +87,24 @@ async def test_a_document_that_arrives_byte_by_byte_is_cut_and_its_job_cancelled
         assert printer.stats["broken_http"] == 0
 
 
+async def test_a_document_that_trickles_is_cut_when_others_wait(folder: Path):
+    """A kilobyte in each period would hold the only interface for hours."""
+    settings = {"upload_stall_s": 0.5, "min_bytes_s": 16_384}
+    async with one_printer(folder, **settings) as (_, daemon), connected(daemon.port()) as client:
+        await client.send(print_job_head(10_000_000))
+
+        async def trickle() -> None:
+            while True:
+                await client.send(bytes(1100))
+                await asyncio.sleep(0.2)
+
+        trickling = asyncio.create_task(trickle())
+        await daemon.until(lambda: daemon.interfaces()["in_use"] == 1)
+        await serves(daemon)
+        trickling.cancel()
+        await asyncio.wait([trickling])
+
+
 async def test_a_slow_document_is_not_cut_while_nobody_waits(folder: Path):
     """Programs that render pages while sending pause for as long as a page takes."""
     document = bytes(40_000)

@@ -22,7 +22,8 @@ from support.waiting import until
 
 from ippusbd.errors import DeviceGone, TransferFailed
 from ippusbd.proxy.admission.listeners import bind
-from ippusbd.wire import ipp
+from ippusbd.usbio.pool import Lane
+from ippusbd.wire import ipp, links
 
 LARGE = bytes(range(256)) * 1024  # 256 KB: more than is kept back
 
@@ -457,6 +458,77 @@ async def test_an_early_refusal_reaches_the_client_before_its_body_was_taken():
         assert served.pool.recovered == 0
 
 
+async def test_an_ipp_error_reaches_the_client_although_the_printer_takes_no_more():
+    """HTTP 200 with an IPP error, and the rest of the document is never read."""
+    denied = ipp.encode(ipp.Message(ipp.Status.DOCUMENT_FORMAT_NOT_SUPPORTED, 1))
+    async with serve() as served, connected(served.port) as connection:
+        channel = served.printer.channels[0]
+
+        def hear(channel, data):
+            if data.startswith(b"POST"):
+                channel.say(answer(denied, headers=IPP_TYPE))
+                channel.stop_taking()
+
+        channel._hear = hear
+        start = ipp_request(ipp.Operation.PRINT_JOB)
+        fields = [*IPP_TYPE, ("Content-Length", "10000000")]
+        await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
+        reply = await connection.reply("POST")
+        assert (reply.status, reply.body) == (200, denied)
+        channel.take_again()
+        connection.leave()
+        await until(lambda: served.pool.idle)
+        assert served.pool.recovered == 0
+        assert b"Cancel" not in channel.sent
+
+
+async def test_a_created_whose_body_never_comes_reaches_the_client():
+    """What matters is in its head; the pool waits for the rest, and deletes no scan job."""
+    created = (
+        b"HTTP/1.1 201 Created\r\nLocation: http://localhost/eSCL/ScanJobs/1\r\n"
+        b"Content-Length: 100\r\n\r\n"
+    )
+    settings = replace(SETTINGS, silence_s=0.05)
+    async with serve(created, settings=settings) as served:
+        reply = await ask(served.port, "POST", "/eSCL/ScanJobs", b"<scan/>")
+        assert (reply.status, reply.body, reply.complete) == (201, b"", True)
+        assert reply.headers["location"].endswith("/eSCL/ScanJobs/1")
+        assert served.pool.status().draining == 1
+        served.printer.channels[0].say(bytes(100))
+        await until(lambda: served.pool.idle)
+        assert [heard.method for heard in served.printer.heard] == ["POST"]
+        assert served.pool.recovered == 0
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/xml"])
+async def test_a_head_reaches_the_client_before_its_late_body(kind: str):
+    """A body that is rewritten when it is whole is so although its head went out before."""
+    start = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\n".encode()
+    link = b"<s:AdminURI>http://localhost:80/admin</s:AdminURI>"
+    settings = replace(SETTINGS, silence_s=0.05)
+    async with (
+        serve(start, settings=settings, rewrite=links.rewritten) as served,
+        connected(served.port) as client,
+    ):
+        await client.send(message("GET", "/eSCL/ScannerCapabilities"))
+        async with asyncio.timeout(5):
+            await client.reader.readuntil(b"\r\n\r\n")
+        served.printer.channels[0].say(link)
+        body = await client.reader.readuntil(b"</s:AdminURI>")
+        assert (b"127.0.0.1/admin" in body) == (kind == "text/xml")
+        await until(lambda: served.pool.idle)
+
+
+async def test_a_printer_that_fails_after_its_head_was_sent_cuts_the_connection():
+    start = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 50\r\n\r\n<half"
+    settings = replace(SETTINGS, silence_s=0.05)
+    async with serve(start, settings=settings) as served, connected(served.port) as client:
+        await client.send(message("GET", "/eSCL/ScannerCapabilities"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        served.printer.channels[0].fail(TransferFailed("unplugged"))
+        assert b"0\r\n\r\n" not in await client.reader.read()
+
+
 # --- clients that leave or stall
 
 
@@ -525,6 +597,17 @@ async def test_a_client_that_reads_nothing_is_kept_while_nobody_waits():
         await asyncio.sleep(0.3)
         reply = await stalled.reply()
         assert (reply.complete, len(reply.body)) == (True, 30_000_000)
+
+
+async def test_a_path_whose_answer_was_large_leaves_one_interface_to_others_the_next_time():
+    big = answer(bytes(100_000))
+    async with serve(big, answer(b"status"), big, interfaces=2) as served:
+        await ask(served.port, target="/firmware?1")
+        async with served.pool.lease(wait_s=1, lane=Lane.LONG):  # a document
+            second = asyncio.create_task(ask(served.port, target="/firmware?2"))
+            await until(lambda: served.pool.status().waiting)
+            assert (await ask(served.port, target="/status")).body == b"status"
+        assert len((await second).body) == 100_000
 
 
 # --- where it listens

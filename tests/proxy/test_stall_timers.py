@@ -1,13 +1,12 @@
-"""Who reads nothing is let go only while others wait; whoever reads is never timed."""
+"""A client that is too slow is disconnected while others wait; nobody else is timed."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from ippusbd.proxy.stall_timers import ReaderStallTimer, UploadStallTimer
+from ippusbd.proxy.stall_timers import StallTimer
 
 
 class Clock:
@@ -16,9 +15,6 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
-
-    def time(self) -> float:
-        return self.now
 
     def call_later(self, pause_s: float, call: Callable[[], None]) -> Clock:
         self.timers.append((self.now + pause_s, call))
@@ -35,116 +31,93 @@ class Clock:
         self.now = moment
 
 
+class Client:
+    """Moves bytes, keeps others waiting or not, and is disconnected."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.moved = 0
+        self.blameless = False
+        self.disconnected_at: list[float] = []
+
+    def disconnect(self) -> None:
+        self.disconnected_at.append(self.clock.now)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-def paced(clock: Clock, *, contended: Callable[[], bool]) -> tuple[ReaderStallTimer, list[float]]:
-    let_go: list[float] = []
-    pace = ReaderStallTimer(contended, 10.0, lambda: let_go.append(clock.now))
-    pace._loop = clock  # type: ignore[assignment]
-    return pace, let_go
+@pytest.fixture
+def client(clock: Clock) -> Client:
+    return Client(clock)
 
 
-async def test_a_stalled_write_is_ended_when_others_wait(clock: Clock):
-    pace, let_go = paced(clock, contended=lambda: True)
-    with pace:
-        clock.pass_to(4.0)
-        write = asyncio.ensure_future(pace.of(asyncio.Event().wait()))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        clock.pass_to(13.9)
-        assert let_go == []
+@pytest.fixture
+async def timer(client: Client) -> StallTimer:
+    """Wants 1,000 bytes in 10 seconds."""
+    timer = StallTimer(
+        lambda: client.moved, lambda: client.blameless, client.disconnect, stall_s=10.0, least=1000
+    )
+    timer._loop = client.clock  # type: ignore[assignment]
+    return timer
+
+
+async def test_a_client_that_stalls_is_disconnected_once(
+    clock: Clock, client: Client, timer: StallTimer
+):
+    with timer:
+        client.moved += 500_000
+        clock.pass_to(19.9)
+        assert client.disconnected_at == []
         clock.pass_to(100.0)
-        assert let_go == [14.0]
-    write.cancel()
-    await asyncio.wait([write])
+        assert client.disconnected_at == [20.0]
 
 
-async def test_a_stalled_write_goes_on_until_somebody_waits(clock: Clock):
-    others: list[int] = []
-    pace, let_go = paced(clock, contended=lambda: bool(others))
-    with pace:
-        write = asyncio.ensure_future(pace.of(asyncio.Event().wait()))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        clock.pass_to(35.0)
-        assert let_go == []
-        others.append(1)
-        clock.pass_to(40.0)
-        assert let_go == [40.0]
-    write.cancel()
-    await asyncio.wait([write])
-
-
-async def test_many_short_writes_are_no_stall(clock: Clock):
-    pace, let_go = paced(clock, contended=lambda: True)
-    with pace:
+async def test_a_trickle_is_disconnected_like_a_stall(
+    clock: Clock, client: Client, timer: StallTimer
+):
+    with timer:
         for second in range(100):
-            write = asyncio.ensure_future(pace.of(asyncio.sleep(0)))
-            await asyncio.sleep(0)
             clock.pass_to(float(second))
-            await write
-        clock.pass_to(200.0)  # the printer is slow: nothing is being written
-    assert let_go == []
+            client.moved += 99
+    assert client.disconnected_at == [10.0]
 
 
-async def test_no_timer_outlives_the_answer(clock: Clock):
-    pace, _ = paced(clock, contended=lambda: True)
-    with pace:
-        assert clock.timers
-    assert not clock.timers
-
-
-# --- uploads
-
-
-class Upload:
-    """A client that sends, and a Trickle that watches it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.received = 0
-        self.blameless = False
-        self.let_go: list[float] = []
-        self.trickle = UploadStallTimer(
-            lambda: self.received,
-            lambda: self.blameless,
-            10.0,
-            lambda: self.let_go.append(clock.now),
-        )
-        self.trickle._loop = clock  # type: ignore[assignment]
-
-
-async def test_an_upload_that_stalls_is_disconnected_once(clock: Clock):
-    upload = Upload(clock)
-    with upload.trickle:
-        for second in range(1, 60):
-            upload.received += 100  # a trickle: less than a kilobyte in ten seconds
+async def test_a_client_at_the_least_rate_is_not_disconnected(
+    clock: Clock, client: Client, timer: StallTimer
+):
+    with timer:
+        for second in range(100):
             clock.pass_to(float(second))
-    assert upload.let_go == [10.0]
+            client.moved += 101
+    assert client.disconnected_at == []
 
 
-async def test_an_upload_that_moves_is_not_disconnected(clock: Clock):
-    upload = Upload(clock)
-    with upload.trickle:
-        for second in range(0, 100, 9):
-            clock.pass_to(float(second))
-            upload.received += UploadStallTimer.LEAST
-    assert upload.let_go == []
+async def test_a_client_that_keeps_nobody_waiting_may_stall(
+    clock: Clock, client: Client, timer: StallTimer
+):
+    client.blameless = True
+    with timer:
+        clock.pass_to(1000.0)
+        assert client.disconnected_at == []
 
 
-async def test_a_pause_that_is_not_the_clients_restarts_its_time(clock: Clock):
-    upload = Upload(clock)
-    with upload.trickle:
-        upload.blameless = True
-        clock.pass_to(35.0)
-        upload.blameless = False
-        clock.pass_to(59.0)
-    assert upload.let_go == [50.0]
+async def test_a_pause_that_is_not_the_clients_restarts_its_time(
+    clock: Clock, client: Client, timer: StallTimer
+):
+    with timer:
+        client.blameless = True
+        clock.pass_to(15.0)
+        client.blameless = False
+        clock.pass_to(29.9)
+        assert client.disconnected_at == []
+        clock.pass_to(30.0)
+        assert client.disconnected_at == [30.0]
 
 
-async def test_after_its_end_an_upload_has_no_timer(clock: Clock):
-    upload = Upload(clock)
-    with upload.trickle:
-        clock.pass_to(5.0)
-    clock.pass_to(100.0)
-    assert upload.let_go == []
+async def test_no_timer_outlives_the_transfer(clock: Clock, timer: StallTimer):
+    with timer:
+        clock.pass_to(25.0)
+    assert clock.timers == []

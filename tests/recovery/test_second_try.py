@@ -6,7 +6,7 @@ import pytest
 from support.daemon import run_daemon
 from support.http_client import ask, ask_ipp
 
-from ippusbd.exchange.exchange import Request
+from ippusbd.exchange.request import Request
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp, ipp_codes
 from ippusbd.wire.ipp import Operation, Status

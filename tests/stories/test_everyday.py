@@ -7,7 +7,16 @@ import hashlib
 
 import pytest
 from support.daemon import run_daemon
-from support.http_client import IPP_TYPE, Reply, ask, ask_ipp, connected, head, ipp_request
+from support.http_client import (
+    IPP_TYPE,
+    Reply,
+    ask,
+    ask_ipp,
+    connected,
+    head,
+    ipp_request,
+    message,
+)
 
 from ippusbd.virtual.services.console import pseudo_random_sha256
 from ippusbd.wire import ipp
@@ -140,3 +149,19 @@ async def _print_zeros(port: int, size: int) -> Reply:
         for _ in range(size // len(piece)):
             await connection.send(piece)
         return await connection.reply("POST", timeout_s=60)
+
+
+async def test_a_printer_that_takes_nothing_while_an_answer_is_unread_prints_beside_a_slow_viewer(
+    make_printer, state_path
+):
+    printer = make_printer("blocks-while-unread", interfaces=2)
+    async with (
+        run_daemon(printer, state_path=state_path, supplies_s=0.0) as daemon,
+        connected(daemon.port()) as viewer,
+    ):
+        await viewer.send(message("GET", "/big?bytes=20000000"))
+        await viewer.reader.readexactly(1000)
+        viewer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        answer = await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=bytes(1_000_000))
+        assert answer.code == Status.OK
+    assert [document.completed for document in printer.documents] == [True]

@@ -11,6 +11,7 @@ from support.waiting import until
 
 from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFailed
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
+from ippusbd.usbio.pool_types import Awaits
 
 
 class Answer:
@@ -26,6 +27,12 @@ class Answer:
         if self.failure is not None:
             raise self.failure
         await self.end.wait()
+
+
+class Writes(Answer):
+    """The printer is to take a document."""
+
+    awaits = Awaits.PRINTER_TAKES
 
 
 async def leave_early(pool: InterfacePool, answer: Answer) -> None:
@@ -87,6 +94,46 @@ async def test_a_waiting_long_request_does_not_delay_a_short_one():
 async def _hold(pool: InterfacePool, lane: Lane) -> None:
     async with pool.lease(wait_s=5, lane=lane):
         pass
+
+
+async def test_a_request_that_turns_out_long_counts_as_long():
+    """Its name did not show it: the other interface is kept for short ones all the same."""
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    async with pool.lease(wait_s=1) as turned:
+        turned.turns_long()
+        with pytest.raises(NoInterface):
+            async with pool.lease(wait_s=0.01, lane=Lane.LONG):
+                pass
+        async with pool.lease(wait_s=0.01):
+            pass
+    async with pool.lease(wait_s=0.01, lane=Lane.LONG):
+        pass
+    turned.turns_long()  # too late: its interface is another's
+    async with pool.lease(wait_s=1) as short, pool.lease(wait_s=0.01, lane=Lane.LONG):
+        assert short.channel is not None
+
+
+async def test_a_request_that_lasts_long_counts_as_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ippusbd.usbio.pool.LONG_S", 0.02)
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    async with pool.lease(wait_s=1):
+        await asyncio.sleep(0.03)
+        with pytest.raises(NoInterface):
+            async with pool.lease(wait_s=0.01, lane=Lane.LONG):
+                pass
+
+
+async def test_a_lease_hinders_those_who_wait_or_write():
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
+    async with pool.lease(wait_s=1) as reader, pool.lease(wait_s=1) as writer:
+        assert not reader.hinders
+        writer.unfinished = Writes()
+        assert (reader.hinders, reader.contended, writer.hinders) == (True, False, False)
+        writer.unfinished = None
+        waiting = asyncio.create_task(_hold(pool, Lane.SHORT))
+        await until(lambda: reader.contended)
+        assert reader.hinders
+    await waiting
 
 
 async def test_a_single_interface_serves_long_requests_too():

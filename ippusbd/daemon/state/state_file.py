@@ -16,6 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ log = logging.getLogger("ippusbd.daemon")
 VERSION: Final = 1
 DEFAULT_PORTS: Final = range(60000, 65536)
 MAX_FILE_BYTES: Final = 16 << 20
+RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0  # pauses after a write that failed
 MAX_PRINTERS: Final = 4096  # a device may show a new serial number at every plug
 
 
@@ -55,15 +57,25 @@ class StateFile:
         ports: range = DEFAULT_PORTS,
         *,
         clock: Callable[[], float] = time.time,
+        replace: Callable[[Path, bytes], None] = replace_file,
+        retry_s: float = RETRY_MIN_S,
     ) -> None:
         self._path = path
         self._ports = ports
         self._clock = clock
+        self._replace = replace
+        self._retry_s = retry_s
         self._dirty = False
-        self._complained = False
+        self._failing = False  # the last write failed
+        self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         make_directory(path.parent)
         self._printers = _read(path)
+
+    @property
+    def folder(self) -> Path:
+        """The directory of the file, private to the daemon."""
+        return self._path.parent
 
     # --- ports and names
 
@@ -149,7 +161,8 @@ class StateFile:
             self._write(self._document())
 
     async def close(self) -> None:
-        """Wait until all changes are on disk."""
+        """Write the changes that are not on disk; a write that fails is not retried any more."""
+        self._closing.set()
         if self._writing is not None:
             await self._writing
         await asyncio.to_thread(self.save)
@@ -165,9 +178,16 @@ class StateFile:
             self._writing = loop.create_task(self._write_behind(), name="state-writer")
 
     async def _write_behind(self) -> None:
-        while self._dirty:
+        """Write until nothing is left; after a failure again, with growing pauses."""
+        pause_s = self._retry_s
+        while self._dirty and not self._closing.is_set():
             self._dirty = False
             await asyncio.to_thread(self._write, self._document())
+            if self._failing:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._closing.wait()
+                pause_s = min(2 * pause_s, RETRY_MAX_S)
 
     def _document(self) -> bytes:
         printers = {key: asdict(record) for key, record in self._printers.items()}
@@ -175,18 +195,17 @@ class StateFile:
 
     def _write(self, document: bytes) -> None:
         try:
-            replace_file(self._path, document)
-        except OSError as exc:
-            if not self._complained:
-                log.error(
-                    "cannot write %s, ports may change after a restart: %s",
-                    self._path,
-                    exc.strerror,
-                )
-            self._complained = True
-            self._dirty = True
+            make_directory(self._path.parent)  # it may have been removed
+            self._replace(self._path, document)
+        except (OSError, StateError) as exc:
+            if not self._failing:
+                what = "cannot write %s, ports may change after a restart: %s"
+                log.error(what, self._path, getattr(exc, "strerror", None) or exc)
+            self._failing = self._dirty = True
         else:
-            self._complained = False
+            if self._failing:
+                log.info("%s is written again", self._path)
+            self._failing = False
 
     # --- records
 

@@ -3,7 +3,7 @@
 A client with fewer connections than others is never refused: another connection
 of its own, or of a client with more, is closed instead. The first choice is the
 connection that has been idle for longest, then one that stalls in the middle of
-a request, then the last of those that wait for a printer, if its client has two
+a request or an answer, then the last of those that wait for a printer, if its client has two
 more connections than the new one's. A connection that is being served is never
 closed. If none can be closed, the new client is refused with 503.
 
@@ -30,6 +30,7 @@ class Doing(Enum):
     SENDING = "sending"  # the client has to send more of a request
     WAITING = "waiting"  # for an interface
     SERVED = "served"
+    READING = "reading"  # the client has to read the rest of an answer; no interface is held
 
 
 class Connection:
@@ -89,7 +90,7 @@ class ConnectionLimit:
         if victim is None:
             return False
         self.left(victim)
-        victim.leave(victim.doing is not Doing.NOTHING)
+        victim.leave(victim.doing in (Doing.SENDING, Doing.WAITING))
         return True
 
     def _to_leave(self, client: Hashable) -> Connection | None:
@@ -106,5 +107,9 @@ class ConnectionLimit:
         return self._counts[connection.client]
 
     def _is_idle(self, connection: Connection, now: float) -> bool:
-        allowed_s = {Doing.NOTHING: IDLE_S, Doing.SENDING: self._stall_s}.get(connection.doing)
+        allowed_s = {
+            Doing.NOTHING: IDLE_S,
+            Doing.SENDING: self._stall_s,
+            Doing.READING: self._stall_s,
+        }.get(connection.doing)
         return allowed_s is not None and now - connection.since >= allowed_s

@@ -14,8 +14,8 @@ from support.scripted_printer import Heard, ScriptedPrinter, answer
 from ippusbd.daemon.printer import probe
 from ippusbd.daemon.printer.probe import Questions, gather
 from ippusbd.errors import DeviceGone, PrinterError, PrinterSilent, ProbeFailed
-from ippusbd.exchange.exchange import Request
 from ippusbd.exchange.query import Query
+from ippusbd.exchange.request import Request
 from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import os
 import stat
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import until
 
 from ippusbd.daemon.state import state_file as module
+from ippusbd.daemon.state.files import replace_file
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import StateError
 
@@ -155,25 +157,71 @@ async def test_closing_without_a_change_writes_nothing(path: Path):
     assert not path.exists()
 
 
+class Disk:
+    """Where state is written, until it is full; `tries` counts the writes."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.tries = 0
+
+    def replace(self, path: Path, content: bytes) -> None:
+        self.tries += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
+        replace_file(path, content)
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_is_retried(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture
 ):
-    state = StateFile(path)
+    disk = Disk()
+    state = StateFile(path, replace=disk.replace)
     state.set_name("a", "one")
     before = path.read_bytes()
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        state.set_name("a", "two")
-        state.set_name("a", "three")
+    disk.full = True
+    state.set_name("a", "two")
+    state.set_name("a", "three")
     assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
-    assert caplog.text.count("No space left") == 1  # said once
+    assert caplog.text.count("No space left") == 1  # logged once
+    disk.full = False
     state.save()
     assert StateFile(path).name_for("a") == "three"
+
+
+async def test_while_the_disk_is_full_writes_are_retried_with_pauses_and_nothing_is_lost(
+    path: Path, caplog: pytest.LogCaptureFixture
+):
+    disk = Disk()
+    state = StateFile(path, replace=disk.replace, retry_s=0.02)
+    disk.full = True
+    state.set_name("a", "one")
+    await asyncio.sleep(0.3)  # time for thousands of writes, or for 4 with doubled pauses
+    assert 2 <= disk.tries <= 6
+    assert caplog.text.count("No space left") == 1
+    state.set_name("b", "two")
+    disk.full = False
+    await until(lambda: path.exists())
+    written = StateFile(path)
+    assert (written.name_for("a"), written.name_for("b")) == ("one", "two")
+    await state.close()
+
+
+async def test_a_disk_that_stays_full_does_not_delay_the_shutdown(path: Path):
+    disk = Disk()
+    disk.full = True
+    state = StateFile(path, replace=disk.replace)
+    state.set_name("a", "one")
+    await until(lambda: disk.tries)
+    async with asyncio.timeout(0.5):
+        await state.close()
+    assert not path.exists()
+
+
+def test_a_folder_that_was_removed_is_created_again(path: Path):
+    state = StateFile(path)
+    path.parent.rmdir()
+    state.set_name("a", "one")
+    assert StateFile(path).name_for("a") == "one"
 
 
 @pytest.mark.parametrize(

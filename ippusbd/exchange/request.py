@@ -7,11 +7,46 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from ippusbd.exchange.interrupted_job import InterruptedJob
+from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.usbio.pool_types import Kind
 from ippusbd.wire import ipp_requests
 from ippusbd.wire.ipp_codes import Operation
 
 Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes to the printer: `body` is sent with its length, `stream` in chunks.
+
+
+    `job` is set when the request creates a job: how to cancel it when it is cut.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    arrived: Callable[[], bool] = lambda: False  # the stream's last byte is here
+    connection: str | None = None
+    job: InterruptedJob | None = None
+    pending_cancels: PendingCancels | None = None  # keeps a cancellation that was lost
+
+    @property
+    def kind(self) -> Kind:
+        if self.stream is not None:
+            return Kind.DOCUMENT
+        return kind_of(self.method, self.target, self.headers, self.body)
+
+    @property
+    def repeatable(self) -> bool:
+        """It changes nothing when sent twice, and all of it is here to be sent again."""
+        return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)
 
 
 def kind_of(method: str, target: str, headers: Headers, body: bytes | None) -> Kind:
