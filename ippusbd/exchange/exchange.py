@@ -212,7 +212,7 @@ class Exchange:
 
     def client_has_answer(self) -> None:
         """What the client needs of the answer is with it: nothing has to be undone."""
-        self._delivered = True
+        self.delivered = True
 
     def give_up(self) -> None:
         """See `Unfinished`."""

@@ -119,7 +119,8 @@ class Forwarder:
         try:
             return await answer.finish()
         except (ClientGone, asyncio.CancelledError):
-            self._undo(to_printer)
+            if not answer.is_cut:
+                self._undo(to_printer)
             raise
 
     # --- lanes

@@ -469,7 +469,7 @@ async def test_an_ipp_error_reaches_the_client_although_the_printer_takes_no_mor
                 channel.say(answer(denied, headers=IPP_TYPE))
                 channel.stop_taking()
 
-        channel._hear = hear
+        channel.hear = hear
         start = ipp_request(ipp.Operation.PRINT_JOB)
         fields = [*IPP_TYPE, ("Content-Length", "10000000")]
         await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
@@ -502,12 +502,16 @@ async def test_a_created_whose_body_never_comes_reaches_the_client():
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/xml"])
 async def test_a_head_reaches_the_client_before_its_late_body(kind: str):
-    """A body that is rewritten when it is whole is so although its head went out before."""
+    """A body is rewritten although its head went out before."""
+
+    def rewriter(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+        return links.rewriter(content_type, url, links.PrinterHosts())
+
     start = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\n".encode()
     link = b"<s:AdminURI>http://localhost:80/admin</s:AdminURI>"
     settings = replace(SETTINGS, silence_s=0.05)
     async with (
-        serve(start, settings=settings, rewrite=links.rewritten) as served,
+        serve(start, settings=settings, rewriter=rewriter) as served,
         connected(served.port) as client,
     ):
         await client.send(message("GET", "/eSCL/ScannerCapabilities"))

@@ -114,7 +114,7 @@ async def test_a_request_that_turns_out_long_counts_as_long():
 
 
 async def test_a_request_that_lasts_long_counts_as_long(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ippusbd.usbio.pool.LONG_S", 0.02)
+    monkeypatch.setattr("ippusbd.usbio.pool_types.LONG_S", 0.02)
     pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1)
     async with pool.lease(wait_s=1):
         await asyncio.sleep(0.03)
