@@ -41,6 +41,7 @@ def _printer(answer: bytes) -> Iterator[tuple[str, str]]:
     if not answer:
         return
     attributes = ipp.decode(answer, tolerant=True)[0].group(Tag.PRINTER)
+    yield "everywhere", "T"
     yield "printed", ""
     if (model := attributes.get("printer-make-and-model")) and model.texts:
         yield "ipp.ty", model.texts[0]

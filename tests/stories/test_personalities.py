@@ -211,6 +211,14 @@ async def test_a_printer_without_readable_strings_is_reset_once_and_served_by_it
     assert personality.asked == 2 * 3 * 3, "two openings, three strings, three tries each"
 
 
+async def test_a_printer_that_claims_no_strings_is_not_reset_for_them(make_printer, state_path):
+    printer = make_printer(layout="no-strings")
+    personality = printer.personalities.switch_on(NoStringsEver)
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        await prints_and_fetches(daemon, printer)
+    assert (personality.resets, personality.asked) == (0, 0)
+
+
 async def test_a_printer_that_answers_404_to_everything_is_ignored_by_its_quirk(
     make_printer, state_path
 ):
