@@ -61,7 +61,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="TIME",
         help="exit after this much time without a connected printer (daemon.unplugged_exit_s)",
     )
-    virtual = parser.add_argument_group("virtual printers instead of USB devices")
+    _add_virtual(parser.add_argument_group("virtual printers instead of USB devices"))
+
+
+def _add_virtual(virtual: argparse._ArgumentGroup) -> None:
     which = virtual.add_mutually_exclusive_group()
     which.add_argument(
         "--virtual",

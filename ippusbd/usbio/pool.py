@@ -25,15 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import insort
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Hashable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
@@ -160,7 +152,7 @@ class InterfacePool:
             slot.stale = slot.channel is not None
         self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
 
-    def held(self, troubles: Mapping[int, str]) -> None:
+    def held(self, troubles: dict[int, str]) -> None:
         """These interfaces could not be claimed at the start."""
         for slot in self._slots:
             slot.trouble = troubles.get(slot.number, slot.trouble)
