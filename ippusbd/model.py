@@ -117,6 +117,7 @@ class PrinterFacts:
     features: tuple[str, ...] = ()  # ipp-features-supported
     paper_max: str = ""  # PaperMax of DNS-SD: legal-A4, tabloid-A3, isoC-A2, with < and >
     more_info: str = ""  # printer-more-info, a URL
+    icon: str = ""  # the first of printer-icons, a URL
     mopria: str = ""  # mopria-certified
     device_id: str = ""  # printer-device-id
 

@@ -49,6 +49,8 @@ HURRY_S: Final = 3.0  # nothing waits for the answer to a question that timed ou
 CUT_S: Final = 1.0  # the response head proves that the printer answers
 WHAT_CHARS: Final = 200  # of the reason of a status, in our words about it
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
+IPP_1: Final = b"\x01\x01"
+VERSION_REFUSED: Final = ipp.Status.VERSION_NOT_SUPPORTED.to_bytes(2, "big")
 _WHY: Final = {
     401: "the printer asks for a password",
     403: "the printer does not allow it",
@@ -153,6 +155,7 @@ class Query:
         self._pause_s = pause_s
         self._note = note
         self._overhear = overhear
+        self._asks_ipp_1 = False
 
     @property
     def could_ask(self) -> bool:
@@ -246,15 +249,24 @@ class Query:
         return ipp.decode(await self.ipp_bytes(target, message, **how), tolerant=True)[0]
 
     async def ipp_bytes(self, target: str, message: bytes, **how: Unpack[How]) -> bytes:
-        """The answer as the printer encoded it; `how`: see `ask`."""
+        """The answer as the printer encoded it; `how`: see `ask`.
+
+        A printer that refuses the version of IPP is asked with 1.1 from then on.
+        """
         request = Request("POST", target, IPP_TYPE, message)
         head, body = await self.ask(request, **how)
         _expect_ok(head, target)
+        if body[2:4] == VERSION_REFUSED and not self._asks_ipp_1:
+            self._asks_ipp_1 = True
+            return await self.ipp_bytes(target, message, **how)
         return body
 
     def _own(self, request: Request) -> Request:
         headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
-        return replace(request, headers=headers, connection=self.connection)
+        body = request.body
+        if self._asks_ipp_1 and request.headers == IPP_TYPE:
+            body = min(body[:2], IPP_1) + body[2:]
+        return replace(request, headers=headers, body=body, connection=self.connection)
 
 
 def _state_question() -> Request:

@@ -8,13 +8,14 @@ error status, and the quirk `ignore_ipp_status` decides in the caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ippusbd.errors import BadIpp
 from ippusbd.model import PrinterFacts
 from ippusbd.wire.descriptors import device_id_fields
-from ippusbd.wire.ipp import Attribute, Group, Message, Plain, Tag
+from ippusbd.wire.ipp import Attribute, Group, Message, Plain, Tag, Value
 from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.paper import Size, paper_max, size_of_name
 from ippusbd.wire.text import canonical_uuid, utf8_line
@@ -28,6 +29,7 @@ REQUESTED: Final[tuple[str, ...]] = (
     "mopria-certified",
     "printer-device-id",
     "printer-dns-sd-name",
+    "printer-icons",
     "printer-info",
     "printer-kind",
     "printer-location",
@@ -38,6 +40,7 @@ REQUESTED: Final[tuple[str, ...]] = (
     "urf-supported",
 )
 LIST_MAX: Final = 256  # entries of one list that we keep
+_VERSION: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 
 
 def question(printer_uri: str, request_id: int = 1) -> bytes:
@@ -63,9 +66,10 @@ def facts(message: Message) -> PrinterFacts:
         duplex=_duplex(_texts(printer, "sides-supported")),
         kind=_texts(printer, "printer-kind"),
         features=_texts(printer, "ipp-features-supported"),
-        paper_max=paper_max(_sizes(printer)),
+        paper_max=paper_max(*_sizes(printer)),
         more_info=_text(printer, "printer-more-info"),
-        mopria=_text(printer, "mopria-certified"),
+        icon=_text(printer, "printer-icons"),
+        mopria=_version(_text(printer, "mopria-certified")),
         device_id=identity,
     )
 
@@ -79,12 +83,26 @@ def _printer_attributes(message: Message) -> Iterator[Attribute]:
 def _texts(printer: Group, name: str) -> tuple[str, ...]:
     """All strings of an attribute, cleaned, without duplicates."""
     found = printer.get(name)
-    texts = found.texts[:LIST_MAX] if found else ()
-    return tuple(dict.fromkeys(filter(None, map(utf8_line, texts))))
+    return _cleaned(found.values[:LIST_MAX]) if found else ()
+
+
+def _cleaned(values: Iterable[Value]) -> tuple[str, ...]:
+    texts = (utf8_line(value.text) for value in values if value.text is not None)
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _text(printer: Group, name: str) -> str:
-    return next(iter(_texts(printer, name)), "")
+    """The text in English, if there are several translations, else the first."""
+    found = printer.get(name)
+    values = found.values[:LIST_MAX] if found else ()
+    english = sorted(values, key=lambda value: not value.language.startswith("en"))
+    return next(iter(_cleaned(english)), "")
+
+
+def _version(text: str) -> str:
+    """Epson says "mopria-certified 1.2"."""
+    found = _VERSION.search(text)
+    return found[0] if found else ""
 
 
 def _color(printer: Group) -> bool | None:
@@ -107,22 +125,24 @@ def _urf(printer: Group, identity: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, spelled.split(","))))
 
 
-def _sizes(printer: Group) -> list[Size]:
-    """Sizes of media-size-supported; without it, of the names in media-supported."""
+def _sizes(printer: Group) -> tuple[list[Size], list[Size]]:
+    """Sizes of media-size-supported, and the upper ends of its ranges.
+
+    Without any, of the names in media-supported.
+    """
     found = printer.get("media-size-supported")
-    sizes = [_size(plain) for plain in found.plain] if found else []
+    sizes: tuple[list[Size], list[Size]] = ([], [])
+    for plain in found.plain if found else ():
+        if isinstance(plain, dict):
+            width, height = (_length(plain.get(f"{axis}-dimension", ())) for axis in "xy")
+            is_range = any(isinstance(one, tuple) for values in plain.values() for one in values)
+            if width and height:
+                sizes[is_range].append((width, height))
     if not any(sizes):
-        sizes = [size_of_name(name) for name in _texts(printer, "media-supported")]
-    return [size for size in sizes if size]
-
-
-def _size(media_size: Plain) -> Size | None:
-    """Width and height of a media-size collection, the upper ends where they are ranges."""
-    if not isinstance(media_size, dict):
-        return None
-    width = _length(media_size.get("x-dimension", ()))
-    height = _length(media_size.get("y-dimension", ()))
-    return (width, height) if width and height else None
+        for name in _texts(printer, "media-supported"):
+            if size := size_of_name(name):
+                sizes[name.startswith("custom_max")].append(size)
+    return sizes
 
 
 def _length(values: tuple[Plain, ...]) -> int:

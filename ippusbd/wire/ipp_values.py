@@ -101,6 +101,15 @@ class Value:
         return plain if isinstance(plain, str) else None
 
     @property
+    def language(self) -> str:
+        """The language of a textWithLanguage or nameWithLanguage, in lower case; "": none."""
+        if self.tag not in (Tag.TEXT_LANG, Tag.NAME_LANG):
+            return ""
+        return (
+            self.raw[2 : 2 + int.from_bytes(self.raw[:2], "big")].decode("ascii", "replace").lower()
+        )
+
+    @property
     def integer(self) -> int | None:
         """An integer or enum; None for everything else, booleans too."""
         plain = self.python

@@ -23,9 +23,21 @@ UNITS: Final = {"in": 2540.0, "mm": 100.0}
 _SIZE: Final = re.compile(r"_(\d{1,6}(?:\.\d{1,6})?)x(\d{1,6}(?:\.\d{1,6})?)(in|mm)", re.ASCII)
 
 
-def paper_max(sizes: Iterable[Size]) -> str:
-    """The PaperMax value; empty without any size."""
-    ranks = [_rank(size) for size in sizes if min(size) > 0]
+def paper_max(sizes: Iterable[Size], ranges: Iterable[Size] = ()) -> str:
+    """The PaperMax value; empty without any size.
+
+    `ranges`: the largest custom sizes. One that is more than twice as wide and as long as the
+    largest of `sizes` is no paper (Canon MF6100 has thousandths of a millimetre there).
+    """
+    sizes = list(sizes)
+    if sizes:
+        limits = [2 * max(lengths) for lengths in zip(*sizes, strict=True)]
+        ranges = [
+            size
+            for size in ranges
+            if not all(have > most for have, most in zip(size, limits, strict=True))
+        ]
+    ranks = [_rank(size) for size in (*sizes, *ranges) if min(size) > 0]
     return CLASSES[max(ranks)] if ranks else ""
 
 

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, count, islice
 from typing import Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 from uuid import UUID, uuid5
 
 from ippusbd.model import (
@@ -33,7 +33,6 @@ from ippusbd.model import (
     ServiceSet,
 )
 from ippusbd.wire.descriptors import device_id_fields
-from ippusbd.wire.links import resolved
 from ippusbd.wire.text import clip, utf8_line
 
 Txt: TypeAlias = tuple[tuple[str, str], ...]
@@ -51,7 +50,6 @@ SUFFIX: Final = " (USB)"
 NAMES_KEPT: Final = 32  # the further names that a printer may have been given in a collision
 
 _LAST_NUMBER: Final = re.compile(r"[0-9]{1,3}$", re.ASCII)
-_CAPABILITIES: Final = "eSCL/ScannerCapabilities"
 _URL_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 
@@ -193,7 +191,7 @@ def _printer_txt(probe: ProbeResult, printer: PrinterFacts, root: str) -> Txt:
         ("rfo", "ipp/faxout" if probe.fax else None),
         ("kind", _listed("kind", printer.kind)),
         ("PaperMax", printer.paper_max or None),
-        ("adminurl", _local_url("adminurl", printer.more_info, root) or root),
+        ("adminurl", _first_url("adminurl", root, model, printer.more_info) or root),
         ("mopria-certified", printer.mopria or None),
         ("usb_MFG", ids.get("MFG")),
         ("usb_MDL", ids.get("MDL")),
@@ -204,7 +202,7 @@ def _printer_txt(probe: ProbeResult, printer: PrinterFacts, root: str) -> Txt:
 
 def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, root: str) -> Txt:
     printer = probe.printer or PrinterFacts()
-    model = scanner.make_and_model or printer.make_and_model or probe.device.model
+    model, more_info, icon = _scanner_model(probe, scanner), printer.more_info, printer.icon
     return _items(
         ("txtvers", "1"),
         ("vers", scanner.version or "2.0"),
@@ -215,10 +213,23 @@ def _scanner_txt(probe: ProbeResult, scanner: ScannerFacts, root: str) -> Txt:
         ("is", _listed("is", scanner.sources)),
         ("duplex", _flag(scanner.duplex)),
         ("UUID", scanner.uuid or printer.uuid or derived_uuid(probe.device)),
-        ("adminurl", _local_url("adminurl", scanner.admin_uri, root, _CAPABILITIES) or root),
-        ("representation", _local_url("representation", scanner.icon_uri, root, _CAPABILITIES)),
+        ("adminurl", _first_url("adminurl", root, model, scanner.admin_uri, more_info) or root),
+        ("representation", _first_url("representation", root, model, scanner.icon_uri, icon)),
         *_usb_txt(probe.device),
     )
+
+
+def _scanner_model(probe: ProbeResult, scanner: ScannerFacts) -> str:
+    """eSCL's MakeAndModel, unless it is a code name of the firmware (`pst_p04f`)."""
+    printed = probe.printer.make_and_model if probe.printer else ""
+    known = f"{printed} {probe.device.model}"
+    if known.isspace() or _words(scanner.make_and_model) & _words(known):
+        return scanner.make_and_model
+    return printed or probe.device.model
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower().replace("_", " ")))
 
 
 def _items(*pairs: tuple[str, str | None]) -> Txt:
@@ -239,23 +250,36 @@ def _flag(truth: bool | None) -> str | None:
     return None if truth is None else "FT"[truth]
 
 
-def _local_url(key: str, url: str, root: str, document: str = "") -> str | None:
-    """The printer's URL below our `root`; None if it is none, or too long.
+def _first_url(key: str, root: str, model: str, *urls: str) -> str | None:
+    """The first of the `urls` of a printer of that model that is usable."""
+    return next(filter(None, (_local_url(key, url, root, model) for url in urls)), None)
 
-    One in a `document` may be relative to it.
+
+def _local_url(key: str, url: str, root: str, model: str) -> str | None:
+    """The printer's URL below our `root`; None if it is the maker's, or too long.
+
+    Relative ones are those of ScannerCapabilities; "none" is none of them.
     """
-    url = utf8_line(url)
     try:
-        parts = urlsplit(resolved(url, root + document) or url if document else url)
+        url = utf8_line(url)
+        parts = urlsplit(urljoin(f"{root}eSCL/", url) if "/" in url else url)
+        host = parts.hostname or ""
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https") or _is_makers_site(host, model):
         return None
     tail = quote(parts.path.lstrip("/"), safe=_URL_SAFE)
     query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
     fragment = f"#{quote(parts.fragment, safe=_URL_SAFE)}" if parts.fragment else ""
     local = f"{root}{tail}{query}{fragment}"
     return local if len(local) <= _room(key) else None
+
+
+def _is_makers_site(host: str, model: str) -> bool:
+    """`www.example.com`, or `support.example.com` of an "Example 4711"."""
+    *labels, last = host.rstrip(".").lower().split(".")
+    domain = set(labels[1:] or labels)  # without the host's own label: "printer"
+    return labels[:1] == ["www"] or (last != "local" and bool(_words(model) & domain))
 
 
 def _formats(pdl: Iterable[str]) -> str | None:

@@ -47,6 +47,7 @@ def test_a_complete_answer_becomes_facts():
         ipp.attribute("printer-kind", ipp.keyword("document"), ipp.keyword("photo")),
         ipp.attribute("media-size-supported", size),
         ipp.attribute("printer-more-info", ipp.uri("http://192.0.2.7/")),
+        ipp.attribute("printer-icons", ipp.uri("http://192.0.2.7/1.png"), ipp.uri("http://h/2")),
         ipp.attribute("mopria-certified", ipp.text("1.3")),
         ipp.attribute("printer-device-id", ipp.text("MFG:Example;")),
     )
@@ -63,9 +64,56 @@ def test_a_complete_answer_becomes_facts():
         kind=("document", "photo"),
         paper_max="legal-A4",
         more_info="http://192.0.2.7/",
+        icon="http://192.0.2.7/1.png",
         mopria="1.3",
         device_id="MFG:Example;",
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [("1.3", "1.3"), ("mopria-certified 1.2", "1.2"), ("Mopria 2", "2"), ("certified", "")],
+)
+def test_mopria_is_a_version(said: str, version: str):
+    assert only("mopria-certified", ipp.text(said)).mopria == version
+
+
+def test_of_translations_it_is_the_english_one():
+    german, english = ipp.text_lang("de", "Drucker X"), ipp.text_lang("en-US", "Printer X")
+    assert only("printer-make-and-model", german, english).make_and_model == "Printer X"
+    assert only("printer-make-and-model", german).make_and_model == "Drucker X"
+    french = ipp.text_lang("fr", "Imprimante X")
+    assert only("printer-info", german, french).info == "Drucker X"
+    assert only("printer-info", ipp.text("X"), german, ipp.text_lang("EN", "Y")).info == "Y"
+
+
+def media(width: ipp.Value, length: ipp.Value) -> ipp.Value:
+    return ipp.collection({"x-dimension": width, "y-dimension": length})
+
+
+@pytest.mark.parametrize(
+    ("widest", "longest", "paper"),
+    [
+        (215_900, 355_600, "legal-A4"),  # ten times too much (Canon MF6100)
+        (29_700, 43_180, "tabloid-A3"),  # larger than what is in the list
+        (21_590, 120_000, "legal-A4"),  # banners
+    ],
+)
+def test_a_custom_range_is_believed_up_to_twice_the_largest_size(widest, longest, paper):
+    legal = media(ipp.integer(21_590), ipp.integer(35_560))
+    custom = media(ipp.range_(10_000, widest), ipp.range_(10_000, longest))
+    assert only("media-size-supported", legal, custom).paper_max == paper
+    names = (
+        "na_legal_8.5x14in",
+        "custom_min_100x100mm",
+        f"custom_max_{widest / 100:g}x{longest / 100:g}mm",
+    )
+    assert only("media-supported", *map(ipp.keyword, names)).paper_max == paper
+
+
+def test_a_custom_range_alone_is_believed():
+    custom = media(ipp.range_(10_000, 29_700), ipp.range_(10_000, 42_000))
+    assert only("media-size-supported", custom).paper_max == "tabloid-A3"
 
 
 def test_the_model_printer_of_cups_is_read_to_the_last_byte():

@@ -130,7 +130,7 @@ def test_the_record_of_a_known_printer_is_what_its_peer_announces():
 
 def test_the_record_of_a_scanner_names_everything_a_client_chooses_by():
     facts = escl.capabilities(captured("duplex-by-option", "ScannerCapabilities.xml"))
-    assert scan_txt(facts) == {
+    assert scan_txt(facts, PRINTER) == {
         "txtvers": "1",
         "vers": "2.63",
         "rs": "eSCL",
@@ -194,6 +194,40 @@ def test_the_device_id_of_usb_stands_in_for_the_one_of_ipp():
 
 
 @pytest.mark.parametrize(
+    ("scanner", "printed", "usb", "model"),
+    [
+        ("Example 4711 series", "Example 4711", "Example Jet", "Example 4711 series"),
+        ("xxxx", "Example 4711", "Example Jet", "Example 4711"),
+        ("pst_p04f", "", "Example Jet", "Example Jet"),
+        ("p04f_jet", "", "Example Jet", "p04f_jet"),
+        ("", "", "Example Jet", "Example Jet"),
+        ("xxxx", "", "", "xxxx"),  # there is nothing better
+    ],
+)
+def test_a_scanner_is_not_called_by_a_code_name_of_its_firmware(
+    scanner: str, printed: str, usb: str, model: str
+):
+    probe = ProbeResult(
+        replace(DEVICE, manufacturer="", product=usb),
+        PrinterFacts(make_and_model=printed),
+        replace(SCANNER, make_and_model=scanner),
+    )
+    assert txt_of(probe, "_uscan._tcp")["ty"] == model
+
+
+def test_a_scanner_without_links_has_those_of_the_printer():
+    printer = PrinterFacts(more_info="http://192.0.2.7/hp/", icon="http://192.0.2.7/icon.png")
+    mute = replace(SCANNER, admin_uri="", icon_uri="")
+    said = scan_txt(mute, printer)
+    assert said["adminurl"] == "http://localhost:60001/hp/"
+    assert said["representation"] == "http://localhost:60001/icon.png"
+    said = scan_txt(replace(mute, admin_uri="/scan", icon_uri="/scan.png"), printer)
+    assert said["adminurl"] == "http://localhost:60001/scan"
+    assert said["representation"] == "http://localhost:60001/scan.png"
+    assert "representation" not in scan_txt(mute)
+
+
+@pytest.mark.parametrize(
     ("url", "local"),
     [
         ("http://192.0.2.7:8080/a/b?c=d#e", "http://localhost:60001/a/b?c=d#e"),
@@ -207,6 +241,18 @@ def test_the_device_id_of_usb_stands_in_for_the_one_of_ipp():
         ("http://h/" + "x" * 300, "http://localhost:60001/"),
         ("none", "http://localhost:60001/"),
         ("", "http://localhost:60001/"),
+        ("/icons/../a.png", "http://localhost:60001/a.png"),
+        ("../info", "http://localhost:60001/info"),  # below /eSCL/ScannerCapabilities
+        ("//192.0.2.7/a", "http://localhost:60001/a"),
+        ("http://[fe80::1]/a", "http://localhost:60001/a"),
+        ("icons/a.png", "http://localhost:60001/eSCL/icons/a.png"),
+        ("http://printer.office.example.org/a", "http://localhost:60001/a"),
+        ("http://brother.local/a", "http://localhost:60001/a"),
+        ("http://brother.office.example.org/a", "http://localhost:60001/a"),
+        ("http://brother.com/a", "http://localhost:60001/"),
+        ("http://www.example.com/support", "http://localhost:60001/"),  # the maker's site
+        ("//www.example.com/support", "http://localhost:60001/"),
+        ("https://support.brother.co.jp/a", "http://localhost:60001/"),
     ],
 )
 def test_urls_name_localhost_and_our_port(url, local):

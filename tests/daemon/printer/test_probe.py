@@ -106,6 +106,31 @@ async def test_a_multifunction_printer_is_probed_completely():
     assert found.result.fax
 
 
+async def test_a_printer_of_ipp_1_1_is_asked_in_it_from_then_on():
+    class Old(Firmware):
+        def _say(self, channel: FakeChannel) -> None:
+            version = self.heard[-1].body[:2]
+            refusal = attributes(code=ipp.Status.VERSION_NOT_SUPPORTED)
+            channel.say(GOOD if version == b"\x01\x01" else refusal)
+
+    firmware = Old({}, interfaces=1)
+    async with asked(firmware) as ask:
+        found = await ask(scans=False)
+        assert found.result.printer is not None
+        assert found.result.printer.make_and_model == "Maker Model"
+        first, *later = [heard.body[:2] for heard in firmware.heard]
+        assert first == b"\x02\x00"
+        assert set(later) == {b"\x01\x01"}
+
+
+async def test_a_printer_that_refuses_every_version_is_asked_twice_and_no_more():
+    firmware = Firmware({"/ipp/print": attributes(code=ipp.Status.VERSION_NOT_SUPPORTED)})
+    async with asked(firmware) as ask:
+        with pytest.raises(PrinterError):
+            await ask(scans=False, faxes=False)
+    assert len(firmware.heard) == 2
+
+
 async def test_a_printer_without_a_scanner_misses_nothing():
     found = await probed({"/ipp/print": GOOD})
     assert (found.result.scanner, found.result.fax, found.missing) == (None, False, ())
