@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ippusbd.dnssd.avahi_server import AVAHI, SERVER
 from ippusbd.dnssd.dbus import Bus, Signal
+from ippusbd.dnssd.scope import LOOPBACK
 
 BROWSER = f"{AVAHI}.ServiceBrowser"
 CALL_S = 5.0
@@ -47,4 +48,6 @@ async def browse(*types: str, patience_s: float) -> list[Instance]:
         await asyncio.sleep(patience_s)
     finally:
         await bus.close()
-    return sorted(found, key=lambda each: (each.name, each.type, each.interface))
+    # What has a host name of its own is not LOCAL to Avahi, as our records on the loopback.
+    network = (each for each in found if each.interface not in LOOPBACK.interfaces)
+    return sorted(network, key=lambda each: (each.name, each.type, each.interface))
