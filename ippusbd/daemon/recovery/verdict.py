@@ -172,7 +172,11 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
         and len(silent) >= CHECKS
         and _silent_long_enough(evidence, silent, now, patience)
     ):
-        numbers = tuple(other.number for other in evidence.interfaces if other.awaits_printer)
+        numbers = tuple(
+            other.number
+            for other in evidence.interfaces
+            if other.awaits_printer and not reason_to_wait(evidence, other.since)
+        )
         return PrinterUnresponsive(
             numbers, f"{len(silent)} questions unanswered, no byte for {now - silent[0].at:.0f} s"
         )

@@ -174,6 +174,16 @@ def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow
     assert found.numbers == (0,)
 
 
+def test_silence_ends_nothing_on_an_interface_whose_stall_has_a_reason():
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
+    waits = stalled(900, number=2)  # the reason is as old as its stall, and not as the other's
+    found = verdict(
+        stalled(400), FREE, waits, asked=silent, report=reported(PrinterState.STOPPED, ago_s=600)
+    )
+    assert isinstance(found, PrinterUnresponsive)
+    assert found.numbers == (0,)
+
+
 def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
     moving = InterfaceEvidence(
