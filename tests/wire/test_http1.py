@@ -232,3 +232,21 @@ def test_chunks_frame_their_data_and_never_end_the_body():
 def test_a_location_can_be_followed_by_the_client(value: str, seen: str):
     assert rewrite_location(value, base="http://localhost:60000") == seen
     assert rewrite_location(value, base="http://localhost:60000/") == seen
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        ("http://127.0.0.1:60000", "http://localhost:631"),
+        ("HTTP://LocalHost:60000/form?x=1", "http://localhost:631/form?x=1"),
+        ("http://127.0.0.1:60001/form", "http://127.0.0.1:60001/form"),
+        ("http://127.0.0.1:60000.example/", "http://127.0.0.1:60000.example/"),
+        ("https://localhost:60000/", "https://localhost:60000/"),
+        ("null", "null"),
+    ],
+)
+def test_pages_of_ours_have_the_origin_that_the_printer_is_asked_for(sent: str, seen: str):
+    ours = {"http://127.0.0.1:60000", "http://localhost:60000"}
+    for name in ("Origin", "Referer"):
+        fields = forwardable([(name, sent)], host="localhost:631", origins=ours)
+        assert fields == [("Host", "localhost:631"), (name, seen)]

@@ -109,3 +109,21 @@ def test_a_set_of_different_types_is_badly_encoded(first: int, second: int):
     with pytest.raises(BadIpp, match="values of different types in one set"):
         decode(body)
     decode(ipp.sanitize(body))
+
+
+def test_a_repaired_collection_may_be_as_deep_as_a_sound_one():
+    def nested(levels: int) -> bytes:
+        inside = item(Tag.MEMBER_NAME, raw=b"m") + begin()
+        return message(begin(b"a") + inside * (levels - 1))
+
+    decode(ipp.sanitize(nested(16)))
+    with pytest.raises(BadIpp, match="over 16 deep"):
+        ipp.sanitize(nested(17))
+
+
+def test_a_member_without_a_value_is_badly_encoded_and_dropped():
+    body = message(begin(b"a"), item(Tag.MEMBER_NAME, raw=b"empty"), PLAIN, END)
+    with pytest.raises(BadIpp, match="member without a value"):
+        decode(body)
+    answer, _ = decode(ipp.sanitize(body))
+    assert answer.groups[0].attributes[0].plain == ({"media-type": ("stationery",)},)

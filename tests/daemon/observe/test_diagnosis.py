@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import usb.core
 from support.daemon import InProcessDaemon, run_daemon
+from support.http_client import ask
 
 from ippusbd.daemon.observe.diagnosis import UNKNOWN, diagnose
 from ippusbd.daemon.state.state_file import StateFile
@@ -109,6 +110,14 @@ async def test_an_error_of_the_daemon_itself_is_understood(
         await daemon.until(lambda: "a bug" in daemon.row().get("reason", ""))
         assert diagnose(daemon.row()["reason"]).kind == "bug"
         daemon.publisher.told.clear()
+
+
+async def test_a_web_console_that_insists_on_https_is_understood(
+    make_printer: MakePrinter, state_path: Path
+):
+    async with run_daemon(make_printer("redirects-to-https"), state_path=state_path) as daemon:
+        assert (await ask(daemon.port())).status == 502
+        assert diagnose(daemon.row()["trouble"]).kind == "https"
 
 
 def test_ports_that_are_used_up_are_understood(tmp_path: Path):
