@@ -54,6 +54,7 @@ class Laws:
             "shuttled": self._shuttles,
             "lessons": self._lessons,
         }
+        self.held: Counter[str] = Counter()  # interfaces that other programs have
         self.allowed_lessons: set[str] = set()  # serial numbers of printers that need one
 
     def watch(self, printer: VirtualPrinter) -> None:
@@ -104,6 +105,8 @@ class Laws:
                 self.broken(
                     "cancelled", f"a job that its client did not cut is cancelled: {attempt}"
                 )
+        elif not job.documents:  # its document did not come within the printer's own time-out
+            pass
         elif not lost and attempt.fate is Fate.OPEN and not self._excuse(attempt):
             self.broken("interrupted", f"an upload was interrupted for no reason: {attempt}")
 
@@ -177,8 +180,8 @@ class Laws:
             serial = printer.device.model.serial
             if printer.jobs.active_count():
                 self._printing[serial] = self._now()
-            prints = self._now() - self._printing[serial] < IDLE_S
-            if self._calm(printer, IDLE_S) and printer.device.plugged and not prints:
+            wanted = self._now() - self._printing[serial] < IDLE_S or self.held[serial]
+            if printer.device.plugged and not wanted and self._calm(printer, IDLE_S):
                 missing = {f.number for f in printer.device.interfaces} - port.drivers.keys()
                 if missing:
                     yield f"{serial}: interfaces {sorted(missing)} are kept from other drivers"

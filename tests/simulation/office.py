@@ -69,6 +69,7 @@ class Office:
             start=self.loop.start_firmware,
             **options,  # type: ignore[arg-type]
         )
+        printer.printer.stall_poll_s = 1.0
         self.printers.append(printer)
         self.host.add(printer.device)
         return printer

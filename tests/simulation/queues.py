@@ -14,7 +14,7 @@ from typing import Final
 
 from simulation.laws import Laws
 from simulation.ledger import Attempt, Fate
-from simulation.talk import PIECE, Caller, Upload, answer_of
+from simulation.talk import PIECE, Caller, Left, Upload, answer_of
 from support.http_client import Reply
 
 from ippusbd.wire import ipp
@@ -123,10 +123,14 @@ class Queue:
         dies = upload.dies_after
         if dies is not None:
             attempt.fate = Fate.LEFT if dies >= len(upload.document) else Fate.CUT
-        reply = await self._caller.upload(upload)
-        answer = answer_of(reply)
-        if dies is None:
+        answer = None
+        try:
+            reply = await self._caller.upload(upload)
+            answer = answer_of(reply)
             attempt.fate = _fate(reply, answer)
+        except Left:
+            if dies is None:
+                attempt.fate = Fate.LEFT
         self._laws.told(attempt)
         return answer.first_integer(Tag.JOB, "job-id") if answer is not None else None
 

@@ -17,6 +17,7 @@ from simulation.loop import SimulatedLoop, Spinning
 from simulation.office import Office, opened
 from simulation.people import people_of
 from simulation.trace import LogToTrace, Trace
+from simulation.weather import Weather
 
 AFTER_S = 180.0  # how long a disturbance may have consequences
 
@@ -84,6 +85,8 @@ def _printer(
     printer = office.add(serial, interfaces=office.chance(f"interfaces {serial}").randint(1, 3))
     laws.watch(printer)
     printer.plug()
+    weather = Weather(office, ledger, laws, printer, office.chance(f"weather {serial}"))
+    yield asyncio.create_task(weather.change(per_week=25.0), name=f"weather {serial}")
     for name, actor in people_of(office, ledger, laws, printer):
         yield asyncio.create_task(actor, name=f"{name} {serial}")
 

@@ -18,8 +18,13 @@ from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Message, Operation, Tag
 
 PIECE = 32 * 1024
+PATIENCE_S = 3 * 3600.0  # then somebody cancels the job, and its client leaves
 CHUNKED = (*IPP_TYPE, ("Transfer-Encoding", "chunked"))
 FAILURES = (ConnectionError, asyncio.IncompleteReadError)
+
+
+class Left(Exception):
+    """The client left without an answer, because it died or was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Caller:
         return answer_of(await self.ask("POST", "/ipp/print", body, IPP_TYPE))
 
     async def upload(self, upload: Upload) -> Reply | None:
-        """Send a document in chunks; the answer, None if there is none. Returns when it died."""
+        """Send a document in chunks; the answer, None if there is none. Raises Left."""
         question = self.ledger.ask(self.serial, "an upload", streams=True)
         try:
             connection = await self._connect()
@@ -108,11 +113,12 @@ class Caller:
         sending = asyncio.ensure_future(self._send(connection, upload, question))
         answer = asyncio.ensure_future(connection.reply("POST", timeout_s=1e9))
         try:
-            await asyncio.wait([sending, answer], return_when=asyncio.FIRST_COMPLETED)
-            dies = upload.dies_after is not None
-            if dies and not answer.done():
-                return None
-            return await answer
+            await asyncio.wait(
+                [sending, answer], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not answer.done():
+                raise Left
+            return answer.result()
         except FAILURES:
             return None
         finally:
