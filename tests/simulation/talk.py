@@ -17,6 +17,14 @@ from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Message, Operation, Tag
 
+LOOKED_AT = (
+    "printer-state",
+    "printer-state-reasons",
+    "printer-is-accepting-jobs",
+    "queued-job-count",
+    "document-format-supported",
+    "operations-supported",
+)
 PIECE = 32 * 1024
 PATIENCE_S = 3 * 3600.0  # then somebody cancels the job, and its client leaves
 CHUNKED = (*IPP_TYPE, ("Transfer-Encoding", "chunked"))
@@ -101,6 +109,11 @@ class Caller:
         """The answer of a request without a document; None: 503, or none."""
         body = self.request(operation, *attributes)
         return answer_of(await self.ask("POST", "/ipp/print", body, IPP_TYPE))
+
+    async def look(self) -> Message | None:
+        """How the printer is, as a queue or a monitor asks."""
+        wanted = ipp.attribute("requested-attributes", *(ipp.keyword(one) for one in LOOKED_AT))
+        return await self.ask_ipp(Operation.GET_PRINTER_ATTRIBUTES, wanted)
 
     async def upload(self, upload: Upload) -> Reply | None:
         """Send a document in chunks; the answer, None if there is none. Raises Left."""

@@ -18,6 +18,7 @@ from simulation.ledger import Ledger
 from simulation.office import Office
 
 from ippusbd.errors import UsbError
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.device import VirtualInterface
@@ -64,6 +65,17 @@ class Sleeper(Personality):
             asyncio.get_running_loop().call_later(self.wakes_s, interface.device.wake)
         self._used_at = now
         return now >= self._awake_at
+
+
+class SlowScans(Personality):
+    """Minutes before a page, and between its parts."""
+
+    name = "slow-scans"
+
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if request.path.endswith("/NextDocument"):
+            response.delay_s, response.piece, response.pause_s = 40.0, 4096, 30.0
+        return response
 
 
 class Weather:
@@ -135,6 +147,13 @@ class Weather:
         await asyncio.sleep(self._span(HOUR_S))
         self._printer.switch(name, on=False)
         self._note(f"no more {name}")
+
+    async def slow_scans(self) -> None:
+        self._note(SlowScans.name)
+        self._printer.personalities.switch_on(SlowScans)
+        await asyncio.sleep(self._span(3 * HOUR_S, 8 * HOUR_S))
+        self._printer.personalities.switch_off(SlowScans.name)
+        self._note(f"no more {SlowScans.name}")
 
     async def other_program(self) -> None:
         """Takes an interface while it is free, for its own driver."""
@@ -218,6 +237,7 @@ DEEDS: Final[dict[Callable[[Weather], Awaitable[None]], int]] = {
     Weather.no_paper: 5,
     Weather.attention: 3,
     Weather.moody: 4,
+    Weather.slow_scans: 2,
     Weather.other_program: 5,
     Weather.power_cycle: 3,
     Weather.replug: 1,
