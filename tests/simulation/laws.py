@@ -21,11 +21,11 @@ from ippusbd.wire.ipp import JobState
 
 LOOK_S: Final = 60.0
 FREED_S: Final = 120.0
-HALF_S: Final = 6.0  # in which a job is cancelled that its client cut; printing takes longer
+HALF_S: Final = 3.0  # in which a job is cancelled that its client cut; printing takes longer
 ANSWER_S: Final = CONFIG.lease_wait_s + 30.0  # for a short request, whatever the printer waits for
 DISTURBED_S: Final = CONFIG.stall_s + 120.0  # while recovery has to find out
 REST_S: Final = CONFIG.drain_s + 30.0
-IDLE_S: Final = 120.0  # then other drivers have the interfaces
+IDLE_S: Final = 180.0  # then other drivers have the interfaces
 SHUTTLES: Final = 90  # an hour
 STREAM_S: Final = 4 * 3600.0  # the longest wait of a document that the world makes
 DAY_S: Final = 86400.0

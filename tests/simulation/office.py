@@ -27,7 +27,7 @@ from ippusbd.quirks.load import load
 from ippusbd.virtual.printer import VirtualPrinter
 
 EPOCH: Final = 1_700_000_000.0
-PRINT_S: Final = 8.0
+PRINT_S: Final = 4.0
 SCANNER_S: Final = 600.0  # for which the scanner waits for a program that died
 CONFIG: Final = Config(
     listen_ipv4="", listen_ipv6="", poll_s=300.0, dnssd="off", quirks_dirs=(), ipp_usb_dir=None
