@@ -20,11 +20,12 @@ from ippusbd.virtual.services.jobs import Job
 from ippusbd.wire.ipp import JobState
 
 LOOK_S: Final = 60.0
-HALF_S: Final = 15.0  # in which a job is cancelled that its client cut; printing takes longer
+FREED_S: Final = 120.0
+HALF_S: Final = 3.0  # in which a job is cancelled that its client cut; printing takes longer
 ANSWER_S: Final = CONFIG.lease_wait_s + 30.0  # for a short request, whatever the printer waits for
 DISTURBED_S: Final = CONFIG.stall_s + 120.0  # while recovery has to find out
 REST_S: Final = CONFIG.drain_s + 30.0
-IDLE_S: Final = 120.0  # then other drivers have the interfaces
+IDLE_S: Final = 180.0  # then other drivers have the interfaces
 SHUTTLES: Final = 90  # an hour
 STREAM_S: Final = 4 * 3600.0  # the longest wait of a document that the world makes
 DAY_S: Final = 86400.0
@@ -53,7 +54,13 @@ class Laws:
             "drivers": self._drivers,
             "shuttled": self._shuttles,
             "lessons": self._lessons,
+            "scanner free": self._scanners,
+            "announced": self._announced,
+            "kept": self._state_is_kept,
         }
+        self._kept: dict[str, int] = {}  # ports
+        self._left: list[tuple[float, VirtualPrinter, str]] = []  # scans without a program
+        self.held: Counter[str] = Counter()  # interfaces that other programs have
         self.allowed_lessons: set[str] = set()  # serial numbers of printers that need one
 
     def watch(self, printer: VirtualPrinter) -> None:
@@ -94,7 +101,8 @@ class Laws:
             return
         what = job.ended.name.lower() if job.ended is not None else "complete"
         self._office.trace.note("job", f"{serial} {attempt}: {what}")
-        lost = attempt.fate in (Fate.CUT, Fate.LEFT)  # its client does not wait for an answer
+        # Its client does not wait for an answer, or has been sent away for its pauses.
+        lost = attempt.fate in (Fate.CUT, Fate.LEFT) or attempt.dawdles
         whole = bool(job.documents) and job.documents[-1].sha256 == attempt.sha256
         if job.ended is None:
             self._document_is_complete(attempt, whole=whole, lost=lost)
@@ -104,6 +112,8 @@ class Laws:
                 self.broken(
                     "cancelled", f"a job that its client did not cut is cancelled: {attempt}"
                 )
+        elif not job.documents:  # its document did not come within the printer's own time-out
+            pass
         elif not lost and attempt.fate is Fate.OPEN and not self._excuse(attempt):
             self.broken("interrupted", f"an upload was interrupted for no reason: {attempt}")
 
@@ -129,7 +139,7 @@ class Laws:
             self.broken("once", f"{attempt.copies} copies of an accepted document: {attempt}")
         if self._excuse(attempt):
             return
-        if attempt.fate is Fate.BROKEN:
+        if attempt.fate is Fate.BROKEN and not attempt.dawdles:
             self.broken("ended", f"work was ended that its printer may still have done: {attempt}")
         if attempt.fate is Fate.REFUSED and attempt.copies:
             self.broken(
@@ -177,8 +187,8 @@ class Laws:
             serial = printer.device.model.serial
             if printer.jobs.active_count():
                 self._printing[serial] = self._now()
-            prints = self._now() - self._printing[serial] < IDLE_S
-            if self._calm(printer, IDLE_S) and printer.device.plugged and not prints:
+            wanted = self._now() - self._printing[serial] < IDLE_S or self.held[serial]
+            if printer.device.plugged and not wanted and self._calm(printer, IDLE_S):
                 missing = {f.number for f in printer.device.interfaces} - port.drivers.keys()
                 if missing:
                     yield f"{serial}: interfaces {sorted(missing)} are kept from other drivers"
@@ -208,6 +218,41 @@ class Laws:
         for key, record in self._office.state.printers().items():
             if record.learned and not key.endswith(tuple(self.allowed_lessons) or ("\0",)):
                 yield f"{key} is healthy, and {record.learned} was learned of it"
+
+    # --- scanners, and what the network sees
+
+    def scan_left(self, printer: VirtualPrinter, job: str) -> None:
+        """The program of a scan job died."""
+        self._left.append((self._now(), printer, job.rpartition("/")[2]))
+
+    def _scanners(self) -> Iterator[str]:
+        """A scanner whose program died is free for the next one."""
+        waiting = []
+        for left_at, printer, number in self._left:
+            job, serial = printer.scanner.jobs.get(number), printer.device.model.serial
+            if job is None or job.state != "Processing" or self._ledger.excuse(serial, left_at):
+                continue
+            if self._now() - left_at > FREED_S:
+                yield f"the scanner of {serial} is not free {FREED_S:.0f} s after its program died"
+            else:
+                waiting.append((left_at, printer, number))
+        self._left = waiting
+
+    def _announced(self) -> Iterator[str]:
+        """The network sees the printers that are there."""
+        for printer in self._office.printers:
+            served, serial = self._office.served(printer), printer.device.model.serial
+            if served is None or self._ledger.excuse(serial, self._now() - ANSWER_S):
+                continue
+            seen = served.name in self._office.avahi.announced
+            if seen != (printer.device.plugged and self._office.avahi.up):
+                yield f"{serial} is {'' if printer.device.plugged else 'not '}there, and {seen=}"
+
+    def _state_is_kept(self) -> Iterator[str]:
+        """A printer keeps its port and its name."""
+        for key, record in self._office.state.printers().items():
+            if self._kept.setdefault(key, record.port) != record.port:
+                yield f"{key} has port {record.port}, and had {self._kept[key]}"
 
     # --- the process
 

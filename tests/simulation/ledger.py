@@ -41,6 +41,7 @@ class Attempt:
     fate: Fate = Fate.OPEN
     copies: int = 0  # whole at the printer, not cancelled
     cancelled: bool = False  # its client asked for that
+    dawdles: bool = False  # its client lets others wait longer than it may
 
     def __str__(self) -> str:
         return f"{self.tag} ({self.size} bytes, {self.fate.value})"

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from simulation.avahi import SimulatedAvahi
 from simulation.loop import SimulatedLoop
 from simulation.trace import Trace
 from simulation.transport import Network
 from simulation.usb import SimulatedHost
-from support.daemon import MemoryPublisher
 
 from ippusbd.config import Config
 from ippusbd.daemon.printer.printer import Printer, Services
@@ -27,7 +27,8 @@ from ippusbd.quirks.load import load
 from ippusbd.virtual.printer import VirtualPrinter
 
 EPOCH: Final = 1_700_000_000.0
-PRINT_S: Final = 20.0
+PRINT_S: Final = 4.0
+SCANNER_S: Final = 600.0  # for which the scanner waits for a program that died
 CONFIG: Final = Config(
     listen_ipv4="", listen_ipv6="", poll_s=300.0, dnssd="off", quirks_dirs=(), ipp_usb_dir=None
 )
@@ -44,14 +45,25 @@ class Office:
         self.clock_error_s = 0.0  # of the wall clock
         self.printers: list[VirtualPrinter] = []
         self.host = SimulatedHost(lambda: self.supervisor.wake())
-        self.publisher = MemoryPublisher()
-        self.state = StateFile(folder / "printers.json", clock=self._wall_clock)
-        self.supervisor = Supervisor(
-            Services(CONFIG, self.host, self.publisher, load(CONFIG.quirks_dirs)),
-            self.state,
-            clock=loop.time,
-        )
+        self.avahi = SimulatedAvahi()
         self.network = Network(loop, self.chance("network"))
+
+    # --- the daemon
+
+    def start(self) -> None:
+        """A daemon that knows what the state file says."""
+        self.state = StateFile(self.folder / "printers.json", clock=self._wall_clock)
+        services = Services(CONFIG, self.host, self.avahi, load(CONFIG.quirks_dirs))
+        self.supervisor = Supervisor(services, self.state, clock=self.loop.time)
+        self._running = asyncio.create_task(self.supervisor.run(hotplug=False), name="supervisor")
+
+    async def stop(self) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self.supervisor.close()
+        await self.state.close()
+
+    # --- what is on its bus, and who comes
 
     def chance(self, what: str) -> random.Random:
         """Chance of its own for everybody, so that a new actor changes nobody else's."""
@@ -69,6 +81,8 @@ class Office:
             start=self.loop.start_firmware,
             **options,  # type: ignore[arg-type]
         )
+        printer.printer.stall_poll_s = 1.0
+        printer.scanner.patience_s = SCANNER_S
         self.printers.append(printer)
         self.host.add(printer.device)
         return printer
@@ -95,17 +109,11 @@ async def opened(
     loop: SimulatedLoop, trace: Trace, folder: Path, seed: int
 ) -> AsyncIterator[Office]:
     """The daemon runs until the end of the block; printers may be added at any time."""
-    async with AsyncExitStack() as stack:
-        office = Office(loop, trace, folder, seed)
-        stack.callback(office.network.close)
-        stack.push_async_callback(office.state.close)
-        stack.push_async_callback(office.supervisor.close)
-        task = asyncio.create_task(office.supervisor.run(hotplug=False), name="supervisor")
-        stack.push_async_callback(_ended, task)
+    office = Office(loop, trace, folder, seed)
+    office.start()
+    try:
         await office.supervisor.looked()
         yield office
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    finally:
+        await office.stop()
+        office.network.close()

@@ -11,6 +11,7 @@ from simulation.laws import Laws
 from simulation.ledger import Ledger
 from simulation.office import Office
 from simulation.queues import Manners, Queue
+from simulation.scanning import ScanProgram
 from simulation.talk import Caller
 
 from ippusbd.virtual.printer import VirtualPrinter
@@ -39,7 +40,7 @@ class Visitors:
         self._caller = caller
 
     async def monitor(self) -> None:
-        await self._caller.ask_ipp(Operation.GET_PRINTER_ATTRIBUTES)
+        await self._caller.look()
 
     async def jobs(self) -> None:
         await self._caller.ask_ipp(Operation.GET_JOBS)
@@ -67,6 +68,7 @@ def people_of(
     for number, per_hour in enumerate((4.0, 2.0), 1):
         name = f"{serial}q{number}"
         yield actor(name, per_hour, lambda c, n=name: Queue(c, laws, n, Manners()).prints)
+    yield actor("scanner", 1.0, lambda caller: ScanProgram(caller, laws).scans)
     yield actor("monitor", 20.0, lambda caller: Visitors(caller).monitor)
     yield actor("jobs", 5.0, lambda caller: Visitors(caller).jobs)
     yield actor("browser", 0.5, lambda caller: Visitors(caller).browse)

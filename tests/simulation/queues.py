@@ -14,7 +14,8 @@ from typing import Final
 
 from simulation.laws import Laws
 from simulation.ledger import Attempt, Fate
-from simulation.talk import PIECE, Caller, Upload, answer_of
+from simulation.office import CONFIG
+from simulation.talk import PIECE, Caller, Left, Upload, answer_of
 from support.http_client import Reply
 
 from ippusbd.wire import ipp
@@ -54,7 +55,7 @@ class Queue:
         chance = self._caller.chance
         document = self._document()
         for number in range(1, TRIES):
-            await self._caller.ask_ipp(Operation.GET_PRINTER_ATTRIBUTES)
+            await self._caller.look()
             attempt = self._caller.ledger.attempt(
                 f"{self._name}-{self._count}.{number}",
                 self._caller.serial,
@@ -121,12 +122,17 @@ class Queue:
     async def _send(self, attempt: Attempt, upload: Upload) -> int | None:
         """The job's id when the document was accepted."""
         dies = upload.dies_after
+        attempt.dawdles = max(upload.pauses.values(), default=0.0) >= CONFIG.upload_stall_s
         if dies is not None:
             attempt.fate = Fate.LEFT if dies >= len(upload.document) else Fate.CUT
-        reply = await self._caller.upload(upload)
-        answer = answer_of(reply)
-        if dies is None:
+        answer = None
+        try:
+            reply = await self._caller.upload(upload)
+            answer = answer_of(reply)
             attempt.fate = _fate(reply, answer)
+        except Left:
+            if dies is None:
+                attempt.fate = Fate.LEFT
         self._laws.told(attempt)
         return answer.first_integer(Tag.JOB, "job-id") if answer is not None else None
 

@@ -14,9 +14,11 @@ from typing import TextIO
 from simulation.laws import LawBroken, Laws
 from simulation.ledger import Ledger
 from simulation.loop import SimulatedLoop, Spinning
+from simulation.machine import Machine
 from simulation.office import Office, opened
 from simulation.people import people_of
 from simulation.trace import LogToTrace, Trace
+from simulation.weather import Weather
 
 AFTER_S = 180.0  # how long a disturbance may have consequences
 
@@ -53,7 +55,7 @@ def simulate(plan: Plan, echo: TextIO | None = None) -> Outcome:
     fault = ""
     try:
         with tempfile.TemporaryDirectory() as folder, _logged(trace):
-            loop.run_until_complete(_office(loop, trace, plan, Path(folder)))
+            loop.run_until_complete(_office(loop, trace, plan, Path(folder) / "state"))
     except (LawBroken, Spinning) as exc:
         fault = f"{type(exc).__name__}: {exc}"
     finally:
@@ -71,6 +73,8 @@ async def _office(loop: SimulatedLoop, trace: Trace, plan: Plan, folder: Path) -
         stack.push_async_callback(_end, actors)
         for number in range(plan.printers):
             actors += _printer(office, ledger, laws, f"V{number + 1}")
+        machine = Machine(office, ledger, laws, office.chance("machine"))
+        actors.append(asyncio.create_task(machine.change(per_week=8.0), name="machine"))
         end = asyncio.create_task(asyncio.sleep(plan.hours * 3600), name="end")
         actors.append(end)
         done, _ = await asyncio.wait(actors, return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +88,8 @@ def _printer(
     printer = office.add(serial, interfaces=office.chance(f"interfaces {serial}").randint(1, 3))
     laws.watch(printer)
     printer.plug()
+    weather = Weather(office, ledger, laws, printer, office.chance(f"weather {serial}"))
+    yield asyncio.create_task(weather.change(per_week=25.0), name=f"weather {serial}")
     for name, actor in people_of(office, ledger, laws, printer):
         yield asyncio.create_task(actor, name=f"{name} {serial}")
 

@@ -17,9 +17,22 @@ from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Message, Operation, Tag
 
+LOOKED_AT = (
+    "printer-state",
+    "printer-state-reasons",
+    "printer-is-accepting-jobs",
+    "queued-job-count",
+    "document-format-supported",
+    "operations-supported",
+)
 PIECE = 32 * 1024
+PATIENCE_S = 3 * 3600.0  # then somebody cancels the job, and its client leaves
 CHUNKED = (*IPP_TYPE, ("Transfer-Encoding", "chunked"))
 FAILURES = (ConnectionError, asyncio.IncompleteReadError)
+
+
+class Left(Exception):
+    """The client left without an answer, because it died or was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,13 @@ class Caller:
         body = self.request(operation, *attributes)
         return answer_of(await self.ask("POST", "/ipp/print", body, IPP_TYPE))
 
+    async def look(self) -> Message | None:
+        """How the printer is, as a queue or a monitor asks."""
+        wanted = ipp.attribute("requested-attributes", *(ipp.keyword(one) for one in LOOKED_AT))
+        return await self.ask_ipp(Operation.GET_PRINTER_ATTRIBUTES, wanted)
+
     async def upload(self, upload: Upload) -> Reply | None:
-        """Send a document in chunks; the answer, None if there is none. Returns when it died."""
+        """Send a document in chunks; the answer, None if there is none. Raises Left."""
         question = self.ledger.ask(self.serial, "an upload", streams=True)
         try:
             connection = await self._connect()
@@ -108,11 +126,12 @@ class Caller:
         sending = asyncio.ensure_future(self._send(connection, upload, question))
         answer = asyncio.ensure_future(connection.reply("POST", timeout_s=1e9))
         try:
-            await asyncio.wait([sending, answer], return_when=asyncio.FIRST_COMPLETED)
-            dies = upload.dies_after is not None
-            if dies and not answer.done():
-                return None
-            return await answer
+            await asyncio.wait(
+                [sending, answer], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not answer.done():
+                raise Left
+            return answer.result()
         except FAILURES:
             return None
         finally:

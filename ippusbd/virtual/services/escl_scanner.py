@@ -4,7 +4,7 @@
                                         +--DELETE--> cancelled
 
 One scan at a time, because there is one glass: a second client gets 503 until the first has fetched
-its pages, deleted its job, or has sent no request for `PATIENCE_S`.
+its pages, deleted its job, or has sent no request for `patience_s`.
 
 Knows eSCL and `pictures`; HTTP only as `Request` and `Response`.
 """
@@ -29,7 +29,6 @@ from ippusbd.virtual.services.pictures import MODES, PictureSpec, picture
 JOBS_PATH: Final = "/eSCL/ScanJobs"
 PIECE: Final = 64 * 1024
 KEPT: Final = 20
-PATIENCE_S: Final = 10.0  # without a request; then the job is aborted
 BITS: Final = {"1": 1, "L": 8, "RGB": 24}
 JOB_TARGET: Final = re.compile(r"/eSCL/ScanJobs/([^/]+)(?:/(NextDocument|ScanImageInfo))?/?")
 
@@ -75,6 +74,7 @@ class EsclScanner:
         self.personalities = personalities
         self.adf_pages = 2  # sheets in the feeder, at the start of every job
         self.has_adf = captured.has_adf if captured else True
+        self.patience_s = 10.0  # without a request; then the job is aborted
         self._captured = captured
         self._can = captured.abilities() if captured else xml.Abilities()
         self.jobs: dict[str, ScanJob] = {}
@@ -137,7 +137,7 @@ class EsclScanner:
             for job in self.jobs.values():
                 if job.state != "Processing":
                     continue
-                if self._clock() - job.used_at < PATIENCE_S:
+                if self._clock() - job.used_at < self.patience_s:
                     return job
                 job.state = "Aborted"
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from ippusbd.virtual.services.jobs import OPERATION_S
@@ -115,6 +116,7 @@ def keywords(names: Iterable[str]) -> tuple[Value, ...]:
     return tuple(ipp.keyword(one) for one in names)
 
 
+@cache
 def is_job_template(name: str) -> bool:
     """Does the group `job-template` include a printer attribute of this name?"""
     base = name

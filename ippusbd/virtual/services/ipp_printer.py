@@ -31,7 +31,6 @@ from ippusbd.wire.ipp import Tag as T
 
 PRINT_PATH: Final = "/ipp/print"
 FAX_PATH: Final = "/ipp/faxout"
-STALL_POLL_S: Final = 0.02
 ANSWERS_KEPT: Final = 64
 
 
@@ -52,6 +51,7 @@ class IppPrinter:
         self.stats = stats
         self.state_reasons: tuple[str, ...] = ()  # settable; "media-empty-error" stops it
         self.accepting = True
+        self.stall_poll_s = 0.02  # how often a stopped printer looks whether it may go on
         self.identified: list[str] = []  # actions of Identify-Printer
         self.operations: deque[int] = deque(maxlen=10_000)  # of the last requests, in order
         self._captured = captured
@@ -255,7 +255,7 @@ class IppPrinter:
             if pending:
                 return pending.pop()
             while self.stopped and job.ended is None:
-                await request.http.pause(STALL_POLL_S)
+                await request.http.pause(self.stall_poll_s)
             return await request.document()
 
         return piece

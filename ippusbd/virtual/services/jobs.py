@@ -119,16 +119,19 @@ class JobStore:
     def get(self, job_id: int) -> Job | None:
         return self._jobs.get(job_id)
 
-    def active_count(self) -> int:
-        """How many are not finished; does not look at those that are."""
+    def active(self) -> list[Job]:
+        """Those that are not finished; does not look at those that are."""
         with self._lock:
             self._active = [job for job in self._active if self.state(job) not in OVER]
-            return len(self._active)
+            return self._active
 
     def over_count(self, active: int) -> int:
         """How many jobs are finished, one page each, when `active` are not."""
         with self._lock:
             return max(0, self._next - 1 - active)
+
+    def active_count(self) -> int:
+        return len(self.active())
 
     def jobs(self) -> list[Job]:
         with self._lock:
