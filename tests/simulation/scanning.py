@@ -46,8 +46,7 @@ class ScanProgram:
         job = "/eSCL" + created.headers["location"].partition("/eSCL")[2]
         while True:
             if chance.random() < DIES:
-                self._laws.scan_left(self._caller.printer, job)
-                return
+                return  # between two requests: the scanner's own time-out is for that
             patience_s = chance.uniform(0, 0.01) if chance.random() < DIES else None
             page = await self._again("GET", f"{job}/NextDocument", dies_after_s=patience_s)
             if page is None or page.status != 200 or not page.complete:

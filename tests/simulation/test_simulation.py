@@ -11,7 +11,7 @@ import pytest
 from simulation.run import Plan, simulate
 
 TESTS = Path(__file__).parents[1]
-KNOWN = ("shuttled", "cancelled")  # laws that the daemon breaks still
+KNOWN = ()  # laws that the daemon breaks still
 QUICK_SEEDS = (1, 2, 3)
 
 
