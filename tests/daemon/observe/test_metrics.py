@@ -143,7 +143,7 @@ async def port():
     async with AsyncExitStack() as stack:
         endpoints = Endpoints(config, status)
         await endpoints.start(stack)
-        assert endpoints.status() == {"url": f"http://localhost:{number}/", "trouble": ""}
+        assert endpoints.status() == {"url": f"http://127.0.0.1:{number}/", "trouble": ""}
         yield number
 
 

@@ -99,6 +99,16 @@ def test_a_connection_stalled_in_a_request_is_closed_with_503():
     assert house.left == [(0, True)]
 
 
+def test_a_connection_stalled_in_an_answer_is_closed_without_another_one_in_its_middle():
+    house = House(1)
+    house.comes("a", Doing.READING)
+    house.now = STALL_S - 1
+    assert house.comes("b") is None
+    house.now = STALL_S
+    assert house.comes("b")
+    assert house.left == [(0, False)]
+
+
 def test_the_last_of_many_waiting_requests_is_closed_for_a_client_with_fewer():
     house = House(3)
     for _ in range(3):
