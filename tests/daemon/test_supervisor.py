@@ -78,7 +78,7 @@ async def test_an_ignored_printer_is_not_opened_and_the_reason_shown(
     ignored = {"ignore": ("1209:0001",)}
     async with run_daemon(printer, state_path=state_path, wait=(), **ignored) as daemon:
         await daemon.until_state("ignored")
-        assert daemon.row()["reason"] == "the configuration says to ignore it"
+        assert daemon.row()["reason"] == "ignored by the configuration"
         (finding,) = doctor.check({"printers": daemon.supervisor.status()})
         assert (finding.level, finding.check) == (Level.NOTE, "ignored")
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}

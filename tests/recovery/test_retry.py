@@ -45,7 +45,7 @@ async def test_learned_settings_are_shown_and_forgotten(make_printer, state_path
         assert daemon.interfaces()["total"] == 1
 
         assert daemon.supervisor.forget("nobody") == []
-        assert daemon.supervisor.forget("1209:0001") == ["Example VirtualJet 900"]
+        assert daemon.supervisor.forget("1209:0001") == ["Example VirtualJet 900 (USB)"]
         assert daemon.supervisor.learned() == {}
         daemon.unplug(printer)
         await daemon.until_state("away")
