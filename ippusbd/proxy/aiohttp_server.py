@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ippusbd.wire.text import one_line
 
@@ -40,7 +40,7 @@ def _no_certificates() -> Iterator[None]:
 with _no_certificates():
     from aiohttp import web as web
     from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+    from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage, StreamWriter
     from aiohttp.http_exceptions import HttpProcessingError as HttpProcessingError
     from aiohttp.streams import StreamReader
 
@@ -96,6 +96,17 @@ class HttpServer(web.Server):
 def target_of(request: web.BaseRequest) -> str:
     """The request target as it was sent, with its escapes."""
     return request._message.path
+
+
+async def write_at_once(response: web.StreamResponse, data: bytes) -> None:
+    """As `response.write`, but never waits for the client: see `writing_paused` of its protocol."""
+    writer = cast(StreamWriter, response._payload_writer)
+    await writer.write(data, drain=False)
+
+
+async def taken(response: web.StreamResponse) -> None:
+    """Wait until the connection takes more: the client read most of what was written."""
+    await cast(StreamWriter, response._payload_writer).drain()
 
 
 class _PlainRequest(web.BaseRequest):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ippusbd.aio import cancel_and_wait, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError
 from ippusbd.proxy.admission.connection_limit import Doing
-from ippusbd.proxy.aiohttp_server import web
+from ippusbd.proxy.aiohttp_server import taken, web, write_at_once
 from ippusbd.proxy.requests import ClientRequest
 from ippusbd.proxy.spool import Spool, SpoolSpace
 from ippusbd.proxy.stall_timers import StallTimer
@@ -61,7 +61,15 @@ class Delivery:
 
     async def put(self, data: bytes) -> None:
         """More of the answer. Waits while there is no room for it; raises ClientGone."""
-        await self._spool.put(data)
+        if not self._spool.is_empty or self._client.web.protocol.writing_paused:
+            await self._spool.put(data)
+            return
+        self._written += len(data)  # a client that keeps up costs no detour
+        self._spool.passed(len(data))
+        try:
+            await write_at_once(self._response, data)
+        except ConnectionError as exc:
+            raise _gone(exc) from exc
 
     def end(self, failure: IppUsbError | None = None) -> None:
         """That was all; `failure`: because the printer failed."""
@@ -88,8 +96,9 @@ class Delivery:
                     await self._response.write(data)
                     if self._spool.is_over:
                         self._client.made_progress()
+                await taken(self._response)  # a client that dies here has not got its answer
         except ConnectionError as exc:
-            gone = ClientGone(f"the client left in the middle of the answer: {exc}")
+            gone = _gone(exc)
             self._spool.abandon(gone)
             raise gone from exc
         except IppUsbError as exc:
@@ -106,3 +115,7 @@ class Delivery:
             self._stall_s,
         )
         self._client.abort()
+
+
+def _gone(exc: ConnectionError) -> ClientGone:
+    return ClientGone(f"the client left in the middle of the answer: {exc}")

@@ -104,6 +104,15 @@ class Spool:
             elif not self._fits_memory(len(data)):
                 await self._space.changed()
 
+    @property
+    def is_empty(self) -> bool:
+        """All that came was taken."""
+        return not self._pieces and self._read == self._written
+
+    def passed(self, size: int) -> None:
+        """So many bytes went to the client without being kept."""
+        self._fast_until += size / FAST_BYTES_S
+
     def end(self, failure: Exception | None = None) -> None:
         """Nothing more comes; `failure`: the answer is not complete."""
         self.is_over, self._failure = True, failure
@@ -185,7 +194,7 @@ class Spool:
     def _from_memory(self) -> bytes:
         data = bytes(self._pieces.popleft())  # bytes as they are are not copied
         self._in_memory -= len(data)
-        self._fast_until += len(data) / FAST_BYTES_S
+        self.passed(len(data))
         self._space.memory_left += len(data)
         self._space.wake()
         return data
