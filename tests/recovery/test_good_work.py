@@ -45,7 +45,8 @@ class Desk:
         caller, told = self.caller(name), []
         for _ in range(2000):
             start = caller.request(Operation.PRINT_JOB)
-            reply = await caller.upload(Upload(start, document, pauses or {}))
+            upload = Upload(start, document, pauses or {})
+            reply = await caller.upload(upload, patience_s=12 * HOUR_S)
             told.append(reply.status if reply is not None else 0)
             if told[-1] == 200:
                 return told

@@ -115,7 +115,7 @@ class Caller:
         wanted = ipp.attribute("requested-attributes", *(ipp.keyword(one) for one in LOOKED_AT))
         return await self.ask_ipp(Operation.GET_PRINTER_ATTRIBUTES, wanted)
 
-    async def upload(self, upload: Upload) -> Reply | None:
+    async def upload(self, upload: Upload, patience_s: float = PATIENCE_S) -> Reply | None:
         """Send a document in chunks; the answer, None if there is none. Raises Left."""
         question = self.ledger.ask(self.serial, "an upload", streams=True)
         try:
@@ -127,7 +127,7 @@ class Caller:
         answer = asyncio.ensure_future(connection.reply("POST", timeout_s=1e9))
         try:
             await asyncio.wait(
-                [sending, answer], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+                [sending, answer], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
             )
             if not answer.done():
                 raise Left
