@@ -45,7 +45,7 @@ class Soak:
         self.seed = seed
         self.ledger = Ledger()
         self.did: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.faults: list[str] = []
         self.held: list[Held] = []
         self._end = time.monotonic() + seconds
@@ -78,7 +78,7 @@ class Soak:
         self.faults += [f"storm {number}: {task} never ended" for task in late]
         for task in done:
             task.result()
-        self.faults.update(sum((injector.faults for injector in injectors), Counter()))
+        self.injected.update(sum((injector.faults for injector in injectors), Counter()))
 
     async def _customers(self, client: Client, stop: asyncio.Event) -> None:
         while not stop.is_set() and not self.faults:
@@ -101,7 +101,7 @@ class Soak:
         self.faults += [f"calm {number}: {wrong}" for wrong in await self._judged()]
         self.held.append(await self._settled())
         print(
-            f"storm {number}: {self.did.total()} requests, {self.deeds.total()} faults so far;"
+            f"storm {number}: {self.did.total()} requests, {self.injected.total()} faults so far;"
             f" served again in {served_s:.1f} s; holds {self.held[-1]}",
             flush=True,
         )
@@ -152,14 +152,14 @@ def _tell(soak: Soak, watchman: Watchman) -> None:
     for what, count in sorted(soak.did.items()):
         print(f"{count:7} {what}")
     print("\nprinters did, or had done to them:")
-    for what, count in sorted(soak.faults.items()):
+    for what, count in sorted(soak.injected.items()):
         print(f"{count:7} {what}")
     print("\nthe daemon coped with:")
     for what, count in watchman.warnings.most_common(12):
         print(f"{count:7} {what}")
     fates = ", ".join(f"{count} {fate.value}" for fate, count in soak.ledger.fates.items())
     print(f"\ndocuments: {fates}")
-    print(f"requests: {soak.did.total()}, faults survived: {soak.deeds.total()}")
+    print(f"requests: {soak.did.total()}, faults survived: {soak.injected.total()}")
     warm = soak.held[min(WARM_UP, len(soak.held)) - 1]
     print(f"holds after warm-up: {warm}\nholds at the end: {soak.held[-1]}")
 

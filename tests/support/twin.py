@@ -58,7 +58,7 @@ async def relay(port: int) -> None:
 async def main(port: int) -> None:
     await relay(port)
     services = txt.services(ask(port), port=port, suffix="")
-    publisher = ZeroconfPublisher(scope=Scope(("far0",), HOST, (ADDRESS,)), patience_s=30.0)
+    publisher = ZeroconfPublisher(scope=Scope(("far0",), HOST, (ADDRESS,)))
     await publisher.start()
     publication = await publisher.publish(services)
     assert publication.state == ESTABLISHED, publication.state
