@@ -19,6 +19,7 @@ from soak.talk import (
     LEFT,
     Answer,
     Fault,
+    GaveUp,
     ask,
     ask_ipp,
     coded,
@@ -61,6 +62,9 @@ class Client:
             return f"{kind.__name__}: {await kind(self, target)}"
         except TimeoutError as exc:
             raise Fault(f"{kind.__name__} on {target.serial} never ended") from exc
+        except GaveUp:
+            self.rig.note(target.serial, f"{kind.__name__}: gave up")
+            return f"{kind.__name__}: gave up"
         except LEFT:
             return f"{kind.__name__}: closed"
 
@@ -224,7 +228,8 @@ class Client:
                     await _bounded(connection.send(coded(document[at : at + step])))
                     await asyncio.sleep(0.1)
                 await connection.send(b"0\r\n\r\n")
-            sent.fate = _fate(ipp_answer(await exchange(connection, "POST", b""), number))
+            reply = await exchange(connection, "POST", b"", is_print=True)
+            sent.fate = _fate(ipp_answer(reply, number))
         return sent.fate.value
 
     async def reads_slowly(self, target: Target) -> str:
@@ -316,7 +321,7 @@ async def proves_itself(rig: Rig, ledger: Ledger, chance: random.Random) -> list
             sent.fate = _fate(answer)
             reply = await ask(target, chance, path="/big?bytes=100000")
             told = _checked(target, reply.status, reply.body, 100_000, complete=reply.complete)
-        except (Fault, TimeoutError, *LEFT) as exc:
+        except (Fault, GaveUp, TimeoutError, *LEFT) as exc:
             wrong.append(f"{target.serial}, undisturbed: {exc!r}")
             continue
         if not answer.ok or told != "200":

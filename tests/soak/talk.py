@@ -1,7 +1,8 @@
 """The soak's clients' connections: over TCP or a Unix socket, each request with a time limit.
 
 Nothing may hang: every request that is not over within BOUND_S is a fault, also
-where a refusal would have been right.
+where a refusal would have been right. Only a print has no bound of the daemon's: a printer that
+took a document may be printing it. Its client gives up after PRINT_S, as a person cancels a job.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation
 
 BOUND_S = 75.0  # the longest chain of our own time-outs, twice
+PRINT_S = 45.0  # longer than the rig's `stall_s`, after which a document that was cut is given up
 LEFT = (ConnectionError, asyncio.IncompleteReadError)  # the daemon closed; it may
 
 
 class Fault(Exception):
     """Something happened that must not."""
+
+
+class GaveUp(Exception):
+    """The printer said nothing about a document, and its client left."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,17 @@ async def connected(target: Target, chance: random.Random) -> AsyncIterator[Conn
             await writer.wait_closed()
 
 
-async def exchange(connection: Connection, method: str, data: bytes) -> Reply:
-    """Send and read at once; an answer may come before all is sent."""
+async def exchange(
+    connection: Connection, method: str, data: bytes, *, is_print: bool = False
+) -> Reply:
+    """Send and read at once; an answer may come before all is sent. Raises GaveUp for a print."""
     sending = asyncio.ensure_future(connection.send(data))
     try:
-        return await connection.reply(method, timeout_s=BOUND_S)
+        return await connection.reply(method, timeout_s=PRINT_S if is_print else BOUND_S)
+    except TimeoutError as exc:
+        if is_print:
+            raise GaveUp from exc
+        raise
     finally:
         sending.cancel()
         await asyncio.wait([sending])
@@ -81,13 +93,13 @@ async def ask(
     headers: tuple[tuple[str, str], ...] = (),
     *,
     chunked: bool = False,
+    is_print: bool = False,
 ) -> Reply:
     """One exchange on a connection of its own."""
     async with connected(target, chance) as connection:
         fields = (("Host", f"localhost:{target.port}"), *headers)
-        return await exchange(
-            connection, method, message(method, path, body, fields, chunked=chunked)
-        )
+        data = message(method, path, body, fields, chunked=chunked)
+        return await exchange(connection, method, data, is_print=is_print)
 
 
 async def ask_ipp(
@@ -103,7 +115,10 @@ async def ask_ipp(
     if operation in (Operation.PRINT_JOB, Operation.CREATE_JOB):
         attributes = (*attributes, job_name(number))
     body = ipp_request(operation, *attributes, request_id=number) + document
-    reply = await ask(target, chance, "POST", "/ipp/print", body, IPP_TYPE, chunked=chunked)
+    is_print = bool(document)
+    reply = await ask(
+        target, chance, "POST", "/ipp/print", body, IPP_TYPE, chunked=chunked, is_print=is_print
+    )
     return ipp_answer(reply, number)
 
 
