@@ -99,6 +99,12 @@ class DeviceFacts:
             return product
         return f"{maker} {product}".strip()
 
+    @property
+    def ipp_usb_model(self) -> str:
+        """The same as ipp-usb forms it: only a maker in the same case is not repeated."""
+        maker, product = self.manufacturer.strip(), self.product.strip()
+        return product if product.startswith(maker) else f"{maker} {product}"
+
 
 @dataclass(frozen=True, slots=True)
 class PrinterFacts:

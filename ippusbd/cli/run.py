@@ -93,6 +93,7 @@ def _add_virtual(virtual: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="USB interfaces per printer (3)",
     )
+    virtual.add_argument("--no-serial", action="store_true", help="printers without serial numbers")
     virtual.add_argument(
         "--model-file",
         type=Path,
@@ -220,7 +221,7 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
     printers = []
     for number in range(1, max(1, args.virtual) + 1):
         printer = VirtualPrinter(
-            serial=f"VIRTUAL{number}",
+            serial="" if args.no_serial else f"VIRTUAL{number}",
             interfaces=args.interfaces,
             personalities=args.personality,
             store_dir=_store(args.store, number),

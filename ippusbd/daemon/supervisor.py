@@ -281,7 +281,7 @@ class Supervisor:
     async def _open_and_serve(self, plugged: _Plugged, backoff: Backoff) -> None:
         device, facts = await self._open(plugged)
         try:
-            printer = await self._printer_for(plugged, facts)
+            printer = await self._printer_for(plugged, device.facts)
         except BaseException:
             await device.close()
             raise

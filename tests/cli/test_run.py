@@ -122,6 +122,13 @@ def test_after_sigkill_the_printer_gets_the_same_port(start: Start):
     assert again.stop(signal.SIGINT) == 0
 
 
+def test_a_virtual_printer_can_be_without_serial_number(start: Start):
+    daemon = start("--virtual", "--no-serial")
+    daemon.lines("  print")
+    (printer,) = json.loads(daemon.command("status", "--json").stdout)["printers"]
+    assert (printer["id"], printer["serial"]) == ("1209:0001", "")
+
+
 def test_two_virtual_printers_have_ports_and_directories_of_their_own(start: Start, tmp_path: Path):
     daemon = start("--virtual", "2", "--interfaces", "1", "--store", str(tmp_path / "printed"))
     urls = {url_of(daemon.lines("  print")) for _ in range(2)}

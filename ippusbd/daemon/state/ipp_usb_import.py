@@ -1,8 +1,14 @@
 """Imports ipp-usb's port and name of a printer, so that existing print queues keep working.
 
-ipp-usb keeps a file per device, VVVV-PPPP-SERIAL-MODEL.state (early versions:
-VVVV-SERIAL-PRODUCT.state). Every character but ASCII letters, digits, `-` and `_` is replaced by
-`-`; MODEL is manufacturer and product:
+ipp-usb keeps a file per device, whose name changed with its versions (newest first):
+
+    VVVV-PPPP-SERIAL-MODEL.state     VVVV-PPPP-MODEL.state     without a serial number
+                                     VVVV-PPPP--MODEL.state    the same, earlier
+    VVVV-SERIAL-PRODUCT.state
+
+Every character but ASCII letters, digits, `-` and `_` is replaced by `-`; MODEL is manufacturer
+and product (`DeviceFacts.ipp_usb_model`). The strings here have single blanks only, so any
+number of `-` counts as one.
 
     [device]
     http-port = 60000
@@ -10,8 +16,8 @@ VVVV-SERIAL-PRODUCT.state). Every character but ASCII letters, digits, `-` and `
     dns-sd-override = "Example Printer (USB)"    # as it was announced
 
 Before the first announcement the override is the name, to which " (USB)" is then added.
-It is read once, when a printer is seen for the first time, and never written. A file that cannot
-be parsed is ignored. Knows files; neither state nor sockets.
+It is read once, when a printer is seen for the first time, and never written. A value that cannot
+be read is ignored. Knows files; neither state nor sockets.
 """
 
 from __future__ import annotations
@@ -21,11 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ippusbd.ini_lines import lines
 from ippusbd.model import DeviceFacts
 
 MAX_FILE_BYTES: Final = 1 << 16
 MAX_NAME_BYTES: Final = 63  # of a DNS-SD name
-LINE: Final = re.compile(r"\s*([\w-]+)\s*=\s*(?:\"([^\"]*)\"|([^#;]*))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +44,47 @@ class Imported:
 
 def find(folder: Path, facts: DeviceFacts) -> Imported | None:
     """What a file in `folder` says about the device. Blocks."""
+    try:
+        files = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return None
     for name in file_names(facts):
-        try:
-            with (folder / name).open("rb") as file:
-                imported = parse(file.read(MAX_FILE_BYTES).decode("utf-8", "replace"))
-        except OSError:
-            continue
-        if imported.port or imported.name:
-            return imported
+        like = [file for file in files if _squeezed(file) == _squeezed(name)]
+        for file in sorted(like, key=lambda file: file != name):
+            imported = _read(folder / file)
+            if imported.port or imported.name:
+                return imported
     return None
 
 
+def _read(path: Path) -> Imported:
+    try:
+        with path.open("rb") as file:
+            return parse(file.read(MAX_FILE_BYTES).decode("utf-8", "replace"))
+    except OSError:
+        return Imported(0, "")
+
+
 def file_names(facts: DeviceFacts) -> list[str]:
-    """Names of the device's file in the versions of ipp-usb."""
+    """Names of the device's file in the versions of ipp-usb, newest first."""
     vendor, product = f"{facts.usb_id.vendor:04x}", f"{facts.usb_id.product:04x}"
+    models = (facts.ipp_usb_model, facts.model, facts.product)
     names = [
-        f"{ids}-{facts.serial}-{model}"
+        "-".join(filter(None, (ids, facts.serial, model)))
         for ids in (f"{vendor}-{product}", vendor)
-        for model in (facts.model, facts.product)
+        for model in models
     ]
-    return list(dict.fromkeys(map(_plain, names)))
+    return [f"{re.sub('[^0-9A-Za-z_-]', '-', name)}.state" for name in dict.fromkeys(names)]
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[^0-9A-Za-z_-]", "-", text)[:200] + ".state"
+def _squeezed(name: str) -> str:
+    return re.sub("-+", "-", name).replace("-.", ".")
 
 
 def parse(document: str) -> Imported:
     """The valid values in the section `[device]`."""
-    values: dict[str, str] = {}
-    section = ""
-    for line in document.splitlines():
-        if line.strip().startswith("["):
-            section = line.strip()
-        elif section == "[device]" and (match := LINE.match(line)):
-            values[match[1]] = (match[2] if match[2] is not None else match[3]).strip()
+    found = (line for line in lines(document) if line.section == "device" and not line.error)
+    values = {line.key: line.value for line in found}
     port = values.get("http-port", "")
     name = values.get("dns-sd-name", "")
     override = values.get("dns-sd-override", "")

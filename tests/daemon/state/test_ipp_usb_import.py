@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,49 @@ def test_the_file_is_found_by_its_names_in_all_versions_latest_first(tmp_path: P
     assert find(tmp_path, FACTS) == Imported(61000, "")
     (tmp_path / "1209-0001-A-1-2-Example-Jet-9--x-.state").write_text(FILE)
     assert find(tmp_path, FACTS) == Imported(PORT, "Desk Printer (USB)")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1209-0001-Example-Jet-9--x-.state",  # the newest release
+        "1209-0001--Example-Jet-9--x-.state",
+        "1209--Jet-9--x-.state",  # the oldest
+    ],
+)
+def test_a_printer_without_serial_number_is_found_in_all_versions(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(FILE)
+    assert find(tmp_path, replace(FACTS, serial="")) == Imported(PORT, "Desk Printer (USB)")
+    assert find(tmp_path, FACTS) is None
+
+
+def test_of_two_files_without_serial_number_the_newest_releases_counts(tmp_path: Path) -> None:
+    (tmp_path / "1209-0001--Example-Jet-9--x-.state").write_text("[device]\nhttp-port = 61000\n")
+    (tmp_path / "1209-0001-Example-Jet-9--x-.state").write_text(FILE)
+    assert find(tmp_path, replace(FACTS, serial="")) == Imported(PORT, "Desk Printer (USB)")
+
+
+def test_the_maker_is_left_out_only_where_it_is_spelled_the_same_as_ipp_usb_does(
+    tmp_path: Path,
+) -> None:
+    shouting = replace(FACTS, manufacturer="EXAMPLE", product="Example Jet")
+    (tmp_path / "1209-0001-A-1-2-EXAMPLE-Example-Jet.state").write_text(FILE)
+    assert find(tmp_path, shouting) == Imported(PORT, "Desk Printer (USB)")
+    same = replace(FACTS, manufacturer="Example", product="Example Jet")
+    assert find(tmp_path, same) is None
+    (tmp_path / "1209-0001-A-1-2-Example-Jet.state").write_text(FILE)
+    assert find(tmp_path, same) == Imported(PORT, "Desk Printer (USB)")
+
+
+def test_blanks_that_the_device_has_more_than_one_of_do_not_hide_its_file(tmp_path: Path) -> None:
+    (tmp_path / "1209-0001-A-1-2---Example-Jet--9--x-.state").write_text(FILE)
+    assert find(tmp_path, FACTS) == Imported(PORT, "Desk Printer (USB)")
+
+
+def test_a_name_with_quotes_is_read_whole() -> None:
+    assert parse('[device]\ndns-sd-name = "The \\"Desk\\" #2"\n').name == 'The "Desk" #2 (USB)'
 
 
 @pytest.mark.parametrize(
@@ -61,6 +105,22 @@ def test_a_port_that_another_printer_owns_is_not_taken(tmp_path: Path) -> None:
     state.inherit("third", 80, "Third")  # not of our range
     assert state.port_for("third") in range(61000, 62000)
     assert state.name_for("third") == "Third"
+
+
+async def test_a_printer_without_serial_number_keeps_its_port_and_name(tmp_path: Path) -> None:
+    name = "Example VirtualJet 900 (USB 1)"
+    own = FILE.replace("Desk Printer", "Example VirtualJet 900")
+    file = tmp_path / "1209-0001-Example-VirtualJet-900.state"
+    file.write_text(f'{own}dns-sd-override = "{name}"\n')
+    printer = VirtualPrinter(serial="")
+    try:
+        async with run_daemon(
+            printer, state_path=tmp_path / "state.json", ipp_usb_dir=tmp_path
+        ) as daemon:
+            assert daemon.port() == PORT
+            assert daemon.row()["name"] == name
+    finally:
+        printer.close()
 
 
 async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Path) -> None:
