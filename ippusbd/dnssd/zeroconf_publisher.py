@@ -4,12 +4,12 @@ It speaks multicast DNS on the addresses of its scope only, by default the loopb
 host name that the Avahi publisher uses, too, so that a printer keeps its records when the
 announcer changes.
 
-Four of the library's limits shape this module. Its probes do not find a taken name (see
-`_is_taken`). A registry holds each instance name once, so a record's first subtype is in a second
-registry, its second subtype in a third, and so on. A name is split at every dot, so "HP 3.5"
-would become two labels: its dots become one-dot leaders (U+2024), which look the same and give
-the same queue name in CUPS. And if we are killed, no goodbyes are sent: a short time to live
-ends the records.
+Five of the library's limits shape this module. It listens on every interface (see `fence`). Its
+probes do not find a taken name (see `_is_taken`). A registry holds each instance name once, so a
+record's first subtype is in a second registry, its second subtype in a third, and so on. A name
+is split at every dot, so "HP 3.5" would become two labels: its dots become one-dot leaders
+(U+2024), which look the same and give the same queue name in CUPS. And if we are killed, no
+goodbyes are sent: a short time to live ends the records.
 
 The only module that knows python-zeroconf, which is loaded with the first set.
 """
@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ippusbd.dnssd.fence import receive_only_from
 from ippusbd.dnssd.limits import LABEL_BYTES, describe, txt_items
 from ippusbd.dnssd.naming import NameBook, NameTaken
 from ippusbd.dnssd.protocols import ESTABLISHED
@@ -149,7 +150,8 @@ class ZeroconfPublisher(TaskPublisher):
         types = (record.type, *(f"{sub}._sub.{record.type}" for sub in record.subtypes))
         try:
             for layer, type_ in enumerate(types):
-                responder, info = self._responder(layer), _info(record, type_, self._scope)
+                responder = await self._responder(layer)
+                info = _info(record, type_, self._scope)
                 if layer == 0 and await _is_taken(responder, info):
                     raise NameTaken(f"{describe(record)}: the name is taken")
                 announced = await responder.async_register_service(
@@ -161,7 +163,7 @@ class ZeroconfPublisher(TaskPublisher):
         except (Error, OSError) as exc:
             raise PublishError(f"{describe(record)}: {exc!r}") from exc
 
-    def _responder(self, layer: int) -> AsyncZeroconf:
+    async def _responder(self, layer: int) -> AsyncZeroconf:
         from zeroconf import IPVersion
         from zeroconf.asyncio import AsyncZeroconf
 
@@ -172,7 +174,16 @@ class ZeroconfPublisher(TaskPublisher):
         spoken = spoken or list(scope.addresses)
         while len(self._responders) <= layer:
             make = self._make_responder or AsyncZeroconf
-            self._responders.append(make(interfaces=spoken, ip_version=version))
+            responder = make(interfaces=spoken, ip_version=version)
+            # The library reads its sockets in a later turn of the loop: after the filter is set.
+            engine = responder.zeroconf.engine
+            sockets = filter(None, (engine._listen_socket, *engine._respond_sockets))
+            try:
+                receive_only_from(scope.interfaces, sockets)
+            except OSError:
+                await responder.async_close()
+                raise
+            self._responders.append(responder)
         return self._responders[layer]
 
 

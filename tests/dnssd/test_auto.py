@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from support.avahi_browse import Browse
@@ -106,6 +107,36 @@ async def test_a_publication_outlives_every_switch_under_its_name(
     await until(lambda: publisher.kind == "avahi", "Avahi took over")
     await until(lambda: publication.state == ESTABLISHED, "established there")
     assert publication.name == name
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_where_avahi_disallows_other_stacks_its_port_stays_free(
+    avahi: FakeAvahi,
+    services: ServiceSet,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    was_there: bool,
+) -> None:
+    caplog.set_level("INFO")
+    conf = tmp_path / "avahi-daemon.conf"
+    conf.write_text("[server]\n#disallow-other-stacks=no\ndisallow-other-stacks=yes\n")
+    publisher = AutoPublisher(
+        AvahiPublisher(retry_s=0.01), ZeroconfPublisher(), grace_s=0.01, avahi_conf=conf
+    )
+    if was_there:
+        avahi.start()
+    await publisher.start()
+    try:
+        publication = await publisher.publish(services)
+        if was_there:
+            avahi.stop()
+        await until(lambda: "disallows other stacks" in caplog.text, "the publisher is chosen")
+        assert (publisher.kind, publisher.trouble) == ("avahi", "Avahi is not running")
+
+        avahi.start()
+        await until(lambda: publication.state == ESTABLISHED, "announced")
+    finally:
+        await publisher.close()
 
 
 async def test_a_restart_of_avahi_calls_no_zeroconf(
