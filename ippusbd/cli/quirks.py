@@ -25,8 +25,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         '  model = "HP LaserJet 9*"      # or: usb = "03f0:1234"\n'
         '  reason = "hangs when two interfaces are used"\n'
         "  max_interfaces = 1\n\n"
-        "The most specific entry wins: a USB id, then the model with the most literal characters,\n"
-        'then usb = "VID:*", then model = "*"; of two equal ones the later.',
+        "Local entries win over what the daemon learned, and that over what is built in. Among\n"
+        "them the most specific wins: a USB id, then the model with the most literal characters,\n"
+        'then usb = "VID:*", then model = "*"; of two equal ones the later.\n'
+        "Lines of ipp-usb's quirk files that have no effect are shown with the reason.",
         examples=[
             'ippusbd quirks --device "HP LaserJet MFP M28-M31"',
             "ippusbd quirks --device 0924:42e8 --all",
@@ -45,9 +47,15 @@ def run(args: argparse.Namespace) -> int:
     if args.device is None:
         show(_entries(table))
         show(_entries_learned(_learned(args)))
+        show(f"not used: {line}" for line in table.unused)
         return Exit.OK
     device = MatchTarget.from_text(args.device)
     show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
+    show(
+        f"not used: {line}"
+        for line in table.unused
+        if line.pattern is not None and line.pattern.matches(device)
+    )
     return Exit.OK
 
 
@@ -101,4 +109,7 @@ def toml(value: object) -> str:
     """A value in a quirk file's syntax; None as `unset`."""
     import json
 
+    if isinstance(value, dict):
+        fields = ", ".join(f"{toml(name)} = {toml(each)}" for name, each in value.items())
+        return f"{{ {fields} }}"
     return "unset" if value is None else json.dumps(value, ensure_ascii=False)

@@ -93,6 +93,8 @@ class Supervisor:
 
     async def run(self, *, hotplug: bool = True) -> None:
         """Reconcile whenever woken, and from time to time; until cancelled."""
+        for line in self._services.quirks.unused:
+            log.warning("%s", line)
         self._listens_to_udev = hotplug and self._hotplug.start()
         await keep_running("look for printers", self._look_repeatedly)
 

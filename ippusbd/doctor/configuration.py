@@ -27,6 +27,11 @@ def check(config: Config, file: Path | None, quirks: QuirkTable) -> Iterator[Fin
     yield ok("configuration", f"configuration: {file or 'no file; using defaults'}")
     local = sum(not entry.built_in for entry in quirks.entries)
     yield ok("quirks", f"quirks: {len(quirks.entries)} entries, {local} of them local")
+    for line in quirks.unused:
+        if line.wrong:
+            yield problem("quirks", str(line), "correct the line; it has no effect as it is")
+        else:
+            yield note("quirks", f"not used: {line}", "delete the line, or see ippusbd-quirks(5)")
 
 
 def before_start(config: Config, look: Look = interfaces.look) -> Iterator[Finding]:

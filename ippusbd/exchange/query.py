@@ -31,11 +31,11 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.exchange.exchange import Exchange, Traffic
-from ippusbd.exchange.request import Request
+from ippusbd.exchange.request import Headers, Request
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
 from ippusbd.usbio.protocols import Channel
-from ippusbd.wire import ipp
+from ippusbd.wire import http1, ipp
 from ippusbd.wire.http1_response import Head
 from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.text import one_line
@@ -133,8 +133,8 @@ class Query:
     """Asks one printer small questions, over its pool or on a given interface.
 
     `pause_s`: a silence this long in its middle cuts an answer off. `connection` is the
-    Connection header, which a session may learn. `note` is called with every outcome,
-    `overhear` with the body of every answer.
+    Connection header, which a session may learn; `headers` are set in every request. `note` is
+    called with every outcome, `overhear` with the body of every answer.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class Query:
         *,
         host: str,
         connection: str | None = None,
+        headers: Headers = (),
         traffic: Traffic | None = None,
         pause_s: float | None = None,
         note: Callable[[Asked], None] = lambda _: None,
@@ -151,6 +152,7 @@ class Query:
         self.pool = pool  # None: nothing is claimed yet
         self.connection = connection
         self._host = host
+        self._headers = headers
         self._traffic = traffic or Traffic()
         self._pause_s = pause_s
         self._note = note
@@ -262,7 +264,8 @@ class Query:
         return body
 
     def _own(self, request: Request) -> Request:
-        headers = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
+        usual = (("Host", self._host), ("User-Agent", "ippusbd"), *request.headers)
+        headers = tuple(http1.overridden(usual, self._headers))
         body = request.body
         if self._asks_ipp_1 and request.headers == IPP_TYPE:
             body = min(body[:2], IPP_1) + body[2:]

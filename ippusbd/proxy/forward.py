@@ -31,7 +31,7 @@ from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.spool import SpoolSpace
 from ippusbd.proxy.stall_timers import StallTimer
 from ippusbd.usbio.pool_types import Kind, Lane, Lease
-from ippusbd.wire.http1 import Header, forwardable
+from ippusbd.wire.http1 import Header, forwardable, overridden
 from ippusbd.wire.http1_response import BodyFraming, Head
 from ippusbd.wire.links import Rewriter
 
@@ -189,7 +189,8 @@ class Forwarder:
         raw = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers]
         if self._asks_for_password(client):  # the field was for us
             raw = [(name, value) for name, value in raw if name.lower() != "authorization"]
-        headers = tuple(forwardable(raw, host=self._host, origins=client.origins(self._port)))
+        usual = forwardable(raw, host=self._host, origins=client.origins(self._port))
+        headers = tuple(overridden(usual, wiring.headers))
         job = InterruptedJob(client.target, headers) if request.content_type == IPP else None
         return Request(
             request.method,

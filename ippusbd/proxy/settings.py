@@ -43,6 +43,7 @@ class Wiring:
     pool: InterfacePool
     connection: str | None = None
     host: str = ""  # "": localhost:PORT
+    headers: tuple[tuple[str, str], ...] = ()  # instead of the client's
     cut_response_s: float | None = None
     rewriter: Callable[[str, str, bool], Rewriter | None] = lambda *_: None  # type, URL, password
     pending_cancels: PendingCancels | None = None

@@ -5,19 +5,17 @@
     reason = "drops the connection unless asked to keep it"
     connection = "keep-alive"
 
-The built-in files come first, then each directory of the configuration, the
-files of each in the order of their names. For every setting the most specific
-entry wins, and the later one of two that are equally specific. What was learned
-about a device counts as an entry for its USB id, made after the built-in ones: an
-administrator's entry for the same id overrides it.
+For every setting an administrator's entry wins, whatever it matches by, then what was
+learned about the device, then a built-in entry. Of several the most specific one wins, and
+the later one of two that are equally specific: each directory of the configuration is read
+in turn, the files of each in the order of their names.
 
 A file is read as a whole or refused, with line and key. `*.conf` are files of ipp-usb
-(`ipp_usb_files`), in which errors are only logged.
+(`ipp_usb_files`): what of them is not used is listed in `QuirkTable.unused`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -27,20 +25,20 @@ from typing import Final, cast
 from ippusbd.errors import ConfigError
 from ippusbd.model import DeviceFacts
 from ippusbd.quirks import ipp_usb_files
+from ippusbd.quirks.ipp_usb_files import Unused
 from ippusbd.quirks.match import MatchTarget, ModelPattern, Pattern, UsbPattern
 from ippusbd.quirks.model import KNOWN, Effective, Origin, Quirks
 from ippusbd.toml_lines import KeyPath, line_of, read_file, tables_and_lines
 from ippusbd.toml_schema import checked, text, unknown
 
-__all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "load", "parse"]
-
-log = logging.getLogger("ippusbd.daemon")
+__all__ = ["Effective", "Entry", "Origin", "QuirkTable", "Quirks", "Unused", "load", "parse"]
 
 BUILT_IN: Final = "built-in"
 LEARNED: Final = "learned"
 _SUFFIXES: Final = (".toml", ".conf")
 _MATCH_KEYS: Final = ("model", "usb")  # either, both, or lists of them
 _REASON: Final = "reason"
+HEADERS: Final = "headers"  # key and field
 _ALL_KEYS: Final = (*_MATCH_KEYS, _REASON, *KNOWN)
 
 
@@ -62,8 +60,9 @@ class Entry:
 class QuirkTable:
     """All entries, in the order in which they were read."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), unused: Iterable[Unused] = ()) -> None:
         self.entries = tuple(entries)
+        self.unused = tuple(unused)  # lines of ipp-usb's files
 
     def effective(
         self, facts: DeviceFacts, learned: Mapping[str, object] | None = None
@@ -74,26 +73,44 @@ class QuirkTable:
     def effective_for(
         self, device: MatchTarget, learned: Mapping[str, object] | None = None
     ) -> Effective:
-        """The settings of a device of which only the id or the name may be known."""
+        """The settings of a device of which only the id or the name may be known.
+
+        Entries for its id may correct its strings, by which others then match.
+        """
+        if device.usb_id is not None:
+            by_id = self._settings(MatchTarget(device.usb_id), {})
+            device = device.corrected(by_id.manufacturer, by_id.product)
+        return self._settings(device, learned or {})
+
+    def _settings(self, device: MatchTarget, learned: Mapping[str, object]) -> Effective:
         values: dict[str, object] = {}
         origins: dict[str, Origin] = {}
-        for entry, pattern in self._by_rank(device, learned or {}):
-            values |= entry.values
-            origins |= {k: replace(o, pattern=pattern.text) for k, o in entry.origins.items()}
+        for entry, pattern in self._matching(device, learned):
+            own = {k: replace(o, pattern=pattern.text) for k, o in entry.origins.items()}
+            if HEADERS in origins and HEADERS in own:  # fields add up
+                fields = (*values[HEADERS], *entry.values[HEADERS])  # type: ignore[misc]
+                values |= {**entry.values, HEADERS: tuple(dict(fields).items())}
+                own[HEADERS] = replace(own[HEADERS], value=dict(fields))
+            else:
+                values |= entry.values
+            origins |= own
         return replace(Effective(origins=origins), **values)  # type: ignore[arg-type]
 
-    def _by_rank(
+    def _matching(
         self, device: MatchTarget, learned: Mapping[str, object]
     ) -> list[tuple[Entry, Pattern]]:
-        """Entries that match, weakest first; the sort is stable: of equal ones the later wins."""
-        found = [(e, p) for e in self._with_learned(device, learned) if (p := e.best_match(device))]
-        return sorted(found, key=lambda pair: pair[1].rank)
-
-    def _with_learned(self, device: MatchTarget, learned: Mapping[str, object]) -> Iterator[Entry]:
-        yield from (e for e in self.entries if e.built_in)
+        """Entries that match, weakest first."""
+        admin = (entry for entry in self.entries if not entry.built_in)
+        found = _by_rank((entry for entry in self.entries if entry.built_in), device)
         if learned and device.usb_id:
-            yield _learned(str(device.usb_id), learned)
-        yield from (e for e in self.entries if not e.built_in)
+            found += _by_rank([_learned(str(device.usb_id), learned)], device)
+        return found + _by_rank(admin, device)
+
+
+def _by_rank(entries: Iterable[Entry], device: MatchTarget) -> list[tuple[Entry, Pattern]]:
+    """Those that match; the sort is stable: of equal ones the later wins."""
+    found = [(entry, pattern) for entry in entries if (pattern := entry.best_match(device))]
+    return sorted(found, key=lambda pair: pair[1].rank)
 
 
 def _learned(usb_id: str, settings: Mapping[str, object]) -> Entry:
@@ -117,7 +134,9 @@ def load(dirs: Sequence[Path] = ()) -> QuirkTable:
 
     Raises ConfigError that names file, line and key.
     """
-    return QuirkTable([*_built_in(), *(entry for folder in dirs for entry in _of_folder(folder))])
+    unused: list[Unused] = []
+    local = [entry for folder in dirs for entry in _of_folder(folder, unused)]
+    return QuirkTable([*_built_in(), *local], unused)
 
 
 def _built_in() -> Iterator[Entry]:
@@ -129,27 +148,23 @@ def _built_in() -> Iterator[Entry]:
             yield from parse(file.read_bytes(), name, built_in=True)
 
 
-def _of_folder(folder: Path) -> Iterator[Entry]:
+def _of_folder(folder: Path, unused: list[Unused]) -> Iterator[Entry]:
+    """The files of ipp-usb first; of their equal sections the first one applies, as there."""
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in _SUFFIXES and p.is_file())
     except FileNotFoundError:
         return
     except OSError as exc:
         raise ConfigError(f"{folder}: {exc.strerror}") from exc
-    for path in files:
-        if path.suffix == ".conf":
-            yield from _of_ipp_usb(read_file(path), str(path))
-        else:
-            yield from parse(read_file(path), str(path))
-
-
-def _of_ipp_usb(raw: bytes, origin: str) -> Iterator[Entry]:
-    """Of equal ones the first section applies there, the last entry here: so reversed."""
-    sections, left_out = ipp_usb_files.sections(raw.decode("utf-8", "replace"), origin)
-    for words in left_out:
-        log.warning("%s", words)
-    for section in reversed(sections):
-        yield Entry((section.pattern,), section.values, section.origins)
+    theirs = []
+    for path in (path for path in files if path.suffix == ".conf"):
+        document = read_file(path).decode("utf-8", "replace")
+        sections, left_out = ipp_usb_files.sections(document, str(path))
+        theirs += [Entry((each.pattern,), each.values, each.origins) for each in sections]
+        unused += left_out
+    yield from reversed(theirs)
+    for path in (path for path in files if path.suffix == ".toml"):
+        yield from parse(read_file(path), str(path))
 
 
 def parse(raw: bytes, origin: str, *, built_in: bool = False) -> list[Entry]:
@@ -199,7 +214,7 @@ def _entry(table: Mapping[str, object], place: _Place, built_in: bool) -> Entry:
     return Entry(
         patterns,
         {KNOWN[k].field: checked(place.at(k), k, table[k], KNOWN[k].check) for k in keys},
-        {k: Origin(place.file, place.line(k), "", reason, table[k]) for k in keys},
+        {k: Origin(place.file, place.line(k), "", reason, table[k], built_in) for k in keys},
         built_in,
     )
 

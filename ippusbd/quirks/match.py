@@ -5,9 +5,9 @@
     03f0:*                every product of a vendor         (1, 0)
     *                     every device                      (0, 0)
 
-A model pattern's only special character is `*`; case does not matter. It is
-compared with manufacturer and product together, and with the product alone:
-printers of "Hewlett-Packard" are called "HP ...".
+In a model pattern `*` stands for any text, `?` for one character, and a backslash takes away the
+meaning of the next character; case does not matter. It is compared with manufacturer and product
+together, and with the product alone: printers of "Hewlett-Packard" are called "HP ...".
 
 Pure; a pattern comes from a file, a name from a device.
 """
@@ -15,9 +15,9 @@ Pure; a pattern comes from a file, a name from a device.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ippusbd.model import DeviceFacts, UsbId
+from ippusbd.model import BusAddress, DeviceFacts, UsbId
 
 MAX_NAME_CHARS = 256  # of a device's name that are compared
 _ID = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4}|\*)")
@@ -31,17 +31,34 @@ class MatchTarget:
 
     usb_id: UsbId | None = None
     names: tuple[str, ...] = ()
+    facts: DeviceFacts | None = None  # of a device with a USB id
 
     @classmethod
     def from_facts(cls, facts: DeviceFacts) -> MatchTarget:
         """A device on the bus."""
-        return cls(facts.usb_id, (facts.model, facts.product))
+        names = (facts.model, facts.ipp_usb_model, facts.product)
+        return cls(facts.usb_id, tuple(dict.fromkeys(names)), facts)
 
     @classmethod
     def from_text(cls, text: str) -> MatchTarget:
         """From a command line: `VID:PID` or a model."""
         usb_id = parse_usb_id(text)
-        return cls(usb_id) if usb_id else cls(names=(text,))
+        if usb_id is None:
+            return cls(names=(text,))
+        return cls.from_facts(DeviceFacts(usb_id, BusAddress(0, 0)))
+
+    def corrected(self, manufacturer: str, product: str) -> MatchTarget:
+        """The same device with other strings, where they are not empty."""
+        if self.facts is None or not (manufacturer or product):
+            return self
+        facts = self.facts
+        return self.from_facts(
+            replace(
+                facts,
+                manufacturer=manufacturer or facts.manufacturer,
+                product=product or facts.product,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +92,13 @@ class UsbPattern:
 
 @dataclass(frozen=True, slots=True)
 class ModelPattern:
-    """A model's name with `*` for any text."""
+    """A model's name with wildcards."""
 
     text: str
 
     @property
     def rank(self) -> Rank:
-        literal = len(self.text.replace("*", ""))
+        literal = sum(len(part) == 1 for part in _parts(self.text))
         return (2, literal) if literal else (0, 0)
 
     def matches(self, device: MatchTarget) -> bool:
@@ -93,23 +110,34 @@ class ModelPattern:
 
 Pattern = UsbPattern | ModelPattern
 
+_ANY, _ONE = "any text", "one character"
+
+
+def _parts(pattern: str) -> list[str]:
+    """Each literal character, `_ANY` and `_ONE`."""
+    special = {"*": _ANY, "?": _ONE}
+    found = re.findall(r"\\.|.", pattern.casefold(), re.DOTALL)
+    return [each[1] if len(each) == 2 else special.get(each, each) for each in found]
+
 
 def glob(pattern: str, name: str) -> bool:
-    """`*` matches any text; linear, because `name` comes from a device."""
-    name = name.casefold()
-    first, *rest = pattern.casefold().split("*")
-    if not rest:
-        return name == first
-    if not name.startswith(first):
-        return False
-    *middle, last = rest
-    at = len(first)
-    for part in middle:
-        found = name.find(part, at)
-        if found < 0:
+    """Whether all of `name` matches; at most quadratic, because `name` comes from a device."""
+    parts, name = _parts(pattern), name.casefold()
+    at = done = 0  # in `name`, in `parts`
+    retry_at, retry_done = 0, -1  # where the last `*` may take one character more
+    while at < len(name):
+        part = parts[done] if done < len(parts) else ""
+        if part == _ANY:
+            retry_at, retry_done = at, done + 1
+            done += 1
+        elif part in (_ONE, name[at]):
+            at, done = at + 1, done + 1
+        elif retry_done >= 0:
+            retry_at += 1
+            at, done = retry_at, retry_done
+        else:
             return False
-        at = found + len(part)
-    return len(name) - at >= len(last) and name.endswith(last)
+    return all(part == _ANY for part in parts[done:])
 
 
 def parse_usb_id(text: str) -> UsbId | None:

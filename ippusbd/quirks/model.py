@@ -24,6 +24,7 @@ from ippusbd.toml_schema import (
     setting,
     text,
 )
+from ippusbd.wire import http1
 
 
 def _header(*words: str, nothing: str) -> Check:
@@ -39,6 +40,24 @@ def _header(*words: str, nothing: str) -> Check:
 
 def _host(value: object) -> str:
     return str(_header("localhost", nothing="localhost:PORT")(value) or "")
+
+
+def _headers(value: object) -> tuple[tuple[str, str], ...]:
+    """A table of header fields. Connection and Host have keys of their own."""
+    check = text(255)
+    if not isinstance(value, dict):
+        raise ValueError('must be a table of header fields like { User-Agent = "name" }')
+    for name in value:
+        if not http1.may_override(name):
+            raise ValueError(f"must be fields that may be replaced, which {name} may not")
+    fields = {name.lower(): _ascii(check(each)) for name, each in value.items()}
+    return tuple(fields.items())
+
+
+def _ascii(value: object) -> str:
+    if not str(value).isascii():
+        raise ValueError("must be texts in ASCII")
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +197,15 @@ class Quirks:
         boolean,
         "Repair IPP answers with badly encoded collections before a client gets them (Pantum).",
     )
+    headers: tuple[tuple[str, str], ...] = setting(
+        (),
+        "headers",
+        _headers,
+        "Fields that every request to the device has instead of the client's; one without a value "
+        'is removed. For firmware that accepts only known clients: { User-Agent = "Windows" }. '
+        "Of several entries all fields apply.",
+        unset="those of the client",
+    )
     request_pause_s: float = setting(
         0.0,
         "request_pause_s",
@@ -204,6 +232,19 @@ class Quirks:
     write_pause_s: float = setting(
         0.0, "write_pause_s", seconds(0, 1), "Pause between two OUT transfers."
     )
+    write_pause_bytes: int = setting(
+        0,
+        "write_pause_bytes",
+        integer(0, 1 << 22),
+        "write_pause_s applies only after OUT transfers of more bytes than this.",
+    )
+    write_zlp: bool = setting(
+        False,
+        "write_zlp",
+        boolean,
+        "End OUT transfers of whole packets with a zero-length packet. For firmware that waits for "
+        "the end of such a transfer.",
+    )
 
 
 KNOWN: Final[Mapping[str, Known]] = known_keys(Quirks)
@@ -218,6 +259,7 @@ class Origin:
     pattern: str
     reason: str
     value: object = None  # as it stands in the file
+    built_in: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file

@@ -33,6 +33,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
+from ippusbd.usbio.protocols import USUAL, Pacing
 from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import Tap
 
@@ -80,21 +81,23 @@ class AsyncChannel:
         endpoint_out: int,
         transfer_bytes: int = 65_536,
         write_bytes: int | None = None,
-        write_pause_s: float = 0.0,
+        pacing: Pacing = USUAL,
     ) -> None:
         self._number = number
         self._claimed = claimed
         self._control = control
         self._size = transfer_bytes
         self._write_size = write_bytes or transfer_bytes
-        self._write_pause_s = write_pause_s
+        self._pause_s, self._pause_bytes = pacing.write_pause_s, pacing.write_pause_bytes
+        self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer()
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
         self._in = [Transfer(libusb, handle, endpoint_in, self._in_done) for _ in self._buffers]
         self._posted: deque[Transfer] = deque()  # in the order of posting
         self._out = [
-            Transfer(libusb, handle, endpoint_out, self._out_done) for _ in range(OUT_FLIGHT)
+            Transfer(libusb, handle, endpoint_out, self._out_done, zlp=pacing.write_zlp)
+            for _ in range(OUT_FLIGHT)
         ]
         self._upload: _Upload | None = None
         self._wanted = False
@@ -151,9 +154,11 @@ class AsyncChannel:
         upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
         self._want()
         try:
+            if (pause_s := self._paused_until - self._loop.time()) > 0:
+                await asyncio.sleep(pause_s)
             # With pauses, one transfer is over before the next one begins.
-            for transfer in self._out[:1] if self._write_pause_s else self._out:
-                self._send_next(transfer)
+            for transfer in self._out[:1] if self._pause_s else self._out:
+                self._send_more(upload, transfer)
             await upload.done
         except asyncio.CancelledError:
             self._fail(TransferFailed("a write was stopped in the middle"))
@@ -301,8 +306,10 @@ class AsyncChannel:
             self._fail(failure(f"bulk OUT: {name} after {transfer.actual_length} bytes"))
         elif upload is not None:
             upload.in_flight -= 1
-            if self._write_pause_s and not upload.all_sent:
-                self._loop.call_later(self._write_pause_s, self._send_more, upload, transfer)
+            pause_s = self._pause_s if transfer.length > self._pause_bytes else 0.0
+            self._paused_until = self._loop.time() + pause_s
+            if pause_s and not upload.all_sent:
+                self._loop.call_later(pause_s, self._send_more, upload, transfer)
             else:
                 self._send_next(transfer)
             if not upload.in_flight and upload.all_sent and not upload.done.done():

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
 from ippusbd.usbio.bulk_async import Claimed
+from ippusbd.usbio.protocols import USUAL, Pacing
 from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
@@ -63,15 +64,18 @@ class ThreadChannel:
         *,
         transfer_bytes: int = 262_144,
         write_bytes: int | None = None,
-        write_pause_s: float = 0.0,
+        pacing: Pacing = USUAL,
         endpoints: tuple[int, int] = (0x81, 0x02),
+        packet_bytes: int = 512,
     ) -> None:
         self._number = number
         self._io = io
         self._control = control
         self._transfer_bytes = transfer_bytes
         self._write_bytes = write_bytes or transfer_bytes
-        self._write_pause_s = write_pause_s
+        self._pacing = pacing
+        self._packet_bytes = packet_bytes
+        self._paused_until = 0.0  # no OUT transfer begins before
         self._window = 2 * transfer_bytes
         self._slice_s = SLICE_S
         self._endpoints = endpoints  # IN and OUT, for a tap
@@ -255,8 +259,7 @@ class ThreadChannel:
     def _push(self, upload: _Upload) -> None:
         rest = memoryview(upload.data)
         while rest:
-            if self._write_pause_s and len(rest) < len(upload.data):
-                time.sleep(self._write_pause_s)
+            time.sleep(max(0.0, self._paused_until - time.monotonic()))
             if upload.stopped:
                 sent = len(upload.data) - len(rest)
                 raise TransferFailed(f"a write was stopped after {sent} bytes")
@@ -264,7 +267,12 @@ class ThreadChannel:
             spare = FRAMING if self._write_bytes >= self._transfer_bytes else 0
             whole = len(rest) <= self._write_bytes + spare
             part = rest if whole else rest[: self._write_bytes]
-            rest = rest[self._write(part) :]
+            moved = self._write(part)
+            rest = rest[moved:]
+            if self._pacing.write_zlp and moved == len(part) and not moved % self._packet_bytes:
+                self._write(rest[:0])
+            if moved > self._pacing.write_pause_bytes:
+                self._paused_until = time.monotonic() + self._pacing.write_pause_s
 
     def _write(self, part: memoryview) -> int:
         began, moved, failure = time.time(), 0, None

@@ -187,7 +187,7 @@ class OpenDevice:
                 endpoint_out=info.bulk_out,
                 transfer_bytes=min(read_bytes, ASYNC_BYTES),
                 write_bytes=min(write_bytes, ASYNC_BYTES),
-                write_pause_s=pacing.write_pause_s,
+                pacing=pacing,
             )
         return ThreadChannel(
             info.number,
@@ -195,8 +195,9 @@ class OpenDevice:
             self._thread,
             transfer_bytes=read_bytes,
             write_bytes=write_bytes,
-            write_pause_s=pacing.write_pause_s,
+            pacing=pacing,
             endpoints=(info.bulk_in, info.bulk_out),
+            packet_bytes=info.packet_out,
         )
 
     async def release(self, channel: Channel) -> None:

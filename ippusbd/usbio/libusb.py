@@ -30,6 +30,7 @@ from ippusbd.usbio.tap import IN, IN_PROGRESS, Tap, UsbEvent
 log = logging.getLogger("ippusbd.usb")
 
 _BULK = 2
+_ADD_ZERO_PACKET = 1 << 3
 _NO_DEVICE = -4  # LIBUSB_ERROR_NO_DEVICE
 _NOT_FOUND = -5  # LIBUSB_ERROR_NOT_FOUND: the transfer is over already
 
@@ -166,7 +167,13 @@ class Transfer:
     """
 
     def __init__(
-        self, libusb: Libusb, handle: c_void_p, endpoint: int, done: Callable[[Transfer], None]
+        self,
+        libusb: Libusb,
+        handle: c_void_p,
+        endpoint: int,
+        done: Callable[[Transfer], None],
+        *,
+        zlp: bool = False,  # end whole packets with a zero-length one
     ) -> None:
         self._libusb = libusb
         self._done = done
@@ -177,6 +184,7 @@ class Transfer:
         self.tap: Tap | None = None
         fields = self._pointer.contents
         fields.dev_handle = handle
+        fields.flags = _ADD_ZERO_PACKET if zlp else 0
         fields.endpoint = endpoint
         fields.type = _BULK
         fields.timeout = 0

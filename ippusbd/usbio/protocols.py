@@ -27,7 +27,9 @@ class Pacing:
 
     read_bytes: int | None = None  # per transfer
     write_bytes: int | None = None
-    write_pause_s: float = 0.0  # between two OUT transfers
+    write_pause_s: float = 0.0  # after an OUT transfer ...
+    write_pause_bytes: int = 0  # ... of more bytes than this
+    write_zlp: bool = False  # whole packets are followed by a zero-length one
 
 
 USUAL: Final = Pacing()

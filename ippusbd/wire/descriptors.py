@@ -44,6 +44,7 @@ class _Setting:
     alternate: int
     triple: tuple[int, int, int]
     bulk: dict[bool, int] = field(default_factory=dict)  # is IN -> address
+    packets: dict[bool, int] = field(default_factory=dict)  # is IN -> packet size
     capabilities: Capability | None = None
 
 
@@ -140,6 +141,7 @@ def _info(configuration: int, setting: _Setting) -> InterfaceInfo:
         bulk_in=setting.bulk[True],
         bulk_out=setting.bulk[False],
         capabilities=setting.capabilities,
+        packet_out=setting.packets[False],
     )
 
 
@@ -164,6 +166,7 @@ def _add(setting: _Setting, part: bytes) -> None:
         address, packet = part[2], _u16(part, 4) & 0x7FF
         if part[3] & 3 == _BULK and address & 0x0F and packet:
             setting.bulk.setdefault(bool(address & 0x80), address)
+            setting.packets.setdefault(bool(address & 0x80), packet)
     elif part[1] == _IPP_USB and len(part) >= _CAPABILITIES_END:
         # No bit set means as little as no descriptor (HP CP1200).
         setting.capabilities = Capability(_u16(part, 6) & Capability.all()) or None

@@ -101,6 +101,18 @@ def returnable(headers: Iterable[Header]) -> list[Header]:
     return [(name, value) for name, value in fields if not _is_dropped(name.lower(), dropped)]
 
 
+def overridden(headers: Iterable[Header], own: Collection[Header]) -> list[Header]:
+    """`headers` with the fields of `own` instead; one of `own` without a value is left out."""
+    names = {name.lower() for name, _ in own}
+    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    return kept + [(_title_case(name), value) for name, value in own if value]
+
+
+def may_override(name: str) -> bool:
+    """Whether `overridden` may change the field: the framing and the connection are ours."""
+    return bool(TOKEN.fullmatch(name)) and not _is_dropped(name.lower(), set(_NEVER_FORWARDED))
+
+
 def encode_request(
     method: str,
     target: str,

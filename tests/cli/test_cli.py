@@ -286,7 +286,20 @@ def test_quirks_shows_value_file_line_and_reason(ippusbd: Ippusbd, config: Path)
     lines = out.splitlines()
     at = lines.index("max_interfaces = 1")
     assert lines[at + 1].endswith("brother.toml:4 (for Brother QL-810W)")
-    assert lines[at + 2] == "  reason hangs when two of its interfaces are used at once"
+    reason = "hangs when two of its interfaces are used at once (ipp-usb issue 97)"
+    assert lines[at + 2] == f"  reason {reason}"
+
+
+def test_quirks_names_the_lines_of_ipp_usbs_files_without_effect(ippusbd: Ippusbd, config: Path):
+    folder = config.parent / "quirks"
+    folder.mkdir()
+    (folder / "own.conf").write_text("[Jet*]\nno-such-key = 1\nhttp-a = b\n")
+    unused = f"not used: {folder}/own.conf:2: [Jet*] no-such-key = 1: is no key that is known here"
+    assert unused in ippusbd("quirks", "--config", config)[1]
+    about_it = ippusbd("quirks", "--config", config, "--device", "Jet 9")[1]
+    assert unused in about_it
+    assert 'headers = { "a" = "b" }' in about_it
+    assert unused not in ippusbd("quirks", "--config", config, "--device", "Other")[1]
 
 
 def test_quirks_accepts_ids_and_local_files(ippusbd: Ippusbd, config: Path):

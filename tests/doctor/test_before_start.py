@@ -143,3 +143,13 @@ def test_a_users_file_that_does_not_exist_is_a_configuration_error():
     config = Config(share_interfaces=("eth0",), share_users_file=Path("/nowhere"))
     with pytest.raises(ConfigError, match="users_file: /nowhere: No such file"):
         sharing(config)
+
+
+def test_lines_of_ipp_usbs_quirk_files_without_effect_are_named(tmp_path: Path) -> None:
+    (tmp_path / "own.conf").write_text("[Jet]\ninit-timeout = soon\nno-such-key = 1\n")
+    findings = configuration.check(Config(), None, load([tmp_path]))
+    wrong, unknown = (each for each in findings if each.level is not Level.OK)
+    assert wrong.level is Level.PROBLEM
+    assert f"{tmp_path}/own.conf:2: [Jet] init-timeout = soon: must be a time" in wrong.text
+    assert unknown.level is Level.NOTE
+    assert f"not used: {tmp_path}/own.conf:3: [Jet] no-such-key = 1" in unknown.text

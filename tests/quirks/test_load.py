@@ -90,6 +90,16 @@ def test_what_was_learned_stands_above_built_in_entries_and_below_the_administra
     assert (found.fax, found.max_interfaces) == (True, 2)
 
 
+@pytest.mark.parametrize(
+    "match", ['usb = "03f0:1234"', 'model = "HP LaserJet 9"', 'model = "HP*"', 'usb = "03f0:*"']
+)
+def test_an_administrators_entry_wins_whatever_it_matches_by(match: str):
+    built_in = parse(entry('usb = "03f0:1234"', "fax = false").encode(), "b", built_in=True)
+    admin = parse(entry(match, "fax = true\nmax_interfaces = 2").encode(), "a")
+    found = QuirkTable([*built_in, *admin]).effective(HP, {"max_interfaces": 1})
+    assert (found.fax, found.max_interfaces) == (True, 2)
+
+
 def test_learned_settings_that_are_unknown_or_wrong_are_left_out():
     found = table().effective(HP, {"no_such": 1, "max_interfaces": "x", "fax": False})
     assert set(found.origins) == {"fax"}
@@ -117,6 +127,9 @@ def test_an_ignored_device_says_why():
         ('\n[[quirk]]\nmodel = "x"\nfax = false', "f.toml:2: an entry needs a reason"),
         ('[[quirk]]\nmodel = "x"\nreason = 1', "f.toml:3: reason must be a text"),
         ("[[quirks]]\n", "f.toml:1: unknown table (entries are [[quirk]]): quirks (did you mean"),
+        (entry('model = "x"', "headers = 1"), "headers must be a table of header fields"),
+        (entry('model = "x"', 'headers = { Host = "x" }'), "replaced, which Host may not"),
+        (entry('model = "x"', 'headers = { X = "ä" }'), "headers must be texts in ASCII"),
         ("\n[quirk]\n", "f.toml:2: write entries as [[quirk]]"),
         ("quirk = [1]\n", "f.toml:1: write entries as [[quirk]]"),
         ("[[quirk", "f.toml: not a TOML file"),

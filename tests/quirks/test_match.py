@@ -34,19 +34,30 @@ def device(manufacturer: str = "", product: str = "", usb_id: str = "03f0:1234")
         ("a*b*c", "aXbXc", True),
         ("a*b*c", "acb", False),
         ("[ab]", "a", False),
-        ("?", "a", False),
+        ("?", "a", True),
+        ("?", "ab", False),
+        ("?", "", False),
+        ("a?c*", "abcd", True),
+        ("*?", "", False),
+        (r"\?", "?", True),
+        (r"\?", "a", False),
+        (r"a\*", "a*", True),
+        (r"a\*", "ab", False),
+        ("a\\", "a\\", True),
         ("*", "", True),
     ],
 )
-def test_a_star_stands_for_any_text_and_nothing_else_is_special(
+def test_a_star_stands_for_any_text_and_a_question_mark_for_one_character(
     pattern: str, name: str, matches: bool
 ):
     assert glob(pattern, name) is matches
 
 
-@given(st.text("ab*", max_size=8), st.text("ab", max_size=12))
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=12))
 def test_the_matcher_agrees_with_a_regular_expression(pattern: str, name: str):
-    expected = re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
+    expected = (
+        re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
+    )
     assert glob(pattern, name) is expected
     assert fnmatch.fnmatchcase(name, pattern) is expected
 

@@ -41,11 +41,13 @@ class Wire:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.written: list[tuple[float, int]] = []
+        self.bytes = bytearray()
         self.read: set[int] = set()
         write, read = VirtualBackend.bulk_write, VirtualBackend.bulk_read
 
         def bulk_write(backend: Any, handle: Any, ep: int, intf: int, data: Any, t: int) -> int:
             self.written.append((time.monotonic(), len(data)))
+            self.bytes += bytes(data)
             return write(backend, handle, ep, intf, data, t)
 
         def bulk_read(backend: Any, handle: Any, ep: int, intf: int, buff: Any, t: int) -> int:
@@ -78,6 +80,50 @@ async def test_a_quirk_limits_size_and_rate_of_transfers(
     assert wire.largest() == 4000
     assert wire.shortest_pause_s() >= 0.005
     assert wire.read == {2048}, "whole packets, or something would be lost"
+
+
+async def test_a_pause_may_be_left_out_after_small_transfers(make_printer, state_path, quirk):
+    folders = quirk("write_bytes = 4000", "write_pause_s = 1.0", "write_pause_bytes = 4000")
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, quirks_dirs=folders) as daemon:
+        async with asyncio.timeout(10):  # with a pause after each it would take 19 s
+            assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
+
+
+async def test_a_quirk_ends_whole_packets_with_an_empty_one(
+    make_printer, state_path, quirk, monkeypatch
+):
+    wire = Wire(monkeypatch)
+    folders = quirk("write_bytes = 1024", "write_zlp = true")
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, quirks_dirs=folders) as daemon:
+        assert (await ask_ipp(daemon.port(), Operation.PRINT_JOB, document=DOCUMENT)).ok
+    assert printer.documents[0].sha256 == hashlib.sha256(DOCUMENT).hexdigest()
+    sizes = [size for _, size in wire.written]
+    after_whole = [b for a, b in itertools.pairwise(sizes) if a and a % 512 == 0]
+    assert len(after_whole) > 50
+    assert set(after_whole) == {0}
+    assert sizes.count(0) == len(after_whole)
+
+
+async def test_a_quirk_replaces_and_removes_header_fields_of_clients_and_of_the_daemon(
+    make_printer, state_path, quirk, monkeypatch
+):
+    wire = Wire(monkeypatch)
+    folders = quirk('headers = { User-Agent = "Known/1", X-Extra = "" }')
+    printer = make_printer(interfaces=1)
+    async with run_daemon(printer, state_path=state_path, quirks_dirs=folders) as daemon:
+        own = bytes(wire.bytes)
+        wire.bytes.clear()
+        fields = (("User-Agent", "curl"), ("X-Extra", "1"), ("X-Other", "2"))
+        assert (await ask(daemon.port(), headers=fields)).status == 200
+    assert b"User-Agent: Known/1\r\n" in own
+    assert b"User-Agent: ippusbd" not in own
+    assert b"User-Agent: Known/1\r\n" in wire.bytes
+    assert b"X-Other: 2\r\n" in wire.bytes
+    assert not {b"curl", b"X-Extra"} & {
+        each for each in (b"curl", b"X-Extra") if each in wire.bytes
+    }
 
 
 async def test_without_quirks_transfers_are_large(make_printer, state_path, monkeypatch):

@@ -56,6 +56,8 @@ class Claimer:
             read_bytes=quirks.read_bytes,
             write_bytes=quirks.write_bytes,
             write_pause_s=quirks.write_pause_s,
+            write_pause_bytes=quirks.write_pause_bytes,
+            write_zlp=quirks.write_zlp,
         )
 
     @property

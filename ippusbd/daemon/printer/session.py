@@ -67,6 +67,7 @@ class PrinterSession:
         self._query = Query(
             host=quirks.host_header or f"localhost:{printer.site.port}",
             connection=quirks.connection,
+            headers=quirks.headers,
             traffic=printer.site.traffic,
             pause_s=quirks.cut_response_s or config.check_s,
             note=printer.evidence.asked,
@@ -175,6 +176,7 @@ class PrinterSession:
                 pool,
                 connection=quirks.connection,
                 host=quirks.host_header,
+                headers=quirks.headers,
                 cut_response_s=quirks.cut_response_s,
                 rewriter=self._rewriter,
                 pending_cancels=self._printer.pending_cancels,

@@ -45,7 +45,9 @@ class ConnectionTrial:
     def may_go_on(self, quirks: Effective) -> bool:
         """Whether the next session would have another setting than this one, with `quirks`."""
         general = quirks.origins.get(CONNECTION)
-        left = self._made < len(TRIALS) and (general is None or general.pattern == "*")
+        left = self._made < len(TRIALS) and (
+            general is None or (general.built_in and general.pattern == "*")
+        )
         return left or bool(self.current)
 
     def go_on(self) -> None:
