@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
+from ippusbd.proxy.admission.handover import dismiss, malformed
 from ippusbd.wire.text import one_line
 
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL's variables
@@ -43,11 +44,13 @@ with _no_certificates():
     from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage, StreamWriter
     from aiohttp.http_exceptions import HttpProcessingError as HttpProcessingError
     from aiohttp.streams import StreamReader
+    from aiohttp.web_protocol import _ErrInfo
 
 NO_TYPE: Final = ""  # a Content-Type that is not sent
 LINGER_S: Final = 0.5  # for reading the rest of a refused request
 READ_BUFFER: Final = 256 * 1024
 MESSAGE_LIMIT: Final = 120
+MALFORMED_BODY: Final = malformed("the chunks of the request's body are malformed")
 _QUOTED: Final = re.compile(r"\n\n|\bb['\"]|bytearray\(")
 
 
@@ -80,6 +83,9 @@ class HttpServer(web.Server):
         )
         self._lost = lost
 
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
@@ -109,6 +115,35 @@ async def taken(response: web.StreamResponse) -> None:
     await cast(StreamWriter, response._payload_writer).drain()
 
 
+class _Connection(web.RequestHandler):
+    """Ends a request as soon as the framing of its body is malformed.
+
+    aiohttp queues its answer 400 behind the request, whose handler waits for the rest of the body
+    as long as the client stays.
+    """
+
+    body: StreamReader | None = None  # of the request that is handled
+    is_answering = False
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        if len(self._messages) > 1:
+            if not self._messages[-2][1].is_eof():
+                del self._messages[-2]  # not begun: answered 400 in its turn
+        elif self.body is not None and not self.body.is_eof():
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """For its request the client is gone; the client learns why."""
+        transport, self.transport = self.transport, None  # else it is closed at once
+        self.logger.info("a client is disconnected: the chunks of its body are malformed")
+        self.connection_lost(None)
+        if transport is not None:
+            dismiss(transport, b"" if self.is_answering else MALFORMED_BODY)
+
+
 class _PlainRequest(web.BaseRequest):
     """Its response has no fields that aiohttp adds by itself; its body outlives its client."""
 
@@ -118,6 +153,7 @@ class _PlainRequest(web.BaseRequest):
             super()._cancel(exc)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        cast(_Connection, self.protocol).is_answering = True
         if response.headers.get("Content-Type") == NO_TYPE:
             del response.headers["Content-Type"]
         if response.headers.get("Server") == SERVER_SOFTWARE:
@@ -132,6 +168,8 @@ def _plain_request(
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
     """aiohttp's request factory."""
+    connection = cast(_Connection, protocol)
+    connection.body, connection.is_answering = payload, False
     return _PlainRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 

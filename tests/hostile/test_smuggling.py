@@ -12,14 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.crowd import one_printer
 from support.daemon import run_daemon
-from support.http_client import Connection, connected, message
+from support.http_client import IPP_TYPE, Connection, connected, head, ipp_request, message
 from support.tap import Cable, tapped
 
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.wire.ipp import Operation
 
 HOST = b"Host: localhost\r\n"
 TE = b"Transfer-Encoding: chunked\r\n"
+CHUNKED = ("Transfer-Encoding", "chunked")
 HI = b"2\r\nhi\r\n0\r\n\r\n"
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -231,3 +234,36 @@ async def still_works(port: int) -> None:
     async with connected(port) as client:
         await client.send(message("GET", "/big?bytes=5"))
         assert (await client.reply()).body
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"5\r\nabcdefgh", b"0\r\nnot a trailer\r\n\r\n"])
+async def test_an_upload_whose_framing_breaks_is_answered_400_and_its_job_is_cancelled(
+    tmp_path: Path, broken: bytes
+):
+    async with one_printer(tmp_path / "state") as (printer, daemon):
+        async with connected(daemon.port()) as client:
+            await client.send(head("POST", "/ipp/print", [*IPP_TYPE, CHUNKED]))
+            for part in (ipp_request(Operation.PRINT_JOB), bytes(100_000)):
+                await client.send(b"%x\r\n%b\r\n" % (len(part), part))
+            await daemon.until(lambda: printer.stats["bytes_in"] > 50_000)
+            await client.send(broken)
+            reply = await client.reply("POST")
+            assert reply.status == 400
+            assert reply.headers["connection"] == "close"
+            await daemon.until_idle()
+        assert [document.completed for document in printer.documents] == [False]
+        assert printer.stats["broken_http"] == 0
+        await still_works(daemon.port())
+
+
+async def test_a_request_behind_another_whose_framing_breaks_never_begins(tmp_path: Path):
+    async with one_printer(tmp_path / "state") as (printer, daemon):
+        async with connected(daemon.port()) as client:
+            await client.send(message("GET", "/big?bytes=300000"))
+            await client.send(head("POST", "/ipp/print", [*IPP_TYPE, CHUNKED]))
+            await client.send(b"%x\r\n%b\r\n" % (70_000, bytes(70_000)))
+            await client.send(b"zz\r\n")
+            assert await lengths(client, 1) == [300_000]
+            assert (await client.reply("POST")).status == 400
+        await daemon.until_idle()
+        assert printer.documents == []

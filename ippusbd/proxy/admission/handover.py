@@ -65,12 +65,29 @@ class Handover(asyncio.Protocol):
             self._closing.cancel()
 
 
+def dismiss(transport: asyncio.Transport, refusal: bytes) -> None:
+    """Answer `refusal` to a client whose protocol has given `transport` up, and close it."""
+    protocol = Handover(lambda _: None, refusal)
+    transport.set_protocol(protocol)
+    transport.resume_reading()  # closing with unread data would reset the connection
+    protocol.connection_made(transport)
+
+
 def refusal(reason: str, retry_after_s: int) -> bytes:
     """A whole response 503 that ends its connection."""
+    return _last_response("503 Service Unavailable", f"Retry-After: {retry_after_s}\r\n", reason)
+
+
+def malformed(reason: str) -> bytes:
+    """A whole response 400 that ends its connection."""
+    return _last_response("400 Bad Request", "", reason)
+
+
+def _last_response(status: str, fields: str, reason: str) -> bytes:
     text = f"ippusbd: {reason}\n"
     return (
-        "HTTP/1.1 503 Service Unavailable\r\n"
-        f"Retry-After: {retry_after_s}\r\n"
+        f"HTTP/1.1 {status}\r\n"
+        f"{fields}"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(text)}\r\n"
         f"Connection: close\r\n\r\n{text}"
