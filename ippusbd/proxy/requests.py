@@ -164,8 +164,10 @@ class ClientRequest:
                     seen = self.received
                     self.made_progress()
                 yield data
-        except (ConnectionError, HttpProcessingError, web.PayloadAccessError) as exc:
+        except ConnectionError as exc:
             raise ClientGone(f"the client left in the middle of its request: {exc}") from exc
+        except (HttpProcessingError, web.PayloadAccessError) as exc:  # they quote the body
+            raise ClientGone("the body of the request is malformed") from exc
 
     # --- a body that waits for an interface waits in the client's own buffers
 

@@ -6,7 +6,8 @@
 
 Invariant: it buffers at most one line of `MAX_LINE` bytes of framing, and
 body bytes are sliced once and never searched. Extensions and trailers are
-read and dropped. Lines may end in a bare LF. Knows RFC 9112 7.1.
+read and dropped. Lines may end in a bare LF. Errors quote nothing: what stands
+where framing should may be a document. Knows RFC 9112 7.1.
 """
 
 from __future__ import annotations
@@ -104,13 +105,13 @@ class ChunkedBody:
     def _on_size(self, line: bytes) -> None:
         size = _SIZE.fullmatch(line)
         if size is None:
-            raise BadResponse(f"not a chunk size: {line[:40]!r}")
+            raise BadResponse("a line that is not a chunk size")
         self._left = int(size[1], 16)
         self._state = _State.DATA if self._left else _State.TRAILER
 
     def _on_chunk_end(self, line: bytes) -> None:
         if line:
-            raise BadResponse(f"a chunk longer than its size: {line[:40]!r}")
+            raise BadResponse("a chunk longer than its size")
         self._state = _State.SIZE
 
     def _on_trailer(self, line: bytes) -> None:

@@ -99,7 +99,7 @@ def decode(
     Raises IncompleteIpp while more bytes could complete it, else BadIpp.
     """
     if data and data[0] > MAJOR_MAX:
-        raise BadIpp(f"not an IPP message; it begins with {data[:16]!r}")
+        raise BadIpp(f"not an IPP message: its version would be {data[0]}")
     if len(data) < HEADER.size:
         raise IncompleteIpp("IPP header is cut short")
     major, minor, code, request_id = HEADER.unpack_from(data)

@@ -17,6 +17,10 @@ MALFORMED = (
     b"POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5secret\r\n\r\n",
     b"POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
     b"Transfer-Encoding: chunked\r\n\r\nsecret document\r\n",
+    b"POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\nsecret document\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nsecret field\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nsecret field: 1\r\n\r\n",
     b"\x16\x03\x01secret",
     b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic secret" + b"x" * 100_000,
     b"GET /secret" + b"x" * 100_000,
