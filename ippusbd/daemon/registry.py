@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.state import ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
+from ippusbd.exchange.pending_cancels import boottime
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.access.rules import access_of
@@ -40,10 +41,17 @@ class Registry:
     Raises ConfigError for users and groups in [access] that are not known here.
     """
 
-    def __init__(self, config: Config, state: StateFile, sharing: Sharing | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: StateFile,
+        sharing: Sharing | None = None,
+        boottime: Callable[[], float] = boottime,
+    ) -> None:
         self._config = config
         self._state = state
         self._sharing = sharing
+        self._boottime = boottime
         network = sharing.network if sharing else Network()
         self._settings = replace(_settings(config), network=network, spool_dir=state.folder)
         self._printers: dict[str, Printer] = {}
@@ -74,7 +82,9 @@ class Registry:
         async with self._making:  # its device may be replugged meanwhile
             printer = self._printers.get(key)
             if printer is None:
-                printer = Printer(key, self._settings, host=self._config.listen_host)
+                printer = Printer(
+                    key, self._settings, host=self._config.listen_host, boottime=self._boottime
+                )
                 printer.name = self._state.name_for(key)
                 printer.name_taken_over = self._state.name_taken_over(key)
                 sockets = self._sockets(key)

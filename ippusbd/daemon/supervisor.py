@@ -81,7 +81,7 @@ class Supervisor:
         self._state = state
         self._on_change = on_change or (lambda: None)
         self._plugged: dict[BusAddress, _Plugged] = {}
-        self._registry = Registry(services.config, state, services.sharing)
+        self._registry = Registry(services.config, state, services.sharing, services.boottime)
         self._histories: dict[str, RecoveryHistory] = {}  # by the printer's key
         self._leaving: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -290,6 +290,7 @@ class Supervisor:
         async with printer.lock:
             if plugged.printer is None:
                 self._history(printer.key).plugged()
+                printer.pending_cancels.plugged()
             plugged.printer = printer
             printer.facts = facts
             printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)

@@ -9,7 +9,7 @@ An upload whose client left before its last byte came is terminated properly
 (chunked framing), and, because the printer would take the cut document for a
 complete one, the job of its answer is cancelled. A document that arrived
 completely stays so, even if its client left afterwards. A scan job whose client
-left is deleted, so that the scanner is free for the next one.
+left before it was told of the job is deleted.
 
 Knows `Channel` and wire; never aiohttp, never pyusb.
 """
@@ -28,9 +28,9 @@ from ippusbd.exchange.interrupted_job import (
     IPP_HEAD,
     InterruptedJob,
     cancellation,
+    created_scan_job,
     is_cancelled,
     is_refusal,
-    scan_job_of,
 )
 from ippusbd.exchange.request import Request
 from ippusbd.usbio.pool_types import Awaits, Kind
@@ -79,7 +79,7 @@ class Exchange:
         self.received = 0
         self._enough = False  # the rest of the upload is not wanted
         self._client_left = False
-        self.delivered = False  # the client has all that it needs of the answer
+        self._delivered = False  # the client has all that it needs of the answer
         self._began = False  # bytes of the body went to the printer
         self._whole = False  # all that the client meant to send went there
         self._first, self._tail = b"", b""  # of the answer, to see whether it looks whole
@@ -153,7 +153,6 @@ class Exchange:
                 break
             else:
                 await self._read_more()
-        self.delivered = True
         self._finish_reading()
 
     async def sent(self) -> None:
@@ -212,7 +211,7 @@ class Exchange:
 
     def client_has_answer(self) -> None:
         """What the client needs of the answer is with it: nothing has to be undone."""
-        self.delivered = True
+        self._delivered = True
 
     def give_up(self) -> None:
         """See `Unfinished`."""
@@ -429,18 +428,13 @@ class Exchange:
     # --- undoing what a lost client began
 
     async def _undo(self, quiet_s: float) -> None:
-        """Cancel the job of a cut document; delete the scan job of a client that left."""
-        request = self._request
+        """Cancel the job of a cut document; delete a scan job that its client was not told of."""
+        request, head = self._request, self._parser.head
         if self.cut and request.job is not None:
             await self._cancel_job(request.job, quiet_s)
-            return
-        head = self._parser.head
-        location = head.value("Location") if head else ""
-        path = "" if self.delivered else scan_job_of(request.method, request.target, location)
-        if path:
-            headers = tuple(h for h in request.headers if h[0].lower() in ("host", "user-agent"))
-            await self._ask(Request("DELETE", path, headers), quiet_s)
-            log.info("interface %d: deleted the scan job of a lost client", self._channel.number)
+        elif head is not None and not self._delivered and request.pending_cancels is not None:
+            path = created_scan_job(request.method, request.target, head.value("Location"))
+            request.pending_cancels.scan_left(path)
 
     async def _cancel_job(self, job: InterruptedJob, quiet_s: float) -> None:
         body = cancellation(job, bytes(self._answer_head))

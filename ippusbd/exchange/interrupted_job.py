@@ -151,13 +151,17 @@ def _jobs(answer: ipp.Message) -> Iterator[tuple[int, ipp.Message]]:
             yield number, one
 
 
-def scan_job_of(method: str, target: str, location: str) -> str:
-    """The path of the scan job that a request created or used; empty: none.
+def created_scan_job(method: str, target: str, location: str) -> str:
+    """The path of the scan job that a request created; empty: none."""
+    creates = method == "POST" and target.rstrip("/").lower().endswith("/scanjobs")
+    return _scan_job(urlsplit(location).path) if creates else ""
 
-    A scanner stays locked by a job whose client died until its own time-out (eSCL, 8.4).
-    """
-    path = urlsplit(location).path if method == "POST" else target if method == "GET" else ""
-    if method == "POST" and not target.rstrip("/").lower().endswith("/scanjobs"):
-        return ""
+
+def used_scan_job(method: str, target: str) -> str:
+    """The path of the scan job whose page a request fetches; empty: none."""
+    return _scan_job(target) if method == "GET" else ""
+
+
+def _scan_job(path: str) -> str:
     match = _SCAN_JOB.fullmatch(path)
     return match[1] if match else ""

@@ -1,4 +1,4 @@
-"""Cancellations of cut uploads that the printer has not accepted yet.
+"""Jobs of lost clients that are still to be ended at the printer: cut uploads, and scans.
 
 A cut upload was terminated properly, so the printer takes half a document for
 a complete one; then its answer, or the Cancel-Job, was lost: the interface
@@ -9,6 +9,10 @@ Within the session of the upload the job-id names that job. After it, or where
 the answer with the job-id was lost, the job is looked up again first
 (`interrupted_job`); in doubt nothing is cancelled. "Could not be asked" is no
 try; an IPP error is a refusal; a cancellation expires.
+
+A scan job whose client left locks the scanner until the scanner's own time-out
+(eSCL, 8.4), so it is deleted. Its path names it only until the printer is plugged
+in anew.
 
 Knows IPP; how to ask is its caller's.
 """
@@ -43,9 +47,10 @@ PAUSE_MAX_S: Final = 10.0
 EXPIRES_S: Final = 3600.0
 
 Ask = Callable[[str, bytes], Awaitable[bytes]]  # (target, request) -> answer
+Delete = Callable[[str], Awaitable[int]]  # path -> HTTP status
 
 
-def _boottime() -> float:
+def boottime() -> float:
     """Runs while the machine is suspended, as the printer's clock does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -62,11 +67,20 @@ class PendingCancel:
     tries: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class LeftScan:
+    """A scan job, by its path, whose client left."""
+
+    path: str
+    cut_at: float
+    tries: int = 0
+
+
 class PendingCancels:
     """Those of one printer, plugged in or not."""
 
-    def __init__(self, *, pause_s: float = PAUSE_S, clock: Callable[[], float] = _boottime) -> None:
-        self._due: list[PendingCancel] = []
+    def __init__(self, *, pause_s: float = PAUSE_S, clock: Callable[[], float] = boottime) -> None:
+        self._due: list[PendingCancel | LeftScan] = []
         self._some = asyncio.Event()
         self._pause_s = pause_s
         self._clock = clock
@@ -80,23 +94,37 @@ class PendingCancels:
     ) -> None:
         """The job's cancellation was lost; its upload began and was cut this many seconds ago."""
         now = self._clock()
-        self._due.append(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
+        self._add(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
+
+    def scan_left(self, path: str) -> None:
+        """The client of the scan job at `path` left; empty: there is none."""
+        if path and not any(isinstance(p, LeftScan) and p.path == path for p in self._due):
+            self._add(LeftScan(path, self._clock()))
+
+    def _add(self, pending: PendingCancel | LeftScan) -> None:
+        self._due.append(pending)
         if len(self._due) > KEPT:
             log.warning("too many pending cancellations; the oldest is dropped")
             del self._due[0]
         self._some.set()
 
-    async def deliver(self, ask: Ask) -> None:
-        """Cancel what is due, whenever something is; until cancelled, or the device is gone.
+    def plugged(self) -> None:
+        """The printer is plugged in anew: its scan jobs are over, and their paths may be reused."""
+        self._due = [pending for pending in self._due if isinstance(pending, PendingCancel)]
+        if not self._due:
+            self._some.clear()
 
-        For one session with the printer.
+    async def deliver(self, ask: Ask, delete: Delete) -> None:
+        """Cancel and delete what is due, whenever something is.
+
+        Until it is cancelled, or the device is gone; for one session with the printer.
         """
         self._session += 1
         while True:
             await self._some.wait()
             pending = self._due[0]
             try:
-                over = await self._deliver_one(pending, ask)
+                over = await self._end(pending, ask, delete)
             except DeviceGone:
                 return
             except NotAsked:
@@ -105,7 +133,7 @@ class PendingCancels:
                 pending.tries += 1
                 over = pending.tries >= TRIES
                 level = logging.WARNING if over else logging.INFO
-                log.log(level, "the job of a cut upload could not be cancelled: %s", exc)
+                log.log(level, "the job of a lost client could not be ended: %s", exc)
             if not over:
                 await asyncio.sleep(min(self._pause_s * (pending.tries + 1), PAUSE_MAX_S))
                 continue
@@ -114,11 +142,20 @@ class PendingCancels:
             if not self._due:
                 self._some.clear()
 
-    async def _deliver_one(self, pending: PendingCancel, ask: Ask) -> bool:
-        """Whether nothing is left to do; raises the reason why it was not cancelled."""
+    async def _end(self, pending: PendingCancel | LeftScan, ask: Ask, delete: Delete) -> bool:
+        """Whether nothing is left to do; raises the reason why the job was not ended."""
         if self._clock() - pending.cut_at > EXPIRES_S:
-            log.warning("the cancellation of a cut upload expired")
+            log.warning("the job of a lost client could not be ended in %g s", EXPIRES_S)
             return True
+        if isinstance(pending, PendingCancel):
+            return await self._cancel(pending, ask)
+        status = await delete(pending.path)
+        if status >= 500:
+            raise PrinterError(f"DELETE {pending.path} answered {status}")
+        log.info("deleted the scan job of a lost client")
+        return True
+
+    async def _cancel(self, pending: PendingCancel, ask: Ask) -> bool:
         job = pending.job
         request = cancellation(job, pending.answer)
         number = job_id_of(job, pending.answer)

@@ -47,7 +47,6 @@ class Delivery:
         self._response = response
         self._spool = Spool(space)
         self._written = 0
-        self.is_cut = False  # the printer failed; its client comes again
         self._timer = StallTimer(
             lambda: self._written - client.unsent,
             lambda: not (space.is_short and contended()),
@@ -102,7 +101,6 @@ class Delivery:
             self._spool.abandon(gone)
             raise gone from exc
         except IppUsbError as exc:
-            self.is_cut = True
             log.warning("%s: answer cut: %s", self._client, exc)
             self._client.hang_up()
         finally:

@@ -20,7 +20,7 @@ from typing import Final
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
 from ippusbd.exchange.exchange import Exchange, Traffic
-from ippusbd.exchange.interrupted_job import InterruptedJob, scan_job_of
+from ippusbd.exchange.interrupted_job import InterruptedJob, used_scan_job
 from ippusbd.exchange.request import Request
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
@@ -67,7 +67,6 @@ class Forwarder:
         self._traffic = traffic
         self._wiring = wiring
         self._port = port
-        self._deleting: set[asyncio.Task[None]] = set()
         self._long_paths: dict[str, None] = {}  # oldest first
 
     async def forward(
@@ -79,6 +78,15 @@ class Forwarder:
         """
         body, stream = (start, None) if rest is None else (b"", prefixed(start, rest))
         to_printer = self._request(client, body, stream)
+        try:
+            return await self._twice(client, to_printer)
+        except (ClientGone, asyncio.CancelledError):
+            pending = self._wiring.pending_cancels
+            if pending is not None and not client.hung_up:  # after a failure it comes again
+                pending.scan_left(used_scan_job(to_printer.method, to_printer.target))
+            raise
+
+    async def _twice(self, client: ClientRequest, to_printer: Request) -> web.StreamResponse:
         try:
             return await self._once(client, to_printer)
         except _Unanswered as exc:
@@ -114,14 +122,7 @@ class Forwarder:
                 # A cancelled request leaves its answer to the pool, without awaiting anything.
                 if exchange.complete:
                     lease.unfinished = None
-        if not isinstance(answer, Delivery):
-            return answer
-        try:
-            return await answer.finish()
-        except (ClientGone, asyncio.CancelledError):
-            if not answer.is_cut:
-                self._undo(to_printer)
-            raise
+        return await answer.finish() if isinstance(answer, Delivery) else answer
 
     # --- lanes
 
@@ -137,32 +138,6 @@ class Forwarder:
             self._long_paths[client.path] = None
             if len(self._long_paths) > LONG_PATHS:
                 del self._long_paths[next(iter(self._long_paths))]
-
-    # --- a client that leaves after its answer was read
-
-    def _undo(self, request: Request) -> None:
-        """The scanner is free for the next when the job of a lost client is deleted."""
-        path = scan_job_of(request.method, request.target, "")
-        if path:
-            task = asyncio.get_running_loop().create_task(self._delete(path, request))
-            self._deleting.add(task)
-            task.add_done_callback(self._deleting.discard)
-
-    async def _delete(self, path: str, request: Request) -> None:
-        headers = tuple(h for h in request.headers if h[0].lower() in ("host", "user-agent"))
-        delete = Request("DELETE", path, headers, connection=request.connection)
-        try:
-            async with self._wiring.pool.lease(wait_s=self._settings.lease_wait_s) as lease:
-                exchange = lease.unfinished = self._exchange(lease, delete)
-                await exchange.answer()
-                if await _collect(exchange.chunks(), bytearray(), None) is Found.WHOLE:
-                    await exchange.sent()
-                if exchange.complete:
-                    lease.unfinished = None
-        except IppUsbError as exc:
-            log.info("the scan job %s of a lost client is not deleted: %s", path, exc)
-        else:
-            log.info("deleted the scan job %s of a lost client", path)
 
     @property
     def _host(self) -> str:
@@ -231,6 +206,7 @@ class Forwarder:
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
             body = rewriter.whole(bytes(start)) if rewriter and start else bytes(start)
+            exchange.client_has_answer()
             return _whole(client.web, head, headers, body)
         if found is Found.SILENT and head.status == CREATED:
             exchange.client_has_answer()  # all that matters is in the head

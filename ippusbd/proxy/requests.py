@@ -44,6 +44,7 @@ class ClientRequest:
         self.target = ""  # as it was sent, as a path; see `check`
         self.received = 0  # bytes of the body
         self.owes = False  # it is the client's turn: to send more of the body
+        self.hung_up = False  # its connection was closed by us, not by the client
         self._held = False
 
     def __str__(self) -> str:
@@ -204,6 +205,7 @@ class ClientRequest:
 
     def hang_up(self) -> web.StreamResponse:
         """Close the connection after what was sent; aiohttp then sends nothing more."""
+        self.hung_up = True
         if self.web.transport is not None:
             self.web.transport.close()
         return web.Response(status=499)

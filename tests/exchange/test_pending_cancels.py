@@ -66,6 +66,8 @@ class Printer:
         self.cancelled: list[int | None] = []
         self.refusals: list[int] = []  # IPP status codes of the next Cancel-Jobs
         self.asked = 0
+        self.deleted: list[str] = []
+        self.statuses: list[int] = []  # HTTP status codes of the next DELETEs; then 200
 
     async def ask(self, target: str, data: bytes) -> bytes:
         self.asked += 1
@@ -83,12 +85,18 @@ class Printer:
         assert request.first_text(Tag.OPERATION, "which-jobs") == "not-completed"
         return ipp.encode(ipp.Message(0, 1, tuple(job.group() for job in self.jobs)))
 
+    async def delete(self, path: str) -> int:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.deleted.append(path)
+        return self.statuses.pop(0) if self.statuses else 200
+
 
 @asynccontextmanager
 async def delivering(
     pending_cancels: PendingCancels, printer: Printer
 ) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(pending_cancels.deliver(printer.ask))
+    task = asyncio.create_task(pending_cancels.deliver(printer.ask, printer.delete))
     try:
         yield task
     finally:
@@ -284,3 +292,33 @@ async def test_a_pending_cancellation_outlives_the_plug():
     async with delivering(pending, back):
         await until_delivered(pending)
     assert back.cancelled == [3]
+
+
+# --- scan jobs
+
+
+async def test_a_scan_job_is_deleted_as_soon_as_the_scanner_can_be_asked():
+    pending, printer = PendingCancels(pause_s=0.0), Printer()
+    printer.failures = [NotAsked("in use"), PrinterSilent("recovering")]
+    printer.statuses = [503, 404]
+    pending.scan_left("/eSCL/ScanJobs/7")
+    pending.scan_left("/eSCL/ScanJobs/7")  # noticed twice
+    async with delivering(pending, printer):
+        await until_delivered(pending)
+    assert printer.deleted == ["/eSCL/ScanJobs/7"] * 2  # 404: it is over
+
+
+async def test_after_a_new_plug_a_path_may_name_another_scan_job():
+    pending, printer = PendingCancels(pause_s=0.0), Printer(Job(3, "letter", 2))
+    pending.scan_left("/eSCL/ScanJobs/1")
+    pending.add(cut_job(NAME, **LETTER), b"", began_s=12, cut_s=8)
+    pending.plugged()
+    async with delivering(pending, printer):
+        await until_delivered(pending)
+    assert (printer.deleted, printer.cancelled) == ([], [3])
+
+
+async def test_a_request_that_uses_no_scan_job_leaves_none():
+    pending = PendingCancels()
+    pending.scan_left("")
+    assert not pending

@@ -125,31 +125,3 @@ async def test_a_client_that_leaves_its_spooled_answer_frees_the_space(tmp_path:
             slow.kill()
         await until(lambda: not served.site.in_progress)
         assert served.site._space.file_left == settings.spool_bytes
-
-
-async def test_the_scan_job_of_a_client_that_leaves_its_spooled_page_is_deleted(tmp_path: Path):
-    settings = replace(SETTINGS, spool_dir=tmp_path)
-    async with serve(in_transfers(answer(PAGE)), answer(), settings=settings) as served:
-        async with connected(served.port) as slow:
-            read_nothing(slow)
-            await slow.send(message("GET", "/eSCL/ScanJobs/7/NextDocument"))
-            await until(lambda: served.printer.heard and served.pool.idle)
-            slow.kill()
-        await until(lambda: len(served.printer.heard) == 2 and served.pool.idle)
-        page, delete = served.printer.heard
-        assert (delete.method, delete.target) == ("DELETE", "/eSCL/ScanJobs/7")
-        assert delete.values("host") == page.values("host")
-
-
-async def test_the_scan_job_is_deleted_too_when_the_page_was_written_without_the_spool():
-    """Up to some megabytes fit into the connection of a client that reads nothing."""
-    page = answer(PAGE[: 12 * MIB])
-    async with serve(page, answer()) as served:  # in one piece: it needs no spool
-        async with connected(served.port) as slow:
-            read_nothing(slow)
-            await slow.send(message("GET", "/eSCL/ScanJobs/7/NextDocument"))
-            await until(lambda: served.printer.heard and served.pool.idle)
-            assert served.site.in_progress == 1
-            slow.kill()
-        await until(lambda: len(served.printer.heard) == 2 and served.pool.idle)
-        assert served.printer.heard[1].method == "DELETE"

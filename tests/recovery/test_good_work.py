@@ -16,8 +16,10 @@ import pytest
 from simulation.ledger import Ledger
 from simulation.loop import SimulatedLoop
 from simulation.office import Office, opened
+from simulation.scanning import SETTINGS, XML
 from simulation.talk import Caller, Upload
 from simulation.trace import Trace
+from simulation.weather import SlowScans
 
 from ippusbd.virtual.personalities.http import PrinterFirst
 from ippusbd.virtual.printer import VirtualPrinter
@@ -176,3 +178,23 @@ def test_a_job_that_waits_for_the_same_paper_ends_no_other(tmp_path: Path):
         assert (desk.copies(DOCUMENT), desk.copies(letter)) == (1, 1)
 
     told(tmp_path, story, interfaces=2)
+
+
+@pytest.mark.parametrize("interfaces", [1, 2])
+def test_a_scanner_whose_program_died_before_the_first_page_is_free_soon(
+    tmp_path: Path, interfaces: int
+):
+    """Its page comes so late that the interface is recovered first."""
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(SlowScans)
+        caller, body = desk.caller("anna"), SETTINGS.format(source="Feeder").encode()
+        created = await caller.ask("POST", "/eSCL/ScanJobs", body, XML)
+        assert created is not None
+        number = created.headers["location"].rpartition("/")[2]
+        await caller.ask("GET", f"/eSCL/ScanJobs/{number}/NextDocument", dies_after_s=1.0)
+        await asyncio.sleep(2 * MINUTE_S)
+        assert desk.printer.scanner.jobs[number].state == "Canceled"
+
+    told(tmp_path, story, interfaces=interfaces)

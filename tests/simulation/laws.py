@@ -47,6 +47,7 @@ class Laws:
         self._baseline: dict[str, int] = {}
         self._shuttled: Counter[str] = Counter()
         self._printing: defaultdict[str, float] = defaultdict(float)  # when it was last seen to
+        self._waited: defaultdict[str, float] = defaultdict(float)  # for a person, likewise
         self._checks = {
             "answered": self._answers,
             "at rest": self._rest,
@@ -166,9 +167,14 @@ class Laws:
     # --- interfaces
 
     def _calm(self, printer: VirtualPrinter, for_s: float) -> bool:
-        """Nobody asked anything, and nothing disturbed it, for so long."""
+        """Nobody asked anything, it waited for nobody, and nothing disturbed it, for so long.
+
+        A whole document whose client left may wait for paper.
+        """
         serial, moment = printer.device.model.serial, self._now() - for_s
-        asked = self._ledger.last_question.get(serial, 0.0)
+        if printer.printer.stopped:
+            self._waited[serial] = self._now()
+        asked = max(self._ledger.last_question.get(serial, 0.0), self._waited[serial])
         return asked < moment and not self._ledger.excuse(serial, moment)
 
     def _rest(self) -> Iterator[str]:
@@ -222,7 +228,8 @@ class Laws:
     # --- scanners, and what the network sees
 
     def scan_left(self, printer: VirtualPrinter, job: str) -> None:
-        """The program of a scan job died."""
+        """The program of a scan job died while the daemon had a request of it."""
+        self._office.trace.note("scan", f"{printer.device.model.serial} {job}: its program died")
         self._left.append((self._now(), printer, job.rpartition("/")[2]))
 
     def _scanners(self) -> Iterator[str]:

@@ -53,7 +53,8 @@ class Office:
     def start(self) -> None:
         """A daemon that knows what the state file says."""
         self.state = StateFile(self.folder / "printers.json", clock=self._wall_clock)
-        services = Services(CONFIG, self.host, self.avahi, load(CONFIG.quirks_dirs))
+        quirks = load(CONFIG.quirks_dirs)
+        services = Services(CONFIG, self.host, self.avahi, quirks, boottime=self.loop.time)
         self.supervisor = Supervisor(services, self.state, clock=self.loop.time)
         self._running = asyncio.create_task(self.supervisor.run(hotplug=False), name="supervisor")
 

@@ -68,7 +68,10 @@ class Caller:
         *,
         dies_after_s: float | None = None,
     ) -> Reply | None:
-        """The answer; None: none came. `dies_after_s`: the client leaves then."""
+        """The answer; None: none came. The client leaves `dies_after_s` the daemon got the request.
+
+        The daemon cannot know of a client whose request is lost on its way.
+        """
         question = self.ledger.ask(self.serial, f"{method} {target}", streams=False)
         try:
             connection = await self._connect()
@@ -76,8 +79,10 @@ class Caller:
             self.ledger.answered(question)
             return None
         try:
+            await connection.send(message(method, target, body, headers))
+            if dies_after_s is not None:
+                await _delivered(connection)
             async with asyncio.timeout(dies_after_s):
-                await connection.send(message(method, target, body, headers))
                 return await connection.reply(method, timeout_s=1e9)
         except (*FAILURES, TimeoutError):
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from ippusbd.daemon.recovery import verdict
 from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
-from ippusbd.exchange.pending_cancels import PendingCancels
+from ippusbd.exchange.pending_cancels import PendingCancels, boottime
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
@@ -46,12 +47,20 @@ class Services:
     publisher: Publisher
     quirks: QuirkTable
     sharing: Sharing | None = None  # None: printers are not shared with the network
+    boottime: Callable[[], float] = boottime
 
 
 class Printer:
     """A printer by its key (`DeviceFacts.key`), plugged in or not."""
 
-    def __init__(self, key: str, settings: SiteSettings, *, host: str = "localhost") -> None:
+    def __init__(
+        self,
+        key: str,
+        settings: SiteSettings,
+        *,
+        host: str = "localhost",
+        boottime: Callable[[], float] = boottime,
+    ) -> None:
         """`host`: where clients of this machine reach it."""
         self.key = key
         self._host = host
@@ -68,7 +77,7 @@ class Printer:
         self.detector: StallDetector | None = None  # while it is served
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
-        self.pending_cancels = PendingCancels()  # kept until the printer can be asked again
+        self.pending_cancels = PendingCancels(clock=boottime)  # kept until it can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last session has released everything
 
     def to(self, event: Event, reason: str = "") -> None:

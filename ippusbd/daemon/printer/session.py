@@ -31,6 +31,7 @@ from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
 from ippusbd.errors import IppUsbError, NoInterface, PrinterError, StartsAfresh, UsbError
 from ippusbd.exchange.query import Query
+from ippusbd.exchange.request import Request
 from ippusbd.log import escaped, set_context
 from ippusbd.proxy.settings import Wiring
 from ippusbd.quirks.model import Effective
@@ -231,7 +232,11 @@ class PrinterSession:
         async def ask(target: str, message: bytes) -> bytes:
             return await self._query.ipp_bytes(target, message, answer_s=self._config.check_s)
 
-        await self._printer.pending_cancels.deliver(ask)
+        async def delete(path: str) -> int:
+            request = Request("DELETE", path, ())
+            return (await self._query.ask(request, answer_s=self._config.check_s))[0].status
+
+        await self._printer.pending_cancels.deliver(ask, delete)
 
     async def _poll_status(self, pool: InterfacePool) -> None:
         """Until the printer is gone, or has no status to report."""
