@@ -175,6 +175,11 @@ class Exchange:
         return self._request.kind
 
     @property
+    def operation(self) -> int | None:
+        """The IPP operation of a question; None: it is streamed, or no IPP."""
+        return self._request.operation
+
+    @property
     def repeatable(self) -> bool:
         """The request changes nothing at the printer, and can be sent again."""
         return self._request.repeatable

@@ -204,12 +204,15 @@ class Forwarder:
             pending_cancels=wiring.pending_cancels,
         )
 
-    def _rewriter(self, client: ClientRequest, head: Head, base: str) -> Rewriter | None:
+    def _rewriter(
+        self, client: ClientRequest, exchange: Exchange, head: Head, base: str
+    ) -> Rewriter | None:
         """What changes the body; None: it passes as it is."""
         if client.web.method == "HEAD" or any(n.lower() == CODED for n, _ in head.headers):
             return None
         url = base + client.target
-        return self._wiring.rewriter(media_type(head), url, self._asks_for_password(client))
+        password = self._asks_for_password(client)
+        return self._wiring.rewriter(media_type(head), url, password, exchange.operation)
 
     # --- the answer
 
@@ -221,7 +224,7 @@ class Forwarder:
         base = client.base(self._port)
         refuse_https(head, client.web.method, base + client.target, self._host)
         headers = answer_fields(head, base)
-        rewriter = self._rewriter(client, head, base)
+        rewriter = self._rewriter(client, exchange, head, base)
         start, chunks = bytearray(), exchange.chunks()
         silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
         found = await _collect(chunks, start, silence_s)

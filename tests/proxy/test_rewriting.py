@@ -19,7 +19,7 @@ XML_TYPE = [("Content-Type", "text/xml")]
 SIZE = ipp.collection({"x-dimension": ipp.integer(21000), "y-dimension": ipp.integer(29700)})
 
 
-def rewriting(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+def rewriting(content_type: str, url: str, password: bool, _: int | None) -> links.Rewriter | None:
     return links.rewriter(content_type, url, links.PrinterHosts(), repair=True, password=password)
 
 

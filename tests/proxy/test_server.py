@@ -504,7 +504,9 @@ async def test_a_created_whose_body_never_comes_reaches_the_client():
 async def test_a_head_reaches_the_client_before_its_late_body(kind: str):
     """A body is rewritten although its head went out before."""
 
-    def rewriter(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+    def rewriter(
+        content_type: str, url: str, password: bool, _: int | None
+    ) -> links.Rewriter | None:
         return links.rewriter(content_type, url, links.PrinterHosts())
 
     start = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\n".encode()

@@ -221,3 +221,53 @@ def test_what_is_held_of_a_stream_is_one_item():
     for at in range(0, len(body), 4096):
         late += 4096 - len(links.feed(body[at : at + 4096]))
         assert late < 200 + 4096
+
+
+# --- an error status in front of good data (Canon SELPHY CP1500)
+
+INTERNAL_ERROR, VERSION_REFUSED, BUSY = 0x0500, 0x0503, 0x0507
+
+
+def failing(code: int, *groups: ipp.Group) -> bytes:
+    return ipp.encode(ipp.Message(code, 7, (ipp.Group(ipp.Tag.OPERATION), *groups)))
+
+
+DATA = ipp.Group(ipp.Tag.PRINTER, (ipp.attribute("color-supported", ipp.boolean(True)),))
+NO_DATA = ipp.Group(ipp.Tag.PRINTER)
+OTHER = ipp.Group(ipp.Tag.UNSUPPORTED, (ipp.attribute("x", ipp.boolean(True)),))
+ENDLESS = ipp.Group(ipp.Tag.UNSUPPORTED, (ipp.attribute("x", *[ipp.boolean(True)] * 5000),))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (failing(INTERNAL_ERROR, DATA), 0),
+        (failing(BUSY, OTHER, DATA), 0),
+        (failing(INTERNAL_ERROR, OTHER), INTERNAL_ERROR),
+        (failing(INTERNAL_ERROR, NO_DATA), INTERNAL_ERROR),
+        (failing(INTERNAL_ERROR, NO_DATA, OTHER), INTERNAL_ERROR),
+        (failing(INTERNAL_ERROR, ENDLESS, DATA), INTERNAL_ERROR),
+        (failing(VERSION_REFUSED, DATA), VERSION_REFUSED),  # clients ask again with IPP 1.1
+        (failing(1, DATA), 1),
+    ],
+)
+@given(cuts=st.lists(st.integers(0, 40_000), max_size=6))
+def test_an_error_status_in_front_of_printer_attributes_becomes_successful(body, code, cuts):
+    right = body[:2] + code.to_bytes(2, "big") + body[4:]
+    for repair in (False, True):
+        links = rewriter("application/ipp", BASE, PrinterHosts(), repair=repair, good_data=True)
+        assert streamed(links, cut_at(body, cuts)) == right
+        assert links is not None
+        assert links.whole(body) == right
+
+
+def test_an_error_status_stays_where_attributes_were_not_asked_for():
+    body = failing(INTERNAL_ERROR, DATA)
+    assert rewritten("application/ipp", BASE, body) is body
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(0, 40), max_size=4))
+def test_no_bytes_are_lost_where_a_status_is_looked_for(noise: bytes, cuts: list[int]):
+    body = b"\x02\x00\x05\x00" + noise
+    links = rewriter("application/ipp", BASE, PrinterHosts(), good_data=True)
+    assert streamed(links, cut_at(body, cuts))[4:] == body[4:]
