@@ -25,7 +25,8 @@ from ippusbd.exchange.request import Request
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.delivery import Delivery
-from ippusbd.proxy.heads import answer_fields, media_type, refuse_https
+from ippusbd.proxy.heads import answer_fields, media_type
+from ippusbd.proxy.redirects import Question, Redirects
 from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.spool import SpoolSpace
@@ -69,6 +70,7 @@ class Forwarder:
         self._port = port
         self._deleting: set[asyncio.Task[None]] = set()
         self._long_paths: dict[str, None] = {}  # oldest first
+        self._redirects = Redirects()
 
     async def forward(
         self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
@@ -204,6 +206,10 @@ class Forwarder:
             pending_cancels=wiring.pending_cancels,
         )
 
+    def _question(self, client: ClientRequest) -> Question:
+        cookie = client.web.headers.get("Cookie", "")
+        return Question(client.web.method, client.target, self._host, cookie)
+
     def _rewriter(
         self, client: ClientRequest, exchange: Exchange, head: Head, base: str
     ) -> Rewriter | None:
@@ -222,7 +228,7 @@ class Forwarder:
         """The printer's answer: whole and unsent if it is small, else on its way already."""
         head = await exchange.answer()
         base = client.base(self._port)
-        refuse_https(head, client.web.method, base + client.target, self._host)
+        self._redirects.check(self._question(client), head, asyncio.get_running_loop().time())
         headers = answer_fields(head, base)
         rewriter = self._rewriter(client, exchange, head, base)
         start, chunks = bytearray(), exchange.chunks()
