@@ -231,11 +231,10 @@ class Forwarder:
         self._redirects.check(self._question(client), head, asyncio.get_running_loop().time())
         headers = answer_fields(head, base)
         rewriter = self._rewriter(client, exchange, head, base)
-        start, chunks = bytearray(), exchange.chunks()
-        silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
-        found = await _collect(chunks, start, silence_s)
+        start = bytearray()
+        found, chunks = await self._beginning(exchange, head, start)
         if found is Found.WHOLE:
-            if not exchange.refused:
+            if not exchange.refused:  # an early success: see `_beginning`
                 await exchange.sent()
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
@@ -265,6 +264,21 @@ class Forwarder:
         except IppUsbError as exc:
             delivery.end(exc)
         return delivery
+
+    async def _beginning(
+        self, exchange: Exchange, head: Head, start: bytearray
+    ) -> tuple[Found, AsyncIterator[bytes]]:
+        """Read the beginning of the answer into `start`; what was found, and the rest.
+
+        Silence after an early success counts from the end of the upload: CUPS ends its document at
+        the first byte of a success, and the printer would print half of it.
+        """
+        silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
+        while True:
+            chunks = exchange.chunks()
+            found = await _collect(chunks, start, silence_s)
+            if found is not Found.SILENT or exchange.refused or exchange.upload_over:
+                return found, chunks
 
     def _delivery(
         self, client: ClientRequest, response: web.StreamResponse, lease: Lease
