@@ -111,7 +111,8 @@ class Exchange:
         return self._began and not self._whole
 
     @property
-    def _sent(self) -> bool:
+    def upload_over(self) -> bool:
+        """The writer came to its end, or failed."""
         return self._writer is not None and self._writer.done()
 
     async def answer(self) -> Head:
@@ -165,13 +166,18 @@ class Exchange:
         """What the exchange waits for."""
         if self._in_write:
             return Awaits.PRINTER_TAKES
-        if self._in_read and self._sent:
+        if self._in_read and self.upload_over:
             return Awaits.PRINTER_ANSWERS
         return Awaits.CLIENT_SENDS if self._pulling else Awaits.CLIENT_READS
 
     @property
     def kind(self) -> Kind:
         return self._request.kind
+
+    @property
+    def operation(self) -> int | None:
+        """The IPP operation of a question; None: it is streamed, or no IPP."""
+        return self._request.operation
 
     @property
     def repeatable(self) -> bool:
@@ -405,7 +411,7 @@ class Exchange:
                 len(self._parser.surplus),
             )
         self._channel.rest()
-        if self.refused and not self._sent:
+        if self.refused and not self.upload_over:
             self._stop_upload()  # refused early: the printer wants no more of it
 
     @property

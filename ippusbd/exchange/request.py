@@ -44,6 +44,11 @@ class Request:
         return kind_of(self.method, self.target, self.headers, self.body)
 
     @property
+    def operation(self) -> int | None:
+        """Of an IPP request that is here as a whole."""
+        return ipp_requests.operation_of(self.body) if has_ipp(self.headers) else None
+
+    @property
     def repeatable(self) -> bool:
         """It changes nothing when sent twice, and all of it is here to be sent again."""
         return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)

@@ -25,7 +25,8 @@ from ippusbd.exchange.request import Request
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.delivery import Delivery
-from ippusbd.proxy.heads import answer_fields, media_type, refuse_https
+from ippusbd.proxy.heads import answer_fields, media_type
+from ippusbd.proxy.redirects import Question, Redirects
 from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.spool import SpoolSpace
@@ -68,6 +69,7 @@ class Forwarder:
         self._wiring = wiring
         self._port = port
         self._long_paths: dict[str, None] = {}  # oldest first
+        self._redirects = Redirects()
 
     async def forward(
         self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
@@ -179,12 +181,19 @@ class Forwarder:
             pending_cancels=wiring.pending_cancels,
         )
 
-    def _rewriter(self, client: ClientRequest, head: Head, base: str) -> Rewriter | None:
+    def _question(self, client: ClientRequest) -> Question:
+        cookie = client.web.headers.get("Cookie", "")
+        return Question(client.web.method, client.target, self._host, cookie)
+
+    def _rewriter(
+        self, client: ClientRequest, exchange: Exchange, head: Head, base: str
+    ) -> Rewriter | None:
         """What changes the body; None: it passes as it is."""
         if client.web.method == "HEAD" or any(n.lower() == CODED for n, _ in head.headers):
             return None
         url = base + client.target
-        return self._wiring.rewriter(media_type(head), url, self._asks_for_password(client))
+        password = self._asks_for_password(client)
+        return self._wiring.rewriter(media_type(head), url, password, exchange.operation)
 
     # --- the answer
 
@@ -194,14 +203,13 @@ class Forwarder:
         """The printer's answer: whole and unsent if it is small, else on its way already."""
         head = await exchange.answer()
         base = client.base(self._port)
-        refuse_https(head, client.web.method, base + client.target, self._host)
+        self._redirects.check(self._question(client), head, asyncio.get_running_loop().time())
         headers = answer_fields(head, base)
-        rewriter = self._rewriter(client, head, base)
-        start, chunks = bytearray(), exchange.chunks()
-        silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
-        found = await _collect(chunks, start, silence_s)
+        rewriter = self._rewriter(client, exchange, head, base)
+        start = bytearray()
+        found, chunks = await self._beginning(exchange, head, start)
         if found is Found.WHOLE:
-            if not exchange.refused:
+            if not exchange.refused:  # an early success: see `_beginning`
                 await exchange.sent()
             if media_type(head) == IPP:
                 self._wiring.overhear(bytes(start))
@@ -232,6 +240,21 @@ class Forwarder:
         except IppUsbError as exc:
             delivery.end(exc)
         return delivery
+
+    async def _beginning(
+        self, exchange: Exchange, head: Head, start: bytearray
+    ) -> tuple[Found, AsyncIterator[bytes]]:
+        """Read the beginning of the answer into `start`; what was found, and the rest.
+
+        Silence after an early success counts from the end of the upload: CUPS ends its document at
+        the first byte of a success, and the printer would print half of it.
+        """
+        silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
+        while True:
+            chunks = exchange.chunks()
+            found = await _collect(chunks, start, silence_s)
+            if found is not Found.SILENT or exchange.refused or exchange.upload_over:
+                return found, chunks
 
     def _delivery(
         self, client: ClientRequest, response: web.StreamResponse, lease: Lease

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from ippusbd.errors import BadRequest, Refused
+from ippusbd.errors import BadRequest
 from ippusbd.proxy.aiohttp_server import NO_TYPE
-from ippusbd.wire.http1 import Header, returnable, rewrite_location
+from ippusbd.wire.http1 import Header, returnable, rewrite_location, rewrite_refresh
 from ippusbd.wire.http1_response import Head
 
-NEEDS_HTTPS: Final = (
-    "the printer insists on HTTPS, which USB does not have: switch it off in its network settings"
-)
-REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LINKS: Final = frozenset({"location", "content-location"})
+_COOKIE_DOMAIN: Final = re.compile(r";\s*domain\s*=[^;]*", re.IGNORECASE)
 
 
 def origin_form(method: str, target: str) -> str:
@@ -46,45 +44,24 @@ def refuse_ambiguous(version: tuple[int, int], headers: Iterable[tuple[bytes, by
             raise BadRequest("a header field looks like Content-Length or Transfer-Encoding")
 
 
-def refuse_https(head: Head, method: str, asked: str, host: str) -> None:
-    """Raises Refused for an answer that leads to where USB does not, or back to the URL `asked`.
-
-    `host` is the name by which the printer was asked: it may send a browser to the same page there,
-    with a cookie.
-    """
-    location = next((value for name, value in head.headers if name.lower() == "location"), "")
-    if head.status == 426:
-        raise Refused(NEEDS_HTTPS)
-    leads_to = rewrite_location(location, base=_origin(asked)).partition("#")[0]
-    if head.status not in REDIRECTS or leads_to != asked:
-        return
-    if _origin(location).startswith("https:"):
-        raise Refused(NEEDS_HTTPS)
-    repeats = method in ("GET", "HEAD") or head.status in (307, 308)
-    if repeats and "//" in location and _origin(location) != f"http://{host}":
-        raise Refused(
-            f"the printer redirects to {_origin(location)[:80]}, which USB does not reach"
-        )
-
-
-def _origin(url: str) -> str:
-    """Scheme and authority, in lower case; empty for what has none."""
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.netloc}".lower()
-
-
 def answer_fields(head: Head, base: str) -> list[Header]:
     """The printer's header fields for a client; links lead to `base`."""
     fields = [
-        (name, rewrite_location(value, base=base) if name.lower() in _LINKS else _utf8(value))
+        (name, _utf8(_for_client(name.lower(), value, base)))
         for name, value in returnable(head.headers)
     ]
     if not any(name.lower() == "content-type" for name, _ in fields):
         fields.append(("Content-Type", NO_TYPE))
     return fields
+
+
+def _for_client(name: str, value: str, base: str) -> str:
+    if name in _LINKS:
+        return rewrite_location(value, base=base)
+    if name == "refresh":
+        return rewrite_refresh(value, base=base)
+    # The printer's name is not ours: without a domain a cookie is for the host that was asked.
+    return _COOKIE_DOMAIN.sub("", value) if name == "set-cookie" else value
 
 
 def media_type(head: Head) -> str:

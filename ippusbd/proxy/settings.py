@@ -36,6 +36,10 @@ class SiteSettings:
     max_header_bytes: int = 64 * 1024
 
 
+# Of an answer's media type, the URL asked for, whether a password is, and the IPP operation.
+MakeRewriter = Callable[[str, str, bool, int | None], Rewriter | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """A printer that is plugged in: its interfaces, and what its quirks demand of an exchange."""
@@ -45,6 +49,6 @@ class Wiring:
     host: str = ""  # "": localhost:PORT
     headers: tuple[tuple[str, str], ...] = ()  # instead of the client's
     cut_response_s: float | None = None
-    rewriter: Callable[[str, str, bool], Rewriter | None] = lambda *_: None  # type, URL, password
+    rewriter: MakeRewriter = lambda *_: None
     pending_cancels: PendingCancels | None = None
     overhear: Callable[[bytes], None] = lambda _: None  # hears of IPP answers that pass

@@ -37,6 +37,9 @@ _TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")
 _OF_PAGES: Final = frozenset(("Origin", "Referer"))
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"(?:(?:https?|ipps?):)?//[^/?#\\]*", re.IGNORECASE)
+REFRESH: Final = re.compile(
+    r"\s*(?P<delay>[0-9.]{1,20})\s*[;,]\s*(?:url\s*=\s*)?[\"']?(?P<url>.*)", re.IGNORECASE
+)
 
 # RFC 9110 8.6: methods with content declare a length of 0, too; firmware answers 411 otherwise.
 _EXPECT_CONTENT: Final = frozenset(("POST", "PUT", "PATCH"))
@@ -157,6 +160,14 @@ def rewrite_location(value: str, *, base: str) -> str:
         return value
     rest = value[absolute.end() :]
     return base.rstrip("/") + (rest if rest.startswith("/") else "/" + rest)
+
+
+def rewrite_refresh(value: str, *, base: str) -> str:
+    """A Refresh with the URL that the client can follow: `5; url=http://printer/status`."""
+    found = REFRESH.fullmatch(value)
+    if found is None:
+        return value
+    return value[: found.start("url")] + rewrite_location(found["url"], base=base)
 
 
 def _own_fields(method: str, framing: Framing, length: int) -> list[Header]:

@@ -5,8 +5,11 @@ its value replaced or not, or goes through the repair. What is no IPP, and what
 follows the end tag, passes untouched; so does the rest of a message that cannot be
 repaired, for which the client will report the error.
 
+An error status in front of printer attributes (Canon SELPHY CP1500) becomes
+successful-ok on request: clients read nothing of an answer that failed.
+
 Invariants: where the bytes are cut changes nothing; at most one item is held, of
-two strings of 64 KiB.
+two strings of 64 KiB, or what stands before the printer's attributes, of 16 KiB.
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ from typing import Final, Protocol
 
 from ippusbd.errors import BadIpp
 from ippusbd.wire.ipp_codec import DEFAULT_LIMITS, HEADER, MAJOR_MAX, put_item
+from ippusbd.wire.ipp_codes import Status
 from ippusbd.wire.ipp_repair import Repair
 from ippusbd.wire.ipp_values import FIRST_VALUE_TAG, Tag
 
 _URI: Final = int(Tag.URI)
 _KEYWORD: Final = int(Tag.KEYWORD)
 _END: Final = int(Tag.END)
+_OK: Final = b"\0\0"
+_PREFIX_MAX: Final = 16 * 1024  # before the first of the printer's attributes
 
 
 class Change(Protocol):
@@ -33,12 +39,16 @@ class Change(Protocol):
 
 
 class IppStream:
-    """Takes the bytes of a message, yields those of the rewritten one; never raises."""
+    """Takes the bytes of a message, yields those of the rewritten one; never raises.
 
-    def __init__(self, change: Change, *, repair: bool) -> None:
+    `good_data`: an error status in front of printer attributes becomes successful-ok.
+    """
+
+    def __init__(self, change: Change, *, repair: bool, good_data: bool = False) -> None:
         self._change = change
         self._writer = _Writer(change)
         self._repair = Repair(self._writer, DEFAULT_LIMITS.depth) if repair else None
+        self._good_data = good_data
         self._held = bytearray()
         self._begun = False  # the header has passed
         self._over = False  # what follows passes untouched
@@ -75,8 +85,14 @@ class IppStream:
         self._over = bool(data) and data[0] > MAJOR_MAX
         if self._over or len(data) < HEADER.size:
             return 0
+        status = data[2:4]
+        if self._good_data and _is_error(data):
+            has_data = _printer_attributes_follow(data[:_PREFIX_MAX])
+            if has_data is None and len(data) < _PREFIX_MAX:
+                return 0
+            status = _OK if has_data else status
         self._begun = True
-        self._writer.out += data[: HEADER.size]
+        self._writer.out += data[:2] + status + data[4 : HEADER.size]
         return HEADER.size
 
     def _changed(self, data: bytes, at: int) -> int:
@@ -137,6 +153,34 @@ class IppStream:
             self.fault = str(exc)
             self._over = True
         return at
+
+
+def fails_with_data(answer: bytes) -> bool:
+    """Its status is an error, and printer attributes follow."""
+    return _is_error(answer) and bool(_printer_attributes_follow(answer[:_PREFIX_MAX]))
+
+
+def _is_error(answer: bytes) -> bool:
+    """Its status is an error, and not the one after which clients ask with an older version."""
+    status = int.from_bytes(answer[2:4], "big")
+    return status >= Status.BAD_REQUEST and status != Status.VERSION_NOT_SUPPORTED
+
+
+def _printer_attributes_follow(data: bytes) -> bool | None:
+    """Whether a group of printer attributes has one; None: that cannot be known yet."""
+    at, in_printer = HEADER.size, False
+    while at < len(data):
+        tag = data[at]
+        if tag >= FIRST_VALUE_TAG:
+            if in_printer:
+                return True
+            at = _item_end(data, at)
+        elif tag == _END:
+            return False
+        else:
+            in_printer = tag == Tag.PRINTER
+            at += 1
+    return None
 
 
 def _item_end(data: bytes, at: int) -> int:

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ippusbd.errors import BadIpp
 from ippusbd.wire.ipp_codec import COUNT_MAX, sanitize
-from ippusbd.wire.ipp_stream import IppStream
+from ippusbd.wire.ipp_stream import IppStream, fails_with_data
 
 IPP: Final = "application/ipp"
 XML: Final = ("text/xml", "application/xml")
@@ -121,19 +121,26 @@ class IppLinks:
     """Rewrites an IPP answer to a client that asked for `url`.
 
     `password`: the client is to be told that we ask for one. With a `url` of https it is on
-    another machine, where nothing but TLS leads to us.
+    another machine, where nothing but TLS leads to us. `good_data`: see IppStream.
     """
 
     def __init__(
-        self, url: str, hosts: PrinterHosts, *, repair: bool = False, password: bool = False
+        self,
+        url: str,
+        hosts: PrinterHosts,
+        *,
+        repair: bool = False,
+        password: bool = False,
+        good_data: bool = False,
     ) -> None:
         self._base = _Base(url, hosts)
         self._hosts = hosts
         self._repair = repair
+        self._good_data = good_data
         self.keywords = {_SECURITY: b"tls" if self._base.secure else b"none"}
         if password:
             self.keywords[_AUTHENTICATION] = b"basic"
-        self._stream = IppStream(self, repair=repair)
+        self._stream = IppStream(self, repair=repair, good_data=good_data)
 
     def whole(self, body: bytes) -> bytes:
         self._hosts.learn(body)
@@ -142,10 +149,12 @@ class IppLinks:
                 body = sanitize(body)
         if not self._changes(body):
             return body
-        stream = IppStream(self, repair=False)
+        stream = IppStream(self, repair=False, good_data=self._good_data)
         return stream.feed(body) + stream.finish()
 
     def _changes(self, body: bytes) -> bool:
+        if self._good_data and fails_with_data(body):
+            return True
         links = {link.decode("latin-1") for link in _LINK.findall(body)}
         declared = self._base.secure or len(self.keywords) > 1 or _TLS in body
         named = declared and any(name in body for name in self.keywords)
@@ -213,8 +222,9 @@ def rewriter(
     *,
     repair: bool = False,
     password: bool = False,
+    good_data: bool = False,
 ) -> Rewriter | None:
     """What rewrites an answer of this type to a client that asked for `url`; None: nothing."""
     if content_type == IPP:
-        return IppLinks(url, hosts, repair=repair, password=password)
+        return IppLinks(url, hosts, repair=repair, password=password, good_data=good_data)
     return XmlLinks(url) if content_type in XML else None

@@ -23,7 +23,12 @@ QUESTION = """{
   STATUS successful-ok
 }
 """
-PERSONALITIES = ("unclosed-collections", "members-outside-collections", "bad-collections")
+PERSONALITIES = (
+    "unclosed-collections",
+    "members-outside-collections",
+    "bad-collections",
+    "ipp-error-good-data",
+)
 
 
 async def run(*command: str) -> tuple[int, str]:

@@ -219,7 +219,7 @@ class Script:
             body = ipp_request(Operation.GET_PRINTER_ATTRIBUTES)
             reply = await self._ask("POST", "/ipp/print", body, IPP_TYPE)
             if reply.status == 200:
-                ipp.decode(reply.body)
+                assert ipp.decode(reply.body)[0].ok
             return reply.status == 200
 
         await self._again(read, "attributes")

@@ -155,7 +155,9 @@ async def test_links_of_the_scanner_lead_back_over_tls(tls: ssl.SSLContext):
 
 @asynccontextmanager
 async def serve_rewriting(tls: ssl.SSLContext, said: Answer) -> AsyncIterator[int]:
-    def rewriter(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+    def rewriter(
+        content_type: str, url: str, password: bool, _: int | None
+    ) -> links.Rewriter | None:
         return links.rewriter(content_type, url, links.PrinterHosts(), password=password)
 
     async with shared(tls, said, rewriter=rewriter) as (_, port):

@@ -1,4 +1,4 @@
-"""Links lead to us, forms are of one origin, and no redirect leads where USB does not."""
+"""Links in answers lead to us, and forms are of one origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ XML_TYPE = [("Content-Type", "text/xml")]
 SIZE = ipp.collection({"x-dimension": ipp.integer(21000), "y-dimension": ipp.integer(29700)})
 
 
-def rewriting(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+def rewriting(content_type: str, url: str, password: bool, _: int | None) -> links.Rewriter | None:
     return links.rewriter(content_type, url, links.PrinterHosts(), repair=True, password=password)
 
 
@@ -89,57 +89,6 @@ async def test_an_answer_that_is_cut_by_the_printer_does_not_look_complete():
         assert not (await ask(site.port)).complete
 
 
-# --- redirects
-
-
-def redirect(location: str, status: str = "301 Moved", **more: str) -> bytes:
-    return answer(status=status, headers=[("Location", location), *more.items()])
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        (redirect("https://127.0.0.1/hp?a=1"), "insists on HTTPS"),
-        (redirect("HTTPS://npi12.local:443/hp?a=1#top", "307 Moved"), "insists on HTTPS"),
-        (redirect("http://192.168.1.7/hp?a=1", "302 Found"), "redirects to http://192.168.1.7"),
-        (answer(status="426 Upgrade Required"), "insists on HTTPS"),
-    ],
-)
-async def test_a_redirect_that_usb_cannot_follow_is_answered_in_words(said: bytes, words: str):
-    async with served(said) as site:
-        reply = await ask(site.port, "GET", "/hp?a=1")
-        assert (reply.status, "location" in reply.headers) == (502, False)
-        assert words in reply.body.decode()
-        assert words in site.site.trouble
-
-
-@pytest.mark.parametrize(
-    ("method", "location", "status"),
-    [
-        ("GET", "https://printer.local/other", "301 Moved"),  # tried, then answered in words
-        ("GET", "/hp", "302 Found"),  # its own affair: relative to what was asked
-        ("POST", "http://localhost/hp", "303 See Other"),
-    ],
-)
-async def test_other_redirects_are_followed_by_the_client(method: str, location: str, status: str):
-    async with served(redirect(location, status), host="localhost") as site:
-        assert (await ask(site.port, method, "/hp")).status == int(status[:3])
-        assert not site.site.trouble
-
-
-async def test_a_redirect_to_the_same_page_as_the_printer_was_asked_for_is_with_a_cookie():
-    async with served(redirect("http://localhost/hp", "302 Found"), host="localhost") as site:
-        reply = await ask(site.port, "GET", "/hp")
-        assert reply.headers["location"] == "http://127.0.0.1/hp"
-
-
-async def test_what_the_printer_keeps_from_clients_is_forgotten_when_it_is_unplugged():
-    async with served(answer(status="426 Upgrade Required")) as site:
-        await ask(site.port)
-        site.site.disconnect("unplugged")
-        assert not site.site.trouble
-
-
 # --- forms
 
 
@@ -149,7 +98,10 @@ def origin_of(site: Served) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
 async def test_a_form_of_our_pages_is_of_the_origin_that_the_printer_knows(name: str):
-    async with served(redirect("http://localhost/done", "303 See Other"), host="localhost") as site:
+    async with served(
+        answer(status="303 See Other", headers=[("Location", "http://localhost/done")]),
+        host="localhost",
+    ) as site:
         page = f"http://{name}:{site.port}"
         fields = [("Host", page[7:]), ("Origin", page), ("Referer", f"{page}/form?x=1")]
         if name == "[::1]":

@@ -482,6 +482,55 @@ async def test_an_ipp_error_reaches_the_client_although_the_printer_takes_no_mor
         assert b"Cancel" not in channel.sent
 
 
+@pytest.mark.parametrize("early", ["all of it", "its head", "half of it"])
+async def test_an_early_success_waits_for_the_end_of_the_document(early: str):
+    """CUPS ends a document at the first byte of a success: it would be printed in half."""
+    done = ipp.encode(ipp.Message(ipp.Status.OK, 1))
+    said = answer(done, headers=IPP_TYPE)
+    size = {"all of it": len(said), "its head": len(said) - len(done), "half of it": len(said) - 4}
+    at = size[early]
+    settings = replace(SETTINGS, silence_s=0.02)
+    async with (
+        serve(settings=settings) as served,
+        connected(served.port) as connection,
+    ):
+        channel = served.printer.channels[0]
+        reads = channel.hear
+        begun = asyncio.Event()
+
+        def hear(channel, data):
+            reads(channel, data)
+            if data.startswith(b"POST"):
+                channel.say(said[:at])
+                begun.set()
+
+        channel.hear = hear
+        start = ipp_request(ipp.Operation.PRINT_JOB)
+        fields = [*IPP_TYPE, ("Content-Length", str(len(start) + 2 * len(LARGE)))]
+        await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10 * settings.silence_s):
+                await connection.reader.read(1)
+        await connection.send(LARGE)
+        await until(lambda: served.printer.heard)
+        channel.say(said[at:])
+        reply = await connection.reply("POST")
+        assert (reply.status, reply.body) == (200, done)
+        assert served.heard.body == start + 2 * LARGE
+
+
+async def test_the_head_of_an_early_success_is_handed_on_after_the_document():
+    """Its body comes when the page is out: the client sees meanwhile that it was taken."""
+    settings = replace(SETTINGS, silence_s=0.02)
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\nContent-Length: 8\r\n\r\n"
+    async with serve(begun, settings=settings) as served, connected(served.port) as connection:
+        start = ipp_request(ipp.Operation.PRINT_JOB)
+        fields = [*IPP_TYPE, ("Content-Length", str(len(start) + len(LARGE)))]
+        await connection.send(head("POST", "/ipp/print", fields) + start + LARGE)
+        assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
 async def test_a_created_whose_body_never_comes_reaches_the_client():
     """What matters is in its head; the pool waits for the rest, and deletes no scan job."""
     created = (
@@ -504,7 +553,9 @@ async def test_a_created_whose_body_never_comes_reaches_the_client():
 async def test_a_head_reaches_the_client_before_its_late_body(kind: str):
     """A body is rewritten although its head went out before."""
 
-    def rewriter(content_type: str, url: str, password: bool) -> links.Rewriter | None:
+    def rewriter(
+        content_type: str, url: str, password: bool, _: int | None
+    ) -> links.Rewriter | None:
         return links.rewriter(content_type, url, links.PrinterHosts())
 
     start = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\n".encode()

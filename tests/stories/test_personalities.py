@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,30 @@ async def test_it_works_with_its_quirk(make_printer, state_path, tmp_path, name:
     async with run_daemon(printer, state_path=state_path, **settings) as daemon:
         assert daemon.row()["model"] == "Example VirtualJet 900"
         await prints_and_fetches(daemon, printer)
+
+
+class FailsWithAttributes(Personality):
+    """Every answer is an error, followed by printer attributes."""
+
+    name = "fails-with-attributes"
+
+    def ipp(self, request: ipp.Message, answer: ipp.Message) -> ipp.Message:
+        groups = answer.groups
+        if request.code != Operation.GET_PRINTER_ATTRIBUTES:
+            state = ipp.attribute("printer-state", ipp.enum(3))
+            groups = (*groups[:1], ipp.Group(ipp.Tag.PRINTER, (state,)))
+        return replace(answer, code=ipp.Status.INTERNAL_ERROR, groups=groups)
+
+
+async def test_only_the_attributes_of_a_printer_with_an_error_status_become_a_success(
+    make_printer, state_path
+):
+    printer = make_printer(FailsWithAttributes)
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        assert (await ask_ipp(daemon.port(), Operation.GET_PRINTER_ATTRIBUTES)).ok
+        for operation in (Operation.PRINT_JOB, Operation.VALIDATE_JOB, Operation.GET_JOBS):
+            refused = await ask_ipp(daemon.port(), operation)
+            assert refused.code == ipp.Status.INTERNAL_ERROR
 
 
 async def test_strings_that_come_after_a_reset_need_no_quirk(make_printer, state_path):

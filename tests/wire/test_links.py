@@ -105,6 +105,7 @@ def test_a_link_that_would_outgrow_its_item_stays():
         (b" https://x/i.png ", b" http://localhost:60000/i.png "),
         (b"/hp/device/printer128.png", b"http://localhost:60000/hp/device/printer128.png"),
         (b"../info", b"http://localhost:60000/info"),
+        (b"images/a.png", b"http://localhost:60000/eSCL/images/a.png"),  # HP DeskJet 2700
         (b"//10.0.0.7/a", b"http://localhost:60000/a"),
         (b"mailto:a@example.org", b"mailto:a@example.org"),
         (b"http://[x", b"http://[x"),
@@ -221,3 +222,55 @@ def test_what_is_held_of_a_stream_is_one_item():
     for at in range(0, len(body), 4096):
         late += 4096 - len(links.feed(body[at : at + 4096]))
         assert late < 200 + 4096
+
+
+# --- an error status in front of good data (Canon SELPHY CP1500)
+
+INTERNAL_ERROR, VERSION_REFUSED, BUSY = 0x0500, 0x0503, 0x0507
+
+
+def failing(code: int, *groups: ipp.Group) -> bytes:
+    return ipp.encode(ipp.Message(code, 7, (ipp.Group(ipp.Tag.OPERATION), *groups)))
+
+
+DATA = ipp.Group(ipp.Tag.PRINTER, (ipp.attribute("color-supported", ipp.boolean(True)),))
+NO_DATA = ipp.Group(ipp.Tag.PRINTER)
+OTHER = ipp.Group(ipp.Tag.UNSUPPORTED, (ipp.attribute("x", ipp.boolean(True)),))
+LONG = ipp.Group(ipp.Tag.UNSUPPORTED, (ipp.attribute("x", ipp.text("x" * 17_000)),))
+
+
+ANSWERS = {
+    "data": (failing(INTERNAL_ERROR, DATA), 0),
+    "data after another group": (failing(BUSY, OTHER, DATA), 0),
+    "another group": (failing(INTERNAL_ERROR, OTHER), INTERNAL_ERROR),
+    "an empty group": (failing(INTERNAL_ERROR, NO_DATA), INTERNAL_ERROR),
+    "an empty group and another": (failing(INTERNAL_ERROR, NO_DATA, OTHER), INTERNAL_ERROR),
+    "data far behind": (failing(INTERNAL_ERROR, LONG, DATA), INTERNAL_ERROR),
+    "clients ask again with IPP 1.1": (failing(VERSION_REFUSED, DATA), VERSION_REFUSED),
+    "no error": (failing(1, DATA), 1),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+@given(cuts=st.lists(st.integers(0, 20_000), max_size=6))
+@settings(deadline=None)
+def test_an_error_status_in_front_of_printer_attributes_becomes_successful(case, cuts):
+    body, code = ANSWERS[case]
+    right = body[:2] + code.to_bytes(2, "big") + body[4:]
+    for repair in (False, True):
+        links = rewriter("application/ipp", BASE, PrinterHosts(), repair=repair, good_data=True)
+        assert streamed(links, cut_at(body, cuts)) == right
+        assert links is not None
+        assert links.whole(body) == right
+
+
+def test_an_error_status_stays_where_attributes_were_not_asked_for():
+    body = failing(INTERNAL_ERROR, DATA)
+    assert rewritten("application/ipp", BASE, body) is body
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(0, 40), max_size=4))
+def test_no_bytes_are_lost_where_a_status_is_looked_for(noise: bytes, cuts: list[int]):
+    body = b"\x02\x00\x05\x00" + noise
+    links = rewriter("application/ipp", BASE, PrinterHosts(), good_data=True)
+    assert streamed(links, cut_at(body, cuts))[4:] == body[4:]

@@ -38,6 +38,7 @@ from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.protocols import Channel, UsbDevice
 from ippusbd.wire import links
+from ippusbd.wire.ipp_codes import Operation
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -185,9 +186,18 @@ class PrinterSession:
             )
         )
 
-    def _rewriter(self, content_type: str, url: str, password: bool) -> links.Rewriter | None:
-        repair = self._quirks.sanitize_ipp
-        return links.rewriter(content_type, url, self._hosts, repair=repair, password=password)
+    def _rewriter(
+        self, content_type: str, url: str, password: bool, operation: int | None
+    ) -> links.Rewriter | None:
+        asks = operation == Operation.GET_PRINTER_ATTRIBUTES
+        return links.rewriter(
+            content_type,
+            url,
+            self._hosts,
+            repair=self._quirks.sanitize_ipp,
+            password=password,
+            good_data=asks and self._quirks.ignore_ipp_status,
+        )
 
     def _overhear(self, body: bytes) -> None:
         """An answer to a question of ours."""
