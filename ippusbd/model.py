@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from typing import Annotated
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -131,14 +132,14 @@ class PrinterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """A consumable or a waste container; `level` in percent, None: unknown."""
+    """A consumable or a waste container."""
 
-    name: str
-    kind: str = ""  # "toner", "ink-cartridge", "waste-toner", ...
-    color: str = ""  # "#00FFFF"; empty: none
-    level: int | None = None
-    low: bool = False  # nearly empty, or, for waste, nearly full
-    fills: bool = False  # a waste container: 100 % is full
+    name: Annotated[str, "The printer's name for it."]
+    kind: Annotated[str, '"toner", "ink-cartridge", "waste-toner" and others.'] = ""
+    color: Annotated[str, '"#00FFFF"; empty: none.'] = ""
+    level: Annotated[int | None, "In percent; null: not known."] = None
+    low: Annotated[bool, "Nearly empty, or, for waste, nearly full."] = False
+    fills: Annotated[bool, "A waste container: 100 percent is full."] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_status, load_config, show
 from ippusbd.errors import BadIpp, BadResponse, ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ def _served(args: argparse.Namespace) -> str:
     """The URL of the printer that the daemon serves."""
     from ippusbd.daemon.registry import matches
 
-    status = ask_daemon(load_config(args), "status", dict)
-    rows = status.get("printers", [])
-    keys = ("name", "model", "id", "serial", "port")
-    found = [one for one in rows if matches(args.printer, [str(one[key]) for key in keys])]
+    found = [
+        row
+        for row in ask_status(load_config(args)).printers
+        if matches(args.printer, (row.name, row.model, row.id, row.serial, str(row.port)))
+    ]
     if len(found) != 1:
         count = "no printer matches" if not found else f"{len(found)} printers match"
         raise ConfigError(f"{count} {args.printer!r}: `ippusbd status` lists them")
-    return f"http://127.0.0.1:{found[0]['port']}/ipp/print"
+    return f"http://127.0.0.1:{found[0].port}/ipp/print"
 
 
 def _url(text: str) -> SplitResult:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import add_command, config_file, load_config, run_until_done
-from ippusbd.cli.doctor import ask_status, show_findings
+from ippusbd.cli.doctor import asked, show_findings
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -47,7 +47,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     quirks = load(config.quirks_dirs)
     yield from configuration.check(config, config_file(args), quirks)
     yield from configuration.before_start(config)
-    answer = ask_status(config)
+    answer = asked(config)
     yield service.before_start(answer)
     yield from run_until_done(_devices(config, quirks, served=answer.status is not None))
 

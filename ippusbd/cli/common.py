@@ -17,6 +17,7 @@ from ippusbd.errors import IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
+    from ippusbd.daemon.observe.status import Status
 
 T = TypeVar("T")
 Command = Callable[[argparse.Namespace], int]
@@ -75,6 +76,13 @@ def load_config(args: argparse.Namespace) -> Config:
     from ippusbd.config import load
 
     return load(config_file(args))
+
+
+def ask_status(config: Config) -> Status:
+    """The running daemon's status. Raises as `ask_daemon` does, and for one of another schema."""
+    from ippusbd.daemon.observe.status import read
+
+    return read(ask_daemon(config, "status", dict))
 
 
 def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) -> T:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, config_file, load_config
+from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
 from ippusbd.errors import IppUsbError, NotRunning
 
 if TYPE_CHECKING:
@@ -74,27 +74,28 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
 
     config, machine = load_config(args), Machine()
     yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
-    answer = ask_status(config)
+    answer = asked(config)
     if answer.status is None and not answer.refused:
         yield from configuration.before_start(config)
-    user = machine.credentials(answer.pid)
+    pid = answer.status.pid if answer.status is not None else None
+    user = machine.credentials(pid)
     uris = queues.device_uris(machine)
     yield from service.check(answer, config, machine)
-    yield from devices.check(machine, user, answer.serves, answer.pid)
+    yield from devices.check(machine, user, answer.serves, pid)
     yield from rivals.check(machine, uris)
     if answer.status is not None:
         yield from printers.check(answer.status)
     yield from announcing.check(machine, config, answer.status)
-    ready = [row for row in answer.printers if row.get("state") in printers.SERVED]
+    ready = [row for row in answer.printers if row.is_served]
     yield from queues.check(machine, ready, uris)
 
 
-def ask_status(config: Config) -> Answer:
+def asked(config: Config) -> Answer:
     """The running daemon's status, or the reason why there is none."""
     from ippusbd.doctor.service import Answer
 
     try:
-        return Answer(ask_daemon(config, "status", dict))
+        return Answer(ask_status(config))
     except NotRunning:
         return Answer(None)
     except IppUsbError as exc:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, load_config, run_until_done, show
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
+    from ippusbd.daemon.observe.status import PrinterStatus
     from ippusbd.usbio.protocols import UsbHost
     from ippusbd.virtual.printer import VirtualPrinter
 
@@ -247,28 +248,28 @@ def _store(folder: Path | None, number: int) -> Path | None:
 # --- ready printers
 
 
-def _announce(printers: Sequence[Mapping[str, Any]]) -> None:
+def _announce(printers: Sequence[PrinterStatus]) -> None:
     show(line for printer in printers for line in ready_lines(printer))
 
 
-def ready_lines(printer: Mapping[str, Any]) -> Iterator[str]:
+def ready_lines(printer: PrinterStatus) -> Iterator[str]:
     """A printer that has become ready, with commands to paste."""
     from ippusbd.log import escaped
 
-    name = escaped(str(printer.get("name") or ""))
-    found = printer.get("announced") == "established"
+    name = escaped(printer.name)
     yield ""
-    yield f"{name or 'printer'}  {printer['url']}"
-    for title, command in _commands(name, printer["url"], found=found):
+    yield f"{name or 'printer'}  {printer.url}"
+    for title, command in _commands(printer, name):
         yield f"  {title:<6} {command}"
 
 
-def _commands(name: str, url: str, *, found: bool) -> Iterator[tuple[str, str]]:
+def _commands(printer: PrinterStatus, name: str) -> Iterator[tuple[str, str]]:
     """Commands that need DNS-SD are shown only if the printer is announced."""
     from ippusbd.doctor.queues import queue_name
 
-    uri, queue = f"ipp{url.removeprefix('http')}ipp/print", queue_name(name) or "printer"
-    yield "look", f"curl {url}"
+    uri, queue = printer.ipp_uri, queue_name(name) or "printer"
+    found = printer.announced == "established"
+    yield "look", f"curl {printer.url}"
     yield "ask", f"ipptool -tv {uri} get-printer-attributes.test"
     if not found:
         yield "queue", f"lpadmin -p {queue} -E -v {uri} -m everywhere"

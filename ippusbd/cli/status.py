@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from time import localtime, strftime
-from typing import Any
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, ask_status, load_config, show
+from ippusbd.daemon.observe.status import (
+    ConditionStatus,
+    InterfaceCounts,
+    PrinterStatus,
+    RecentError,
+    SharingStatus,
+    Status,
+)
+from ippusbd.model import Supply
+from ippusbd.wire.state_reasons import Severity
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,151 +37,140 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
-    status = ask_daemon(load_config(args), "status", dict)
+    config = load_config(args)
     if args.json:
         import json
 
-        print(json.dumps(status, indent=2))
+        print(json.dumps(ask_daemon(config, "status", dict), indent=2))
     else:
-        show(lines(status))
+        show(lines(ask_status(config)))
     return Exit.OK
 
 
-def lines(status: Mapping[str, Any]) -> Iterator[str]:
+def lines(status: Status) -> Iterator[str]:
     """The daemon in one line, then each printer in several."""
-    publisher = status.get("publisher") or {}
     yield (
-        f"ippusbd {status.get('version', '?')}, process {status.get('pid', '?')}, "
-        f"{status.get('phase') or 'running'} for {duration(status.get('uptime_s', 0))}"
+        f"ippusbd {status.version}, process {status.pid}, "
+        f"{status.phase} for {duration(status.uptime_s)}"
     )
-    kind, state = publisher.get("kind") or "?", publisher.get("state") or "?"
-    yield state if kind == "off" else f"announcing with {kind}: {state}"
-    yield from _sharing(status.get("sharing") or {})
-    printers = status.get("printers") or []
-    if not printers:
+    kind, state = status.publisher.kind, status.publisher.state
+    yield state if kind == "off" else f"announcing with {kind or '?'}: {state}"
+    if status.sharing is not None:
+        yield from _sharing(status.sharing)
+    if not status.printers:
         yield "no IPP-over-USB printer is connected (for details: ippusbd check)"
-    for printer in printers:
+    for printer in status.printers:
         yield ""
         yield from _printer(printer)
-    yield from _recent_errors(status.get("recent") or [])
-    page = (status.get("page") or {}).get("url")
-    if page:
+    yield from _recent_errors(status.recent)
+    if status.page.url:
         yield ""
-        yield f"status page: {page}"
+        yield f"status page: {status.page.url}"
 
 
-def _sharing(sharing: Mapping[str, Any]) -> Iterator[str]:
+def _sharing(sharing: SharingStatus) -> Iterator[str]:
     """On which interfaces, and the fingerprint by which users verify the certificate."""
-    if not sharing:
-        return
-    where = ", ".join(sharing.get("interfaces") or ()) or "no interface (none has an address now)"
-    needs = "with a password" if sharing.get("passwords") else "without a password"
-    console = ", web consoles too" if sharing.get("console") else ""
-    trouble = sharing.get("trouble")
-    yield f"shared on {where}, {needs}{console}{f'; {trouble}' if trouble else ''}"
-    yield f"certificate {sharing.get('fingerprint') or '?'} (SHA-256)"
+    where = ", ".join(sharing.interfaces) or "no interface (none has an address now)"
+    needs = "with a password" if sharing.passwords else "without a password"
+    console = ", web consoles too" if sharing.console else ""
+    trouble = f"; {sharing.trouble}" if sharing.trouble else ""
+    yield f"shared on {where}, {needs}{console}{trouble}"
+    yield f"certificate {sharing.fingerprint or '?'} (SHA-256)"
 
 
-def _recent_errors(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
+def _recent_errors(recent: Sequence[RecentError]) -> Iterator[str]:
     """The most recent errors; the log has the others."""
-    if troubles:
+    if recent:
         yield ""
         yield "recent errors:"
-    for each in troubles[:RECENT]:
-        who, times = each.get("printer"), each.get("times", 1)
-        often = f" ({times} times)" if times > 1 else ""
-        when = strftime("%Y-%m-%d %H:%M", localtime(float(each.get("at", 0))))
-        yield f"  {when} {f'{who}: ' if who else ''}{each.get('text')}{often}"
-        if each.get("remedy"):
-            yield f"{'':19}{each['remedy']}"
+    for each in recent[:RECENT]:
+        often = f" ({each.times} times)" if each.times > 1 else ""
+        who = f"{each.printer}: " if each.printer else ""
+        yield f"  {strftime('%Y-%m-%d %H:%M', localtime(each.at))} {who}{each.text}{often}"
+        if each.remedy:
+            yield f"{'':19}{each.remedy}"
 
 
-def _printer(printer: Mapping[str, Any]) -> Iterator[str]:
-    state, reason = printer.get("state", "?"), printer.get("reason")
-    model = printer.get("model") or "printer"
-    yield f"{model} ({printer.get('id', '?')}): {state}{f', {reason}' if reason else ''}"
+def _printer(printer: PrinterStatus) -> Iterator[str]:
+    reason = f", {printer.reason}" if printer.reason else ""
+    yield f"{printer.model or 'printer'} ({printer.id}): {printer.state.value}{reason}"
     for title, value in _details(printer):
         if value:
             yield f"  {title:<11} {value}"
 
 
-def _details(printer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _details(printer: PrinterStatus) -> Iterator[tuple[str, str]]:
     yield "device", _device(printer)
-    yield "web page", str(printer.get("url") or "")
-    yield "name", str(printer.get("name") or "")
-    announced = printer.get("announced") or ""
-    yield "announced", "" if announced in ("", "established") else str(announced)
-    yield "interfaces", _interfaces(printer.get("interfaces") or {})
-    yield "trouble", str(printer.get("trouble") or "")
-    for each in printer.get("missing") or ():
-        yield "missing", f"{each.get('function')}: {each.get('answer')}: {each.get('remedy')}"
-    waits = printer.get("waits_for") or ""
-    yield "waiting", f"{waits} ({duration(printer.get('waits_s') or 0)})" if waits else ""
-    for each in printer.get("ended") or ():
-        ago = duration(each.get("age_s") or 0)
-        yield "ended", f"interface {each.get('interface')}, {ago} ago: {each.get('proof')}"
-    yield from condition_lines(printer.get("condition") or {})
-    if "requests" in printer:
+    yield "web page", printer.url
+    yield "name", printer.name
+    is_told = printer.port and printer.announced != "established"
+    yield "announced", printer.announced if is_told else ""
+    yield "interfaces", _interfaces(printer.interfaces)
+    yield "trouble", printer.trouble
+    for each in printer.missing:
+        yield "missing", f"{each.function}: {each.answer}: {each.remedy}"
+    waits = printer.waits_for
+    yield "waiting", f"{waits} ({duration(printer.waits_s)})" if waits else ""
+    for ended in printer.ended:
+        yield "ended", f"interface {ended.interface}, {duration(ended.age_s)} ago: {ended.proof}"
+    if printer.condition is not None:
+        yield from condition_lines(printer.condition)
+    if printer.port:
         yield "traffic", _traffic(printer)
-    learned = printer.get("learned") or {}
-    yield "learned", ", ".join(f"{key} = {value}" for key, value in learned.items())
+    yield "learned", ", ".join(f"{key} = {value}" for key, value in printer.learned.items())
 
 
-def condition_lines(condition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def condition_lines(condition: ConditionStatus) -> Iterator[tuple[str, str]]:
     """What the printer reports: title and text; the text is empty if it reports nothing."""
-    age_s = condition.get("age_s") or 0
+    age_s = condition.age_s
     when = f" ({duration(age_s)} ago)" if age_s >= OLD_S else ""
-    state = ", ".join(filter(None, (condition.get("state"), condition.get("message"))))
+    state = ", ".join(filter(None, (condition.state, condition.message)))
     yield "printer", state + when if state else ""
-    for advice in condition.get("asks") or ():
-        remedy = advice.get("remedy")
-        yield (
-            ASKS.get(advice.get("severity"), "says"),
-            advice["text"] + (f": {remedy}" if remedy else ""),
-        )
-    yield "supplies", ", ".join(_supply(each) for each in condition.get("supplies") or ())
-    pages = condition.get("pages")
+    for advice in condition.asks:
+        remedy = f": {advice.remedy}" if advice.remedy else ""
+        yield ASKS[advice.severity], advice.text + remedy
+    yield "supplies", ", ".join(map(_supply, condition.supplies))
+    pages = condition.pages
     yield "pages", "" if pages is None else f"{pages} printed in total"
 
 
 OLD_S = 90
 RECENT = 3
-ASKS = {"error": "NEEDS YOU", "warning": "needs soon", "report": "says"}
+ASKS = {
+    Severity.ERROR: "NEEDS YOU",
+    Severity.WARNING: "needs soon",
+    Severity.REPORT: "says",
+}
 
 
-def _supply(supply: Mapping[str, Any]) -> str:
-    level = supply.get("level")
-    if level is None:
-        return str(supply["name"])
-    how = " full" if supply.get("fills") else ""
-    return f"{supply['name']} {level} %{how}{' (!)' if supply.get('low') else ''}"
+def _supply(supply: Supply) -> str:
+    if supply.level is None:
+        return supply.name
+    how = " full" if supply.fills else ""
+    return f"{supply.name} {supply.level} %{how}{' (!)' if supply.low else ''}"
 
 
-def _device(printer: Mapping[str, Any]) -> str:
-    serial, address = printer.get("serial"), printer.get("address")
+def _device(printer: PrinterStatus) -> str:
+    serial, address = printer.serial, printer.address
     parts = [f"at {address}" if address else "", f"serial {serial}" if serial else ""]
     return ", ".join(part for part in parts if part)
 
 
-def _interfaces(counts: Mapping[str, Any]) -> str:
+def _interfaces(counts: InterfaceCounts) -> str:
     """`3, 1 in use`; empty when there are none."""
-    if not counts.get("total"):
-        return ""
-    more = [f"{counts[name]} {words}" for name, words in _INTERFACE_WORDS if counts.get(name)]
-    return ", ".join([str(counts["total"]), *more])
+    uses = (
+        (counts.in_use, "in use"),
+        (counts.broken, "broken"),
+        (counts.waiting, "requests waiting"),
+        (counts.released, "released to the kernel"),
+    )
+    more = [f"{count} {words}" for count, words in uses if count]
+    return ", ".join([str(counts.total), *more]) if counts.total else ""
 
 
-_INTERFACE_WORDS = (
-    ("in_use", "in use"),
-    ("broken", "broken"),
-    ("waiting", "requests waiting"),
-    ("released", "released to the kernel"),
-)
-
-
-def _traffic(printer: Mapping[str, Any]) -> str:
-    count = printer.get("requests", 0)
-    out, back = size(printer.get("bytes_out", 0)), size(printer.get("bytes_in", 0))
+def _traffic(printer: PrinterStatus) -> str:
+    count = printer.requests
+    out, back = size(printer.bytes_out), size(printer.bytes_in)
     return f"{count} request{'s' * (count != 1)}, {out} to the printer, {back} from it"
 
 

@@ -25,6 +25,7 @@ from ippusbd.broker.listeners import Listeners, ListenerSettings
 from ippusbd.broker.protocols import BrokeredPrinter
 from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
+from ippusbd.daemon.observe.status import BrokerStatus
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
 from ippusbd.errors import ConfigError, StateError
@@ -124,9 +125,9 @@ class Brokering:
         for question, printer in self._directory.ready().items():
             self._broker.offer(question, printer)
 
-    def status(self) -> dict[str, str]:
-        """The broker in `ippusbd status --json`: its socket, or why there is none."""
-        return {"socket": self._socket, "trouble": self._trouble}
+    def status(self) -> BrokerStatus:
+        """Its socket, or why there is none."""
+        return BrokerStatus(socket=self._socket, trouble=self._trouble)
 
     async def start(self, supervisor: Supervisor, inherited: Iterable[socket.socket] = ()) -> None:
         """Answer queries. Raises ConfigError for unknown users and groups in [broker]."""

@@ -24,6 +24,7 @@ from ippusbd.config import Config, runtime_dir, state_dir
 from ippusbd.daemon.observe.control import ControlServer, Handler
 from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.recent_errors import RecentErrors, collecting
+from ippusbd.daemon.observe.status import BrokerStatus, PrinterStatus, PublisherStatus, Status
 from ippusbd.daemon.process.instance import become_only_instance
 from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.process.tuning import allow_many_files, keep_buffers
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from ippusbd.dnssd.protocols import Publisher
 
 log = logging.getLogger("ippusbd.daemon")
-
-Status = dict[str, Any]
 
 
 class Daemon:
@@ -62,28 +61,34 @@ class Daemon:
         self.traces: Traces | None = None
         self._reported: set[int] = set()  # ports of printers that `newly_ready` has returned
 
-    async def status(self, _: Mapping[str, Any]) -> Status:
-        """What `ippusbd status --json` prints."""
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "phase": self.phase,
-            "uptime_s": round(time.monotonic() - self.started, 1),
-            "publisher": {
-                "kind": self.publisher.kind if self.publisher else "",
-                "state": self.publisher.trouble or "ok" if self.publisher else "starting",
-            },
-            "broker": self.brokering.status() if self.brokering else {},
-            "printers": self.supervisor.status() if self.supervisor else [],
-            "page": self.endpoints.status(),
-            "sharing": self.sharing.status() if self.sharing else {},
-            "recent": self.recent.status() if self.recent else [],
-        }
+    def status(self) -> Status:
+        publisher = self.publisher
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            phase=self.phase,
+            uptime_s=round(time.monotonic() - self.started, 1),
+            publisher=PublisherStatus(kind=publisher.kind, state=publisher.trouble or "ok")
+            if publisher
+            else PublisherStatus(),
+            broker=self.brokering.status() if self.brokering else BrokerStatus(),
+            printers=self.printers(),
+            page=self.endpoints.status(),
+            sharing=self.sharing.status() if self.sharing else None,
+            recent=self.recent.status() if self.recent else (),
+        )
+
+    def printers(self) -> tuple[PrinterStatus, ...]:
+        return self.supervisor.status() if self.supervisor else ()
 
     def commands(self) -> dict[str, Handler]:
         """The control socket's commands."""
+
+        async def status(_: Mapping[str, Any]) -> Status:
+            return self.status()
+
         return {
-            "status": self.status,
+            "status": status,
             "retry": self.retry,
             "learned": self.learned,
             "forget": self.forget,
@@ -94,7 +99,7 @@ class Daemon:
         """`ippusbd retry`: the names of the printers that are retried."""
         return self._running().retry(str(request.get("printer", "")))
 
-    async def learned(self, _: Mapping[str, Any]) -> Status:
+    async def learned(self, _: Mapping[str, Any]) -> object:
         """`ippusbd quirks`: the learned settings."""
         return self._running().learned()
 
@@ -131,16 +136,14 @@ class Daemon:
 
     def summary(self) -> str:
         """The line that `systemctl status` shows."""
-        rows = self.supervisor.status() if self.supervisor else []
-        served = sum(row["state"] in ("ready", "partial") for row in rows)
-        return f"{served} of {len(rows)} printers served"
+        rows = self.printers()
+        return f"{sum(row.is_served for row in rows)} of {len(rows)} printers served"
 
-    def newly_ready(self) -> list[Status]:
+    def newly_ready(self) -> list[PrinterStatus]:
         """Printers announced since the last call."""
-        rows = self.supervisor.status() if self.supervisor else []
-        ready = [row for row in rows if row["state"] in ("ready", "partial")]
-        new = [row for row in ready if row["port"] not in self._reported]
-        self._reported = {row["port"] for row in ready}
+        ready = [row for row in self.printers() if row.is_served]
+        new = [row for row in ready if row.port not in self._reported]
+        self._reported = {row.port for row in ready}
         return new
 
 
@@ -149,7 +152,7 @@ async def run(
     host: UsbHost,
     *,
     hotplug: bool = True,
-    on_ready: Callable[[list[Status]], None] | None = None,
+    on_ready: Callable[[list[PrinterStatus]], None] | None = None,
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
@@ -203,7 +206,7 @@ async def _serve(
     stack: AsyncExitStack,
     *,
     hotplug: bool,
-    on_ready: Callable[[list[Status]], None] | None,
+    on_ready: Callable[[list[PrinterStatus]], None] | None,
 ) -> None:
     """Start publisher, supervisor and broker; the stack ends them in reverse order."""
     from ippusbd.daemon.brokering import Brokering

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ippusbd.aio import keep_running
+from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.session import PrinterSession
 from ippusbd.daemon.printer.states import Event, State, step
@@ -185,18 +186,21 @@ class Supervisor:
                 forgotten.append(found["name"] or key)
         return forgotten
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> tuple[PrinterStatus, ...]:
         """All printers: those plugged in first, those not (or not yet) known last."""
-        unknown = [p for p in self._plugged.values() if p.printer is None]
-        return [p.status() | {"learned": self._state.learned(p.key)} for p in self._registry] + [
-            {
-                "id": str(p.facts.usb_id),
-                "address": str(p.facts.address),
-                "state": p.state.value,
-                "reason": p.reason,
-            }
-            for p in unknown
-        ]
+        unknown = (p for p in self._plugged.values() if p.printer is None)
+        return (
+            *(printer.status(self._state.learned(printer.key)) for printer in self._registry),
+            *(
+                PrinterStatus(
+                    id=str(p.facts.usb_id),
+                    address=str(p.facts.address),
+                    state=p.state,
+                    reason=p.reason,
+                )
+                for p in unknown
+            ),
+        )
 
     async def close(self) -> None:
         """End all sessions in order, then stop listening."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import configparser
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from ippusbd.doctor.findings import Finding, Level, note, ok, problem
 from ippusbd.doctor.machine import Machine
@@ -20,6 +20,7 @@ from ippusbd.wire import txt
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
+    from ippusbd.daemon.observe.status import Status
     from ippusbd.dnssd.avahi_browser import Instance
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 
@@ -35,12 +36,13 @@ _SWITCHES: Final = (
 )
 
 
-def check(machine: Machine, config: Config, status: Mapping[str, Any] | None) -> Iterator[Finding]:
+def check(machine: Machine, config: Config, status: Status | None) -> Iterator[Finding]:
     """`status`: the daemon's, None if it does not run."""
     if config.dnssd in ("off", "static"):
         yield note("announcing", f'[dnssd] publisher = "{config.dnssd}": Avahi is not tested')
         return
-    yield from _daemons_publisher(status)
+    if status is not None:
+        yield from _daemons_publisher(status.publisher.state)
     if not machine.has("avahi-daemon"):
         yield note(
             "avahi",
@@ -53,15 +55,13 @@ def check(machine: Machine, config: Config, status: Mapping[str, Any] | None) ->
     yield from _configuration(machine)
     trial = _trial(machine)
     yield trial
-    names = [str(row.get("name") or "") for row in (status or {}).get("printers") or ()]
-    if trial.level is Level.OK and any(names):
-        yield from _twins(list(filter(None, names)), config.dnssd_suffix)
+    names = [row.name for row in status.printers if row.name] if status is not None else []
+    if trial.level is Level.OK and names:
+        yield from _twins(names, config.dnssd_suffix)
 
 
-def _daemons_publisher(status: Mapping[str, Any] | None) -> Iterator[Finding]:
-    publisher = (status or {}).get("publisher") or {}
-    state = str(publisher.get("state") or "")
-    if publisher and state not in ("ok", "starting"):
+def _daemons_publisher(state: str) -> Iterator[Finding]:
+    if state not in ("ok", "starting"):
         yield problem(
             "announcing",
             f"the daemon cannot announce: {state}",

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from ippusbd.daemon.observe.diagnosis import diagnose
+from ippusbd.daemon.observe.status import PrinterStatus, Status
+from ippusbd.daemon.printer.states import State
 from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.wire.state_reasons import Severity
 
-SERVED = ("ready", "partial")
 
-
-def check(status: Mapping[str, Any]) -> Iterator[Finding]:
+def check(status: Status) -> Iterator[Finding]:
     """One or more findings for each printer in `ippusbd status`."""
-    rows = status.get("printers") or []
-    if not rows:
+    if not status.printers:
         yield note("printers", "the daemon has no printer", "see the USB lines above")
-    off = (status.get("publisher") or {}).get("kind") == "off"  # as configured: no problem
-    for row in rows:
-        yield from _state({**row, "announced": ""} if off else row)
+    off = status.publisher.kind == "off"  # as configured: no problem
+    for row in status.printers:
+        yield from _state(replace(row, announced="") if off else row)
         yield from _interfaces(row)
         yield from _requests(row)
 
 
-def _about(row: Mapping[str, Any]) -> str:
-    return str(row.get("name") or row.get("model") or row.get("id") or "printer")
-
-
-def _state(row: Mapping[str, Any]) -> Iterator[Finding]:
-    state, reason, about = row.get("state"), str(row.get("reason") or ""), _about(row)
-    if state == "ready":
-        yield ok("printer", f"served at {row.get('url')}", about)
-    elif state == "away":
+def _state(row: PrinterStatus) -> Iterator[Finding]:
+    about = row.label
+    if row.state is State.READY:
+        yield ok("printer", f"served at {row.url}", about)
+    elif row.state is State.AWAY:
         yield note("printer", "not connected", "plug it in and switch it on", about)
     else:
-        yield _unserved(str(state), reason or str(row.get("trouble") or ""), about)
-    announced = str(row.get("announced") or "")
-    if state in SERVED and announced not in ("", "established"):
-        yield problem("announced", f"not announced: {announced}", "see the Avahi lines", about)
-    for each in row.get("missing") or ():
-        text = f"{each.get('claimed_by')} says that it can {each.get('function')}, but"
-        yield problem("missing", f"{text} {each.get('answer')}", str(each.get("remedy")), about)
-    trouble = str(row.get("trouble") or "")
-    if state in SERVED and trouble:
-        yield note("busy", trouble, diagnose(trouble).remedy, about)
+        yield _unserved(row.state.value, row.reason or row.trouble, about)
+    if row.is_served and row.announced not in ("", "established"):
+        yield problem("announced", f"not announced: {row.announced}", "see the Avahi lines", about)
+    for each in row.missing:
+        text = f"{each.claimed_by} says that it can {each.function}, but {each.answer}"
+        yield problem("missing", text, each.remedy, about)
+    if row.is_served and row.trouble:
+        yield note("busy", row.trouble, diagnose(row.trouble).remedy, about)
 
 
 def _unserved(state: str, reason: str, about: str) -> Finding:
@@ -61,36 +55,33 @@ def _unserved(state: str, reason: str, about: str) -> Finding:
     return problem(found.kind, text, found.remedy or "see the log: journalctl -u ippusbd", about)
 
 
-def _interfaces(row: Mapping[str, Any]) -> Iterator[Finding]:
-    counts = row.get("interfaces") or {}
-    total, released = counts.get("total", 0), counts.get("released", 0)
-    if row.get("state") in SERVED and total and released == total:
+def _interfaces(row: PrinterStatus) -> Iterator[Finding]:
+    counts = row.interfaces
+    if row.is_served and counts.total and counts.released == counts.total:
         yield note(
             "released",
             "idle: its interfaces are released; the next request claims them again",
-            about=_about(row),
+            about=row.label,
         )
-    broken = counts.get("broken", 0)
-    if broken:
+    if counts.broken:
         yield problem(
             "interfaces",
-            f"{broken} of {total} interfaces do not work and are being recovered",
+            f"{counts.broken} of {counts.total} interfaces do not work and are being recovered",
             "if this persists, switch the printer off and on, or run: ippusbd retry",
-            _about(row),
+            row.label,
         )
 
 
-def _requests(row: Mapping[str, Any]) -> Iterator[Finding]:
+def _requests(row: PrinterStatus) -> Iterator[Finding]:
     """What the printer requests from its user."""
-    if row.get("state") not in SERVED:
+    if not row.is_served or row.condition is None:
         return
-    condition = row.get("condition") or {}
-    for advice in condition.get("asks") or ():
-        text, remedy = str(advice.get("text")), str(advice.get("remedy") or "see its display")
-        if advice.get("severity") == "error":
-            yield problem("attention", text, remedy, _about(row))
+    for advice in row.condition.asks:
+        if advice.severity is Severity.ERROR:
+            remedy = advice.remedy or "see its display"
+            yield problem("attention", advice.text, remedy, row.label)
         else:
-            yield note("attention", text, str(advice.get("remedy") or ""), _about(row))
-    low = [s["name"] for s in condition.get("supplies") or () if s.get("low")]
+            yield note("attention", advice.text, advice.remedy, row.label)
+    low = [supply.name for supply in row.condition.supplies if supply.low]
     if low:
-        yield note("supplies", f"low: {', '.join(low)}", "keep replacements ready", _about(row))
+        yield note("supplies", f"low: {', '.join(low)}", "keep replacements ready", row.label)

@@ -7,9 +7,9 @@ because they show what a user sees.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
 
@@ -30,9 +30,9 @@ def device_uris(machine: Machine) -> dict[str, str]:
 
 
 def check(
-    machine: Machine, printers: list[Mapping[str, Any]], queues: dict[str, str]
+    machine: Machine, printers: Sequence[PrinterStatus], queues: dict[str, str]
 ) -> Iterator[Finding]:
-    """`printers`: rows of the daemon's status that are ready."""
+    """`printers`: those that are served."""
     if not machine.has("lpstat"):
         yield note(
             "cups", "CUPS is not installed", "to print with it: apt install cups cups-client"
@@ -50,16 +50,14 @@ def check(
             yield _listed(printer, listed, queues)
 
 
-def _prints(printer: Mapping[str, Any]) -> bool:
+def _prints(printer: PrinterStatus) -> bool:
     """CUPS can only list what has a name; a device that only scans has no printer condition."""
-    return bool(printer.get("name")) and printer.get("condition") is not None
+    return bool(printer.name) and printer.condition is not None
 
 
-def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]) -> Finding:
-    name, port = str(printer["name"]), printer["port"]
-    uri = f"ipp{str(printer['url']).removeprefix('http')}ipp/print"
-    queue = queue_name(name)
-    own = [each for each, uri in queues.items() if re.search(rf"://[^/]+:{port}/", uri)]
+def _listed(printer: PrinterStatus, listed: set[str], queues: dict[str, str]) -> Finding:
+    name, queue = printer.name, queue_name(printer.name)
+    own = [each for each, uri in queues.items() if re.search(rf"://[^/]+:{printer.port}/", uri)]
     if own:
         return ok("queue", f"CUPS prints to it as {own[0]}", name)
     if queue in listed:
@@ -68,6 +66,6 @@ def _listed(printer: Mapping[str, Any], listed: set[str], queues: dict[str, str]
         "queue",
         "CUPS does not list it",
         "see the Avahi lines, or create a queue:"
-        f" lpadmin -p {queue or 'printer'} -E -v {uri} -m everywhere",
+        f" lpadmin -p {queue or 'printer'} -E -v {printer.ipp_uri} -m everywhere",
         name,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import PrinterStatus, Status
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Machine
 from ippusbd.proxy.admission.listeners import is_free
@@ -19,23 +20,17 @@ SYSTEMD: Final = Path("/run/systemd/system")
 class Answer:
     """The daemon's status; None if it does not run or refuses to answer."""
 
-    status: Mapping[str, Any] | None
+    status: Status | None
     refused: str = ""  # why a running daemon did not answer
 
     @property
-    def pid(self) -> int | None:
-        pid = (self.status or {}).get("pid")
-        return pid if isinstance(pid, int) else None
-
-    @property
-    def printers(self) -> list[Mapping[str, Any]]:
-        rows = (self.status or {}).get("printers") or []
-        return [row for row in rows if isinstance(row, dict)]
+    def printers(self) -> tuple[PrinterStatus, ...]:
+        return self.status.printers if self.status is not None else ()
 
     @property
     def serves(self) -> frozenset[str]:
         """Addresses of devices that the daemon has open."""
-        return frozenset(str(row["address"]) for row in self.printers if row.get("address"))
+        return frozenset(row.address for row in self.printers if row.address)
 
 
 def check(answer: Answer, config: Config, machine: Machine) -> Iterator[Finding]:
@@ -44,7 +39,7 @@ def check(answer: Answer, config: Config, machine: Machine) -> Iterator[Finding]
         yield problem("daemon", "the daemon is not running", _how_to_start(machine))
     else:
         yield before_start(answer)
-        trouble = ((answer.status or {}).get("broker") or {}).get("trouble")
+        trouble = answer.status.broker.trouble if answer.status is not None else ""
         if trouble and trouble != "switched off":
             yield problem(
                 "broker", f"no Unix sockets for printers: {trouble}", "see [broker] dir and group"
@@ -58,8 +53,8 @@ def before_start(answer: Answer) -> Finding:
         return note("daemon", answer.refused, "run this as root, or see control_group in [daemon]")
     if answer.status is None:
         return note("daemon", "the daemon is not running", "ippusbd run")
-    version, phase = answer.status.get("version"), answer.status.get("phase")
-    return ok("daemon", f"ippusbd {version} is {phase}, process {answer.pid}")
+    now = answer.status
+    return ok("daemon", f"ippusbd {now.version} is {now.phase}, process {now.pid}")
 
 
 def _how_to_start(machine: Machine) -> str:

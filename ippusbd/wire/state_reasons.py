@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
 
 from ippusbd.wire.text import utf8_line
 
@@ -29,10 +29,10 @@ class Severity(Enum):
 class Advice:
     """One reason in words, with its remedy."""
 
-    reason: str  # the keyword
-    text: str
-    severity: Severity
-    remedy: str = ""
+    reason: Annotated[str, "The keyword of printer-state-reasons."]
+    text: Annotated[str, "The same in words."]
+    severity: Annotated[Severity, "How much it matters."]
+    remedy: Annotated[str, "What to do."] = ""
 
 
 _E, _W, _R = Severity.ERROR, Severity.WARNING, Severity.REPORT

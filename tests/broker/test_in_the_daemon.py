@@ -16,6 +16,7 @@ from support.fake_directory import ask, send
 
 from ippusbd.config import Config, broker_dir, runtime_dir
 from ippusbd.daemon.brokering import Brokering, PrinterDirectory, socket_group
+from ippusbd.daemon.observe.status import BrokerStatus
 from ippusbd.errors import ConfigError
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire.broker import encode, next_message
@@ -237,11 +238,11 @@ async def test_links_in_answers_can_be_opened_by_who_came_through_a_unix_socket(
 
 async def test_status_says_where_the_broker_is_or_why_there_is_none(folder: Path, tmp_path: Path):
     async with serving(folder, ready=False) as (_, made):
-        assert made.status() == {"socket": str(folder / NAME), "trouble": ""}
+        assert made.status() == BrokerStatus(socket=str(folder / NAME))
     (tmp_path / "file").write_text("in the way")
     async with serving(tmp_path / "file", ready=False) as (_, made):
-        assert made.status()["socket"] == ""
-        assert "file" in made.status()["trouble"]
+        assert made.status().socket == ""
+        assert "file" in made.status().trouble
 
 
 async def test_a_request_to_a_printer_that_is_away_is_activity(

@@ -15,6 +15,8 @@ from ippusbd import __version__
 from ippusbd.cli import common, status
 from ippusbd.cli import main as cli
 from ippusbd.cli.run import ready_lines
+from ippusbd.daemon.observe.status import PrinterStatus
+from ippusbd.dataclass_json import decode
 from ippusbd.errors import UsbError
 
 HEAVY = ("asyncio", "aiohttp", "usb", "dbus_fast", "zeroconf", "pyudev", "h11", "PIL")
@@ -183,6 +185,7 @@ PRINTER: Mapping[str, object] = {
     "bytes_out": 2_500_000,
 }
 STATUS: Mapping[str, object] = {
+    "schema": 1,
     "version": "0.1.0",
     "pid": 42,
     "phase": "running",
@@ -241,7 +244,7 @@ def test_status_shows_what_was_learned_and_why_nothing_is_announced(
 
 
 def test_status_of_a_starting_daemon_is_complete(ippusbd: Ippusbd, answer: Answer):
-    answer({"version": "0.1.0", "pid": 1, "phase": "starting"})
+    answer({"schema": 1, "version": "0.1.0", "pid": 1, "phase": "starting"})
     code, out, _ = ippusbd("status")
     assert code == 0
     assert "starting for 0 s" in out
@@ -251,6 +254,24 @@ def test_status_of_a_starting_daemon_is_complete(ippusbd: Ippusbd, answer: Answe
 def test_status_json_is_the_daemons_answer(ippusbd: Ippusbd, answer: Answer):
     answer(STATUS)
     assert json.loads(ippusbd("status", "--json")[1]) == STATUS
+
+
+def test_what_another_version_adds_or_leaves_out_does_no_harm(ippusbd: Ippusbd, answer: Answer):
+    answer({**STATUS, "moon": "full", "printers": [{**PRINTER, "scent": ["ink"]}]})
+    assert "HP LaserJet 9 (03f0:1234): ready\n" in ippusbd("status")[1]
+
+
+@pytest.mark.parametrize("schema", [{}, {"schema": 99}])
+def test_a_status_of_another_schema_is_refused_with_a_remedy(
+    ippusbd: Ippusbd, answer: Answer, schema: dict[str, int]
+):
+    other = {"version": "9.0", "printers": "many", **schema}
+    answer(other)
+    code, _, err = ippusbd("status")
+    assert code == 1
+    assert "the running daemon (9.0) has a status of schema" in err
+    assert "systemctl restart ippusbd" in err
+    assert json.loads(ippusbd("status", "--json")[1]) == other
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal(ippusbd: Ippusbd, answer: Answer):
@@ -363,7 +384,7 @@ def test_doctor_finds_before_a_start_what_check_finds(config: Path):
 
 
 def test_a_ready_printer_comes_with_commands_to_paste():
-    assert list(ready_lines(PRINTER)) == [
+    assert list(ready_lines(decode(PrinterStatus, PRINTER))) == [
         "",
         "HP LaserJet 9 (USB)  http://localhost:60000/",
         "  look   curl http://localhost:60000/",
@@ -375,7 +396,7 @@ def test_a_ready_printer_comes_with_commands_to_paste():
 
 
 def test_a_printer_that_is_not_announced_comes_with_an_lpadmin_command():
-    lines = list(ready_lines({**PRINTER, "announced": "off"}))
+    lines = list(ready_lines(decode(PrinterStatus, {**PRINTER, "announced": "off"})))
     assert (
         "  queue  lpadmin -p HP_LaserJet_9_USB -E -v ipp://localhost:60000/ipp/print -m everywhere"
         in lines
@@ -384,7 +405,7 @@ def test_a_printer_that_is_not_announced_comes_with_an_lpadmin_command():
 
 
 def test_a_name_cannot_inject_a_command_into_pasted_lines():
-    evil = {**PRINTER, "name": "x'; rm -rf ~; $(reboot) `id` \n"}
+    evil = decode(PrinterStatus, {**PRINTER, "name": "x'; rm -rf ~; $(reboot) `id` \n"})
     for line in ready_lines(evil):
         assert "\n" not in line
     script = list(ready_lines(evil))[-1].removeprefix("  scan   ")
@@ -425,10 +446,10 @@ def test_check_names_files_that_sharing_cannot_use(
 
 def test_status_shows_sharing_and_the_fingerprint(ippusbd: Ippusbd, answer: Answer):
     shared = {"interfaces": ["eth0"], "passwords": True, "console": True, "fingerprint": "AB:CD"}
-    answer({"printers": [], "sharing": shared})
+    answer({"schema": 1, "sharing": shared})
     _, out, _ = ippusbd("status")
     assert "shared on eth0, with a password, web consoles too\ncertificate AB:CD (SHA-256)\n" in out
-    answer({"printers": [], "sharing": {"interfaces": [], "trouble": "no network"}})
+    answer({"schema": 1, "sharing": {"interfaces": [], "trouble": "no network"}})
     _, out, _ = ippusbd("status")
     assert (
         "shared on no interface (none has an address now), without a password; no network\n" in out

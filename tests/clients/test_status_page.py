@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from support.page_status import STATUS
 from ippusbd.config import Config
 from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.page_style import PALETTE
+from ippusbd.daemon.observe.status import Status
 from ippusbd.proxy.admission.listeners import bind
 from ippusbd.virtual.printer import VirtualPrinter
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 HEIGHT = 1400
 
 
-async def served(stack: AsyncExitStack, status: Any) -> str:
+async def served(stack: AsyncExitStack, status: Callable[[], Status]) -> str:
     """The page's URL, until the end of `stack`."""
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
@@ -35,11 +35,8 @@ async def served(stack: AsyncExitStack, status: Any) -> str:
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    async def status(_: object) -> dict[str, Any]:
-        return STATUS
-
     async with AsyncExitStack() as stack:
-        yield await served(stack, status)
+        yield await served(stack, lambda: STATUS)
 
 
 def rgb(name: str, dark: bool) -> tuple[int, int, int]:
@@ -80,13 +77,9 @@ async def test_device_strings_are_text_in_the_browser(url: str, tmp_path: Path):
 async def test_from_the_page_a_click_leads_to_the_printers_own_console(tmp_path: Path):
     printer = VirtualPrinter()
     async with run_daemon(printer, state_path=tmp_path / "s") as daemon, AsyncExitStack() as stack:
-
-        async def status(_: object) -> dict[str, Any]:
-            return {"printers": daemon.supervisor.status()}
-
         await daemon.until(lambda: daemon.row()["condition"])
         page = await chromium(
-            "--dump-dom", await served(stack, status), profile=tmp_path / "profile"
+            "--dump-dom", await served(stack, daemon.status), profile=tmp_path / "profile"
         )
         link = f'<a href="http://localhost:{daemon.port()}/">'
         assert link in page

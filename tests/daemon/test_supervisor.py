@@ -26,7 +26,7 @@ HASTY = {"probe_s": 0.5, "fax_probe_s": 0.2, "drain_s": 0.3, "check_s": 0.3}
 
 async def test_with_an_empty_bus_the_status_is_empty(state_path: Path):
     async with run_daemon(state_path=state_path) as daemon:
-        assert daemon.supervisor.status() == []
+        assert daemon.supervisor.status() == ()
 
 
 async def test_a_printer_plugged_in_later_is_found_without_udev(
@@ -79,7 +79,7 @@ async def test_an_ignored_printer_is_not_opened_and_the_reason_shown(
     async with run_daemon(printer, state_path=state_path, wait=(), **ignored) as daemon:
         await daemon.until_state("ignored")
         assert daemon.row()["reason"] == "ignored by the configuration"
-        (finding,) = doctor.check({"printers": daemon.supervisor.status()})
+        (finding,) = doctor.check(daemon.status())
         assert (finding.level, finding.check) == (Level.NOTE, "ignored")
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
         assert printer.stats["requests"] == 0

@@ -25,6 +25,7 @@ from support.waiting import until_true
 
 from ippusbd.cli import main as cli
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import Status
 from ippusbd.doctor import devices, printers, rivals, service
 from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, Level, lines
@@ -120,7 +121,7 @@ def test_a_printer_without_ipp_over_usb_is_named_as_one(machine: Machine):
         "Test POS-80 (1209:0001) is a printer without IPP over USB: it needs its maker's driver"
     )
     assert devices.printers(machine) == []
-    shown = "\n".join(lines([finding, *printers.check({"printers": []})]))
+    shown = "\n".join(lines([finding, *printers.check(Status())]))
     assert "cable" not in shown
     assert "switch" not in shown
 
@@ -271,7 +272,7 @@ def test_a_port_range_that_is_used_up_is_a_problem(machine: Machine):
         taken.listen()
         port = taken.getsockname()[1]
         config = Config(port_min=port, port_max=port, listen_ipv6="")
-        answer = service.Answer({"pid": 1, "phase": "running", "version": "1"})
+        answer = service.Answer(Status(pid=1, version="1"))
         finding = of(list(service.check(answer, config, machine)), "ports")
     assert (finding.level, "port_max" in finding.remedy) == (Level.PROBLEM, True)
 
@@ -282,7 +283,7 @@ async def told(make_printer, state_path, *personalities: str, when: Callable[[di
     printer = make_printer(*personalities)
     async with run_daemon(printer, state_path=state_path, wait=(), **settings) as daemon:
         await daemon.until(lambda: when(daemon.row()))
-        return list(printers.check({"printers": daemon.supervisor.status()}))
+        return list(printers.check(daemon.status()))
 
 
 async def test_a_printer_that_answers_404_to_everything_is_diagnosed(make_printer, state_path):
@@ -352,7 +353,7 @@ async def test_what_a_printer_requests_is_a_problem(make_printer, state_path):
     printer.printer.state_reasons = ("media-empty-error", "toner-low-warning", "standby-report")
     async with run_daemon(printer, state_path=state_path) as daemon:
         await daemon.until(lambda: daemon.row()["condition"])
-        found = list(printers.check({"printers": daemon.supervisor.status()}))
+        found = list(printers.check(daemon.status()))
     told = [(each.text, each.level) for each in found if each.check == "attention"]
     assert told == [
         ("paper out", Level.PROBLEM), ("toner low", Level.NOTE), ("sleeping", Level.NOTE)
@@ -364,7 +365,7 @@ async def test_an_unplugged_printer_is_reported(make_printer, state_path):
     async with run_daemon(printer, state_path=state_path) as daemon:
         daemon.unplug(printer)
         await daemon.until_state("away")
-        found = list(printers.check({"printers": daemon.supervisor.status()}))
+        found = list(printers.check(daemon.status()))
     assert "plug it in" in of(found, "printer").remedy
 
 

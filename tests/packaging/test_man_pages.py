@@ -11,8 +11,12 @@ import pytest
 from support.debian import require
 
 from ippusbd.cli import ippusbxd
+from ippusbd.daemon.observe.status import PrinterStatus, Status
+from ippusbd.dataclass_json import hints
+from ippusbd.model import Supply
 from ippusbd.quirks.model import KNOWN
 from ippusbd.toml_schema import accepted
+from ippusbd.wire.state_reasons import Advice
 
 MAN = Path(__file__).parents[2] / "packaging" / "man"
 PAGES = sorted(MAN.glob("*.[58]"))
@@ -31,19 +35,29 @@ def test_every_option_of_ippusbxd_is_in_its_page():
 
 
 def test_the_package_installs_every_page():
-    names = ["ippusb.8", "ippusbd-quirks.5", "ippusbd.8", "ippusbxd.8"]
+    names = ["ippusb.8", "ippusbd-quirks.5", "ippusbd-status.5", "ippusbd.8", "ippusbxd.8"]
     assert [p.name for p in PAGES] == names
     installed = (MAN.parent / "debian" / "ippusbd.manpages").read_text().split()
     assert sorted(installed) == [f"packaging/man/{name}" for name in names]
 
 
-def test_the_page_about_quirks_is_made_of_the_quirk_model():
+@pytest.mark.parametrize("about", ["quirks", "status"])
+def test_a_page_about_a_format_is_made_of_its_types(about: str):
     made = subprocess.run(
-        [sys.executable, MAN / "make-quirks-page"], capture_output=True, text=True, timeout=30
+        [sys.executable, MAN / f"make-{about}-page"], capture_output=True, text=True, timeout=30
     )
     assert (made.returncode, made.stderr) == (0, "")
-    page = (MAN / "ippusbd-quirks.5").read_text()
-    assert made.stdout == page, "run: packaging/man/make-quirks-page > that file"
+    page = (MAN / f"ippusbd-{about}.5").read_text()
+    assert made.stdout == page, f"run: packaging/man/make-{about}-page > that file"
+
+
+def test_every_field_of_the_status_is_in_its_page_with_its_text():
+    page = plain(MAN / "ippusbd-status.5")
+    for cls in (Status, PrinterStatus, Supply, Advice):
+        for name, hint in hints(cls).items():
+            (text,) = hint.__metadata__
+            assert re.search(rf"\n\\fB{name}\\fR \([^)]+\)\n{re.escape(text)}\n", page), name
+            assert text.endswith(".")
 
 
 @pytest.mark.parametrize("key", KNOWN)

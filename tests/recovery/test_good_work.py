@@ -21,6 +21,8 @@ from simulation.talk import Caller, Upload
 from simulation.trace import Trace
 from simulation.weather import SlowScans
 
+from ippusbd.daemon.observe.status import PrinterStatus
+from ippusbd.daemon.printer.states import State
 from ippusbd.virtual.personalities.http import PrinterFirst
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire.ipp import Operation
@@ -55,7 +57,7 @@ class Desk:
             await asyncio.sleep(10)
         raise AssertionError(f"never printed: {told[-5:]}")
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> PrinterStatus:
         (row,) = self.office.supervisor.status()
         return row
 
@@ -65,7 +67,7 @@ class Desk:
         return sum(one.completed and one.sha256 == digest for one in self.printer.documents)
 
     async def until_state(self, *states: str) -> None:
-        while self.status()["state"] not in states:  # noqa: ASYNC110 -- its clock jumps
+        while self.status().state.value not in states:  # noqa: ASYNC110 -- its clock jumps
             await asyncio.sleep(1)
 
 
@@ -88,7 +90,7 @@ def told(
             while not office.supervisor.status():  # noqa: ASYNC110 -- its clock jumps
                 await asyncio.sleep(1)
             await story(desk)
-            assert desk.status()["ended"] == []
+            assert desk.status().ended == ()
 
     try:
         loop.run_until_complete(run())
@@ -108,7 +110,7 @@ def test_a_print_longer_than_our_patience_on_the_only_interface_while_the_scanne
         slow = {number: 20.0 for number in range(1, 14)}  # a filter that needs its time
         assert await desk.prints("anna", pauses=slow) == [200]
         assert desk.copies(DOCUMENT) == 1
-        assert desk.status()["state"] == "partial"
+        assert desk.status().state is State.PARTIAL
 
     told(tmp_path, story, "printer-before-scanner")
 
@@ -132,8 +134,8 @@ def test_three_hours_without_paper_lose_no_request_of_four_clients(tmp_path: Pat
         desk.printer.switch("paper-out", on=True)
         jobs = [asyncio.ensure_future(desk.prints(*one)) for one in documents.items()]
         await asyncio.sleep(10 * MINUTE_S)
-        assert "interface" in str(desk.status()["waits_for"])
-        assert desk.status()["ended"] == []
+        assert "interface" in desk.status().waits_for
+        assert desk.status().ended == ()
         await asyncio.sleep(3 * HOUR_S - 10 * MINUTE_S)
         assert not all(job.done() for job in jobs)
         desk.printer.switch("paper-out", on=False)
@@ -142,7 +144,7 @@ def test_three_hours_without_paper_lose_no_request_of_four_clients(tmp_path: Pat
             assert set(answer) <= {200, 503}, "nobody is told a lie"
         await asyncio.sleep(HOUR_S)
         assert [desk.copies(document) for document in documents.values()] == [1, 1, 1, 1]
-        assert desk.status()["learned"] == {}
+        assert desk.status().learned == {}
 
     told(tmp_path, story, interfaces=interfaces)
 
@@ -156,7 +158,7 @@ def test_nothing_is_learned_from_paper_out_twice_within_hours(tmp_path: Path):
             await asyncio.sleep(70 * MINUTE_S)
             desk.printer.switch("paper-out", on=False)
             assert await job == [200]
-        assert desk.status()["learned"] == {}
+        assert desk.status().learned == {}
 
     told(tmp_path, story)
 

@@ -92,7 +92,7 @@ class Watched:
 
     @property
     def ended(self) -> list[int]:
-        return [one.interface for one in self.detector.ended]
+        return [one.interface for one in self.detector.status()]
 
 
 @asynccontextmanager

@@ -144,9 +144,9 @@ async def started(config: Config, device: SlowStarter, state_path: Path) -> tupl
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with supervised(config, device, state_path) as (supervisor, publisher):
-        while [row["state"] for row in supervisor.status()] != ["ready"]:
+        while [row.state.value for row in supervisor.status()] != ["ready"]:
             assert loop.time() - begun < 3 * FIVE_MINUTES_S, supervisor.status()
-            assert "refused" not in [row["state"] for row in supervisor.status()]
+            assert "refused" not in [row.state.value for row in supervisor.status()]
             await asyncio.sleep(0.5)
         return loop.time() - begun, publisher.types()
 
@@ -156,11 +156,11 @@ async def released(config: Config, device: SlowStarter, state_path: Path) -> tup
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with supervised(config, device, state_path) as (supervisor, _):
-        while [row["state"] for row in supervisor.status()] != ["waiting"]:
+        while [row.state.value for row in supervisor.status()] != ["waiting"]:
             assert loop.time() - begun < FIVE_MINUTES_S, supervisor.status()
             await asyncio.sleep(0.1)
         assert not device.claimed
-        return loop.time() - begun, str(supervisor.status()[0]["reason"])
+        return loop.time() - begun, supervisor.status()[0].reason
 
 
 def usual() -> Config:

@@ -64,7 +64,7 @@ def missing(daemon: InProcessDaemon) -> list[tuple[str, str]]:
 
 def told(daemon: InProcessDaemon) -> dict[str, str]:
     """What each of our tools says."""
-    status = {"printers": daemon.supervisor.status()}
+    status = daemon.status()
     found = [one for one in doctor.check(status) if one.check == "missing"]
     assert all(one.level is Level.PROBLEM for one in found)
     return {

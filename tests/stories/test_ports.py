@@ -40,11 +40,11 @@ async def test_identical_printers_get_ports_and_names_of_their_own(
     twins = [make_printer(serial=serial) for _ in range(2)]
     async with run_daemon(*twins, state_path=state_path, supplies_s=0.0) as daemon:
         rows = daemon.supervisor.status()
-        assert len({row["port"] for row in rows}) == 2
-        assert len({row["name"] for row in rows}) == 2
-        for row, printer in zip(sorted(rows, key=lambda r: r["address"]), twins, strict=True):
+        assert len({row.port for row in rows}) == 2
+        assert len({row.name for row in rows}) == 2
+        for row, printer in zip(sorted(rows, key=lambda r: r.address), twins, strict=True):
             before = printer.stats["requests"]
-            assert (await ask(row["port"])).status == 200
+            assert (await ask(row.port)).status == 200
             assert printer.stats["requests"] == before + 1
 
 
@@ -53,8 +53,8 @@ async def test_identical_printers_keep_their_ports_by_their_usb_port(make_printe
     for _ in range(2):
         twins = [make_printer(serial="") for _ in range(2)]
         async with run_daemon(*twins, state_path=state_path) as daemon:
-            rows = sorted(daemon.supervisor.status(), key=lambda row: row["address"])
-            ports.append([row["port"] for row in rows])
+            rows = sorted(daemon.supervisor.status(), key=lambda row: row.address)
+            ports.append([row.port for row in rows])
     assert ports[0] == ports[1]
 
 

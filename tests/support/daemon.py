@@ -18,9 +18,11 @@ from support.ports import FIRST_PORT
 from support.waiting import until
 
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import Status
 from ippusbd.daemon.printer.printer import Services
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import Supervisor
+from ippusbd.dataclass_json import encode
 from ippusbd.model import ServiceSet
 from ippusbd.quirks.load import load
 from ippusbd.usbio.pyusb_host import PyusbHost
@@ -104,11 +106,12 @@ class InProcessDaemon:
         )
 
     def row(self, serial: str | None = None) -> dict[str, Any]:
-        """The status of the only printer, or of the one with that serial number."""
-        rows = self.supervisor.status()
-        if serial is not None:
-            rows = [row for row in rows if row.get("serial") == serial]
-        return rows[0] if rows else {"state": "unknown", "port": 0}
+        """The JSON status of the only printer, or of the one with that serial number."""
+        rows = [row for row in self.supervisor.status() if serial in (None, row.serial)]
+        return dict(encode(rows[0])) if rows else {"state": "unknown", "port": 0}
+
+    def status(self) -> Status:
+        return Status(printers=self.supervisor.status())
 
     def port(self, serial: str | None = None) -> int:
         return int(self.row(serial)["port"])
@@ -170,7 +173,8 @@ async def run_daemon(
         if states:
             await daemon.until(
                 lambda: (
-                    sum(r["state"] in states for r in daemon.supervisor.status()) == len(printers)
+                    sum(r.state.value in states for r in daemon.supervisor.status())
+                    == len(printers)
                 )
             )
         yield daemon

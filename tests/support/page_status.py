@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ippusbd.daemon.observe.status import Status
+from ippusbd.dataclass_json import decode
+
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)> printer'
 
 
@@ -20,7 +23,7 @@ def interfaces(**counts: int) -> dict[str, int]:
     return {"total": 3, "in_use": 0, "broken": 0, "waiting": 0, "released": 0, **counts}
 
 
-STATUS: dict[str, Any] = {
+STATUS = decode(Status, {
     "version": "0.1.0",
     "publisher": {"kind": "avahi", "state": "ok"},
     "printers": [
@@ -105,4 +108,4 @@ STATUS: dict[str, Any] = {
         },
         {"at": 1789999000.0, "level": "error", "text": "<b>no broker</b>"},
     ],
-}  # fmt: skip
+})  # fmt: skip

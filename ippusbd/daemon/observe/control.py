@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from ippusbd.broker.unix import Bound, bind
 from ippusbd.daemon.state.files import make_directory
+from ippusbd.dataclass_json import encode
 from ippusbd.errors import IppUsbError
 from ippusbd.users.accounts import Allowed, group_id
 from ippusbd.users.peers import Connected, Peer, peer_of
@@ -215,7 +216,7 @@ class ControlServer:
             known = ", ".join(sorted(self._handlers))
             return {"ok": False, "error": f"unknown command; known: {known}"}
         try:
-            return {"ok": True, "result": await handler(request)}
+            return {"ok": True, "result": encode(await handler(request))}
         except IppUsbError as exc:
             return {"ok": False, "error": str(exc)}
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import PageStatus, Status
 from ippusbd.proxy.access.origin import refused_host
 from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.admission.listeners import bind_all
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ippusbd.proxy.aiohttp_server import HttpServer, web
 
 log = logging.getLogger("ippusbd.daemon")
-
-Status = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 MAX_CLIENTS: Final = 32
 CLIENT_S: Final = 5.0
@@ -48,7 +47,7 @@ _ALWAYS: Final = {
 class Endpoints:
     """Serves what `status`, the daemon's, reports."""
 
-    def __init__(self, config: Config, status: Status) -> None:
+    def __init__(self, config: Config, status: Callable[[], Status]) -> None:
         self._config = config
         self._status = status
         self._trouble = ""
@@ -60,12 +59,12 @@ class Endpoints:
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
 
-    def status(self) -> dict[str, str]:
-        """Where the page is, or why there is none; for `ippusbd status --json`."""
+    def status(self) -> PageStatus:
+        """Where the page is, or why there is none."""
         config = self._config
         is_served = config.page and not self._trouble
         url = f"http://{config.listen_host}:{config.page_port}/" if is_served else ""
-        return {"url": url, "trouble": self._trouble}
+        return PageStatus(url=url, trouble=self._trouble)
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Listen as configured, until the end of `stack`."""
@@ -125,12 +124,12 @@ class Endpoints:
     # --- a request
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
-        response = await self._response(request)
+        response = self._response(request)
         response.headers.update(_ALWAYS)
         response.force_close()
         return response
 
-    async def _response(self, request: web.BaseRequest) -> web.Response:
+    def _response(self, request: web.BaseRequest) -> web.Response:
         from ippusbd.proxy.aiohttp_server import web
 
         here = request.transport.get_extra_info("sockname") if request.transport else None
@@ -147,19 +146,19 @@ class Endpoints:
         path = request.rel_url.path
         if path not in paths:
             return web.Response(status=404, text="no such page\n")
-        return await (self._page() if path == PAGE else self._metrics())
+        return self._page() if path == PAGE else self._metrics()
 
-    async def _metrics(self) -> web.Response:
+    def _metrics(self) -> web.Response:
         from ippusbd.daemon.observe import metrics
         from ippusbd.proxy.aiohttp_server import web
 
-        text = metrics.exposition(await self._status({}), metrics.process())
+        text = metrics.exposition(self._status(), metrics.process())
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    async def _page(self) -> web.Response:
+    def _page(self) -> web.Response:
         from ippusbd.daemon.observe import page
         from ippusbd.proxy.aiohttp_server import web
 
         policy = {"Content-Security-Policy": page.POLICY}
-        text = "\n".join(page.document(await self._status({}))) + "\n"
+        text = "\n".join(page.document(self._status())) + "\n"
         return web.Response(text=text, content_type="text/html", headers=policy)

@@ -4,7 +4,7 @@ One line for each number of `ippusbd status --json` that a graph or an alarm can
 and labels are stable: dashboards depend on them. A number that the printer does not report
 is left out; it is not zero.
 
-Knows the status as `ippusbd status --json` prints it; no printers.
+Knows the status; no printers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from ippusbd.daemon.observe.status import ConditionStatus, InterfaceCounts, PrinterStatus, Status
 from ippusbd.daemon.printer.states import State
+from ippusbd.model import Supply
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Labels = Mapping[str, object]
@@ -51,8 +53,6 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
     "process_cpu_seconds_total": ("counter", "Processor time of the daemon."),
     "process_open_fds": ("gauge", "Open file descriptors of the daemon."),
 }
-_UP: Final = ("ready", "partial")
-_USES: Final = ("in_use", "broken", "released")
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class _Samples:
 
     lines: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, name: str, value: object, labels: Labels | None = None) -> None:
-        if isinstance(value, int | float):
+    def add(self, name: str, value: float | None, labels: Labels | None = None) -> None:
+        if value is not None:
             number = int(value) if isinstance(value, bool) else value
             text = ",".join(f'{key}="{_escaped(value)}"' for key, value in (labels or {}).items())
             self.lines.setdefault(name, []).append(
@@ -77,15 +77,13 @@ class _Samples:
                 yield from self.lines[name]
 
 
-def exposition(status: Mapping[str, Any], process: Mapping[str, float] | None = None) -> str:
+def exposition(status: Status, process: Mapping[str, float] | None = None) -> str:
     """The text for `status`, and for `process`, the daemon's own figures."""
-    samples = _Samples()
-    samples.add("ippusbd_info", 1, {"version": status.get("version", "")})
-    samples.add("ippusbd_uptime_seconds", status.get("uptime_s"))
-    publisher = status.get("publisher") or {}
-    by = {"publisher": publisher.get("kind", "")}
-    samples.add("ippusbd_announcing", publisher.get("state") == "ok", by)
-    for row in status.get("printers") or ():
+    samples, publisher = _Samples(), status.publisher
+    samples.add("ippusbd_info", 1, {"version": status.version})
+    samples.add("ippusbd_uptime_seconds", status.uptime_s)
+    samples.add("ippusbd_announcing", publisher.state == "ok", {"publisher": publisher.kind})
+    for row in status.printers:
         _printer(samples, row)
     for name, value in (process or {}).items():
         samples.add(name, value)
@@ -104,56 +102,54 @@ def process() -> dict[str, float]:
     return found
 
 
-def _printer(samples: _Samples, row: Mapping[str, Any]) -> None:
+def _printer(samples: _Samples, row: PrinterStatus) -> None:
     about = {
-        "printer": row.get("name") or row.get("model") or "",
-        "id": row.get("id", ""),
-        "serial": row.get("serial", ""),
-        "port": row.get("port", 0),
+        "printer": row.name or row.model,
+        "id": row.id,
+        "serial": row.serial,
+        "port": row.port,
     }
-    state = row.get("state")
-    samples.add("ippusbd_printer_up", state in _UP, about)
+    samples.add("ippusbd_printer_up", row.is_served, about)
     for each in State:
-        samples.add("ippusbd_printer_state", state == each.value, about | {"state": each.value})
-    for each in row.get("missing") or ():
-        which = {**about, "function": each.get("function", "")}
+        samples.add("ippusbd_printer_state", row.state is each, about | {"state": each.value})
+    for missing in row.missing:
+        which = {**about, "function": missing.function}
         samples.add("ippusbd_printer_missing_function", 1, which)
-    samples.add("ippusbd_printer_requests_total", row.get("requests"), about)
-    samples.add("ippusbd_printer_sent_bytes_total", row.get("bytes_out"), about)
-    samples.add("ippusbd_printer_received_bytes_total", row.get("bytes_in"), about)
-    _interfaces(samples, about, row.get("interfaces") or {})
-    _condition(samples, about, row.get("condition") or {})
+    if row.port:
+        samples.add("ippusbd_printer_requests_total", row.requests, about)
+        samples.add("ippusbd_printer_sent_bytes_total", row.bytes_out, about)
+        samples.add("ippusbd_printer_received_bytes_total", row.bytes_in, about)
+        _interfaces(samples, about, row.interfaces)
+    if row.condition is not None:
+        _condition(samples, about, row.condition)
 
 
-def _interfaces(samples: _Samples, about: Labels, counts: Mapping[str, Any]) -> None:
-    if counts:
-        free = counts.get("total", 0) - sum(counts.get(use, 0) for use in _USES)
-        uses = {use: counts.get(use, 0) for use in _USES} | {"free": free}
-        for use, count in uses.items():
-            samples.add("ippusbd_printer_interfaces", count, {**about, "use": use})
-    samples.add("ippusbd_printer_waiting_requests", counts.get("waiting"), about)
+def _interfaces(samples: _Samples, about: Labels, counts: InterfaceCounts) -> None:
+    uses = {"in_use": counts.in_use, "broken": counts.broken, "released": counts.released}
+    for use, count in {**uses, "free": counts.total - sum(uses.values())}.items():
+        samples.add("ippusbd_printer_interfaces", count, {**about, "use": use})
+    samples.add("ippusbd_printer_waiting_requests", counts.waiting, about)
 
 
-def _condition(samples: _Samples, about: Labels, condition: Mapping[str, Any]) -> None:
-    for advice in condition.get("asks") or ():
-        which = {"reason": advice.get("reason", ""), "severity": advice.get("severity", "")}
-        samples.add("ippusbd_printer_reason", 1, {**about, **which})
-    samples.add("ippusbd_printer_pages_total", condition.get("pages"), about)
-    samples.add("ippusbd_printer_sheets_total", condition.get("sheets"), about)
-    samples.add("ippusbd_printer_condition_age_seconds", condition.get("age_s"), about)
-    for name, supply in _distinct(condition.get("supplies") or ()):
-        which = {**about, "supply": name, "kind": supply.get("kind", "")}
-        level = supply.get("level")
-        if level is not None:
-            samples.add("ippusbd_supply_level_ratio", level / 100, which)
-            samples.add("ippusbd_supply_low", bool(supply.get("low")), which)
+def _condition(samples: _Samples, about: Labels, condition: ConditionStatus) -> None:
+    for advice in condition.asks:
+        why = {"reason": advice.reason, "severity": advice.severity.value}
+        samples.add("ippusbd_printer_reason", 1, {**about, **why})
+    samples.add("ippusbd_printer_pages_total", condition.pages, about)
+    samples.add("ippusbd_printer_sheets_total", condition.sheets, about)
+    samples.add("ippusbd_printer_condition_age_seconds", condition.age_s, about)
+    for name, supply in _distinct(condition.supplies):
+        if supply.level is not None:
+            which = {**about, "supply": name, "kind": supply.kind}
+            samples.add("ippusbd_supply_level_ratio", supply.level / 100, which)
+            samples.add("ippusbd_supply_low", supply.low, which)
 
 
-def _distinct(supplies: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _distinct(supplies: Iterable[Supply]) -> Iterator[tuple[str, Supply]]:
     """No two samples may have the same labels: a second "Black" becomes "Black 2"."""
     seen: dict[str, int] = {}
     for supply in supplies:
-        name = str(supply.get("name", ""))
+        name = supply.name
         seen[name] = seen.get(name, 0) + 1
         yield (name if seen[name] == 1 else f"{name} {seen[name]}"), supply
 

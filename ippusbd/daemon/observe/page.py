@@ -3,38 +3,51 @@
 Rendered for every request from the same status that `ippusbd status` prints, so that both agree.
 Everything that came from a device is escaped here, at the last moment.
 
-Knows the status as `ippusbd status --json` prints it, and HTML; no printers.
+Knows the status and HTML; no printers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from html import escape
 from time import localtime, strftime
-from typing import Any, Final
+from typing import Final
 
 from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.daemon.observe.page_style import CSS
 from ippusbd.daemon.observe.page_style import POLICY as POLICY
+from ippusbd.daemon.observe.status import (
+    ConditionStatus,
+    InterfaceCounts,
+    PrinterStatus,
+    RecentError,
+    Status,
+)
+from ippusbd.daemon.printer.states import State
+from ippusbd.model import Supply
+from ippusbd.wire.state_reasons import Advice, Severity
 
 # state -> words, class
 _STATES: Final = {
-    "ready": ("ready", "good"),
-    "partial": ("partly ready", "soon"),
-    "probing": ("being queried", "soon"),
-    "opening": ("being opened", "soon"),
-    "waiting": ("will be retried", "bad"),
-    "refused": ("not used", "bad"),
-    "ignored": ("ignored", "soon"),
-    "away": ("not plugged in", "soon"),
+    State.READY: ("ready", "good"),
+    State.PARTIAL: ("partly ready", "soon"),
+    State.PROBING: ("being queried", "soon"),
+    State.OPENING: ("being opened", "soon"),
+    State.WAITING: ("will be retried", "bad"),
+    State.REFUSED: ("not used", "bad"),
+    State.IGNORED: ("ignored", "soon"),
+    State.AWAY: ("not plugged in", "soon"),
 }
-_SEVERITIES: Final = {"error": ("bad", "Action needed"), "warning": ("soon", "Action needed soon")}
+_SEVERITIES: Final = {
+    Severity.ERROR: ("bad", "Action needed"),
+    Severity.WARNING: ("soon", "Action needed soon"),
+}
 OLD_S: Final = 90
 
 
-def document(status: Mapping[str, Any]) -> Iterator[str]:
+def document(status: Status) -> Iterator[str]:
     """Its lines."""
-    printers = status.get("printers") or []
+    printers = status.printers
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -52,82 +65,80 @@ def document(status: Mapping[str, Any]) -> Iterator[str]:
         for number, row in enumerate(printers):
             yield from _printer(number, row)
         yield "</div>"
-    yield from _recent(status.get("recent") or [])
+    yield from _recent(status.recent)
     yield "</main>"
     yield from _footer(status)
     yield "</body></html>"
 
 
-def _title(printers: list[Mapping[str, Any]]) -> str:
-    needing = sum(any(w.get("severity") == "error" for w in _advices(row)) for row in printers)
+def _title(printers: Sequence[PrinterStatus]) -> str:
+    needing = sum(any(a.severity is Severity.ERROR for a in _advices(row)) for row in printers)
     if needing:
         return f"{needing} of {len(printers)} printers need attention - ippusbd"
     return f"{len(printers)} printer{'s' * (len(printers) != 1)} - ippusbd"
 
 
-def _advices(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return (row.get("condition") or {}).get("asks") or []
+def _advices(row: PrinterStatus) -> Sequence[Advice]:
+    return row.condition.asks if row.condition is not None else ()
 
 
 # --- a printer
 
 
-def _printer(number: int, row: Mapping[str, Any]) -> Iterator[str]:
-    name = escape(str(row.get("name") or row.get("model") or row.get("id") or "printer"))
-    words, colour = _STATES.get(str(row.get("state")), (str(row.get("state")), "soon"))
+def _printer(number: int, row: PrinterStatus) -> Iterator[str]:
+    words, colour = _STATES[row.state]
     yield f'<section class="card" aria-labelledby="printer-{number}"><div class="top">'
-    yield f'<h2 id="printer-{number}">{name}</h2>'
-    yield f'<span class="state {colour}">{escape(words)}</span></div>'
+    yield f'<h2 id="printer-{number}">{escape(row.label)}</h2>'
+    yield f'<span class="state {colour}">{words}</span></div>'
     yield from _reason(row)
     yield from _missing(row)
     yield from _stalls(row)
     for advice in _advices(row):
         yield _advice(advice)
     yield from _facts(row)
-    yield from _supplies((row.get("condition") or {}).get("supplies") or [])
+    if row.condition is not None:
+        yield from _supplies(row.condition.supplies)
     yield "</section>"
 
 
-def _reason(row: Mapping[str, Any]) -> Iterator[str]:
-    reason = str(row.get("reason") or "")
-    if reason and row.get("state") != "away":
-        found = diagnose(reason)
-        colour = "soon" if found.passes or row.get("state") in ("opening", "probing") else "bad"
-        yield f'<p class="advice {colour}">{escape(reason)}{_remedy(found.remedy)}</p>'
+def _reason(row: PrinterStatus) -> Iterator[str]:
+    if row.reason and row.state is not State.AWAY:
+        found = diagnose(row.reason)
+        colour = "soon" if found.passes or row.state in (State.OPENING, State.PROBING) else "bad"
+        yield f'<p class="advice {colour}">{escape(row.reason)}{_remedy(found.remedy)}</p>'
 
 
-def _missing(row: Mapping[str, Any]) -> Iterator[str]:
+def _missing(row: PrinterStatus) -> Iterator[str]:
     """Functions that it claims and does not show."""
-    for each in row.get("missing") or ():
-        text = f"It does not {each.get('function')}: {each.get('answer')}"
-        yield f'<p class="advice soon">{escape(text)}{_remedy(each.get("remedy"))}</p>'
+    for each in row.missing:
+        text = f"It does not {each.function}: {each.answer}"
+        yield f'<p class="advice soon">{escape(text)}{_remedy(each.remedy)}</p>'
 
 
-def _stalls(row: Mapping[str, Any]) -> Iterator[str]:
+def _stalls(row: PrinterStatus) -> Iterator[str]:
     """What exchanges wait for, and which were ended on which proof."""
-    if row.get("waits_for"):
-        minutes = float(row.get("waits_s") or 0) / 60
-        text = f"waiting for {minutes:.0f} min: {row['waits_for']}"
+    if row.waits_for:
+        text = f"waiting for {row.waits_s / 60:.0f} min: {row.waits_for}"
         yield f'<p class="advice soon">{escape(text)}</p>'
-    for each in row.get("ended") or ():
-        text = f"ended on interface {each.get('interface')}: {each.get('proof')}"
+    for each in row.ended:
+        text = f"ended on interface {each.interface}: {each.proof}"
         yield f'<p class="faint">{escape(text)}</p>'
 
 
-def _advice(advice: Mapping[str, Any]) -> str:
-    colour, title = _SEVERITIES.get(str(advice.get("severity")), ("", ""))
-    text = escape(str(advice.get("text")))
+def _advice(advice: Advice) -> str:
+    colour, title = _SEVERITIES.get(advice.severity, ("", ""))
+    text = escape(advice.text)
     if not title:
         return f'<p class="faint">{text}</p>'
-    then = _remedy(advice.get("remedy"))
+    then = _remedy(advice.remedy)
     return f'<p class="advice {colour}"><strong>{title}: {text}</strong>{then}</p>'
 
 
-def _remedy(remedy: object) -> str:
-    return f"<br>{escape(str(remedy))}" if remedy else ""
+def _remedy(remedy: str) -> str:
+    return f"<br>{escape(remedy)}" if remedy else ""
 
 
-def _facts(row: Mapping[str, Any]) -> Iterator[str]:
+def _facts(row: PrinterStatus) -> Iterator[str]:
     rows = [(title, value) for title, value in _details(row) if value]
     if rows:
         yield "<dl>"
@@ -135,95 +146,84 @@ def _facts(row: Mapping[str, Any]) -> Iterator[str]:
         yield "</dl>"
 
 
-def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _details(row: PrinterStatus) -> Iterator[tuple[str, str]]:
     """Titles, and values that are already HTML."""
-    condition, counts = row.get("condition") or {}, row.get("interfaces") or {}
-    yield "Printer", "" if row.get("state") == "away" else escape(_doing(condition))
-    if row.get("url") and row.get("state") in ("ready", "partial", "probing"):
-        url = escape(str(row["url"]), quote=True)
+    condition = row.condition or ConditionStatus()
+    yield "Printer", "" if row.state is State.AWAY else escape(_doing(condition))
+    url = escape(row.url, quote=True)
+    if url and (row.is_served or row.state is State.PROBING):
         yield "Web console", f'<a href="{url}">{url}</a>'
-    elif row.get("url"):
-        yield "Web console", f"{escape(str(row['url']))} (when it is plugged in)"
-    yield "USB", escape(_interfaces(counts))
-    requests = row.get("requests")
-    yield "Requests", "" if requests is None else f"{requests} since the start"
-    pages = condition.get("pages")
-    yield "Serial number", escape(str(row.get("serial") or ""))
-    yield "Pages", "" if pages is None else f"{pages} since manufacture"
-    announced = str(row.get("announced") or "")
-    yield "Announced", "" if announced in ("", "no", "established") else escape(announced)
+    elif url:
+        yield "Web console", f"{url} (when it is plugged in)"
+    yield "USB", escape(_interfaces(row.interfaces))
+    yield "Requests", f"{row.requests} since the start" if row.port else ""
+    yield "Serial number", escape(row.serial)
+    yield "Pages", "" if condition.pages is None else f"{condition.pages} since manufacture"
+    yield "Announced", "" if row.announced in ("no", "established") else escape(row.announced)
 
 
-def _doing(condition: Mapping[str, Any]) -> str:
-    text = ", ".join(filter(None, (condition.get("state"), condition.get("message"))))
-    age_s = condition.get("age_s") or 0
+def _doing(condition: ConditionStatus) -> str:
+    text = ", ".join(filter(None, (condition.state, condition.message)))
+    age_s = condition.age_s
     return f"{text} ({age_s / 60:.0f} min ago)" if text and age_s >= OLD_S else text
 
 
-def _interfaces(counts: Mapping[str, Any]) -> str:
-    total = counts.get("total", 0)
+def _interfaces(counts: InterfaceCounts) -> str:
+    total, waiting = counts.total, counts.waiting
     if not total:
         return ""
-    if counts.get("released") == total:
+    if counts.released == total:
         return "released until the next request"
-    told = [(counts.get("in_use"), "in use"), (counts.get("broken"), "broken")]
+    told = [(counts.in_use, "in use"), (counts.broken, "broken")]
     parts = [f"{count} {words}" for count, words in told if count]
-    waiting = counts.get("waiting")
     if waiting:
         parts.append(f"{waiting} request{'s' * (waiting != 1)} waiting")
     return ", ".join([f"{total} interface{'s' * (total != 1)}", *parts])
 
 
-def _supplies(supplies: list[Mapping[str, Any]]) -> Iterator[str]:
+def _supplies(supplies: Sequence[Supply]) -> Iterator[str]:
     if supplies:
         yield '<h3>Supplies</h3><ul class="supplies">'
         yield from map(_supply, supplies)
         yield "</ul>"
 
 
-def _supply(supply: Mapping[str, Any]) -> str:
-    name, level = escape(str(supply.get("name"))), supply.get("level")
-    low = bool(supply.get("low"))
-    if level is None:
+def _supply(supply: Supply) -> str:
+    name = escape(supply.name)
+    if supply.level is None:
         return f'<li><span>{name}</span><span class="level">not known</span></li>'
-    width = max(0, min(int(level), 100))
+    width = max(0, min(supply.level, 100))
     bar = (
-        f'<span class="bar{" low" * low}" aria-hidden="true"><svg viewBox="0 0 100 1"'
+        f'<span class="bar{" low" * supply.low}" aria-hidden="true"><svg viewBox="0 0 100 1"'
         f' preserveAspectRatio="none"><rect width="{width}" height="1"/></svg></span>'
     )
-    words = f"{width} %{' full' if supply.get('fills') else ''}{', low' * _is_low(supply)}"
+    words = f"{width} %{' full' if supply.fills else ', low' * supply.low}"
     return f'<li><span>{name}</span>{bar}<span class="level">{words}</span></li>'
-
-
-def _is_low(supply: Mapping[str, Any]) -> bool:
-    return bool(supply.get("low")) and not supply.get("fills")
 
 
 # --- the rest
 
 
-def _recent(troubles: list[Mapping[str, Any]]) -> Iterator[str]:
+def _recent(recent: Sequence[RecentError]) -> Iterator[str]:
     yield '<section class="card" aria-labelledby="recent">'
     yield '<h2 id="recent">Recent errors</h2>'
-    if not troubles:
+    if not recent:
         yield '<p class="faint">None since the daemon was started.</p></section>'
         return
     yield '<ul class="log">'
-    for each in troubles[:10]:
-        when = strftime("%Y-%m-%d %H:%M:%S", localtime(float(each.get("at", 0))))
-        who = f"{escape(str(each['printer']))}: " if each.get("printer") else ""
-        times = each.get("times", 1)
-        often = f" ({times} times)" if times > 1 else ""
+    for each in recent[:10]:
+        when = strftime("%Y-%m-%d %H:%M:%S", localtime(each.at))
+        who = f"{escape(each.printer)}: " if each.printer else ""
+        often = f" ({each.times} times)" if each.times > 1 else ""
         yield (
             f'<li><time class="faint" datetime="{when.replace(" ", "T")}">{when}</time> '
-            f"{who}{escape(str(each.get('text')))}{often}{_remedy(each.get('remedy'))}</li>"
+            f"{who}{escape(each.text)}{often}{_remedy(each.remedy)}</li>"
         )
     yield "</ul></section>"
 
 
-def _footer(status: Mapping[str, Any]) -> Iterator[str]:
-    publisher = status.get("publisher") or {}
-    yield f"<footer><p>ippusbd {escape(str(status.get('version', '?')))}, announced by"
-    kind, state = (escape(str(publisher.get(key) or "?")) for key in ("kind", "state"))
-    yield f"{kind}: {state}."
+def _footer(status: Status) -> Iterator[str]:
+    publisher = status.publisher
+    yield f"<footer><p>ippusbd {escape(status.version)}, announced by"
+    yield f"{escape(publisher.kind or '?')}: {escape(publisher.state)}."
     yield "<code>ippusbd doctor</code> finds problems and says what to do.</p></footer>"

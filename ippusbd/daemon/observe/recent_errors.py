@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ippusbd.daemon.observe.diagnosis import diagnose
+from ippusbd.daemon.observe.status import RecentError
 from ippusbd.log import ROOT, ContextFilter, escaped
 
 KEPT: Final = 20
@@ -48,24 +49,24 @@ class RecentErrors(logging.Handler):
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    def status(self) -> list[dict[str, Any]]:
-        """Newest first, for `ippusbd status --json`."""
+    def status(self) -> tuple[RecentError, ...]:
+        """Newest first."""
         self.acquire()
         try:
             kept = list(self._kept.items())
         finally:
             self.release()
-        return [
-            {
-                "at": round(each.at, 3),
-                "level": each.level,
-                "printer": who,
-                "text": text,
-                "times": each.times,
-                "remedy": diagnose(text).remedy,
-            }
+        return tuple(
+            RecentError(
+                at=round(each.at, 3),
+                level=each.level,
+                printer=who,
+                text=text,
+                times=each.times,
+                remedy=diagnose(text).remedy,
+            )
             for (who, text), each in reversed(kept)
-        ]
+        )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any, Final
 from ippusbd.daemon.observe.trace_http import Entry, WatchedChannel
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.registry import chosen
+from ippusbd.dataclass_json import encode
 from ippusbd.errors import IppUsbError
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.protocols import Channel
@@ -52,7 +53,7 @@ class Trace:
         """The events, until the caller stops iterating."""
         try:
             self._follow()
-            yield {"printer": self._printer.status()}
+            yield {"printer": encode(self._printer.status())}
             while True:
                 self._follow()
                 with suppress(TimeoutError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ippusbd.daemon.observe.diagnosis import remedy_for_missing
+from ippusbd.daemon.observe.status import MissingStatus
 from ippusbd.model import Capability, PrinterFacts
 
 FEATURES: Final = {"scan": "scan", "faxout": "fax"}  # PWG 5100.17, 5100.15 -> our word
@@ -26,14 +27,13 @@ class MissingFunction:
     later: bool = False
     silent: bool = False
 
-    def status(self) -> dict[str, str]:
-        """For `ippusbd status --json`."""
-        return {
-            "function": self.function,
-            "claimed_by": self.claimed_by,
-            "answer": self.answer,
-            "remedy": remedy_for_missing(self.function, self.answer),
-        }
+    def status(self) -> MissingStatus:
+        return MissingStatus(
+            function=self.function,
+            claimed_by=self.claimed_by,
+            answer=self.answer,
+            remedy=remedy_for_missing(self.function, self.answer),
+        )
 
 
 def claims(capabilities: Capability | None, facts: PrinterFacts | None) -> dict[str, str]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import InterfaceCounts, PrinterStatus
 from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
@@ -27,6 +28,7 @@ from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.pool_types import PoolStatus
 from ippusbd.usbio.protocols import UsbHost
 from ippusbd.wire.overheard import printer_state
 
@@ -116,45 +118,38 @@ class Printer:
     def label(self) -> str:
         return (self.facts.model if self.facts else "") or self.key
 
-    def status(self) -> dict[str, Any]:
-        """This printer in `ippusbd status --json`."""
-        facts, pool = self.facts, self.pool
-        counts = pool.status() if pool else None
-        return {
-            "id": str(facts.usb_id) if facts else self.key[:9],
-            "serial": facts.serial if facts else "",
-            "address": str(facts.address) if facts and self.state is not State.AWAY else "",
-            "model": facts.model if facts else "",
-            "state": self.state.value,
-            "reason": self.reason,
-            "port": self.site.port,
-            "name": self.publication.name if self.publication else self.name,
-            "announced": self.publication.state if self.publication else "no",
-            "url": f"http://{self._host}:{self.site.port}/" if self.site.port else "",
-            "interfaces": {
-                "total": counts.total if counts else 0,
-                "in_use": counts.in_use + counts.draining if counts else 0,
-                "broken": counts.broken if counts else 0,
-                "waiting": counts.waiting if counts else 0,
-                "released": counts.released if counts else 0,
-            },
-            "missing": [one.status() for one in self.missing],
-            "trouble": (pool.trouble if pool else "") or self.site.trouble,
-            "waits_for": self.waits_for(),
-            "waits_s": round(self.detector.waits_s, 1) if self.detector else 0.0,
-            "ended": self._ended(),
-            "condition": self.status_poll.status(),
-            "requests": self.site.traffic.requests,
-            "bytes_in": self.site.traffic.bytes_in,
-            "bytes_out": self.site.traffic.bytes_out,
-        }
+    def status(self, learned: Mapping[str, object] | None = None) -> PrinterStatus:
+        facts, pool, traffic = self.facts, self.pool, self.site.traffic
+        return PrinterStatus(
+            id=str(facts.usb_id) if facts else self.key[:9],
+            serial=facts.serial if facts else "",
+            address=str(facts.address) if facts and self.state is not State.AWAY else "",
+            model=facts.model if facts else "",
+            state=self.state,
+            reason=self.reason,
+            port=self.site.port,
+            name=self.publication.name if self.publication else self.name,
+            announced=self.publication.state if self.publication else "no",
+            url=f"http://{self._host}:{self.site.port}/" if self.site.port else "",
+            interfaces=_counts(pool.status()) if pool else InterfaceCounts(),
+            missing=tuple(one.status() for one in self.missing),
+            trouble=(pool.trouble if pool else "") or self.site.trouble,
+            waits_for=self.waits_for(),
+            waits_s=round(self.detector.waits_s, 1) if self.detector else 0.0,
+            ended=self.detector.status() if self.detector else (),
+            condition=self.status_poll.status(),
+            requests=traffic.requests,
+            bytes_in=traffic.bytes_in,
+            bytes_out=traffic.bytes_out,
+            learned=dict(learned or {}),
+        )
 
-    def _ended(self) -> list[dict[str, Any]]:
-        """Exchanges that were ended, and on which proof."""
-        if self.detector is None or not self.detector.ended:
-            return []
-        now = asyncio.get_running_loop().time()
-        return [
-            {"age_s": round(now - one.at, 1), "interface": one.interface, "proof": one.proof}
-            for one in self.detector.ended
-        ]
+
+def _counts(pool: PoolStatus) -> InterfaceCounts:
+    return InterfaceCounts(
+        total=pool.total,
+        in_use=pool.in_use + pool.draining,
+        broken=pool.broken,
+        waiting=pool.waiting,
+        released=pool.released,
+    )

@@ -14,10 +14,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from ippusbd.aio import now
+from ippusbd.daemon.observe.status import ConditionStatus
 from ippusbd.errors import DeviceGone, IppUsbError, PrinterError, PrinterSilent, ProbeFailed
 from ippusbd.exchange.query import PRINT_PATH, Query
 from ippusbd.model import Condition
@@ -50,22 +51,20 @@ class StatusPoll:
         """What an answer to a client reported."""
         self.update(replace(self.condition or Condition(), state=state, reasons=reasons))
 
-    def status(self) -> dict[str, Any] | None:
-        """For `ippusbd status`; None: the printer was not asked yet, or has no IPP."""
+    def status(self) -> ConditionStatus | None:
+        """None: the printer was not asked yet, or has no IPP."""
         now = self.condition
         if now is None:
             return None
-        return {
-            "state": state_name(now.state),
-            "message": now.message,
-            "asks": [
-                asdict(each) | {"severity": each.severity.value} for each in all_advice(now.reasons)
-            ],
-            "supplies": [asdict(each) for each in now.supplies],
-            "pages": now.pages,
-            "sheets": now.sheets,
-            "age_s": round(self._clock() - self._updated_at, 1),
-        }
+        return ConditionStatus(
+            state=state_name(now.state),
+            message=now.message,
+            asks=tuple(all_advice(now.reasons)),
+            supplies=now.supplies,
+            pages=now.pages,
+            sheets=now.sheets,
+            age_s=round(self._clock() - self._updated_at, 1),
+        )
 
 
 async def ask_condition(query: Query, port: int) -> Condition:

@@ -13,9 +13,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
+from ippusbd.daemon.observe.status import EndedExchange
 from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.daemon.recovery.verdict import (
     Ask,
@@ -36,15 +37,6 @@ log = logging.getLogger("ippusbd.daemon")
 ENDED_KEPT: Final = 8
 _PAPER_EMPTY: Final = 0x20  # USB printer class 1.1, 4.2.2
 _NO_ERROR: Final = 0x08
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An exchange that was ended by a verdict, for status: when, on which interface, and why."""
-
-    at: float
-    interface: int
-    proof: str
 
 
 class StallDetector:
@@ -74,7 +66,7 @@ class StallDetector:
         self._on_stalled_upload = on_stalled_upload
         self._failed: dict[int, Unfinished] = {}  # what was ended last on each interface
         self.waits, self._waits_since = "", 0.0
-        self.ended: deque[Ended] = deque(maxlen=ENDED_KEPT)
+        self._ended: deque[tuple[float, EndedExchange]] = deque(maxlen=ENDED_KEPT)
 
     async def run(self, every_s: float) -> None:
         """Step until cancelled, or until the device is gone."""
@@ -149,6 +141,11 @@ class StallDetector:
         """How long `waits` has been waited for."""
         return asyncio.get_running_loop().time() - self._waits_since if self.waits else 0.0
 
+    def status(self) -> tuple[EndedExchange, ...]:
+        """Exchanges that were ended by a verdict."""
+        now = asyncio.get_running_loop().time()
+        return tuple(replace(one, age_s=round(now - at, 1)) for at, one in self._ended)
+
     def _set_waits(self, what: str) -> None:
         if what != self.waits:
             self.waits, self._waits_since = what, asyncio.get_running_loop().time()
@@ -163,6 +160,7 @@ class StallDetector:
             return False
         self._failed[number] = work
         log.warning("interface %d is unresponsive: %s", number, proof)
-        self.ended.append(Ended(asyncio.get_running_loop().time(), number, proof))
+        ended = EndedExchange(interface=number, proof=proof)
+        self._ended.append((asyncio.get_running_loop().time(), ended))
         slot.channel.fail(TransferTimeout(f"unresponsive: {proof}"))
         return True

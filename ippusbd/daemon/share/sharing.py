@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ippusbd.aio import keep_running
 from ippusbd.config import Config
+from ippusbd.daemon.observe.status import SharingStatus
 from ippusbd.daemon.share import certificate
 from ippusbd.daemon.share.interfaces import Address, Changes, look
 from ippusbd.dnssd.protocols import Publication, Publisher
@@ -105,18 +106,17 @@ class Sharing:
             )
         )
 
-    def status(self) -> dict[str, Any]:
-        """For `ippusbd status --json`."""
-        return {
-            "addresses": [address.text for address in self._addresses],
-            "interfaces": list(_interfaces(self._addresses)),
-            "listening": sorted(f"{a.text} port {site.port}" for site, a in self._listeners),
-            "passwords": self.network.gate is not None,
-            "console": self.network.console,
-            "fingerprint": self._fingerprint,
-            "publisher": self._publisher.kind,
-            "trouble": self._publisher.trouble,
-        }
+    def status(self) -> SharingStatus:
+        return SharingStatus(
+            addresses=tuple(address.text for address in self._addresses),
+            interfaces=_interfaces(self._addresses),
+            listening=tuple(sorted(f"{a.text} port {site.port}" for site, a in self._listeners)),
+            passwords=self.network.gate is not None,
+            console=self.network.console,
+            fingerprint=self._fingerprint,
+            publisher=self._publisher.kind,
+            trouble=self._publisher.trouble,
+        )
 
     async def close(self) -> None:
         """Close all listeners, withdraw all announcements."""

@@ -7,7 +7,6 @@ import logging
 import re
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.daemon import run_daemon
@@ -18,6 +17,8 @@ from ippusbd.daemon.observe import metrics
 from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.endpoints import MAX_CLIENTS, Endpoints
 from ippusbd.daemon.observe.recent_errors import KEPT, collecting
+from ippusbd.daemon.observe.status import PageStatus, Status
+from ippusbd.dataclass_json import decode
 from ippusbd.log import set_context
 from ippusbd.proxy.admission.listeners import bind
 
@@ -26,7 +27,7 @@ NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
 SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9.]+(?:e[-+]?\d+)?)")
 
-STATUS: dict[str, Any] = {
+STATUS = decode(Status, {
     "version": "1.2",
     "uptime_s": 3.5,
     "publisher": {"kind": "avahi", "state": "ok"},
@@ -42,7 +43,7 @@ STATUS: dict[str, Any] = {
             "bytes_out": 9,
             "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 2, "released": 0},
             "condition": {
-                "asks": [{"reason": "media-empty-error", "severity": "error"}],
+                "asks": [{"reason": "media-empty-error", "text": "paper out", "severity": "error"}],
                 "supplies": [
                     {"name": "Black", "kind": "toner", "level": 8, "low": True},
                     {"name": "Black", "kind": "toner", "level": 50, "low": False},
@@ -55,7 +56,7 @@ STATUS: dict[str, Any] = {
         },
         {"id": "03f0:9999", "state": "opening", "reason": "x"},
     ],
-}
+})  # fmt: skip
 
 
 def samples(text: str) -> dict[str, float]:
@@ -94,10 +95,14 @@ def test_known_numbers_of_the_status_are_exposed_and_unknown_ones_left_out():
 
 
 def test_a_daemon_that_has_just_started_has_metrics_too():
-    assert samples(metrics.exposition({}, metrics.process()))["process_open_fds"] > 2
+    assert samples(metrics.exposition(Status(), metrics.process()))["process_open_fds"] > 2
 
 
-async def status(_: object) -> dict[str, Any]:
+def status() -> Status:
+    return STATUS
+
+
+async def answer_status(_: object) -> Status:
     return STATUS
 
 
@@ -113,7 +118,7 @@ async def from_socket(path: Path, request: bytes) -> bytes:
 async def test_the_control_socket_answers_http_requests_too(tmp_path: Path):
     endpoints = Endpoints(Config(), status)
     path = tmp_path / "c.sock"
-    server = ControlServer(path, {"status": status}, http=endpoints.answer)
+    server = ControlServer(path, {"status": answer_status}, http=endpoints.answer)
     await server.start()
     try:
         answer = await from_socket(path, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -143,7 +148,7 @@ async def port():
     async with AsyncExitStack() as stack:
         endpoints = Endpoints(config, status)
         await endpoints.start(stack)
-        assert endpoints.status() == {"url": f"http://127.0.0.1:{number}/", "trouble": ""}
+        assert endpoints.status() == PageStatus(url=f"http://127.0.0.1:{number}/")
         yield number
 
 
@@ -205,14 +210,14 @@ async def test_a_port_that_is_in_use_disables_the_page_and_nothing_else():
         async with AsyncExitStack() as stack:
             endpoints = Endpoints(config, status)
             await endpoints.start(stack)
-            assert "cannot be used" in endpoints.status()["trouble"]
+            assert "cannot be used" in endpoints.status().trouble
 
 
 async def test_a_real_printers_metrics_are_its_own(make_printer, state_path):
     async with run_daemon(make_printer(), state_path=state_path) as daemon:
         await daemon.until(lambda: (daemon.row()["condition"] or {}).get("supplies"))
         await ask(daemon.port())
-        told = {"printers": daemon.supervisor.status()}
+        told = daemon.status()
         found = samples(metrics.exposition(told))
         levels = [value for key, value in found.items() if "supply_level" in key]
         assert levels == [0.8, 0.65, 0.5, 0.35]
@@ -229,12 +234,12 @@ async def test_the_last_errors_are_kept_with_remedies_up_to_a_limit():
         for _ in range(3):
             log.warning("print: /ipp/print answered 404 Not Found")
         first = recent.status()
-        assert [(each["printer"], each["times"]) for each in first] == [("Desk", 3)]
-        assert "vendor's driver" in first[0]["remedy"]
+        assert [(each.printer, each.times) for each in first] == [("Desk", 3)]
+        assert "vendor's driver" in first[0].remedy
         for number in range(100):
             log.error("trouble \x1b %d", number)
         assert len(recent.status()) == KEPT
-        assert recent.status()[0]["text"] == "trouble \\x1b 99"
-        assert recent.status()[0]["level"] == "error"
+        assert recent.status()[0].text == "trouble \\x1b 99"
+        assert recent.status()[0].level == "error"
     log.error("after")
-    assert recent.status()[0]["text"] == "trouble \\x1b 99"
+    assert recent.status()[0].text == "trouble \\x1b 99"

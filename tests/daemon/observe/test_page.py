@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from support.page_status import HOSTILE, STATUS
@@ -13,6 +13,7 @@ from support.page_status import HOSTILE, STATUS
 from ippusbd.cli import status as cli_status
 from ippusbd.daemon.observe import page
 from ippusbd.daemon.observe.page_style import CSS, PAIRS, PALETTE
+from ippusbd.daemon.observe.status import PageStatus, Status
 
 VOID = {"meta", "br", "rect"}
 TEXT_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
@@ -53,13 +54,15 @@ class Page(HTMLParser):
         return [text for inside, text in self.text if inside == tag]
 
 
-def shown(status: dict[str, Any]) -> Page:
+def shown(status: Status) -> Page:
     return Page("".join(page.document(status)))
 
 
 @pytest.fixture(params=["full", "empty", "starting"])
 def document(request: pytest.FixtureRequest) -> Page:
-    return shown({"full": STATUS, "empty": {"printers": []}, "starting": {}}[request.param])
+    return shown(
+        {"full": STATUS, "empty": Status(), "starting": Status(phase="starting")}[request.param]
+    )
 
 
 # --- what it says
@@ -93,7 +96,7 @@ def test_recent_errors_have_remedies():
 
 def test_the_title_says_whether_action_is_needed():
     assert shown(STATUS).said("title") == ["1 of 4 printers need attention - ippusbd"]
-    assert shown({"printers": []}).said("title") == ["0 printers - ippusbd"]
+    assert shown(Status()).said("title") == ["0 printers - ippusbd"]
 
 
 def test_a_device_cannot_inject_html():
@@ -111,7 +114,7 @@ def test_the_page_needs_no_script_and_no_other_resource():
 
 
 def test_the_command_shows_the_same_as_the_page():
-    told = list(cli_status.lines({**STATUS, "page": {"url": "http://localhost:8631/"}}))
+    told = list(cli_status.lines(replace(STATUS, page=PageStatus(url="http://localhost:8631/"))))
     at = told.index("recent errors:")
     assert told[at + 1].endswith(
         "Canon iR2625: print: /ipp/print answered 404 Not Found (12 times)"

@@ -38,7 +38,7 @@ async def test_a_printer_is_asked_when_its_session_begins(make_printer, state_pa
         assert [(s["name"], s["level"]) for s in now["supplies"]][:2] == [
             ("Black toner", 80), ("Cyan toner", 65)
         ]  # fmt: skip
-        shown = "\n".join(cli_status.lines({"printers": [daemon.row()]}))
+        shown = "\n".join(cli_status.lines(daemon.status()))
         assert "NEEDS YOU   paper out: load paper" in shown
         assert "supplies    Black toner 80 %, Cyan toner 65 %" in shown
 
@@ -113,5 +113,7 @@ async def test_an_old_report_is_shown_with_its_age():
     polled = status_poll.StatusPoll(clock=lambda: now[0])
     polled.update(Condition(state=4))
     now[0] = 200.0
-    shown = dict(cli_status.condition_lines(polled.status() or {}))
+    status = polled.status()
+    assert status is not None
+    shown = dict(cli_status.condition_lines(status))
     assert shown["printer"] == "printing (3 min 20 s ago)"

@@ -48,7 +48,7 @@ class Bench:
 
     @property
     def listeners(self) -> list[str]:
-        return [str(each).split()[0] for each in self.sharing.status()["listening"]]
+        return [str(each).split()[0] for each in self.sharing.status().listening]
 
     def changed(self, *addresses: Address) -> None:
         self.addresses = addresses
@@ -184,7 +184,7 @@ async def test_services_are_announced_on_the_network_and_follow_its_interfaces(
 
         bench.changed()
         await bench.until(lambda: not second.sets)
-        assert bench.sharing.status()["trouble"] == "there is no network to announce it on"
+        assert bench.sharing.status().trouble == "there is no network to announce it on"
         assert list(local.sets) == ["Jet"]
 
         bench.changed(HERE)
