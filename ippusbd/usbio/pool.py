@@ -318,18 +318,18 @@ class InterfacePool:
             self._spawn(self._release(slots), "release-interfaces")
 
     def _claim_more(self) -> None:
-        """Claim as many interfaces as are waited for, those with the fewest failures first."""
+        """Claim those to be tried again, and as many as are waited for, fewest failures first."""
         if self._gone is not None:
             return
         now = asyncio.get_running_loop().time()
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
         wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
         released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
-        ready = sorted(
-            (slot for slot in released if slot.claim_at <= now), key=lambda slot: slot.failures
-        )
+        wanted += sum(slot.again for slot in released)
+        ready = [slot for slot in released if slot.claim_at <= now]
+        ready.sort(key=lambda slot: (not slot.again, slot.failures))
         for slot in ready[: max(wanted, 0)]:
-            slot.state = SlotState.CLAIMING
+            slot.state, slot.again = SlotState.CLAIMING, False
             self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
         later = [slot.claim_at for slot in released if slot.claim_at > now]
         if wanted > len(ready) and later and self._retry_timer is None:
@@ -493,4 +493,7 @@ class InterfacePool:
         else:
             slot.trouble, slot.failures = "", 0
             self._idle.claimed(asyncio.get_running_loop().time())
+            for other in self._slots:  # whatever kept them from us may be over, too
+                other.again = bool(other.trouble)
             self._free(slot)
+            self._claim_more()

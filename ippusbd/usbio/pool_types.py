@@ -146,6 +146,7 @@ class PoolSlot:
     claim_at: float = 0.0  # no claim before
     failures: int = 0  # claims in a row that failed
     trouble: str = ""  # why it could not be claimed
+    again: bool = False  # to be tried though nobody waits for it: is the trouble over?
     stale: bool = False  # claimed with settings that do not hold any more
 
     def is_long(self, now: float) -> bool:

@@ -57,6 +57,23 @@ def test_two_free_interfaces_are_used_while_another_program_holds_the_first():
     told(story)
 
 
+def test_an_interface_that_another_program_left_is_in_no_trouble_once_the_printer_is_used():
+    async def story() -> None:
+        held = {f"_{number}": DeviceBusy(f"interface {number} is held") for number in range(3)}
+        desk = Desk(**held)
+        pool = pool_of(desk, [0, 1, 2])
+        with pytest.raises(NoInterface):
+            await use(pool)
+        desk.refusals.clear()
+        await use(pool)
+        await asyncio.sleep(2)
+        assert pool.trouble == ""
+        assert not pool.status().in_use
+        await pool.close()
+
+    told(story)
+
+
 @pytest.mark.parametrize("failure", [TransferTimeout("SET_INTERFACE"), UsbError("i/o error")])
 def test_an_interface_that_cannot_be_claimed_ends_no_exchange_of_the_others(failure: UsbError):
     async def story() -> None:
