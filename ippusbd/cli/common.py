@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -95,14 +95,6 @@ def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) ->
     if not isinstance(answer, kind):
         raise IppUsbError("what answers on the control socket is not an ippusbd")
     return answer
-
-
-def show(lines: Iterable[str]) -> None:
-    """Print lines, with control characters from devices escaped."""
-    from ippusbd.log import escaped
-
-    for line in lines:
-        print(escaped(line), flush=True)
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:

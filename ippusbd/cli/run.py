@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, load_config, run_until_done, show
+from ippusbd.cli.common import Exit, add_command, load_config, run_until_done
+from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
         if config.page:
-            show([f"status page  http://{config.listen_host}:{config.page_port}/"])
+            tell([f"status page  http://{config.listen_host}:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
         return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
 
@@ -184,7 +185,7 @@ async def no_usb_printer(host: UsbHost) -> bool:
         reason = str(exc)
     finally:
         await host.close()
-    show([f"{reason}; serving a virtual one"])
+    tell([f"{reason}; serving a virtual one"])
     return True
 
 
@@ -249,7 +250,7 @@ def _store(folder: Path | None, number: int) -> Path | None:
 
 
 def _announce(printers: Sequence[PrinterStatus]) -> None:
-    show(line for printer in printers for line in ready_lines(printer))
+    tell(line for printer in printers for line in ready_lines(printer))
 
 
 def ready_lines(printer: PrinterStatus) -> Iterator[str]:
