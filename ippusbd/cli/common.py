@@ -11,15 +11,16 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ippusbd.errors import IppUsbError
+from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
     from ippusbd.daemon.observe.status import Status
 
 T = TypeVar("T")
+STORE_HELP: Final = "save each printer's documents in DIR/VIRTUALn"
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -95,6 +96,18 @@ def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) ->
     if not isinstance(answer, kind):
         raise IppUsbError("what answers on the control socket is not an ippusbd")
     return answer
+
+
+def store_folder(folder: Path | None, number: int) -> Path | None:
+    """The directory of one virtual printer's documents; printers number their jobs alike."""
+    if folder is None:
+        return None
+    path = folder / f"VIRTUAL{number}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
+    return path
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:

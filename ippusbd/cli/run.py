@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, load_config, run_until_done
+from ippusbd.cli.common import (
+    STORE_HELP,
+    Exit,
+    add_command,
+    load_config,
+    run_until_done,
+    store_folder,
+)
 from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError, IppUsbError
 
@@ -102,7 +109,7 @@ def _add_virtual(virtual: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="answer as a device that `ippusbd capture` captured",
     )
-    virtual.add_argument("--store", type=Path, metavar="DIR", help="save printed documents here")
+    virtual.add_argument("--store", type=Path, metavar="DIR", help=STORE_HELP)
     virtual.add_argument(
         "--virtual-control",
         type=Path,
@@ -226,24 +233,12 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
             serial="" if args.no_serial else f"VIRTUAL{number}",
             interfaces=args.interfaces,
             personalities=args.personality,
-            store_dir=_store(args.store, number),
+            store_dir=store_folder(args.store, number),
             answers=answers,
         )
         stack.callback(printer.close)
         printers.append(printer)
     return printers
-
-
-def _store(folder: Path | None, number: int) -> Path | None:
-    """The directory of one printer's documents."""
-    if folder is None:
-        return None
-    path = folder / f"VIRTUAL{number}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
-    return path
 
 
 # --- ready printers

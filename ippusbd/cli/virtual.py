@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.cli.common import Exit, add_command
+from ippusbd.cli.common import STORE_HELP, Exit, add_command, store_folder
 from ippusbd.cli.output import show, tell, write
 from ippusbd.errors import ConfigError
 
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--model-file", type=Path, metavar="FILE", help="answer as a device that was captured")
     add("--no-serial", action="store_true", help="printers without serial numbers")
     add("--vendor-interface", action="store_true", help="add a card reader to each printer")
-    add("--store", type=Path, metavar="DIR", help="save printed documents here")
+    add("--store", type=Path, metavar="DIR", help=STORE_HELP)
     add("--control", type=Path, metavar="SOCKET", help=CONTROL_HELP)
     add(
         "--tell",
@@ -157,7 +157,7 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
                 "" if args.no_serial else f"VIRTUAL{number}",
                 interfaces=args.interfaces,
                 personalities=args.personality,
-                store_dir=args.store,
+                store_dir=store_folder(args.store, number),
                 vendor_interface=args.vendor_interface,
                 answers=answers,
                 layout=args.layout,

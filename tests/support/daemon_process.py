@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -13,25 +14,48 @@ from typing import Any
 
 from support.waiting import until_true
 
+import ippusbd
+
 Start = Callable[..., "DaemonProcess"]
+
+
+def python_of_everybody() -> tuple[str, dict[str, str]]:
+    """The system's Python of our version, which other users may start, with our packages."""
+    ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
+    source = str(Path(ippusbd.__file__).parents[1])
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return f"/usr/bin/{version}", {"PYTHONPATH": os.pathsep.join([source, *ours])}
 
 
 class DaemonProcess:
     """A running `ippusbd run OPTIONS REDIRECTION`; standard error is in `log`."""
 
-    def __init__(self, folder: Path, *options: str, redirection: str = "", more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        redirection: str = "",
+        more: str = "",
+        user: int | None = None,
+    ) -> None:
         self.config = folder / "ippusbd.conf"
         self.config.write_text(
             f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
             f'[dnssd]\npublisher = "off"\n{more}'
         )
         self._log = (folder / "log").open("a")
-        argv = [sys.executable, "-m", "ippusbd", "run", "--config", str(self.config), *options]
+        python, environ = (sys.executable, {}) if user is None else python_of_everybody()
+        argv = [python, "-m", "ippusbd", "run", "--config", str(self.config), *options]
         self.process = subprocess.Popen(
             ["sh", "-c", f"exec {shlex.join(argv)} {redirection}"],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env={**os.environ, **environ},
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
+            cwd="/",
         )
 
     def lines(self, until: str) -> list[str]:
@@ -51,6 +75,13 @@ class DaemonProcess:
             check=False,
             text=True,
         )
+
+    def status(self) -> dict[str, Any]:
+        answer = self.command("status", "--json")
+        assert answer.returncode == 0, answer.stderr
+        status = json.loads(answer.stdout)
+        assert isinstance(status, dict)
+        return status
 
     def ready(self) -> dict[str, Any]:
         """Its first printer, once it is served."""
