@@ -41,7 +41,10 @@ from ippusbd.toml_schema import (
 )
 
 SYSTEM_FILE: Final = Path("/etc/ippusbd/ippusbd.conf")
+SYSTEM_STATE: Final = Path("/var/lib/ippusbd")
+SYSTEM_RUNTIME: Final = Path("/run/ippusbd")
 BROKER_FOLDER: Final = "ippusb"  # the name that clients expect
+SYSTEM_BROKER: Final = Path("/run") / BROKER_FOLDER
 
 
 def _loopback(kind: type[IPv4Address] | type[IPv6Address]) -> Check:
@@ -268,7 +271,7 @@ def _in_agreement(config: Config, origin: str) -> Config:
     return config
 
 
-# --- paths, for a service, a user or root
+# --- paths, for a service, a user or the system
 
 
 def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
@@ -285,8 +288,8 @@ def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
         return config.state_dir
     if by_systemd := environ.get("STATE_DIRECTORY"):
         return Path(by_systemd.split(":")[0])
-    if uid == 0:
-        return Path("/var/lib/ippusbd")
+    if _is_systems(uid, SYSTEM_STATE):
+        return SYSTEM_STATE
     return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "ippusbd"
 
 
@@ -297,8 +300,8 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     if by_systemd := _runtime_directories(environ):
         # systemd sorts them, so only the name says which is which
         return next((path for path in by_systemd if path.name != BROKER_FOLDER), by_systemd[0])
-    if uid == 0:
-        return Path("/run/ippusbd")
+    if _is_systems(uid, SYSTEM_RUNTIME):
+        return SYSTEM_RUNTIME
     if environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
         return Path(environ["XDG_RUNTIME_DIR"]) / "ippusbd"
     return state_dir(config, environ, uid) / "run"  # no login session; private to the user too
@@ -317,9 +320,19 @@ def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     named = next((path for path in by_systemd if path.name == BROKER_FOLDER), None)
     if named is not None and config.runtime_dir is None:
         return named
-    if uid == 0 and config.runtime_dir is None and not by_systemd:
-        return Path("/run/ippusb")
+    if _is_systems(uid, SYSTEM_BROKER) and config.runtime_dir is None and not by_systemd:
+        return SYSTEM_BROKER
     return runtime_dir(config, environ, uid)
+
+
+def _is_systems(uid: int, folder: Path) -> bool:
+    """Whether a user's daemon is the system's: root's, or that of the user who owns the folder."""
+    if uid == 0:
+        return True
+    try:
+        return folder.stat().st_uid == uid
+    except OSError:
+        return False
 
 
 def _runtime_directories(environ: Mapping[str, str]) -> list[Path]:

@@ -26,6 +26,7 @@ from typing import Final
 from ippusbd.broker.unix import Bound, FolderLocked, bind, lock_folder
 from ippusbd.errors import StateError
 from ippusbd.users.accounts import EVERYBODY, Allowed
+from ippusbd.users.ownership import why
 from ippusbd.users.peers import Peer, peer_of
 
 log = logging.getLogger("ippusbd.broker")
@@ -101,8 +102,8 @@ class Listeners:
                 self._reopen(listeners)
         except FolderLocked:
             return False
-        except OSError as exc:  # the folder was removed
-            log.warning("%s: %s", self._settings.folder, exc.strerror)
+        except StateError as exc:  # the folder was removed
+            log.warning("%s", exc)
             self.close()
             return True
         for listener, connections in late:
@@ -128,7 +129,7 @@ class Listeners:
         try:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as exc:
-            raise StateError(f"{folder}: {exc.strerror}") from exc
+            raise StateError(f"{folder}: {why(exc, folder)}") from exc
 
     def _open(self, name: str, on_client: OnClient, alias: str) -> None:
         settings = self._settings

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import StateError
+from ippusbd.users.ownership import folder_owner, inherit_owner, why
 
 LOCK_NAME: Final = ".ippusbd.lock"
 BACKLOG: Final = 128
@@ -37,10 +38,18 @@ class FolderLocked(Exception):
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """The right to bind, replace and remove sockets in `folder`. FolderLocked; never waits."""
-    # Mode 0600: a user who can open the file can hold the lock for ever.
-    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The right to bind, replace and remove sockets in `folder`; never waits.
+
+    Raises FolderLocked, or StateError if this user may not.
+    """
+    path = folder / LOCK_NAME
     try:
+        # Mode 0600: a user who can open the file can hold the lock for ever.
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise StateError(f"{path}: {why(exc, path)}") from exc
+    try:
+        inherit_owner(lock, path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -93,8 +102,10 @@ def bind(path: Path, *, mode: int, gid: int | None, alias: str = "") -> Bound:
         temporary.unlink(missing_ok=True)
         listening.bind(str(temporary))
         temporary.chmod(mode)
-        if gid is not None:
-            os.chown(temporary, -1, gid)
+        owner, group = folder_owner(path.parent)
+        group = group if gid is None else gid
+        if (owner, group) != (-1, -1):
+            os.chown(temporary, owner, group, follow_symlinks=False)
         listening.listen(BACKLOG)
         listening.setblocking(False)
         file = _identity(temporary)
@@ -104,7 +115,7 @@ def bind(path: Path, *, mode: int, gid: int | None, alias: str = "") -> Bound:
         temporary.rename(path)
     except OSError as exc:
         listening.close()
-        raise StateError(f"{path}: {exc.strerror}") from exc
+        raise StateError(f"{path}: {why(exc, path)}") from exc
     except StateError:
         listening.close()
         raise

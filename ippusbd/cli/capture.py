@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
-from ippusbd.cli.common import Exit, add_command, ask_status, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_status, load_config
+from ippusbd.cli.output import show
 from ippusbd.errors import BadIpp, BadResponse, ConfigError, IppUsbError
 
 if TYPE_CHECKING:

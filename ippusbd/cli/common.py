@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ippusbd.errors import IppUsbError
+from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
     from ippusbd.daemon.observe.status import Status
 
 T = TypeVar("T")
+STORE_HELP: Final = "save each printer's documents in DIR/VIRTUALn"
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -97,12 +98,16 @@ def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) ->
     return answer
 
 
-def show(lines: Iterable[str]) -> None:
-    """Print lines, with control characters from devices escaped."""
-    from ippusbd.log import escaped
-
-    for line in lines:
-        print(escaped(line), flush=True)
+def store_folder(folder: Path | None, number: int) -> Path | None:
+    """The directory of one virtual printer's documents; printers number their jobs alike."""
+    if folder is None:
+        return None
+    path = folder / f"VIRTUAL{number}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
+    return path
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:

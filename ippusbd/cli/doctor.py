@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
+from ippusbd.cli.output import write
 from ippusbd.errors import IppUsbError, NotRunning
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def show_findings(
         found.append(finding)
         if not as_json and (finding.level is Level.PROBLEM or not quiet):
             for line in lines([finding]):
-                print(line, flush=True)
+                write(line)
     if as_json:
-        print(json.dumps([as_table(each) for each in found], indent=2))
+        write(json.dumps([as_table(each) for each in found], indent=2))
     return Exit.FAILED if any(each.level is Level.PROBLEM for each in found) else Exit.OK
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ippusbd.cli import output
 from ippusbd.errors import IppUsbError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main(
     make_config: MakeConfig | None = None,
 ) -> int:
     """Serve the chosen printer; returns the exit status. Tests bring their own USB bus."""
+    output.prepare_streams()
     options = build_parser().parse_args(argv)
     options.make_config = make_config or config_of
     try:
@@ -248,7 +250,7 @@ def _set_up_log(options: argparse.Namespace, config: Config) -> None:
 
 
 def _print_port(port: int) -> None:
-    print(f"{port}|", end="", flush=True)
+    output.tell([f"{port}|"], end="")
 
 
 def _serve_in_background(options: argparse.Namespace, make_host: MakeHost) -> int:
@@ -270,7 +272,7 @@ def _serve_in_background(options: argparse.Namespace, make_host: MakeHost) -> in
         _, status = os.waitpid(pid, 0)
         return os.waitstatus_to_exitcode(status) or FAILED
     _print_port(int(port))
-    print(f"{pid}|", end="", flush=True)
+    output.tell([f"{pid}|"], end="")
     return 0
 
 

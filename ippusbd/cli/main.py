@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +17,7 @@ from ippusbd import __version__
 from ippusbd.cli import capture, check, doctor, log, password, quirks, retry, status, trace
 from ippusbd.cli import run as cli_run
 from ippusbd.cli.common import Exit, add_command
+from ippusbd.cli.output import prepare_streams, show
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
 DESCRIPTION: Final = """\
@@ -48,17 +48,18 @@ Local quirks: /etc/ippusbd/quirks/*.toml."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: sys.argv) and return its exit code."""
-    args = build_parser().parse_args(argv)
+    prepare_streams()
     try:
+        args = build_parser().parse_args(argv)
         return int(args.run(args))
     except IppUsbError as exc:
         return _failed(exc)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader closed the pipe (`ippusbd status | head -1`); Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe: `ippusbd status | head -1`
         return Exit.FAILED
+    except OSError as exc:
+        return _failed(IppUsbError(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,7 +99,7 @@ def _add_virtual(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _version(_: argparse.Namespace) -> int:
-    print(f"ippusbd {__version__}")
+    show([f"ippusbd {__version__}"])
     return Exit.OK
 
 

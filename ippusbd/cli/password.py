@@ -10,6 +10,7 @@ import getpass
 import sys
 
 from ippusbd.cli.common import Exit, add_command
+from ippusbd.cli.output import write
 from ippusbd.errors import ConfigError
 
 
@@ -30,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _password(args: argparse.Namespace) -> Exit:
     from ippusbd.users.passwords import line
 
-    print(line(args.user, _password_from_user()))
+    write(line(args.user, _password_from_user()))
     return Exit.OK
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
+from ippusbd.cli.output import show
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
+from ippusbd.cli.output import show
 from ippusbd.errors import IppUsbError
 
 

@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ippusbd.cli.common import Exit, add_command, load_config, run_until_done, show
+from ippusbd.cli.common import (
+    STORE_HELP,
+    Exit,
+    add_command,
+    load_config,
+    run_until_done,
+    store_folder,
+)
+from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
@@ -101,7 +109,7 @@ def _add_virtual(virtual: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="answer as a device that `ippusbd capture` captured",
     )
-    virtual.add_argument("--store", type=Path, metavar="DIR", help="save printed documents here")
+    virtual.add_argument("--store", type=Path, metavar="DIR", help=STORE_HELP)
     virtual.add_argument(
         "--virtual-control",
         type=Path,
@@ -163,7 +171,7 @@ async def _serve(args: argparse.Namespace, config: Config) -> int:
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
         if config.page:
-            show([f"status page  http://{config.listen_host}:{config.page_port}/"])
+            tell([f"status page  http://{config.listen_host}:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
         return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
 
@@ -184,7 +192,7 @@ async def no_usb_printer(host: UsbHost) -> bool:
         reason = str(exc)
     finally:
         await host.close()
-    show([f"{reason}; serving a virtual one"])
+    tell([f"{reason}; serving a virtual one"])
     return True
 
 
@@ -225,7 +233,7 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
             serial="" if args.no_serial else f"VIRTUAL{number}",
             interfaces=args.interfaces,
             personalities=args.personality,
-            store_dir=_store(args.store, number),
+            store_dir=store_folder(args.store, number),
             answers=answers,
         )
         stack.callback(printer.close)
@@ -233,23 +241,11 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
     return printers
 
 
-def _store(folder: Path | None, number: int) -> Path | None:
-    """The directory of one printer's documents."""
-    if folder is None:
-        return None
-    path = folder / f"VIRTUAL{number}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
-    return path
-
-
 # --- ready printers
 
 
 def _announce(printers: Sequence[PrinterStatus]) -> None:
-    show(line for printer in printers for line in ready_lines(printer))
+    tell(line for printer in printers for line in ready_lines(printer))
 
 
 def ready_lines(printer: PrinterStatus) -> Iterator[str]:

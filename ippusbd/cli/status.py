@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from time import localtime, strftime
 
-from ippusbd.cli.common import Exit, add_command, ask_daemon, ask_status, load_config, show
+from ippusbd.cli.common import Exit, add_command, ask_daemon, ask_status, load_config
+from ippusbd.cli.output import show, write
 from ippusbd.daemon.observe.status import (
     ConditionStatus,
     InterfaceCounts,
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        print(json.dumps(ask_daemon(config, "status", dict), indent=2))
+        write(json.dumps(ask_daemon(config, "status", dict), indent=2))
     else:
         show(lines(ask_status(config)))
     return Exit.OK

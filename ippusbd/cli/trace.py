@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ippusbd.cli.common import Exit, add_command, load_config, show
+from ippusbd.cli.common import Exit, add_command, load_config
+from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         for event in _events(config, args):
             left -= files.write(event)
             if left <= 0:
-                show([f"stopped: the files have reached {args.max_size} MB"])
+                tell([f"stopped: the files have reached {args.max_size} MB"])
                 break
     show(files.summary())
     return Exit.OK
@@ -122,7 +123,7 @@ class Files:
         """Write one event; returns the bytes written."""
         self._dropped += event.get("dropped", 0)
         if "printer" in event:
-            show([f"recording {event['printer'].get('name') or 'the printer'}; Ctrl-C stops it"])
+            tell([f"recording {event['printer'].get('name') or 'the printer'}; Ctrl-C stops it"])
         if "usb" in event:
             return self._transfer(event["usb"])
         return self._exchange(event["http"]) if "http" in event else 0

@@ -10,13 +10,13 @@ import argparse
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.cli.common import Exit, add_command
+from ippusbd.cli.common import STORE_HELP, Exit, add_command, store_folder
+from ippusbd.cli.output import show, tell, write
 from ippusbd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--model-file", type=Path, metavar="FILE", help="answer as a device that was captured")
     add("--no-serial", action="store_true", help="printers without serial numbers")
     add("--vendor-interface", action="store_true", help="add a card reader to each printer")
-    add("--store", type=Path, metavar="DIR", help="save printed documents here")
+    add("--store", type=Path, metavar="DIR", help=STORE_HELP)
     add("--control", type=Path, metavar="SOCKET", help=CONTROL_HELP)
     add(
         "--tell",
@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with ExitStack() as stack, _stop_signals():
         for line in _start(args, stack):
-            print(line, flush=True)
-        print("Running until Ctrl-C.", flush=True)
+            tell([line])
+        tell(["Running until Ctrl-C."])
         signal.sigwait(STOP)
     return Exit.OK
 
@@ -157,7 +157,7 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
                 "" if args.no_serial else f"VIRTUAL{number}",
                 interfaces=args.interfaces,
                 personalities=args.personality,
-                store_dir=args.store,
+                store_dir=store_folder(args.store, number),
                 vendor_interface=args.vendor_interface,
                 answers=answers,
                 layout=args.layout,
@@ -199,8 +199,7 @@ def _tell(path: Path, words: Sequence[str]) -> int:
             raise ConfigError(f"--tell: {setting!r} is not KEY=VALUE")
         arguments[key] = _value(value)
     answer = ask(path, command, **arguments)
-    json.dump(answer, sys.stdout, indent=2)
-    print()
+    write(json.dumps(answer, indent=2))
     return Exit.OK
 
 
@@ -215,14 +214,12 @@ def _value(text: str) -> object:
 def _list_personalities() -> int:
     from ippusbd.virtual.personalities import help_table
 
-    for name, text in help_table():
-        print(f"{name:28} {text}")
+    show(f"{name:28} {text}" for name, text in help_table())
     return Exit.OK
 
 
 def _list_layouts() -> int:
     from ippusbd.virtual.usb.layouts import LAYOUTS
 
-    for name, one in LAYOUTS.items():
-        print(f"{name:28} {one.help}")
+    show(f"{name:28} {one.help}" for name, one in LAYOUTS.items())
     return Exit.OK

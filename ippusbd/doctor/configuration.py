@@ -6,18 +6,20 @@ Raises ConfigError for a configuration with which the daemon would not start.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from ippusbd.config import Config, runtime_dir, state_dir
+from ippusbd.config import Config, broker_dir, runtime_dir, state_dir
 from ippusbd.daemon.share import interfaces
 from ippusbd.daemon.share.certificate import configured
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.errors import ConfigError
 from ippusbd.proxy.access.rules import access_of
 from ippusbd.quirks.load import QuirkTable
+from ippusbd.users.ownership import foreign, give, user_name, why
 from ippusbd.users.passwords import Users
 
+Where = Callable[[Config, Mapping[str, str], int], Path]
 Look = Callable[[Collection[str]], tuple[interfaces.Address, ...]]
 
 
@@ -42,20 +44,41 @@ def before_start(config: Config, look: Look = interfaces.look) -> Iterator[Findi
 
 
 def _directories(config: Config) -> Iterator[Finding]:
-    for name, key, folder in (
-        ("state", "state_dir", state_dir),
-        ("sockets", "runtime_dir", runtime_dir),
-    ):
-        path = folder(config, os.environ, os.getuid())
+    folders: list[tuple[str, str, Where]] = [
+        ("state", "state_dir in [daemon]", state_dir),
+        ("sockets", "runtime_dir in [daemon]", runtime_dir),
+    ]
+    if config.broker:
+        folders.append(("broker", "dir in [broker]", broker_dir))
+    checked: set[Path] = set()
+    for name, key, where in folders:
+        path = where(config, os.environ, os.getuid())
+        if path not in checked:
+            checked.add(path)
+            yield _directory(name, key, path)
+
+
+def _directory(name: str, key: str, path: Path) -> Finding:
+    try:
         existing = next(p for p in (path, *path.parents) if p.exists())
-        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-            yield ok(name, f"{name}: {path}")
-        else:
-            yield problem(
-                name,
-                f"{name}: {path}: you may not write to {existing}",
-                f"set another {key} in [daemon], or change the owner of {existing}",
-            )
+    except PermissionError as exc:
+        return problem(name, f"{name}: {path}: {why(exc, path)}", f"set another {key}")
+    if not existing.is_dir() or not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        return problem(
+            name,
+            f"{name}: {path}: you may not read and write {existing}",
+            f"set another {key}, or change the owner of {existing}",
+        )
+    others = list(foreign(path)) if path.is_dir() else []
+    if others:
+        owner = path.stat().st_uid
+        return problem(
+            name,
+            f"{name}: {others[0]} belongs to {user_name(others[0].lstat().st_uid)},"
+            f" not to {user_name(owner)} as {path}",
+            give(path, owner),
+        )
+    return ok(name, f"{name}: {path}")
 
 
 def _sharing(config: Config, look: Look) -> Finding:

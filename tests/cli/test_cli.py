@@ -12,8 +12,8 @@ import pytest
 from support.answering_daemon import answering_daemon
 
 from ippusbd import __version__
-from ippusbd.cli import common, status
 from ippusbd.cli import main as cli
+from ippusbd.cli import output, status
 from ippusbd.cli.run import ready_lines
 from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.dataclass_json import decode
@@ -420,7 +420,7 @@ def test_a_name_cannot_inject_a_command_into_pasted_lines():
 
 
 def test_lines_are_printed_without_control_characters(capsys: pytest.CaptureFixture[str]):
-    common.show(["a\x1bb"])
+    output.show(["a\x1bb"])
     assert capsys.readouterr().out == "a\\x1bb\n"
 
 

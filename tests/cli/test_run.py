@@ -5,82 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.daemon_process import Start
 
 from ippusbd.cli.run import no_usb_printer
 from ippusbd.errors import NotUsable
-
-Start = Callable[..., "Daemon"]
-
-
-class Daemon:
-    """A running `ippusbd run`, with its first printers ready."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.config = folder / "ippusbd.conf"
-        self.config.write_text(
-            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
-            '[dnssd]\npublisher = "off"\n'
-        )
-        self._log = (folder / "log").open("a")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ippusbd", "run", "--config", self.config, *options],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-
-    def lines(self, until: str) -> list[str]:
-        """Standard output, up to a line that contains `until`."""
-        assert self.process.stdout is not None
-        said: list[str] = []
-        for line in self.process.stdout:
-            said.append(line.rstrip())
-            if until in line:
-                return said
-        raise AssertionError(f"ended with {self.process.wait()}: {said}{self.log}")
-
-    def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ippusbd", *argv, "--config", self.config],
-            capture_output=True,
-            check=False,
-            text=True,
-        )
-
-    @property
-    def log(self) -> str:
-        return Path(self._log.name).read_text()
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=20)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self._log.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Daemon] = []
-
-    def start(*options: str) -> Daemon:
-        started.append(Daemon(tmp_path, *options))
-        return started[-1]
-
-    yield start
-    for daemon in started:
-        daemon.close()
 
 
 def url_of(lines: list[str]) -> str:

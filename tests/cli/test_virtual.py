@@ -76,6 +76,16 @@ def test_printers_are_exported_until_a_signal_and_nothing_remains(
     assert not control.exists()
 
 
+def test_each_printer_stores_its_documents_in_a_directory_of_its_own(
+    start: Start, tmp_path: Path
+) -> None:
+    start("--printers", "2", "--store", str(tmp_path / "printed"))
+    assert sorted(each.name for each in (tmp_path / "printed").iterdir()) == [
+        "VIRTUAL1",
+        "VIRTUAL2",
+    ]
+
+
 def test_a_printer_is_unplugged_and_plugged_in_by_command(
     start: Start, control: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

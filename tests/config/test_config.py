@@ -205,6 +205,18 @@ def test_directories_of_a_service_are_those_of_systemd():
     assert config.runtime_dir(Config(), environ, 500) == Path("/run/x")
 
 
+def test_the_owner_of_the_systems_directories_uses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("SYSTEM_STATE", "SYSTEM_RUNTIME", "SYSTEM_BROKER"):
+        monkeypatch.setattr(config, name, tmp_path)
+    owner = tmp_path.stat().st_uid
+    environ = {"HOME": "/h"}
+    for folder in (config.state_dir, config.runtime_dir, config.broker_dir):
+        assert folder(Config(), environ, owner) == tmp_path
+        assert folder(Config(), environ, owner + 1).is_relative_to("/h")
+
+
 def test_directories_of_root_are_the_systems():
     environ = {"XDG_STATE_HOME": "/h/s", "XDG_RUNTIME_DIR": "/h/r", "HOME": "/h"}
     assert config.state_dir(Config(), environ, 0) == Path("/var/lib/ippusbd")

@@ -19,6 +19,7 @@ from typing import Final
 from ippusbd.config import Config
 from ippusbd.daemon.state.files import make_directory
 from ippusbd.errors import StateError
+from ippusbd.users.ownership import inherit_owner, why
 
 PAUSE_S: Final = 0.05
 LEAVING_S: Final = 5.0  # a predecessor's last steps, beyond its grace time
@@ -32,9 +33,10 @@ def only_instance(path: Path) -> Iterator[None]:
     """
     make_directory(path.parent)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        inherit_owner(handle, path)
     except OSError as exc:
-        raise StateError(f"cannot open {path}: {exc.strerror}") from exc
+        raise StateError(f"cannot open {path}: {why(exc, path)}") from exc
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,16 +1,19 @@
 """Folders and files that survive a crash at any moment.
 
 A file is replaced as a whole: whoever reads it sees the old content or the new, never a part.
+It keeps its owner, group and mode.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from ippusbd.errors import StateError
+from ippusbd.users.ownership import inherit_owner, why
 
 
 def make_directory(path: Path) -> None:
@@ -18,14 +21,20 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise StateError(f"cannot create {path}: {exc.strerror}") from exc
+        raise StateError(f"cannot create {path}: {why(exc, path)}") from exc
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace `path` atomically: new file (mode 0600), fsync, rename, fsync of the directory."""
+    """Replace `path` atomically: new file, fsync, rename, fsync of the directory.
+
+    A file that was not there has mode 0600.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
+            inherit_owner(handle, path)
+            with suppress(FileNotFoundError):
+                os.fchmod(handle, stat.S_IMODE(path.lstat().st_mode) & 0o666)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

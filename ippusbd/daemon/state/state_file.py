@@ -2,8 +2,9 @@
 
 A printer keeps its port permanently, plugged in or not, so that a print queue
 created today works in a year. The file is replaced as a whole. A file that
-cannot be parsed is renamed, never overwritten; a damaged record affects only
-its own printer.
+cannot be parsed is renamed, and one that cannot be read is left alone: neither is
+overwritten, and neither keeps a printer from being served. A damaged record
+affects only its own printer.
 
 Changes apply in memory at once and are written soon, in a thread while a loop runs.
 Knows printers by `DeviceFacts.key`; knows no devices and not what quirks mean.
@@ -23,6 +24,7 @@ from typing import Final
 
 from ippusbd.daemon.state.files import make_directory, replace_file
 from ippusbd.errors import StateError
+from ippusbd.users.ownership import why
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -48,7 +50,7 @@ class Record:
 class StateFile:
     """The known printers, kept in `path`; new ones get a port from `ports`.
 
-    Raises StateError if the directory cannot be created or the file cannot be read.
+    Raises StateError if the directory cannot be created.
     """
 
     def __init__(
@@ -70,7 +72,12 @@ class StateFile:
         self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         make_directory(path.parent)
-        self._printers = _read(path)
+        self._keep = False  # a file that must not be replaced
+        try:
+            self._printers = _read(path)
+        except StateError as exc:
+            self._printers, self._keep = {}, True
+            log.error("%s. Ports and names are temporary until this daemon is restarted", exc)
 
     @property
     def folder(self) -> Path:
@@ -156,7 +163,7 @@ class StateFile:
 
     def save(self) -> None:
         """Write changes now; blocks. A failure is logged, and the write is retried later."""
-        if self._dirty:
+        if self._dirty and not self._keep:
             self._dirty = False
             self._write(self._document())
 
@@ -169,6 +176,8 @@ class StateFile:
 
     def _changed(self) -> None:
         self._dirty = True
+        if self._keep:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -262,7 +271,7 @@ def _read(path: Path) -> dict[str, Record]:
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise StateError(f"cannot read {path}: {exc.strerror}") from exc
+        raise StateError(f"cannot read {path}: {why(exc, path)}") from exc
     try:
         return _parse(raw)
     except (ValueError, RecursionError) as exc:
@@ -281,7 +290,7 @@ def _keep_aside(path: Path, reason: Exception) -> None:
     try:
         path.replace(aside)
     except OSError as exc:
-        raise StateError(f"cannot rename {path}: {exc.strerror}") from exc
+        raise StateError(f"cannot rename {path}: {why(exc, path)}") from exc
 
 
 def _parse(raw: bytes) -> dict[str, Record]:

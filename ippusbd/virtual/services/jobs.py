@@ -14,6 +14,7 @@ Thread safe. Knows files and clocks; nothing of IPP's encoding.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 import zlib
@@ -205,7 +206,8 @@ class JobStore:
             self.documents.append(document)
             number = len(job.documents)
         if self.store_dir is not None:
-            document.path = self.store_dir / f"job-{job.id}-{number}{_suffix(doc_format)}"
+            name = f"job-{job.id}-{number}"
+            document.path = _unused(self.store_dir, name, _suffix(doc_format))
         inflate = Inflater(WINDOW_BITS[compression]) if compression in WINDOW_BITS else None
         job.receiving = True
         try:
@@ -242,6 +244,12 @@ class JobStore:
         self.raw_documents.append(
             StoredDocument(0, "application/octet-stream", len(data), digest, None, True)
         )
+
+
+def _unused(folder: Path, name: str, suffix: str) -> Path:
+    """A file that is not there yet: printers of earlier runs numbered their jobs alike."""
+    names = (f"{name}.{n}" if n > 1 else name for n in itertools.count(1))
+    return next(path for each in names if not (path := folder / f"{each}{suffix}").exists())
 
 
 def _suffix(doc_format: str) -> str:

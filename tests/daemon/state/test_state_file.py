@@ -296,8 +296,18 @@ def test_a_directory_that_cannot_be_created_is_our_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot create"):
         StateFile(tmp_path / "file" / "sub" / "state.json")
-    with pytest.raises(StateError, match="cannot read"):
-        StateFile(tmp_path)
+
+
+def test_a_state_that_cannot_be_read_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "state.json"
+    path.mkdir()  # EISDIR
+    state = StateFile(path)
+    assert state.port_for("a printer") == 60000
+    state.save()
+    assert path.is_dir()
+    assert "Ports and names are temporary" in caplog.text
 
 
 @pytest.fixture(autouse=True)

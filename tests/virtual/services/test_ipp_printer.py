@@ -197,6 +197,16 @@ def test_documents_are_written_where_there_is_a_directory(
     assert path.read_bytes() == DOCUMENT
 
 
+def test_documents_of_an_earlier_run_are_not_overwritten(
+    make_printer: Maker, connect: Connect, tmp_path: Path
+) -> None:
+    for content in (DOCUMENT, b"%PDF another"):
+        print_job(connect(make_printer(store_dir=tmp_path)), content)
+
+    assert (tmp_path / "job-1-1.pdf").read_bytes() == DOCUMENT
+    assert (tmp_path / "job-1-1.2.pdf").read_bytes() == b"%PDF another"
+
+
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
 def test_compressed_documents_are_stored_decompressed(
     client: UsbClient, printer: VirtualPrinter, compression: str
