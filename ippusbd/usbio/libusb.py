@@ -66,6 +66,20 @@ class _PollFd(ctypes.Structure):
     _fields_ = (("fd", c_int), ("events", c_short))
 
 
+class _Version(ctypes.Structure):
+    """The numbers at the start of struct libusb_version."""
+
+    _fields_ = tuple((name, ctypes.c_uint16) for name in ("major", "minor", "micro"))
+
+
+def version_of(library: Any) -> tuple[int, int, int]:
+    """Version of a loaded libusb, such as (1, 0, 28)."""
+    ask = library.libusb_get_version
+    ask.restype = POINTER(_Version)
+    found = ask().contents
+    return found.major, found.minor, found.micro
+
+
 class _Transfer(ctypes.Structure):
     """struct libusb_transfer without the isochronous packets at its end."""
 

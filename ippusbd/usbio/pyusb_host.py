@@ -37,7 +37,7 @@ from ippusbd.errors import (
 )
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import SYSFS, OpenDevice
-from ippusbd.usbio.libusb import Libusb
+from ippusbd.usbio.libusb import Libusb, version_of
 from ippusbd.wire.descriptors import WITHOUT_IPP
 
 log = logging.getLogger("ippusbd.usb")
@@ -77,6 +77,7 @@ class PyusbHandle:
         self._backend = backend
         self._reference = reference
         self._descriptor = descriptor
+        self._breaks_mutex = _breaks_mutex(backend)
         self._poisoned = False
         with translated("open"):
             self._handle = backend.open_device(reference)
@@ -143,16 +144,17 @@ class PyusbHandle:
         """SET_INTERFACE, which libusb 1.0.26 must never be called for when the device is gone.
 
         It then unlocks a mutex that it does not hold, and aborts the process when the handle is
-        closed (libusb issue 1199, fixed in 1.0.27). So a harmless call goes first, and a
+        closed (libusb issue 1199, fixed in 1.0.27). So a harmless call goes first there, and a
         handle whose mutex was corrupted in between is not closed.
         """
-        with translated(f"check interface {interface}"):
-            self._backend.is_kernel_driver_active(self._handle, interface)
+        if self._breaks_mutex:
+            with translated(f"check interface {interface}"):
+                self._backend.is_kernel_driver_active(self._handle, interface)
         try:
             with translated(f"set interface {interface} to alternate setting {alternate}"):
                 self._backend.set_interface_altsetting(self._handle, interface, alternate)
         except DeviceGone:
-            self._poisoned = _mutex_is_corrupt(self._handle)
+            self._poisoned = self._breaks_mutex and _mutex_is_corrupt(self._handle)
             raise
 
     def driver_active(self, interface: int) -> bool:
@@ -200,6 +202,12 @@ class PyusbHandle:
                 )
             except usb.core.USBTimeoutError:
                 return 0
+
+
+def _breaks_mutex(backend: Any) -> bool:
+    """Whether the loaded libusb has the fault that `set_alternate` works around."""
+    library = getattr(backend, "lib", None)  # None: a virtual printer
+    return library is not None and version_of(library) < (1, 0, 27)
 
 
 def _mutex_is_corrupt(handle: Any) -> bool:

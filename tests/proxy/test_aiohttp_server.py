@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from support.http_client import connected
@@ -34,8 +35,9 @@ async def test_a_malformed_request_is_logged_in_one_short_line_that_quotes_nothi
     caplog.set_level(logging.DEBUG)
     async with serve(answer()) as served, connected(served.port) as client:
         await client.send(said)
-        while await client.reader.read(4096):
-            pass
+        with suppress(ConnectionResetError):  # the server does not read the rest of a long header
+            while await client.reader.read(4096):
+                pass
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert "secret" not in caplog.text
     assert "\x1b" not in caplog.text
