@@ -181,6 +181,12 @@ async def test_only_loopback_names_are_answered(port: int, host: str, answered: 
     assert (b"Desk" in reply.body) == answered
 
 
+async def test_a_browser_is_redirected_from_the_announced_name_to_localhost(port: int):
+    fields = (("Host", f"localhost.local:{port}"), ("User-Agent", "Mozilla/5.0"))
+    reply = await ask(port, "GET", "/metrics", headers=fields, host="127.0.0.1")
+    assert (reply.status, reply.headers["location"]) == (307, f"http://localhost:{port}/metrics")
+
+
 async def test_a_request_with_two_hosts_is_refused(port: int):
     fields = (("Host", "localhost"), ("Host", "evil.example"))
     assert (await ask(port, "GET", "/", headers=fields, host="127.0.0.1")).status == 400
