@@ -171,9 +171,10 @@ def _files(base: Path) -> Iterator[Files]:
 
 
 def _created(name: str) -> IO[bytes]:
-    """A new file that no other user may read."""
+    """A new file that no other user may read; one that was there keeps owner, mode and links."""
     try:
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        Path(name).unlink(missing_ok=True)
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:
         raise ConfigError(f"{name}: {exc.strerror}") from exc
     return os.fdopen(handle, "wb", buffering=0)  # the file is up to date at any time

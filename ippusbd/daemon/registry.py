@@ -14,11 +14,12 @@ import logging
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ippusbd.aio import run_to_end
 from ippusbd.config import Config
 from ippusbd.daemon.printer.printer import Printer
+from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.state import ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ippusbd.daemon")
 
+MAX_UNPLUGGED: Final = 16  # printers that listen; a device may show a new serial at every plug
+
 
 class Registry:
-    """All printers since the daemon's start, plugged in or not.
+    """All printers that are plugged in, and the last ones that were.
 
     Raises ConfigError for users and groups in [access] that are not known here.
     """
@@ -82,6 +85,7 @@ class Registry:
         async with self._making:  # its device may be replugged meanwhile
             printer = self._printers.get(key)
             if printer is None:
+                await self._close_unplugged()
                 printer = Printer(
                     key, self._settings, host=self._config.listen_host, boottime=self._boottime
                 )
@@ -99,6 +103,16 @@ class Registry:
                 if self._sharing is not None:
                     self._sharing.share(printer.site)
             return printer
+
+    async def _close_unplugged(self) -> None:
+        """Keep the last ones. A closed one gets its port and name back when it is plugged in."""
+        idle = [p for p in self if p.state is State.AWAY and not p.lock.locked()]
+        for printer in [p for p in idle if not p.site.in_progress][:-MAX_UNPLUGGED]:
+            log.info("%s: its port is closed until it is plugged in", printer.label)
+            del self._printers[printer.key]
+            if self._sharing is not None:
+                self._sharing.unshare(printer.site)
+            await printer.site.close()
 
     async def close(self) -> None:
         """Stop listening."""

@@ -380,6 +380,8 @@ class Supervisor:
     def _history(self, key: str) -> RecoveryHistory:
         config = self._services.config
         if key not in self._histories:
+            known = {p.key for p in (*self._registry, *self._plugged.values())}
+            self._histories = {k: v for k, v in self._histories.items() if k in known}
             self._histories[key] = RecoveryHistory(
                 self._state,
                 key,

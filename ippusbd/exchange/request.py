@@ -1,7 +1,8 @@
 """What a request is for: decides how long it may take, whether it may be repeated, and what
 silence means.
 
-Nothing that prints or scans is repeated; eSCL's NextDocument delivers each page once.
+Only what is known to be harmless is repeated: eSCL's NextDocument delivers each page once, and
+a GET of a maker's own page may change something.
 Pure.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
 
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
@@ -17,6 +20,7 @@ from ippusbd.wire import ipp_requests
 from ippusbd.wire.ipp_codes import Operation
 
 Headers = tuple[tuple[str, str], ...]
+HARMLESS: Final = frozenset(("/", "/escl/scannercapabilities", "/escl/scannerstatus"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,18 @@ class Request:
     @property
     def repeatable(self) -> bool:
         """It changes nothing when sent twice, and all of it is here to be sent again."""
-        return self.stream is None and self.kind in (Kind.QUESTION, Kind.LONG_POLL)
+        if self.stream is not None:
+            return False
+        if self.method in ("GET", "HEAD"):
+            return self.target.lower() in HARMLESS
+        return self.kind in (Kind.QUESTION, Kind.LONG_POLL)
 
 
 def kind_of(method: str, target: str, headers: Headers, body: bytes | None) -> Kind:
     """The kind of a request; `body` is the whole one, None for a body that is streamed."""
     if method in ("GET", "HEAD"):
-        return Kind.SCAN if target.endswith("/NextDocument") else Kind.QUESTION
+        path = unquote(target.partition("?")[0]).rstrip("/").lower()
+        return Kind.SCAN if path.endswith("/nextdocument") else Kind.QUESTION
     if body is None:
         return Kind.DOCUMENT
     if method != "POST" or not has_ipp(headers):

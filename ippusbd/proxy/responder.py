@@ -13,7 +13,7 @@ import logging
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE
-from ippusbd.proxy.access.origin import Refusal, refused_host, refused_site
+from ippusbd.proxy.access.origin import Refusal, refused_browser, refused_host, refused_site
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.forward import Forwarder
@@ -95,15 +95,20 @@ def _web_page(client: ClientRequest, names: frozenset[str]) -> Refusal | None:
         raise ClientGone("the client left before its request was checked")
     headers, here = client.web.headers, client.identity.ends[1][0]
     wrong_host = refused_host(headers.get("Host"), here, names)
+    if wrong_host is None and not client.is_remote:
+        wrong_host = refused_browser(client.web.method, client.target, headers, names)
     return wrong_host or refused_site(client.web.method, headers, client.web.scheme)
 
 
 def _refused(client: ClientRequest, refusal: Refusal) -> web.Response:
-    level = logging.INFO if refusal.status == 401 else logging.WARNING  # browsers ask first
+    # Browsers ask before they send a password, and go where they are redirected.
+    level = logging.INFO if refusal.status in (307, 401) else logging.WARNING
     log.log(level, "%s of %s: refused: %s", client, client.identity.text, refusal.reason)
     response = _text(refusal.status, refusal.reason)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = CHALLENGE
+    if refusal.location:
+        response.headers["Location"] = refusal.location
     response.force_close()
     return response
 

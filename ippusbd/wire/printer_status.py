@@ -14,7 +14,7 @@ from typing import Final
 from ippusbd.model import Condition, Supply
 from ippusbd.wire.ipp import Attribute, Group, Message, Tag
 from ippusbd.wire.ipp_requests import get_printer_attributes
-from ippusbd.wire.text import utf8_line
+from ippusbd.wire.text import small_number, utf8_line
 
 REQUESTED: Final[tuple[str, ...]] = (
     "marker-colors",
@@ -140,11 +140,11 @@ def _fields(raw: bytes) -> dict[str, str]:
 
 
 def _percent(fields: dict[str, str]) -> int | None:
-    try:
-        level, most = int(fields["level"]), int(fields["maxcapacity"])
-    except (KeyError, ValueError):
+    level = small_number(fields.get("level", ""))
+    most = small_number(fields.get("maxcapacity", ""))
+    if level is None or most is None or level < 0 or most <= 0:
         return None
-    return round(100 * level / most) if level >= 0 and most > 0 else None
+    return round(100 * level / most)
 
 
 def supply(

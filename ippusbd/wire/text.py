@@ -22,6 +22,7 @@ _ESCAPES: Final = re.compile(
     "|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)"  # OSC, DCS: titles, clipboard, links
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _BLANKS: Final = re.compile(r"\s+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII)
 
@@ -55,6 +56,11 @@ def utf8_line(text: str, limit_bytes: int = TEXT_BYTES) -> str:
 def clip(text: str, limit_bytes: int) -> str:
     """At most that many bytes of UTF-8, cut between characters and then trimmed."""
     return text.encode("utf-8", "replace")[:limit_bytes].decode("utf-8", "ignore").strip()
+
+
+def small_number(text: str) -> int | None:
+    """A decimal number of at most nine digits; None: it is none. No other reaches arithmetic."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def canonical_uuid(text: str) -> str:

@@ -16,12 +16,13 @@ from support.browser import shown
 from support.crowd import one_printer
 from support.tap import Cable, tapped
 
+from ippusbd.proxy.access.origin import refused_browser
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
 from ippusbd.virtual.services.console import Console
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
-EVIL = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+EVIL = "--host-resolver-rules=MAP evil.example 127.0.0.1,MAP localhost.local 127.0.0.1"
 ATTACK = """<!doctype html><title>begun</title>
 <img src="PRINTER/big?bytes=1&attack=img">
 <iframe src="PRINTER/big?bytes=1&attack=frame"></iframe>
@@ -70,13 +71,14 @@ def attacks(cable: Cable) -> list[str]:
     return [one.target for one in cable.requests() if "attack" in one.target]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost"])
+@pytest.mark.parametrize("host", ["evil.example", "localhost", "localhost.local"])
+@pytest.mark.parametrize("name", ["localhost", "localhost.local", "127.0.0.1"])
 async def test_a_page_of_another_site_or_port_reaches_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, name: str
 ):
     with tapped(monkeypatch) as cable:
         async with one_printer(tmp_path / "state") as (_, daemon):
-            printer = f"http://localhost:{daemon.port()}"
+            printer = f"http://{name}:{daemon.port()}"
             async with site(ATTACK.replace("PRINTER", printer)) as port:
                 page = await shown(f"http://{host}:{port}/", EVIL, profile=tmp_path / "profile")
     assert "<title>over</title>" in page, "the attack was tried to its end"
@@ -107,9 +109,32 @@ async def test_a_page_that_uses_dns_rebinding_reads_nothing(
     assert attacks(cable) == []
 
 
-async def test_a_link_on_another_site_leads_to_the_printers_page(tmp_path: Path):
+async def test_a_page_under_the_announced_name_reaches_nothing_after_rebinding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another host claimed localhost.local, served a page, and left the name to us."""
+
+    async def index(_: Console, request: HttpRequest) -> HttpResponse:
+        body = ATTACK.replace("PRINTER", "").encode()
+        return HttpResponse(200, [("Content-Type", "text/html")], body)
+
+    monkeypatch.setattr(Console, "index", index)
+    checks = iter([lambda *_: None])  # the page itself stands for that of the other host
+    monkeypatch.setattr(
+        "ippusbd.proxy.responder.refused_browser", lambda *a: next(checks, refused_browser)(*a)
+    )
+    with tapped(monkeypatch) as cable:
+        async with one_printer(tmp_path / "state") as (_, daemon):
+            url = f"http://localhost.local:{daemon.port()}/"
+            page = await shown(url, EVIL, profile=tmp_path / "profile")
+    assert "<title>over</title>" in page, "the attack was tried to its end"
+    assert attacks(cable) == []
+
+
+@pytest.mark.parametrize("name", ["localhost", "localhost.local"])
+async def test_a_link_on_another_site_leads_to_the_printers_page(tmp_path: Path, name: str):
     async with one_printer(tmp_path / "state") as (_, daemon):
-        printer = f"http://localhost:{daemon.port()}"
+        printer = f"http://{name}:{daemon.port()}"
         async with site(LINK.replace("PRINTER", printer)) as port:
             page = await shown(f"http://evil.example:{port}/", EVIL, profile=tmp_path / "profile")
     assert "<h1>Example VirtualJet 900</h1>" in page
@@ -121,10 +146,14 @@ async def test_a_link_on_another_site_leads_to_the_printers_page(tmp_path: Path)
         ("localhost", OWN_FORM),
         ("127.0.0.1", OWN_FORM),
         ("localhost.local", OWN_FORM),
-        ("localhost", OWN_FORM_SILENT),  # as localhost.local it cannot be told from another site's
+        ("localhost", OWN_FORM_SILENT),
         ("127.0.0.1", OWN_FORM_SILENT),
+        ("localhost.local", OWN_FORM_SILENT),
     ],
-    ids=["localhost", "address", "announced", "localhost-no-referrer", "address-no-referrer"],
+    ids=[
+        *("localhost", "address", "announced"),
+        *("localhost-no-referrer", "address-no-referrer", "announced-no-referrer"),
+    ],
 )
 async def test_the_printers_own_forms_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: bytes, host: str

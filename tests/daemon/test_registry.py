@@ -11,11 +11,12 @@ import pytest
 from support.ports import FIRST_PORT
 
 from ippusbd.config import Config
-from ippusbd.daemon.registry import Registry
+from ippusbd.daemon.printer.states import Event
+from ippusbd.daemon.registry import MAX_UNPLUGGED, Registry
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import StateError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
-from ippusbd.proxy.admission.listeners import bind
+from ippusbd.proxy.admission.listeners import bind, is_free
 
 CONFIG = Config(port_min=FIRST_PORT + 500, port_max=FIRST_PORT + 999)
 LAST_TWO = range(FIRST_PORT + 998, FIRST_PORT + 1000)
@@ -38,6 +39,26 @@ async def registry(state: StateFile) -> AsyncIterator[Registry]:
 
 async def test_a_printer_is_identified_by_its_serial_number(registry: Registry):
     assert registry.key_for(FACTS, taken=set()) == "03f0:1234:SN1"
+
+
+async def test_a_device_that_shows_a_new_serial_number_at_every_plug_costs_bounded_sockets(
+    registry: Registry, state: StateFile
+):
+    ports = [(await registry.printer(f"03f0:1234:SN{n}")).site.port for n in range(40)]
+    assert len(list(registry)) == MAX_UNPLUGGED + 1
+    assert [printer.site.port for printer in registry] == ports[-MAX_UNPLUGGED - 1 :]
+    assert is_free(CONFIG.listen_addresses, ports[0])
+
+    again = await registry.printer("03f0:1234:SN0")
+    assert again.site.port == ports[0]
+
+
+async def test_a_printer_in_use_is_kept_however_many_come_after_it(registry: Registry):
+    used = await registry.printer(FACTS.key)
+    used.to(Event.PLUGGED)
+    for n in range(MAX_UNPLUGGED + 5):
+        await registry.printer(f"03f0:1234:X{n}")
+    assert await registry.printer(FACTS.key) is used
 
 
 async def test_a_printer_without_a_serial_number_is_identified_by_its_usb_port(registry: Registry):

@@ -7,6 +7,7 @@ from support.daemon import run_daemon
 from support.http_client import ask, ask_ipp
 
 from ippusbd.exchange.request import Request
+from ippusbd.usbio.pool_types import Kind
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp, ipp_codes
 from ippusbd.wire.ipp import Operation, Status
@@ -56,13 +57,35 @@ def test_method_target_and_operation_decide_what_may_be_repeated():
     cancel_job = ipp.encode(request(Operation.CANCEL_JOB, PRINTER))
     assert Request("GET", "/", ()).repeatable
     assert Request("HEAD", "/", ()).repeatable
-    assert not Request("GET", "/eSCL/ScanJobs/1/NextDocument", ()).repeatable
+    assert Request("GET", "/eSCL/ScannerStatus", ()).repeatable
     assert not Request("DELETE", "/eSCL/ScanJobs/1", ()).repeatable
     assert not Request("POST", "/eSCL/ScanJobs", (), b"<x/>").repeatable
     assert Request("POST", "/ipp/print", IPP, get_printer_attributes(PRINTER)).repeatable
     assert not Request("POST", "/x", (), get_printer_attributes(PRINTER)).repeatable
     assert not Request("POST", "/ipp/print", IPP, cancel_job).repeatable
     assert not Request("POST", "/ipp/print", IPP, b"").repeatable
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/eSCL/ScanJobs/1/NextDocument",
+        "/eSCL/ScanJobs/1/NextDocument?",
+        "/eSCL/ScanJobs/1/NextDocument?page=1",
+        "/eSCL/ScanJobs/1/NextDocument/",
+        "/eSCL/ScanJobs/1//nextdocument",
+        "/eSCL/ScanJobs/1/Next%44ocument",
+    ],
+)
+def test_the_next_page_is_never_requested_twice(path: str):
+    assert not Request("GET", path, ()).repeatable
+    assert Request("GET", path, ()).kind is Kind.SCAN
+
+
+@pytest.mark.parametrize("path", ["/hp/device/reset", "/cgi-bin/clean", "/?action=cancel", "/a"])
+def test_what_a_makers_page_does_is_not_known_and_not_repeated(path: str):
+    assert not Request("GET", path, ()).repeatable
+    assert not Request("HEAD", path, ()).repeatable
 
 
 @pytest.mark.parametrize("operation", ipp_codes.Operation)

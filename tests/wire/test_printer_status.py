@@ -71,6 +71,15 @@ def test_a_printer_without_markers_is_read_by_its_supply_strings():
     )
 
 
+@pytest.mark.parametrize(
+    "level", ["9" * 400, "-" + "9" * 400, "9" * 5000, "1e999", "inf", "\u0665"]
+)
+def test_a_level_that_is_no_reasonable_number_is_unknown(level: str):
+    raw = f"type=toner;class=supplyThatIsConsumed;maxcapacity=1;level={level};".encode()
+    now = told(printer_supply=(ipp.octets(raw),))
+    assert [one.level for one in now.supplies] == [None]
+
+
 def test_control_characters_of_a_printer_reach_nobody():
     now = told(
         marker_names=texts("Bl\x1b[31mack\n"),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PageStatus, Status
-from ippusbd.proxy.access.origin import refused_host
+from ippusbd.proxy.access.origin import refused_browser, refused_host
 from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.admission.listeners import bind_all
 
@@ -136,9 +136,12 @@ class Endpoints:
         paths = {PAGE, METRICS}
         if isinstance(here, tuple):
             names = frozenset(self._config.hosts)
-            refused = refused_host(request.headers.get("Host"), here[0], names)
+            headers, path = request.headers, request.rel_url.raw_path
+            refused = refused_host(headers.get("Host"), here[0], names)
+            refused = refused or refused_browser(request.method, path, headers, names)
             if refused is not None:
-                return web.Response(status=refused.status, text=f"{refused.reason}\n")
+                to = {"Location": refused.location} if refused.location else None
+                return web.Response(status=refused.status, text=f"{refused.reason}\n", headers=to)
             paths = self._ports[here[1]]
         if request.method not in METHODS:
             allow = {"Allow": ", ".join(METHODS)}

@@ -9,6 +9,7 @@ Knows the status; no printers.
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping
@@ -147,11 +148,13 @@ def _condition(samples: _Samples, about: Labels, condition: ConditionStatus) -> 
 
 def _distinct(supplies: Iterable[Supply]) -> Iterator[tuple[str, Supply]]:
     """No two samples may have the same labels: a second "Black" becomes "Black 2"."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     for supply in supplies:
-        name = supply.name
-        seen[name] = seen.get(name, 0) + 1
-        yield (name if seen[name] == 1 else f"{name} {seen[name]}"), supply
+        plain = supply.name
+        names = itertools.chain((plain,), (f"{plain} {n}" for n in itertools.count(2)))
+        name = next(each for each in names if each not in taken)
+        taken.add(name)
+        yield name, supply
 
 
 def _escaped(text: object) -> str:

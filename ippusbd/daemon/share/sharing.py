@@ -90,8 +90,13 @@ class Sharing:
         self._task = asyncio.create_task(keep_running("sharing", self._follow))
 
     def share(self, site: PrinterSite) -> None:
-        """Share a site that listens, until `close`."""
+        """Share a site that listens, until `unshare` or `close`."""
         self._sites.append(site)
+        self._wake.set()
+
+    def unshare(self, site: PrinterSite) -> None:
+        """Close what it listens on."""
+        self._sites.remove(site)
         self._wake.set()
 
     async def publish(self, services: ServiceSet) -> Publication:

@@ -6,7 +6,10 @@ nobody else can own: localhost, an address of this machine, an announced name, o
 one from the configuration. A page of another origin is recognised by Origin and by
 Sec-Fetch-*, which pages cannot set; it may link to the printer's pages, nothing else.
 
-Programs that are not browsers send neither field. Clients of Unix sockets are not
+Browsers send Sec-Fetch-* to `localhost` and loopback addresses only, and another host may claim
+`localhost.local` with multicast DNS. So under that name browsers are redirected to `localhost`.
+
+Programs that are not browsers send none of these fields. Clients of Unix sockets are not
 checked: no browser opens one, and CUPS sends the socket's path as Host.
 
 Pure. Knows Fetch and RFC 6454.
@@ -22,9 +25,11 @@ from typing import Final
 
 # Names that resolve to this machine alone, and the one in our DNS-SD records.
 OWN_NAMES: Final = frozenset({"localhost", "localhost.local", "ip6-localhost"})
+UNTRUSTED_NAMES: Final = OWN_NAMES - {"localhost"}  # by browsers: Secure Contexts, 3.1
 ANY: Final = "*"
 HARMLESS: Final = frozenset({"GET", "HEAD"})
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([\w.-]+))(?::\d*)?", re.ASCII)
+_PORT: Final = re.compile(r":\d+$", re.ASCII)
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 
 
@@ -34,6 +39,7 @@ class Refusal:
 
     status: int
     reason: str
+    location: str = ""  # of a redirect
 
 
 def refused_host(host: str | None, local_address: str, names: frozenset[str]) -> Refusal | None:
@@ -65,6 +71,32 @@ def refused_site(method: str, headers: Mapping[str, str], scheme: str = "http") 
     if not foreign or _is_navigation(method, headers):
         return None
     return Refusal(403, "web pages of other sites may not use this printer")
+
+
+def refused_browser(
+    method: str, target: str, headers: Mapping[str, str], names: frozenset[str]
+) -> Refusal | None:
+    """Where a browser is redirected, or why its request is refused; None: it is neither.
+
+    `names` are the configured ones: under these everybody is served.
+    """
+    host = headers.get("Host", "")
+    name = _name(host)
+    if name not in UNTRUSTED_NAMES or name in names or ANY in names or not _is_browser(headers):
+        return None
+    port = _PORT.search(host)
+    url = f"http://localhost{port[0] if port else ''}"
+    if method in HARMLESS:
+        return Refusal(307, f"browsers use the name localhost: {url}", url + target)
+    return Refusal(403, f"browsers may use this printer under the name localhost only: {url}")
+
+
+def _is_browser(headers: Mapping[str, str]) -> bool:
+    """Without Sec-Fetch-*. Pages cannot remove Accept-Language; CUPS and SANE do not send it."""
+    is_browser = (
+        headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers
+    )
+    return is_browser and "Sec-Fetch-Site" not in headers
 
 
 def _is_navigation(method: str, headers: Mapping[str, str]) -> bool:

@@ -94,6 +94,17 @@ def test_known_numbers_of_the_status_are_exposed_and_unknown_ones_left_out():
     assert sum(value for key, value in found.items() if "printer_up" in key) == 1
 
 
+@pytest.mark.parametrize(
+    "names", [["Black", "Black", "Black 2"], ["Black 2", "Black", "Black"], ["", "", " 2"]]
+)
+def test_no_two_samples_have_the_same_labels_whatever_supplies_are_called(names: list[str]):
+    supplies = [{"name": name, "kind": "toner", "level": 50} for name in names]
+    printer = {"id": "03f0:1234", "state": "ready", "condition": {"supplies": supplies}}
+    text = metrics.exposition(decode(Status, {"printers": [printer]}))
+    lines = [line for line in text.splitlines() if "supply_level" in line and line[0] != "#"]
+    assert len({line.rpartition(" ")[0] for line in lines}) == 3
+
+
 def test_a_daemon_that_has_just_started_has_metrics_too():
     assert samples(metrics.exposition(Status(), metrics.process()))["process_open_fds"] > 2
 
@@ -179,6 +190,12 @@ async def test_only_loopback_names_are_answered(port: int, host: str, answered: 
     reply = await ask(port, "GET", "/", headers=(("Host", host),), host="127.0.0.1")
     assert reply.status == (200 if answered else 421)
     assert (b"Desk" in reply.body) == answered
+
+
+async def test_a_browser_is_redirected_from_the_announced_name_to_localhost(port: int):
+    fields = (("Host", f"localhost.local:{port}"), ("User-Agent", "Mozilla/5.0"))
+    reply = await ask(port, "GET", "/metrics", headers=fields, host="127.0.0.1")
+    assert (reply.status, reply.headers["location"]) == (307, f"http://localhost:{port}/metrics")
 
 
 async def test_a_request_with_two_hosts_is_refused(port: int):

@@ -239,9 +239,26 @@ def test_the_files_are_private_whole_and_counted(tmp_path: Path):
 
 def test_a_symbolic_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path):
     (tmp_path / "t.har").symlink_to(tmp_path / "precious")
-    with pytest.raises(IppUsbError, match=r"t\.har"), _files(tmp_path / "t"):
+    with _files(tmp_path / "t"):
         pass
     assert not (tmp_path / "precious").exists()
+
+
+def test_a_file_that_another_user_made_and_may_read_gets_nothing(tmp_path: Path):
+    trap = tmp_path / "t.har"
+    trap.write_text("before")
+    trap.chmod(0o666)
+    with trap.open() as reader:
+        with _files(tmp_path / "t") as files:
+            files.write({"http": {"request": "a password"}})
+        assert reader.read() == "before"
+    assert stat.S_IMODE(trap.stat().st_mode) == 0o600
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error(tmp_path: Path):
+    (tmp_path / "t.har").mkdir()
+    with pytest.raises(IppUsbError, match=r"t\.har"), _files(tmp_path / "t"):
+        pass
 
 
 # --- transfers of libusb, without a bus

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.proxy.access.origin import refused_host, refused_site
+from ippusbd.proxy.access.origin import (
+    UNTRUSTED_NAMES,
+    refused_browser,
+    refused_host,
+    refused_site,
+)
 
 LOCAL = "127.0.0.1"
 NONE: frozenset[str] = frozenset()
@@ -128,3 +133,34 @@ def test_a_link_of_another_site_is_allowed_and_a_form_is_not(method: str, allowe
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     refusal = refused_site(method, HOST | link | {"Sec-Fetch-Dest": "document"})
     assert (refusal is None) is allowed
+
+
+CHROMIUM = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/141.0"}
+DISGUISED = {"User-Agent": "curl/8", "Accept-Language": ""}  # by a script of a page
+PROGRAMS = [{}, {"User-Agent": "CUPS/2.4.2 (Linux) IPP/2.0"}, {"User-Agent": "curl/8"}]
+
+
+@pytest.mark.parametrize("name", UNTRUSTED_NAMES)
+@pytest.mark.parametrize("browser", [CHROMIUM, DISGUISED])
+def test_a_browser_that_says_nothing_of_its_page_is_redirected(name: str, browser: dict[str, str]):
+    said = {"Host": f"{name}:60000", **browser}
+    refusal = refused_browser("GET", "/a?b", said, NONE)
+    assert refusal is not None
+    assert (refusal.status, refusal.location) == (307, "http://localhost:60000/a?b")
+
+    refusal = refused_browser("POST", "/", {**said, "Origin": f"http://{name}:60000"}, NONE)
+    assert refusal is not None
+    assert (refusal.status, refusal.location) == (403, "")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_use_the_announced_name(program: dict[str, str]):
+    assert refused_browser("GET", "/", {"Host": "localhost.local:60000", **program}, NONE) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [("localhost:1", NONE), ("127.0.0.1:1", NONE), ("localhost.local:1", {"localhost.local"})],
+)
+def test_under_other_names_and_configured_ones_a_browser_is_served(host: str, names: set[str]):
+    assert refused_browser("GET", "/", {"Host": host, **CHROMIUM}, frozenset(names)) is None
