@@ -1,6 +1,7 @@
-"""The right values: what follows from the captured answers, and the table `right.toml`.
+"""The right values: what follows from the captured answers, and two tables.
 
-A value is compared from its beginning.
+`right.toml` has the models of tests/data, `captured.toml` facts about models whose answers are no
+part of the project. A value is compared from its beginning.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from ippusbd.virtual.model_file import DeviceAnswers
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Tag
 
-RIGHT: dict[str, dict[str, str]] = tomllib.loads(
-    Path(__file__).with_name("right.toml").read_text(encoding="utf-8")
-)
+
+def _table(name: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+RIGHT = _table("right.toml")
+CAPTURED = _table("captured.toml")
+PDL_BYTES = 251  # of `pdl=...` in a TXT record; a longer list is cut
 OURS = "http://localhost:"  # where every link must lead
 
 
 def wrong(name: str, answers: DeviceAnswers, values: dict[str, str]) -> list[str]:
     """What is not as it must be, or failed where the table does not expect it."""
-    table = RIGHT.get(name, {})
+    table = {**RIGHT, **CAPTURED}.get(name, {})
     expected = {**dict(_printer(answers.ipp)), **dict(_scanner(answers.xml)), **table}
     failed = [
         f"{key}: {value}"
@@ -45,6 +51,14 @@ def _printer(answer: bytes) -> Iterator[tuple[str, str]]:
     yield "printed", ""
     if (model := attributes.get("printer-make-and-model")) and model.texts:
         yield "ipp.ty", model.texts[0]
+        own_name = attributes.get("printer-dns-sd-name") or model
+        yield "ipp.name", f"{own_name.texts[0]} (USB)"
+    if formats := attributes.get("document-format-supported"):
+        yield "ipp.pdl", ",".join(formats.texts)[:PDL_BYTES].rpartition(",")[0]
+    if kind := attributes.get("printer-kind"):
+        yield "ipp.kind", ",".join(kind.texts)
+    if features := attributes.get("ipp-features-supported"):
+        yield "ipp.Fax", "T" if "faxout" in features.texts else "F"
     if color := attributes.get("color-supported"):
         yield "ipp.Color", "T" if color.values[0].boolean else "F"
     if sides := attributes.get("sides-supported"):

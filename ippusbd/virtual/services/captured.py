@@ -143,6 +143,9 @@ class CapturedDevice:
         found = Capability.HTTP
         if self.printer:
             found |= Capability.PRINT
+            features = self.printer.attributes.get("ipp-features-supported", ())
+            if any(value.text == "faxout" for value in features):  # PWG 5100.15
+                found |= Capability.FAX
         if self.scanner:
             found |= Capability.SCAN
         return found

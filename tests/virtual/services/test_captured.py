@@ -12,6 +12,7 @@ from ippusbd.errors import ConfigError
 from ippusbd.model import Capability
 from ippusbd.virtual.model_file import DeviceAnswers
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.services.captured import CapturedDevice
 from ippusbd.wire import ipp
 from ippusbd.wire.ipp import Operation, PrinterState, Status, Tag
 
@@ -36,6 +37,9 @@ SETTINGS = """<scan:ScanSettings xmlns:scan="http://schemas.hp.com/imaging/escl/
  xmlns:pwg="http://www.pwg.org/schemas/2010/12/sm"><pwg:InputSource>Platen</pwg:InputSource>
 <scan:DocumentFormatExt>{kind}</scan:DocumentFormatExt><scan:XResolution>{dpi}</scan:XResolution>
 </scan:ScanSettings>"""
+
+
+FAX = captured("fax-mfp-relative-uris", "Get-Printer-Attributes.hex")
 
 
 def wants(*names: str) -> ipp.Attribute:
@@ -155,3 +159,8 @@ def test_a_resolution_of_five_thousand_digits_is_none(make_printer: Maker, conne
 def test_what_is_not_an_ipp_answer_is_refused(make_printer: Maker):
     with pytest.raises(ConfigError, match="cannot be decoded"):
         make_printer(answers=DeviceAnswers(ipp=b"HTTP/1.1 404"))
+
+
+def test_a_printer_that_claims_to_fax_has_a_fax_queue():
+    assert Capability.FAX in CapturedDevice(DeviceAnswers(ipp=FAX)).capabilities
+    assert Capability.FAX not in CapturedDevice(DeviceAnswers(ipp=EVE)).capabilities
