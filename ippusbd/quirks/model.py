@@ -163,7 +163,7 @@ class Quirks:
         "ignore_ipp_status",
         boolean,
         "Use the attributes in the answer to Get-Printer-Attributes even if its status is an error "
-        "(Canon SELPHY CP1500), and answer clients with success. Learned at start.",
+        "and formats are missing (Canon SELPHY CP1500).",
     )
 
     # --- HTTP and IPP

@@ -25,7 +25,6 @@ SPECIAL: Final[dict[str, Case]] = {
     "needs-keep-alive": Case(outcome=AFTER, why="learned connection = keep-alive"),
     "needs-close": Case(outcome=AFTER, why="learned connection = close"),
     "bad-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
-    "ipp-error-good-data": Case(outcome=AFTER, why="learned ignore_ipp_status = True"),
     "unclosed-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
     "members-outside-collections": Case(outcome=AFTER, why="learned sanitize_ipp = True"),
     "chokes-on-large-transfers": Case(outcome=AFTER, why="learned write_bytes = "),

@@ -33,7 +33,6 @@ from ippusbd.exchange.query import FAX_PATH, PRINT_PATH, Query
 from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, ScannerFacts
 from ippusbd.wire import escl, ipp, ipp_facts
 from ippusbd.wire.ipp_requests import get_printer_attributes
-from ippusbd.wire.ipp_stream import fails_with_data
 
 log = logging.getLogger("ippusbd.daemon")
 Answer = PrinterFacts | ScannerFacts | bool  # to a question about print, scan and fax
@@ -200,11 +199,12 @@ async def _printer(
     message, patience_s = ipp_facts.question(uri + PRINT_PATH), questions.answer_s
     body = await query.ipp_bytes(PRINT_PATH, message, answer_s=patience_s, wait_s=patience_s)
     answer, _ = ipp.decode(body, tolerant=True)
+    if _is_badly_encoded(body):
+        learned["sanitize_ipp"] = True
     facts = ipp_facts.facts(answer)
     # Canon SELPHY CP1500 reports an internal error beside good data.
     if not answer.ok and not (questions.ignore_ipp_status or facts.pdl):
         raise ProbeFailed(f"Get-Printer-Attributes answered status {answer.code:#06x}")
-    learned.update(_needed(body))
     return facts
 
 
@@ -222,7 +222,8 @@ async def _judge(
         if needed:
             raise
         return
-    learned.update(_needed(body))
+    if _is_badly_encoded(body):
+        learned["sanitize_ipp"] = True
 
 
 async def whole_attributes(
@@ -231,14 +232,6 @@ async def whole_attributes(
     """What CUPS asks for, which is longer than what we do. Raises Unanswered where that is cut."""
     message = get_printer_attributes(uri, ("all", "media-col-database"))
     return await query.ipp_bytes(PRINT_PATH, message, answer_s=answer_s, wait_s=wait_s)
-
-
-def _needed(body: bytes) -> Iterator[tuple[str, object]]:
-    """The quirks without which clients cannot read the printer attributes in this answer."""
-    if _is_badly_encoded(body):
-        yield "sanitize_ipp", True
-    if fails_with_data(body):
-        yield "ignore_ipp_status", True
 
 
 def _is_badly_encoded(body: bytes) -> bool:

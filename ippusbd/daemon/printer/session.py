@@ -189,14 +189,13 @@ class PrinterSession:
     def _rewriter(
         self, content_type: str, url: str, password: bool, operation: int | None
     ) -> links.Rewriter | None:
-        asks = operation == Operation.GET_PRINTER_ATTRIBUTES
         return links.rewriter(
             content_type,
             url,
             self._hosts,
             repair=self._quirks.sanitize_ipp,
             password=password,
-            good_data=asks and self._quirks.ignore_ipp_status,
+            good_data=operation == Operation.GET_PRINTER_ATTRIBUTES,
         )
 
     def _overhear(self, body: bytes) -> None:

@@ -34,11 +34,10 @@ def attributes(*named: ipp.Attribute, code: int = 0) -> bytes:
     return answer(ipp.encode(ipp.Message(code, 1, groups)))
 
 
-GOOD_ATTRIBUTES = (
+GOOD = attributes(
     ipp.attribute("printer-make-and-model", ipp.text("Maker Model")),
     ipp.attribute("document-format-supported", ipp.mime("application/pdf")),
 )
-GOOD = attributes(*GOOD_ATTRIBUTES)
 CLIENTS = "what clients ask for"
 NOT_FOUND = answer(b"no", status="404 Not Found")
 STARTING = answer(b"starting", status="503 Service Unavailable")
@@ -262,16 +261,6 @@ async def test_an_error_status_with_too_few_attributes_needs_a_quirk():
     found = await probed({"/ipp/print": said}, ignore_ipp_status=True)
     assert found.result.printer is not None
     assert found.result.printer.make_and_model == "Maker Model"
-
-
-async def test_that_clients_need_another_status_is_learned():
-    failing = attributes(*GOOD_ATTRIBUTES, code=0x0500)
-    both = (await probed({"/ipp/print": failing}, faxes=False)).learned
-    assert both == (("ignore_ipp_status", True),)
-    only_clients = await probed({"/ipp/print": GOOD, CLIENTS: failing}, faxes=False)
-    assert only_clients.learned == (("ignore_ipp_status", True),)
-    without_data = await probed({"/ipp/print": GOOD, CLIENTS: attributes(code=0x0500)}, faxes=False)
-    assert without_data.learned == ()
 
 
 @pytest.mark.parametrize(
