@@ -27,6 +27,7 @@ NEEDS_HTTPS: Final = (
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 REPEATING: Final = frozenset({307, 308})  # with the same method
 STEPS_MAX: Final = 64  # remembered
+STEP_BYTES: Final = 8192  # of one; a larger one is not remembered
 FRESH_S: Final = 10.0  # clients follow at once
 
 _HERE: Final = "http://here"
@@ -65,7 +66,7 @@ class Redirects:
         here = _target(_HERE + asked.target)
         location = head.value("Location") if head.status in REDIRECTS else ""
         if not location:
-            self._forget(here)
+            self._forget(here, now_s)
             if _refreshes_over_https(head, asked.target):
                 raise Refused(NEEDS_HTTPS)
             return
@@ -73,7 +74,7 @@ class Redirects:
         step = _Step(leads_to, _scheme(location) == "https", now_s)
         if leads_to == here:
             self._check_same(asked, head, step)
-        if asked.method in ("GET", "HEAD") and leads_to and not _sets_new(head, asked.cookie):
+        if leads_to and _repeats(asked, head):
             self._check_circle(here, asked.cookie, step)
             self._remember((here, asked.cookie), step)
 
@@ -81,8 +82,7 @@ class Redirects:
         """Raises for a redirect to the request that was asked."""
         if step.secure:
             raise Refused(NEEDS_HTTPS)
-        repeats = asked.method in ("GET", "HEAD") or head.status in REPEATING
-        if not repeats or _sets_new(head, asked.cookie):
+        if not _repeats(asked, head):
             return
         elsewhere = _AUTHORITY.match(head.value("Location"))
         if elsewhere and elsewhere[1].lower() != asked.host.lower():
@@ -109,17 +109,18 @@ class Redirects:
 
     def _remember(self, key: tuple[str, str], step: _Step) -> None:
         self._steps.pop(key, None)
-        self._steps[key] = step
+        if len(step.target) + sum(map(len, key)) <= STEP_BYTES:
+            self._steps[key] = step
         if len(self._steps) > STEPS_MAX:
             del self._steps[next(iter(self._steps))]
 
-    def _forget(self, target: str) -> None:
+    def _forget(self, target: str, now_s: float) -> None:
         """It was answered: what led there was no circle."""
         if self._steps:
             self._steps = {
                 key: step
                 for key, step in self._steps.items()
-                if target not in (key[0], step.target)
+                if target not in (key[0], step.target) and now_s - step.at <= FRESH_S
             }
 
 
@@ -158,11 +159,13 @@ def _refreshes_over_https(head: Head, target: str) -> bool:
     return _scheme(url) == "https" and _through_us(url, target) == _target(_HERE + target)
 
 
-def _sets_new(head: Head, cookie: str) -> bool:
-    """The next request has a cookie that this one had not."""
-    had = {pair.strip() for pair in cookie.split(";")}
-    return any(
-        value.partition(";")[0].strip() not in had
+def _repeats(asked: Question, head: Head) -> bool:
+    """Whoever follows the redirect sends the same, without a cookie that it had not."""
+    if asked.method not in ("GET", "HEAD") and head.status not in REPEATING:
+        return False
+    had = {pair.strip() for pair in asked.cookie.split(";")}
+    return all(
+        value.partition(";")[0].strip() in had
         for name, value in head.headers
         if name.lower() == "set-cookie"
     )

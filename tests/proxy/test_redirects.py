@@ -11,7 +11,7 @@ from support.http_client import ask
 from support.scripted_printer import answer, serve
 
 from ippusbd.errors import PrinterError
-from ippusbd.proxy.redirects import FRESH_S, STEPS_MAX, Question, Redirects
+from ippusbd.proxy.redirects import FRESH_S, STEP_BYTES, STEPS_MAX, Question, Redirects
 from ippusbd.wire.http1_response import BodyFraming, Head
 
 HTTPS, CIRCLE = "insists on HTTPS", "in a circle"
@@ -178,6 +178,8 @@ def test_what_is_remembered_is_bounded():
     for number in range(STEPS_MAX - 1):
         console.get(f"/{number}", "/elsewhere")
     assert not console.get("/a", "/b")
+    large = "/" + "x" * STEP_BYTES
+    assert not any(console.get(*step) for step in ((large, "/b"), ("/b", large), (large, "/b")))
 
 
 LOCATIONS = st.text(st.sampled_from("htps:/[]?#@.a\\ \x80")) | st.sampled_from(
