@@ -167,13 +167,16 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(args: argparse.Namespace, config: Config) -> int:
     from ippusbd.daemon import service
+    from ippusbd.daemon.process.systemd import exit_within
 
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
         if config.page:
             tell([f"status page  http://{config.listen_host}:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
-        return await service.run(config, host, hotplug=not virtual, on_ready=_announce)
+        return await service.run(
+            config, host, hotplug=not virtual, on_ready=_announce, on_stopping=exit_within
+        )
 
 
 def _usb_host(config: Config) -> UsbHost:

@@ -25,7 +25,7 @@ from ippusbd.daemon.observe.control import ControlServer, Handler
 from ippusbd.daemon.observe.endpoints import Endpoints
 from ippusbd.daemon.observe.recent_errors import RecentErrors, collecting
 from ippusbd.daemon.observe.status import BrokerStatus, PrinterStatus, PublisherStatus, Status
-from ippusbd.daemon.process.instance import become_only_instance
+from ippusbd.daemon.process.instance import LEAVING_S, become_only_instance
 from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
 from ippusbd.daemon.process.tuning import allow_many_files, keep_buffers
 from ippusbd.daemon.state.state_file import StateFile
@@ -153,10 +153,12 @@ async def run(
     *,
     hotplug: bool = True,
     on_ready: Callable[[list[PrinterStatus]], None] | None = None,
+    on_stopping: Callable[[float], None] = lambda within_s: None,
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
-    `on_ready` is called with the status of printers when they are announced. Raises ConfigError
+    `on_ready` is called with the status of printers when they are announced; `on_stopping` with
+    the seconds within which the process ends, when it begins to. Raises ConfigError
     or StateError when the daemon cannot start.
     """
     keep_buffers()
@@ -194,8 +196,10 @@ async def run(
         stack.push_async_callback(cancel_and_wait, watching)
         await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"
-        notify.stopping()
         log.info("stopping: requests in progress have %.0f s to finish", config.grace_s)
+        within_s = config.grace_s + LEAVING_S
+        notify.stopping(within_s)
+        on_stopping(within_s)
         return await unplugged.status()
 
 

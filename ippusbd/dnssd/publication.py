@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ippusbd.dnssd.limits import check
 from ippusbd.dnssd.protocols import ESTABLISHED, REGISTERING, WITHDRAWN
 from ippusbd.model import ServiceSet
 
 log = logging.getLogger("ippusbd.dnssd")
+
+WITHDRAW_S: Final = 3.5  # zeroconf's goodbyes take up to 3 s
 
 Owner = TypeVar("Owner", bound="TaskPublisher")
 
@@ -72,7 +74,8 @@ class TaskPublication(ABC, Generic[Owner]):
             self._task.cancel()
             if was == ESTABLISHED:
                 log.info("%r: withdrawn", self.name)
-        await asyncio.wait({self._task})
+        # Leaving the bus withdraws what an announcer that hangs does not.
+        await asyncio.wait({self._task}, timeout=WITHDRAW_S)
 
 
 class TaskPublisher(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 from support.avahi_browse import Browse
@@ -55,3 +56,20 @@ def test_sigint_ends_the_daemon_like_sigterm(office: Office):
     assert office.leave(signal.SIGINT) == 0
     is_withdrawn(office)
     office.start_ippusbd()
+
+
+def test_a_daemon_stops_in_time_though_avahi_hangs_and_a_client_does_not_read(office: Office):
+    url = office.url("IPv4", "/big?bytes=50000000")
+    before = office.printer["bytes_in"]
+    client = office.desktop.popen(["curl", "-s", "--limit-rate", "1k", "-o", "/dev/null", url])
+    office.wait(lambda: office.printer["bytes_in"] > before + 40_000_000, "a download")
+    office.desktop.pause_avahi()
+    try:
+        start = time.monotonic()
+        assert office.leave() == 0
+        took_s = time.monotonic() - start
+    finally:
+        office.desktop.resume_avahi()
+        office.desktop.stop(client)
+        office.start_ippusbd()
+    assert took_s < 10.0 + 5.0 + 1.0  # grace_s, LEAVING_S, and a busy machine

@@ -22,7 +22,7 @@ from ippusbd.errors import StateError
 from ippusbd.users.ownership import inherit_owner, why
 
 PAUSE_S: Final = 0.05
-LEAVING_S: Final = 5.0  # a predecessor's last steps, beyond its grace time
+LEAVING_S: Final = 5.0  # the last steps of a daemon that stops, beyond its grace time
 
 
 @contextmanager

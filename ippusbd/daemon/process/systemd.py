@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -19,6 +20,7 @@ from typing import Final
 log = logging.getLogger("ippusbd.daemon")
 
 FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
+SPARE_S: Final = 2.0  # on a busy machine
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -48,6 +50,26 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(each)
 
 
+def exit_within(limit_s: float) -> None:
+    """End the process then though parts of it hang: the kernel releases what they hold.
+
+    A thread does it, since the event loop, or the wait for other threads after it, may hang.
+    """
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        names = ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(loop)))
+        log.error(
+            "not stopped within %g s, exiting; still running: %s", limit_s, names or "threads"
+        )
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(limit_s, leave)
+    timer.daemon = True
+    timer.start()
+
+
 class Notifier:
     """Notifies systemd of the service's state, where NOTIFY_SOCKET is set."""
 
@@ -62,9 +84,9 @@ class Notifier:
         """Start-up is complete."""
         self._send("READY=1")
 
-    def stopping(self) -> None:
-        """Shutdown has begun."""
-        self._send("STOPPING=1")
+    def stopping(self, within_s: float) -> None:
+        """Shutdown has begun, and takes at most `within_s`, whatever TimeoutStopSec is."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((within_s + SPARE_S) * 1e6)}")
 
     def status(self, text: str) -> None:
         """The line that `systemctl status` shows."""

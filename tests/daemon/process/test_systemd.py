@@ -92,8 +92,8 @@ def test_systemd_is_notified_of_start_state_and_end(systemd: socket.socket):
     assert heard(systemd) == "STATUS=2 printers READY=0"
     notifier.alive()
     assert heard(systemd) == "WATCHDOG=1"
-    notifier.stopping()
-    assert heard(systemd) == "STOPPING=1"
+    notifier.stopping(15.0)
+    assert heard(systemd) == "STOPPING=1\nEXTEND_TIMEOUT_USEC=17000000"
 
 
 def test_a_socket_without_a_file_works_too():
@@ -226,3 +226,23 @@ def test_the_real_systemd_hands_over_its_socket(tmp_path: Path):
                     signal.sigtimedwait([], 0.01)
             assert client.recv(100) == b"['broker']"
         assert activator.wait(timeout=10) == 0
+
+
+HANGS = """
+import asyncio, time
+from ippusbd.daemon.process.systemd import exit_within
+async def main():
+    exit_within(0.2)
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+    {how}
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["await asyncio.Event().wait()", "time.sleep(60)", "pass"])
+def test_the_process_ends_though_a_step_the_loop_or_a_thread_hangs(how: str):
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS.format(how=how)], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0
+    assert "not stopped within 0.2 s" in done.stderr
