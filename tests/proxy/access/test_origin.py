@@ -140,7 +140,7 @@ DISGUISED = {"User-Agent": "curl/8", "Accept-Language": ""}  # by a script of a 
 PROGRAMS = [{}, {"User-Agent": "CUPS/2.4.2 (Linux) IPP/2.0"}, {"User-Agent": "curl/8"}]
 
 
-@pytest.mark.parametrize("name", UNTRUSTED_NAMES)
+@pytest.mark.parametrize("name", sorted(UNTRUSTED_NAMES))
 @pytest.mark.parametrize("browser", [CHROMIUM, DISGUISED])
 def test_a_browser_that_says_nothing_of_its_page_is_redirected(name: str, browser: dict[str, str]):
     said = {"Host": f"{name}:60000", **browser}
