@@ -129,6 +129,8 @@ class Config:
     access_scan: tuple[str | int, ...] = setting((), "access.scan", list_of(account))
     access_fax: tuple[str | int, ...] = setting((), "access.fax", list_of(account))
     access_config: tuple[str | int, ...] = setting((), "access.config", list_of(account))
+    # keys of [access] that the file sets, also to nobody in particular: ipp-usb's rules end there
+    access_set: frozenset[str] = frozenset()
 
     probe_s: float = setting(20.0, "printers.probe_s", seconds(0.1))
     fax_probe_s: float = setting(3.0, "printers.fax_probe_s", seconds(0.1))
@@ -176,6 +178,10 @@ class Config:
     )
     # ipp-usb's state: ports and names are taken over when a printer is first seen
     ipp_usb_dir: Path | None = setting(Path("/var/ipp-usb/dev"), "daemon.ipp_usb_dir", directory)
+    # its configuration: access rules that [access] does not set hold here, too
+    ipp_usb_conf: Path = setting(
+        Path("/etc/ipp-usb/ipp-usb.conf"), "daemon.ipp_usb_conf", directory
+    )
     state_dir: Path | None = setting(None, "daemon.state_dir", directory)  # None: state_dir()
     runtime_dir: Path | None = setting(None, "daemon.runtime_dir", directory)  # runtime_dir()
     control_group: str = setting("", "daemon.control_group", text(32))
@@ -236,6 +242,7 @@ def parse(raw: bytes, origin: str) -> Config:
             if known is None:
                 raise unknown(where, f"key in [{section}]:", key, _keys_of(section))
             values[known.field] = checked(where, f"[{section}] {key}", value, known.check)
+    values["access_set"] = frozenset(tables.get("access", ()))
     return _in_agreement(replace(Config(), **values), origin)  # type: ignore[arg-type]
 
 
@@ -274,11 +281,16 @@ def _in_agreement(config: Config, origin: str) -> Config:
 # --- paths, for a service, a user or the system
 
 
+def own_file(environ: Mapping[str, str], uid: int) -> Path:
+    """Where the configuration of this user's daemon belongs."""
+    if uid == 0:
+        return SYSTEM_FILE
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "ippusbd/ippusbd.conf"
+
+
 def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
     """The configuration file to read when none is named: a user's own, the system's, or none."""
-    candidates = [SYSTEM_FILE]
-    if uid != 0:
-        candidates.insert(0, _xdg(environ, "XDG_CONFIG_HOME", ".config") / "ippusbd/ippusbd.conf")
+    candidates = dict.fromkeys((own_file(environ, uid), SYSTEM_FILE))
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -40,12 +40,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examine(args: argparse.Namespace) -> Iterator[Finding]:
-    from ippusbd.doctor import configuration, service
+    from ippusbd.doctor import configuration, ipp_usb, service
     from ippusbd.quirks.load import load
 
     config = load_config(args)
     quirks = load(config.quirks_dirs)
     yield from configuration.check(config, config_file(args), quirks)
+    yield from ipp_usb.check(config, config_file(args))
     yield from configuration.before_start(config)
     answer = asked(config)
     yield service.before_start(answer)

@@ -65,6 +65,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
         announcing,
         configuration,
         devices,
+        ipp_usb,
         printers,
         queues,
         rivals,
@@ -75,6 +76,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
 
     config, machine = load_config(args), Machine()
     yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
+    yield from ipp_usb.check(config, config_file(args))
     answer = asked(config)
     if answer.status is None and not answer.refused:
         yield from configuration.before_start(config)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ippusbd import __version__
-from ippusbd.cli import capture, check, doctor, log, password, quirks, retry, status, trace
+from ippusbd.cli import capture, check, doctor, log, migrate, password, quirks, retry, status, trace
 from ippusbd.cli import run as cli_run
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.cli.output import prepare_streams, show
@@ -36,6 +36,7 @@ examples:
                                    show the special settings of a model, with their reasons
   ippusbd trace PRINTER -o FILE    record a printer's USB and HTTP traffic, for Wireshark
   ippusbd log debug usb            change the log level of the running daemon
+  ippusbd migrate --dry-run        show which settings of ipp-usb would be taken over
   ippusbd retry                    retry a printer that was given up on
   ippusbd COMMAND --help           show the options of a command
 
@@ -72,7 +73,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for module in (cli_run, status, doctor, check, quirks, retry, trace, capture, log, password):
+    modules = (
+        cli_run,
+        status,
+        doctor,
+        check,
+        quirks,
+        retry,
+        trace,
+        capture,
+        log,
+        password,
+        migrate,
+    )
+    for module in modules:
         module.add_parser(commands)
     _add_virtual(commands)
     add_command(

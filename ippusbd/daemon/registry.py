@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ippusbd.aio import run_to_end
-from ippusbd.config import Config
+from ippusbd.config import Config, state_dir
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.state import ipp_usb_import
@@ -165,6 +166,7 @@ def chosen(printers: Iterable[Printer], selector: str) -> Printer:
 
 
 def _settings(config: Config) -> SiteSettings:
+    folder = state_dir(config, os.environ, os.getuid())
     return SiteSettings(
         small_body=config.small_body,
         lease_wait_s=config.lease_wait_s,
@@ -176,7 +178,7 @@ def _settings(config: Config) -> SiteSettings:
         head_timeout_s=config.head_timeout_s,
         max_clients=config.max_clients,
         hosts=frozenset(config.hosts),
-        access=access_of(config),
+        access=access_of(config, ipp_usb_import.access(config, folder)),
         retry_after_s=config.retry_after_s,
         grace_s=config.grace_s,
         max_header_bytes=config.max_header_bytes,

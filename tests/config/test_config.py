@@ -94,9 +94,16 @@ def test_the_shipped_file_shows_every_key_with_its_default():
 
 
 def test_every_field_of_config_is_a_key():
+    made_of_all = {"access_set"}
     assert {known.field for known in config.KNOWN.values()} == {
         f.name for f in dataclasses.fields(Config)
-    }
+    } - made_of_all
+
+
+def test_it_is_known_which_rules_of_access_the_file_sets():
+    parsed = config.parse(b'[access]\nprint = []\nscan = ["root"]\n', "f")
+    assert parsed.access_set == {"print", "scan"}
+    assert config.parse(b"[access]\n", "f").access_set == config.Config().access_set == frozenset()
 
 
 def test_defaults_pass_their_own_checks():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ippusbd.config import Config
+from ippusbd.config import Config, parse
 from ippusbd.daemon.share.interfaces import Address
-from ippusbd.doctor import configuration, opening
+from ippusbd.doctor import configuration, ipp_usb, opening
 from ippusbd.doctor.findings import Finding, Level
 from ippusbd.errors import AccessDenied, ConfigError, DeviceBusy, IppUsbError, UsbError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
@@ -153,3 +153,49 @@ def test_lines_of_ipp_usbs_quirk_files_without_effect_are_named(tmp_path: Path) 
     assert f"{tmp_path}/own.conf:2: [Jet] init-timeout = soon: must be a time" in wrong.text
     assert unknown.level is Level.NOTE
     assert f"not used: {tmp_path}/own.conf:3: [Jet] no-such-key = 1" in unknown.text
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """ipp-usb's configuration, which closes everything but scanning."""
+    path = tmp_path / "ipp-usb.conf"
+    path.write_text("[auth uid]\nprint, fax = root, @root\nscan = *\n")
+    return path
+
+
+def access(theirs: Path, ours: str) -> list[Finding]:
+    folders = f'ipp_usb_conf = "{theirs}"\nstate_dir = "{theirs.parent}/state"'
+    config = parse(f"{ours}\n[daemon]\n{folders}\n".encode(), "ippusbd.conf")
+    return list(ipp_usb.check(config, Path("ippusbd.conf")))
+
+
+def test_rules_of_ipp_usb_that_hold_here_are_a_note(theirs: Path) -> None:
+    (finding,) = access(theirs, "")
+    assert finding.level is Level.NOTE
+    assert "print (root, @root), fax (root, @root), config (root)" in finding.text
+    assert "ippusbd migrate" in finding.remedy
+
+
+def test_a_printer_that_is_open_and_was_closed_is_a_problem(theirs: Path) -> None:
+    closed = '[access]\nprint = ["root"]\nfax = ["root"]\nconfig = ["root"]'
+    assert access(theirs, closed) == []
+    (finding,) = access(theirs, closed.replace('config = ["root"]', "config = []"))
+    assert finding.level is Level.PROBLEM
+    assert f"config: everybody may; {theirs}:2 allows only root" in finding.text
+    assert "set config in [access] of ippusbd.conf" in finding.remedy
+
+
+def test_rules_that_cannot_be_read_are_a_problem_until_access_decides(theirs: Path) -> None:
+    theirs.write_text("[auth uid]\nall = *\nprnt = lp\n")
+    (finding,) = access(theirs, "")
+    assert finding.level is Level.PROBLEM
+    assert f"only root may use printers: {theirs}:3: [auth uid] prnt = lp" in finding.text
+    decided = "\n".join(f'{kind} = ["root"]' for kind in ("print", "scan", "fax", "config"))
+    assert access(theirs, f"[access]\n{decided}") == []
+
+
+def test_without_rules_of_ipp_usb_nothing_is_said(theirs: Path) -> None:
+    theirs.write_text("[auth uid]\nall = *\n")
+    assert access(theirs, "[access]\nprint = []") == []
+    theirs.unlink()
+    assert access(theirs, "[access]\nprint = []") == []

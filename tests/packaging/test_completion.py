@@ -35,7 +35,9 @@ def completed(*words: str) -> list[str]:
 
 def test_commands() -> None:
     offered = completed("ippusbd", "")
-    assert {"run", "status", "check", "quirks", "retry", "forget", "virtual"} <= set(offered)
+    assert {"run", "status", "check", "quirks", "retry", "forget", "virtual", "migrate"} <= set(
+        offered
+    )
     assert "COMMAND" not in offered
     assert completed("ippusbd", "sta") == ["status"]
 

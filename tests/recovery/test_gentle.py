@@ -180,3 +180,11 @@ async def test_a_quirk_delays_the_start_of_a_printer(make_printer, state_path, q
         await daemon.until_state("away")
         daemon.plug(printer)
         await daemon.until(lambda: "1 s to start" in daemon.row()["reason"])
+
+
+async def test_the_log_names_lines_of_ipp_usbs_quirk_files_without_effect(
+    make_printer, state_path, tmp_path, caplog
+):
+    (tmp_path / "own.conf").write_text("[*]\ninit-timeout = soon\n")
+    async with run_daemon(make_printer(), state_path=state_path, quirks_dirs=(tmp_path,)):
+        assert f"{tmp_path}/own.conf:2: [*] init-timeout = soon: must be a time" in caplog.text

@@ -24,15 +24,16 @@ def make_directory(path: Path) -> None:
         raise StateError(f"cannot create {path}: {why(exc, path)}") from exc
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, new_mode: int = 0o600) -> None:
     """Replace `path` atomically: new file, fsync, rename, fsync of the directory.
 
-    A file that was not there has mode 0600.
+    A file that was not there has the mode `new_mode`.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             inherit_owner(handle, path)
+            os.fchmod(handle, new_mode)
             with suppress(FileNotFoundError):
                 os.fchmod(handle, stat.S_IMODE(path.lstat().st_mode) & 0o666)
             file.write(content)

@@ -1,4 +1,5 @@
-"""Imports ipp-usb's port and name of a printer, so that existing print queues keep working.
+"""Imports ipp-usb's port and name of a printer, so that existing print queues keep working, and
+its access rules, so that a printer that was closed stays closed.
 
 ipp-usb keeps a file per device, whose name changed with its versions (newest first):
 
@@ -17,21 +18,71 @@ number of `-` counts as one.
 
 Before the first announcement the override is the name, to which " (USB)" is then added.
 It is read once, when a printer is seen for the first time, and never written. A value that cannot
-be read is ignored. Knows files; neither state nor sockets.
+be read is ignored. Access rules of its configuration hold here until [access] sets the same.
+Knows files; neither state nor sockets.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ippusbd import ipp_usb_conf
+from ippusbd.config import Config
+from ippusbd.daemon.state.files import make_directory, replace_file
+from ippusbd.errors import StateError
 from ippusbd.ini_lines import lines
+from ippusbd.ipp_usb_conf import IppUsbConf
 from ippusbd.model import DeviceFacts
+from ippusbd.users.accounts import Account
+
+log = logging.getLogger("ippusbd.daemon")
 
 MAX_FILE_BYTES: Final = 1 << 16
 MAX_NAME_BYTES: Final = 63  # of a DNS-SD name
+
+
+def access(config: Config, folder: Path) -> Mapping[str, tuple[Account, ...]]:
+    """The access rules of ipp-usb, by key of [access]; those of a key that is set are not used.
+
+    A copy of its file in `folder`, our state directory, outlives the file. Blocks.
+    """
+    conf = ipp_usb_conf.found(config, folder)
+    if conf is None:
+        return {}
+    copy = folder / ipp_usb_conf.COPY
+    if conf.path != copy:
+        _keep(conf, copy)
+    unset = sorted(conf.access.keys() - config.access_set)
+    if unset:
+        log.warning(
+            "access is restricted by %s (%s) until [access] sets it; see `ippusbd migrate`",
+            conf.path,
+            ", ".join(unset),
+        )
+    for remark in (remark for remark in conf.remarks if remark.wrong):
+        log.warning("%s", remark)
+    return conf.access
+
+
+def _keep(conf: IppUsbConf, copy: Path) -> None:
+    """Rules that close something are kept, the copy of others is deleted."""
+    try:
+        if not conf.access:
+            copy.unlink(missing_ok=True)
+        elif (document := conf.path.read_bytes()) != _bytes(copy):
+            make_directory(copy.parent)
+            replace_file(copy, document)
+    except (OSError, StateError) as exc:
+        log.warning("cannot keep a copy of %s as %s: %s", conf.path, copy, exc)
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 @dataclass(frozen=True, slots=True)

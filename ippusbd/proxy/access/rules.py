@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from ippusbd.config import Config
 from ippusbd.errors import BadIpp
-from ippusbd.users.accounts import EVERYBODY, Allowed, allowed
+from ippusbd.users.accounts import EVERYBODY, Account, Allowed, allowed
 from ippusbd.wire import ipp, ipp_requests
 from ippusbd.wire.ipp_codes import Operation, Status
 
@@ -117,14 +117,20 @@ def not_authorized(head: ipp_requests.RequestHead, reason: str) -> bytes:
     return ipp.encode(message)
 
 
-def access_of(config: Config) -> Access:
-    """The rules of the section [access]. Raises ConfigError for unknown accounts. Blocks."""
+def access_of(config: Config, inherited: Mapping[str, tuple[Account, ...]] | None = None) -> Access:
+    """The rules of the section [access], and the `inherited` ones of ipp-usb for keys it lacks.
+
+    Raises ConfigError for unknown accounts. Blocks.
+    """
     lists = {
         Kind.PRINT: config.access_print,
         Kind.SCAN: config.access_scan,
         Kind.FAX: config.access_fax,
         Kind.CONFIG: config.access_config,
     }
+    for kind, names in lists.items():
+        if not names and kind.value not in config.access_set:
+            lists[kind] = (inherited or {}).get(kind.value, ())
     return Access({kind: allowed(names, f"[access] {kind.value}") for kind, names in lists.items()})
 
 

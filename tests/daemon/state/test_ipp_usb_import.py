@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +14,14 @@ from hypothesis import strategies as st
 from support.daemon import run_daemon
 from support.ports import FIRST_PORT
 
-from ippusbd.daemon.state.ipp_usb_import import Imported, find, parse
+from ippusbd.config import Config
+from ippusbd.daemon.state.ipp_usb_import import Imported, access, find, parse
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
+from ippusbd.proxy.access.rules import Kind, access_of
 from ippusbd.virtual.printer import VirtualPrinter
 
+NOBODY = 65534
 PORT = FIRST_PORT + 234
 FILE = f'[device]\nhttp-port       = {PORT}\ndns-sd-name     = "Desk Printer"\n'
 FACTS = DeviceFacts(UsbId(0x1209, 0x0001), BusAddress(1, 2), "Example", "Jet 9 (x)", "A/1 2")
@@ -144,3 +150,79 @@ async def test_a_printer_seen_first_has_the_port_and_name_of_before(tmp_path: Pa
             assert daemon.row()["name"] == name
     finally:
         printer.close()
+
+
+# --- access
+
+
+CLOSED = "[auth uid]\nscan = *\n"
+
+
+def test_rules_hold_until_the_configuration_sets_the_same(tmp_path: Path) -> None:
+    config = Config(ipp_usb_conf=tmp_path / "ipp-usb.conf")
+    assert access(config, tmp_path / "state") == {}
+    config.ipp_usb_conf.write_text(CLOSED)
+    inherited = access(config, tmp_path / "state")
+    rules = access_of(config, inherited).rules
+    assert [kind for kind in Kind if not rules[kind].admits(NOBODY, ())] == [
+        Kind.PRINT,
+        Kind.FAX,
+        Kind.CONFIG,
+    ]
+    opened = replace(config, access_set=frozenset({"print", "fax", "config"}))
+    assert access_of(opened, inherited).unrestricted
+    others = replace(config, access_print=(NOBODY,), access_set=frozenset({"print"}))
+    rules = access_of(others, inherited).rules
+    assert [kind for kind in Kind if rules[kind].admits(NOBODY, ())] == [Kind.PRINT, Kind.SCAN]
+
+
+def test_rules_outlive_the_file_and_end_with_a_file_without_them(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    config = Config(ipp_usb_conf=tmp_path / "ipp-usb.conf")
+    config.ipp_usb_conf.write_text(CLOSED)
+    rules = access(config, state)
+    config.ipp_usb_conf.unlink()  # apt purge ipp-usb
+    assert access(config, state) == rules != {}
+    config.ipp_usb_conf.write_text("[auth uid]\nall = *\n")
+    assert access(config, state) == {}
+    config.ipp_usb_conf.unlink()
+    assert access(config, state) == {}
+
+
+def test_a_state_directory_that_cannot_be_written_opens_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    config = Config(ipp_usb_conf=tmp_path / "ipp-usb.conf")
+    config.ipp_usb_conf.write_text(CLOSED)
+    assert set(access(config, tmp_path / "state")) == {"print", "fax", "config"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_the_daemon_refuses_what_ipp_usb_refused(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.conf"
+    theirs.write_text("[auth uid]\nscan = *\n")
+    printer = VirtualPrinter(serial="V1")
+    try:
+        async with run_daemon(
+            printer,
+            state_path=tmp_path / "state.json",
+            state_dir=tmp_path,
+            ipp_usb_conf=theirs,
+        ) as daemon:
+            assert await asyncio.to_thread(status_as_nobody, daemon.port(), "/") == "403"
+            scan = "/eSCL/ScannerCapabilities"
+            assert await asyncio.to_thread(status_as_nobody, daemon.port(), scan) == "200"
+    finally:
+        printer.close()
+
+
+def status_as_nobody(port: int, path: str) -> str:
+    """The status that a user without rights gets."""
+    code = (
+        "import http.client, os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout=20)\n"
+        f"c.request('GET', '{path}'); print(c.getresponse().status)"
+    )
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.strip()
