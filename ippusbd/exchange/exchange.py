@@ -363,6 +363,8 @@ class Exchange:
             async with asyncio.timeout(self._allowed_silence_s()):
                 data = await self._channel.read()
         except TimeoutError:
+            if not (self.upload_over or self.refused):
+                return  # it goes on when it has the document
             complete = parser.body_complete
             parser.end_of_stream()  # raises where the framing promised more
             self._ended_by_silence = not complete

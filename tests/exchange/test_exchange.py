@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from support.fake_channel import FakeChannel
+from support.time_lapse import told
 
 from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
 from ippusbd.exchange.exchange import Exchange, InterruptedJob
@@ -246,6 +247,31 @@ async def test_a_cut_response_is_an_error_where_a_quirk_says_when_it_is_over():
     with pytest.raises(BadResponse):
         async for _ in exchange.chunks():
             pass
+
+
+@pytest.mark.parametrize("framing", [b"", b"Content-Length: 4\r\n"])
+def test_silence_ends_no_success_while_the_document_is_sent(framing: bytes):
+    """The printer answers at once and goes on with its answer when it has the document."""
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.sleep(600)
+        yield b"half"
+
+    def printer(channel: FakeChannel, data: bytes) -> None:
+        if data.startswith(b"POST"):
+            channel.say(b"HTTP/1.1 200 OK\r\n%b\r\n" % framing)
+        elif data.endswith(b"0\r\n\r\n"):
+            channel.say(b"done")
+
+    async def story() -> None:
+        channel = FakeChannel()
+        channel.hear = printer
+        upload = Request("POST", "/ipp/print", HOST, stream=slow())
+        exchange = Exchange(channel, upload, cut_response_s=None if not framing else 5.0)
+        assert await whole(exchange) == b"done"
+
+    told(story)
 
 
 @pytest.mark.parametrize("end", range(0, 60))
