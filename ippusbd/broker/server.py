@@ -27,6 +27,7 @@ from ippusbd.broker.idle import IdleClock
 from ippusbd.broker.listeners import Listeners
 from ippusbd.broker.protocols import BrokeredPrinter, Directory
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, StateError
+from ippusbd.fair_tasks import FairTasks
 from ippusbd.users.peers import Peer
 from ippusbd.wire.broker import (
     KEEP_ALIVE,
@@ -66,6 +67,7 @@ class Broker:
         self._printers: dict[str, BrokeredPrinter] = {}  # by socket, as of the last answer
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places = FairTasks(settings.clients_max)
 
     async def start(self, inherited: socket.socket | None = None) -> None:
         """Answer from now on, at systemd's socket if it passed one. Raises StateError."""
@@ -120,7 +122,7 @@ class Broker:
         self._printers[name] = printer
         if name not in self._listeners:
             await self._listeners.open(
-                name, lambda client, _: self._on_http(name, client), alias=alias
+                name, lambda client, peer: self._on_http(name, client, peer), alias=alias
             )
 
     async def keep_alive_at(self, name: str) -> None:
@@ -131,23 +133,22 @@ class Broker:
     # --- clients
 
     def _on_question(self, client: socket.socket, peer: Peer) -> None:
-        self._start_for_client(client, self._answer(client, peer))
+        self._start_for_client(client, peer, self._answer(client, peer))
 
     def _on_keep_alive(self, client: socket.socket, peer: Peer) -> None:
-        self._start_for_client(client, self._keep_alive(client, peer))
+        self._start_for_client(client, peer, self._keep_alive(client, peer))
 
-    def _on_http(self, name: str, client: socket.socket) -> None:
+    def _on_http(self, name: str, client: socket.socket, peer: Peer) -> None:
         self._clock.touch()
-        self._start_for_client(client, self._printers[name].adopt(client))
+        self._start_for_client(client, peer, self._printers[name].adopt(client))
 
-    def _start_for_client(self, client: socket.socket, work: Coroutine[None, None, None]) -> None:
-        """A task for one client, unless there are too many."""
-        if len(self._tasks) >= self._settings.clients_max:
-            log.warning("refused a client: %d are being served", len(self._tasks))
-            work.close()
-            client.close()
-            return
+    def _start_for_client(
+        self, client: socket.socket, peer: Peer, work: Coroutine[None, None, None]
+    ) -> None:
+        """A task for one client; users, and then their processes, share the places."""
         task = self._start(work)
+        if self._places.add(task, peer.uid, peer.pid) is not None:
+            log.warning("too many clients: the oldest dialogue of the one with most is ended")
 
         def close_if_cancelled(_: asyncio.Task[None]) -> None:
             if task.cancelled():  # perhaps before it began

@@ -12,7 +12,7 @@ import logging
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
 from ippusbd.proxy import authorize
-from ippusbd.proxy.access.network import CHALLENGE
+from ippusbd.proxy.access.network import CHALLENGE, Busy
 from ippusbd.proxy.access.origin import Refusal, refused_browser, refused_host, refused_site
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
@@ -44,7 +44,7 @@ class Responder:
             response = _text(exc.http_status, str(exc))
             response.force_close()  # what follows is not read
             return response
-        except NoInterface as exc:
+        except (NoInterface, Busy) as exc:
             return self._unavailable(str(exc))
         except IppUsbError as exc:
             log.warning("%s: %s", client, exc)
@@ -80,7 +80,7 @@ class Responder:
         if not client.is_remote:
             return _web_page(client, self._settings.hosts)
         return _web_page(client, self._settings.hosts | network.names) or await network.refusal(
-            client.target, request.headers.get("Authorization")
+            client.target, request.headers.get("Authorization"), client.identity.client
         )
 
     def _unavailable(self, reason: str) -> web.Response:

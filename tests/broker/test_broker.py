@@ -135,14 +135,19 @@ async def test_many_clients_at_once_are_all_answered(folder: Path, printer: Fake
     assert set(answers) == {"03f0_1234.sock"}
 
 
-async def test_a_client_too_many_is_let_go_at_once(folder: Path, printer: FakePrinter):
-    crowd = [await asyncio.open_unix_connection(str(folder / NAME)) for _ in range(64)]
-    assert await fetch(folder / NAME) == b""
+async def test_keep_alives_of_one_process_starve_nobody(folder: Path, printer: FakePrinter):
+    """At the limit the oldest dialogue of whoever has most ends."""
+    await ask(folder / NAME, "03f0_1234")
+    path = str(folder / "03f0_1234_keep_alive.sock")
+    crowd = [await asyncio.open_unix_connection(path) for _ in range(64)]
+    for reader, writer in crowd:
+        writer.write(b"\x0bkeep-alive\0")
+        assert await reader.readexactly(5) == b"\x04ack\0"
+    assert await ask(folder / NAME, "03f0_1234") == "03f0_1234.sock"
+    assert await crowd[0][0].read() == b""
     for _, writer in crowd:
         writer.close()
         await writer.wait_closed()
-    await asyncio.sleep(0.02)
-    assert await ask(folder / NAME, "03f0_1234") == "03f0_1234.sock"
 
 
 async def test_a_socket_serves_the_printer_of_the_last_answer(

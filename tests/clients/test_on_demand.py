@@ -153,7 +153,7 @@ def test_it_notifies_systemd(place: DaemonFolder):
         process = place.start(environ=environ)
         said: list[str] = []
         while "STOPPING=1" not in said:
-            said.append(notified.recv(4096).decode())
+            said += notified.recv(4096).decode().splitlines()
         assert process.wait(WAIT_S) == 0
     assert said.index("READY=1") < said.index("STOPPING=1")
     assert said.count("WATCHDOG=1") >= 3

@@ -6,6 +6,7 @@ them: unescaped, and never upwards.
 
 A valid password is cached by a hash under a key of this process, since verifying one is slow on
 purpose; attempts are verified one after the other, so that guessing is slow and costs one thread.
+Each address has one attempt in the queue, so that guesses do not delay the users of others.
 
 Knows HTTP's Basic scheme (RFC 7617) and paths; nothing of sockets and printers.
 """
@@ -17,55 +18,65 @@ import base64
 import hmac
 import logging
 import os
-from collections.abc import Set
+from collections.abc import Hashable, Set
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
+from weakref import WeakValueDictionary
 
-from ippusbd.errors import ConfigError
+from ippusbd.errors import ConfigError, IppUsbError
 from ippusbd.proxy.access.origin import Refusal
 from ippusbd.users.passwords import Users
 
 log = logging.getLogger("ippusbd.http")
 
 CACHED: Final = 256
-WAITING: Final = 16  # attempts at a time; more are refused unverified
+WAIT_S: Final = 10.0  # for a turn to be verified
 _OPEN: Final = frozenset({"ipp", "escl"})  # first segments of paths that print and scan
 _UNESCAPED: Final = 4  # rounds: percent signs may be escaped themselves
+
+
+class Busy(IppUsbError):
+    """Too many passwords are to be verified; nothing is known about this one."""
+
+    http_status = 503
 
 
 class BasicAuth:
     """HTTP Basic authentication against a file of users."""
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: Users, *, wait_s: float = WAIT_S) -> None:
         self._users = users
+        self._wait_s = wait_s
         self._key = os.urandom(32)
         self._valid: dict[bytes, None] = {}  # oldest first
         self._version = users.version
         self._logged = False  # that the file cannot be used
         self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
-    async def admits(self, authorization: str | None) -> bool:
-        """Verify the field Authorization; None: there is none."""
+    async def admits(self, authorization: str | None, client: Hashable = "") -> bool:
+        """Verify the field Authorization; None: there is none. Raises Busy."""
         credentials = _basic(authorization)
         if credentials is None or not self._is_current():
             return False
         digest = hmac.digest(self._key, repr(credentials).encode(), "sha256")
         if digest in self._valid:
             return True
-        if self._waiting >= WAITING:
-            return False
-        return await self._verify(digest, *credentials)
+        own = self._turns.setdefault(client, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._wait_s) as wait, own, self._turn:
+                wait.reschedule(None)
+                return await self._verify(digest, *credentials)
+        except TimeoutError:
+            raise Busy("too many passwords are being verified; try again") from None
 
     async def _verify(self, digest: bytes, user: str, password: str) -> bool:
-        self._waiting += 1
-        try:
-            async with self._turn:
-                if not await asyncio.to_thread(self._users.verify, user, password):
-                    return False
-        finally:
-            self._waiting -= 1
+        version = self._version
+        if not await asyncio.to_thread(self._users.verify, user, password):
+            return False
+        if not self._is_current() or version != self._version:
+            return False  # the file changed meanwhile, perhaps this user
         if len(self._valid) >= CACHED:
             del self._valid[next(iter(self._valid))]
         self._valid[digest] = None
@@ -95,9 +106,11 @@ class Network:
     console: bool = False  # paths other than those that print and scan are open, too
     gate: BasicAuth | None = field(default=None)  # None: no password is required
 
-    async def refusal(self, target: str, authorization: str | None) -> Refusal | None:
-        """Why a request is refused; None: it is not."""
-        if self.gate is not None and not await self.gate.admits(authorization):
+    async def refusal(
+        self, target: str, authorization: str | None, client: Hashable = ""
+    ) -> Refusal | None:
+        """Why a request of `client` is refused; None: it is not. Raises Busy."""
+        if self.gate is not None and not await self.gate.admits(authorization, client):
             return Refusal(401, "this printer requires a user name and a password")
         if not self.console and not is_open(target):
             return Refusal(403, "only printing and scanning are open to network clients")

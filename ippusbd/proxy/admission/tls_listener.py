@@ -1,7 +1,8 @@
 """A TLS listener on an address of the network, open to clients from allowed addresses.
 
 The connection of any other client is closed before a byte is read. Handshakes have a deadline and
-a limit, because connections in a handshake are not yet counted by the server's own limit.
+a limit, because connections in a handshake are not yet counted by the server's own limit. Clients
+share the places by address.
 
 Knows sockets and tasks; nothing of what is sent inside TLS.
 """
@@ -14,9 +15,11 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Final
 
+from ippusbd.fair_tasks import FairTasks
+
 log = logging.getLogger("ippusbd.http")
 
-HANDSHAKES: Final = 64  # at a time; further connections are closed
+HANDSHAKES: Final = 64  # at a time
 ACCEPTS_PER_TURN: Final = 16
 NO_FILES_S: Final = 1.0  # pause after a failed accept
 
@@ -35,6 +38,7 @@ class TlsListener:
         self._admits = admits
         self._adopt = adopt
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._places = FairTasks(HANDSHAKES)
         self._pause: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(listening, self._accept)
@@ -69,10 +73,15 @@ class TlsListener:
         if not self._admits(address):
             log.info("%s is not in the allowed networks: closed", address)
             connection.close()
-        elif len(self._handshakes) >= HANDSHAKES:
-            log.info("%s: too many TLS handshakes: closed", address)
-            connection.close()
-        else:
-            task = self._loop.create_task(self._adopt(connection), name="tls-handshake")
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            return
+        task = self._loop.create_task(self._adopt(connection), name="tls-handshake")
+        self._handshakes.add(task)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._handshakes.discard(task)
+            if task.cancelled():  # perhaps before it began
+                connection.close()
+
+        task.add_done_callback(ended)
+        if self._places.add(task, address) is not None:
+            log.info("too many TLS handshakes: the oldest of the client with most is ended")

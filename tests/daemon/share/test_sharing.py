@@ -138,25 +138,25 @@ async def test_a_port_in_use_is_listened_on_when_it_becomes_free(
     assert caplog.text.count("is not shared on") == 1
 
 
-async def test_handshakes_that_never_end_are_limited_and_end_with_the_listener(
+async def test_silent_connections_of_one_address_delay_nobody_and_end_with_the_listener(
     tls: ssl.SSLContext,
 ):
-    """At the limit the next one is refused; when one leaves, another may come."""
+    """At the limit the oldest one of the address with most makes room."""
     async with opened(tls) as bench:
         await bench.until(lambda: bench.listeners)
         there = ("127.0.0.2", bench.site.port)
         loop = asyncio.get_running_loop()
         silent = []
-        for _ in range(HANDSHAKES):
+        for _ in range(HANDSHAKES + 3):
             silent.append(client := socket.socket())
             client.setblocking(False)
+            client.bind(("127.0.0.9", 0))
             await loop.sock_connect(client, there)
         (listener,) = bench.sharing._listeners.values()
         await bench.until(lambda: len(listener._handshakes) == HANDSHAKES)
-        assert await bench.ask() == b""
-        silent.pop().close()
-        await bench.until(lambda: len(listener._handshakes) < HANDSHAKES)
-        assert await bench.ask() != b""
+        assert await loop.sock_recv(silent[0], 1) == b""
+        for _ in range(3):
+            assert await bench.ask(source="127.0.0.8") != b""
         for client in silent:
             client.close()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import until
 
-from ippusbd.proxy.access.network import BasicAuth, Network, is_open
+from ippusbd.proxy.access.network import BasicAuth, Busy, Network, is_open
 from ippusbd.users.passwords import Users, line
 
 
@@ -80,6 +83,62 @@ async def test_malformed_credentials_are_not_verified(file: Path, shown: str | N
     users = Counted(file)
     assert not await BasicAuth(users).admits(shown)
     assert users.looked == 0
+
+
+class Held(Users):
+    """Verifies, and keeps the result until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.go = threading.Event()
+        self.verified = 0
+
+    def verify(self, user: str, password: str) -> bool:
+        fits = super().verify(user, password)
+        self.verified += 1
+        assert self.go.wait(20)
+        return fits
+
+
+@pytest.mark.parametrize("other", ["192.0.2.1", "192.0.2.2"])
+async def test_a_right_password_among_many_wrong_ones_is_admitted(file: Path, other: str):
+    users = Held(file)
+    gate = BasicAuth(users, wait_s=60)
+    wrong = [gate.admits(basic("anna", f"geraten{n}"), "192.0.2.1") for n in range(40)]
+    guesses = asyncio.gather(*wrong)
+    await asyncio.sleep(0)
+    right = asyncio.create_task(gate.admits(basic("anna", "geheim"), other))
+    users.go.set()
+    assert await right
+    assert other == "192.0.2.1" or users.verified < 5, "guesses of another address do not delay it"
+    assert not any(await guesses)
+
+
+async def test_a_password_that_cannot_be_verified_in_time_is_not_called_wrong(file: Path):
+    users = Held(file)
+    gate = BasicAuth(users, wait_s=0.01)
+    first = asyncio.create_task(gate.admits(basic("anna", "geraten")))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as busy:
+        await gate.admits(basic("anna", "geheim"))
+    assert busy.value.http_status == 503
+    users.go.set()
+    assert not await first
+    assert await gate.admits(basic("anna", "geheim"))
+
+
+async def test_a_user_removed_while_the_password_is_verified_is_not_remembered(file: Path):
+    users = Held(file)
+    gate = BasicAuth(users)
+    late = asyncio.create_task(gate.admits(basic("anna", "geheim")))
+    await until(lambda: users.verified, "verified")
+    file.write_text(line("berta", "x") + "\n# anna has left\n")
+    noticed = asyncio.create_task(gate.admits(basic("berta", "x")))
+    await asyncio.sleep(0)
+    users.go.set()
+    assert await noticed
+    assert not await late
+    assert not await gate.admits(basic("anna", "geheim"))
 
 
 async def test_a_user_removed_from_the_file_is_refused_at_once(file: Path):
