@@ -119,6 +119,7 @@ def test_the_generated_certificate_persists_and_its_key_is_private(
 ):
     desk.start()
     kept = desk.desk.root / "run/ippusbd/state/share.pem"
+    desk.desktop.wait(lambda: b"desk.local" in kept.read_bytes(), "Avahi's name in it")
     first = kept.read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o600
     desk.stop()

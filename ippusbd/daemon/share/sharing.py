@@ -28,6 +28,7 @@ from ippusbd.daemon.share.interfaces import Address, Changes, look
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.dnssd.rebinding_publisher import RebindingPublisher
 from ippusbd.dnssd.scope import Scope
+from ippusbd.errors import ConfigError, StateError
 from ippusbd.model import ServiceSet
 from ippusbd.proxy.access.network import BasicAuth, Network
 from ippusbd.proxy.admission.listeners import bind
@@ -40,6 +41,8 @@ log = logging.getLogger("ippusbd.daemon")
 
 SETTLE_S: Final = 0.2  # an interface that comes up changes several times
 AGAIN_S: Final = 10.0  # retry for addresses whose port is in use
+
+RENEWAL_S: Final = 3600.0  # between looks at a certificate of our own
 
 Look = Callable[[tuple[str, ...]], tuple[Address, ...]]
 _Key = tuple[PrinterSite, Address]
@@ -56,9 +59,11 @@ class Sharing:
         *,
         machine: str,
         fingerprint: str = "",
+        own_folder: Path | None = None,
         look: Look = look,
     ) -> None:
-        """`machine`: the host name without domain; `fingerprint`: the certificate's.
+        """`machine`: the host name without domain; `fingerprint`: the certificate's;
+        `own_folder`: of a certificate of our own.
 
         Raises ConfigError for an invalid file of users.
         """
@@ -67,6 +72,7 @@ class Sharing:
         self._publisher = publisher
         self._machine = machine
         self._fingerprint = fingerprint
+        self._own_folder = own_folder
         self._look = look
         users = config.share_users_file
         gate = BasicAuth(Users(users)) if users is not None else None
@@ -145,12 +151,28 @@ class Sharing:
                 log.warning("cannot list the addresses of this machine: %s", exc)
             if not self._config.share_allow:
                 self._allowed = tuple(address.value.network for address in self._addresses)
+            await self._fit_certificate()
             complete = await self._fit_listeners()
             await self._publisher.rebind(self._scope())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if complete and self._changes else AGAIN_S):
+                async with asyncio.timeout(RENEWAL_S if complete and self._changes else AGAIN_S):
                     await self._wake.wait()
             await asyncio.sleep(SETTLE_S)
+
+    async def _fit_certificate(self) -> None:
+        """One of our own is made anew when it is due; for the next handshakes."""
+        folder = self._own_folder
+        if folder is None:
+            return
+        addresses = [address.text for address in self._addresses]
+        try:
+            fit = partial(certificate.fit, folder, self._machine, addresses, self._names)
+            if await asyncio.to_thread(fit):
+                certificate.load(folder, self._tls)
+                self._fingerprint = certificate.fingerprint(folder / certificate.OWN_FILE)
+                log.info("SHA-256 fingerprint of the certificate: %s", self._fingerprint)
+        except (ConfigError, StateError) as exc:
+            log.warning("the certificate is not renewed: %s", exc)
 
     async def _fit_listeners(self) -> bool:
         """Listen on the current addresses; whether all of them could be used."""
@@ -187,9 +209,15 @@ class Sharing:
             f"{self._machine}.local",
             everywhere or tuple(address.text for address in addresses),
             is_own_host=True,
-            on_host_name=lambda name: self._names.add(name.lower()),
+            on_host_name=self._named,
         )
         return scope if addresses else None
+
+    def _named(self, name: str) -> None:
+        """Avahi's name for this machine."""
+        if name.lower() not in self._names:
+            self._names.add(name.lower())
+            self._wake.set()
 
     def _admits(self, text: str) -> bool:
         address = ip_address(text.partition("%")[0])
@@ -265,7 +293,14 @@ async def make_sharing(config: Config, folder: Path, make: Callable[[Scope], Pub
     fingerprint = certificate.fingerprint(path)
     log.info("sharing on the network; SHA-256 fingerprint of the certificate: %s", fingerprint)
     publisher = RebindingPublisher(make)
-    return Sharing(config, tls, publisher, machine=machine, fingerprint=fingerprint)
+    return Sharing(
+        config,
+        tls,
+        publisher,
+        machine=machine,
+        fingerprint=fingerprint,
+        own_folder=None if config.share_certificate else folder,
+    )
 
 
 async def _adopt(site: PrinterSite, tls: ssl.SSLContext, connection: socket.socket) -> None:

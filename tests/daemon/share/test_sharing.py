@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 
 import pytest
 from support.daemon import QUICK, MemoryPublisher
@@ -33,12 +35,17 @@ SERVICES = ServiceSet("Jet", (ServiceRecord("Jet", "_ipp._tcp", 60000),))
 class Bench:
     """Sharing over one site without a printer, with networks that a test changes."""
 
-    def __init__(self, tls: ssl.SSLContext, config: Config) -> None:
+    def __init__(self, tls: ssl.SSLContext, config: Config, own_folder: Path | None) -> None:
         self.addresses: tuple[Address, ...] = (HERE,)
         self.made: list[tuple[Scope, MemoryPublisher]] = []
         moving = RebindingPublisher(self._publisher)
         self.sharing = Sharing(
-            config, tls, moving, machine="desk", look=lambda names: self.addresses
+            config,
+            tls,
+            moving,
+            machine="desk",
+            own_folder=own_folder,
+            look=lambda names: self.addresses,
         )
         self.site = PrinterSite(SiteSettings(network=self.sharing.network))
 
@@ -81,8 +88,10 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def opened(tls: ssl.SSLContext, config: Config = QUICK) -> AsyncIterator[Bench]:
-    bench = Bench(tls, config)
+async def opened(
+    tls: ssl.SSLContext, config: Config = QUICK, own_folder: Path | None = None
+) -> AsyncIterator[Bench]:
+    bench = Bench(tls, config, own_folder)
     await bench.site.start([bind("127.0.0.1", 0)])
     bench.sharing.share(bench.site)
     await bench.sharing.start()
@@ -105,6 +114,21 @@ async def test_a_printer_listens_on_every_address_of_the_interfaces(
         bench.changed(THERE)
         await bench.until(lambda: bench.listeners == ["127.0.0.3"])
         assert await bench.ask() == b""
+
+
+async def test_the_next_handshake_has_a_certificate_for_the_new_address(tmp_path: Path):
+    async with opened(certificate.own(tmp_path, "desk", []), own_folder=tmp_path) as bench:
+        shown = ""
+        for addresses in ((HERE,), (HERE, THERE)):
+            before = shown
+            bench.changed(*addresses)
+            await bench.until(lambda addresses=addresses: len(bench.listeners) == len(addresses))
+            pem = await asyncio.to_thread(
+                ssl.get_server_certificate, (addresses[-1].text, bench.site.port)
+            )
+            shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest().hex(":").upper()
+            assert shown != before
+            assert shown == bench.sharing.status().fingerprint
 
 
 async def test_a_client_outside_the_interfaces_networks_is_disconnected(tls: ssl.SSLContext):
