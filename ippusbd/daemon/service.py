@@ -197,7 +197,9 @@ async def run(
         await daemon.brokering.until_idle(stop)
         daemon.phase = "stopping"
         log.info("stopping: requests in progress have %.0f s to finish", config.grace_s)
-        within_s = config.grace_s + LEAVING_S
+        from ippusbd.daemon.printer.session import DOCUMENTS_S
+
+        within_s = config.grace_s + DOCUMENTS_S + LEAVING_S
         notify.stopping(within_s)
         on_stopping(within_s)
         return await unplugged.status()

@@ -26,7 +26,7 @@ import asyncio
 import logging
 from bisect import insort
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.usbio.fair_queue import FairQueue
@@ -221,13 +221,11 @@ class InterfacePool:
 
     async def join(self, grace_s: float) -> None:
         """Wait up to `grace_s` until nothing is leased or drained."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while not self.idle:
                     self._changed.clear()
                     await self._changed.wait()
-        except TimeoutError:
-            log.warning("exchanges cut off: not finished after %.0f s", grace_s)
 
     async def close(self) -> None:
         """Stop all draining. The channels belong to the device, which closes them."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from support.daemon import run_daemon
-from support.http_client import ask, connected, message
+from support.http_client import IPP_TYPE, ask, connected, head, ipp_request, message
+
+from ippusbd.wire.ipp import Operation
 
 
 async def test_services_are_withdrawn_while_the_printer_still_answers(make_printer, state_path):
@@ -32,6 +35,40 @@ async def test_an_answer_in_flight_is_finished(make_printer, state_path):
         reading = asyncio.create_task(client.reader.readexactly(20_000_000 - 1000))
     assert len(await reading) == 20_000_000 - 1000
     await connection.__aexit__(None, None, None)
+
+
+async def test_a_document_whose_bytes_move_is_printed_to_its_end(make_printer, state_path):
+    """The package was upgraded in the middle of a print."""
+    printer = make_printer()
+    request = ipp_request(Operation.PRINT_JOB)
+    size = ("Content-Length", str(len(request) + 1_000_000))
+    async with AsyncExitStack() as stack:
+        async with run_daemon(printer, state_path=state_path, grace_s=0.3) as daemon:
+            client = await stack.enter_async_context(connected(daemon.port()))
+            await client.send(head("POST", "/ipp/print", [*IPP_TYPE, size]) + request)
+
+            async def send() -> int:
+                for _ in range(10):
+                    await client.send(bytes(100_000))
+                    await asyncio.sleep(0.1)
+                return (await client.reply("POST")).status
+
+            sending = asyncio.create_task(send())
+            await daemon.until(lambda: printer.stats["bytes_in"] > 200_000)
+        assert await sending == 200
+    assert [document.completed for document in printer.documents] == [True]
+
+
+async def test_a_document_that_stalls_does_not_delay_the_shutdown(make_printer, state_path):
+    async with AsyncExitStack() as stack:
+        async with run_daemon(make_printer(), state_path=state_path, grace_s=0.2) as daemon:
+            client = await stack.enter_async_context(connected(daemon.port()))
+            size = ("Content-Length", "1000000")
+            start = head("POST", "/ipp/print", [*IPP_TYPE, size])
+            await client.send(start + ipp_request(Operation.PRINT_JOB) + bytes(100_000))
+            await daemon.until(lambda: daemon.interfaces()["in_use"] == 1)
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 5.0
 
 
 async def test_a_client_that_connects_during_the_shutdown_gets_503(make_printer, state_path):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
-from ippusbd.aio import keep_running, run_to_end
+from ippusbd.aio import keep_running, now, run_to_end
 from ippusbd.daemon.printer.announcer import Announcer
 from ippusbd.daemon.printer.claiming import Claimer
 from ippusbd.daemon.printer.printer import Printer, Services
@@ -36,6 +36,7 @@ from ippusbd.log import escaped, set_context
 from ippusbd.proxy.settings import Wiring
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.pool_types import Kind
 from ippusbd.usbio.protocols import Channel, UsbDevice
 from ippusbd.wire import links
 from ippusbd.wire.ipp_codes import Operation
@@ -43,6 +44,7 @@ from ippusbd.wire.ipp_codes import Operation
 log = logging.getLogger("ippusbd.daemon")
 
 LABEL_CHARS = 80  # of a printer's name in log lines
+DOCUMENTS_S = 60.0  # beyond the grace time, for documents whose bytes move
 FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not to be usable
 LOOKS = 4  # of the stall detector in the time after which a stall is looked at
 
@@ -94,7 +96,7 @@ class PrinterSession:
         self._again = asyncio.Event()
         self._retrying: asyncio.Task[None] | None = None
         self._waits = False  # for the first client
-        self._grace_s = config.grace_s
+        self._grace_s, self._documents_s = config.grace_s, DOCUMENTS_S
 
     async def run(self, device: UsbDevice) -> None:
         """Serve `device`, which is open; it is closed at the end.
@@ -112,7 +114,7 @@ class PrinterSession:
             await self._serve(device, pool)
 
         except (UsbError, PrinterError):  # the printer's; other failures leave it usable
-            self._grace_s = min(self._grace_s, FAILED_GRACE_S)
+            self._grace_s, self._documents_s = min(self._grace_s, FAILED_GRACE_S), 0.0
             raise
         finally:
             # The printer may be unplugged during this teardown after a failure.
@@ -350,7 +352,22 @@ class PrinterSession:
             await asyncio.wait([self._retrying])
 
     async def _finish(self, pool: InterfacePool) -> None:
-        """Let exchanges in flight finish; at once when the device is gone."""
-        if not pool.is_gone:
+        """Let exchanges in flight finish; at once when the device is gone.
+
+        A document whose bytes move has longer: the package may be upgraded in the middle of it.
+        """
+        documents_until = now() + self._documents_s
+        moves = True
+        while moves and not pool.is_gone and not pool.idle:
+            before = _documents(pool)
             await pool.join(self._grace_s)
+            moves = now() < documents_until and bool(_documents(pool).items() - before.items())
+        if not pool.is_gone and not pool.idle:
+            log.warning("exchanges cut off: not finished after %.0f s", self._grace_s)
         self._printer.pool = self._printer.detector = self._query.pool = None
+
+
+def _documents(pool: InterfacePool) -> dict[int, int]:
+    """How far documents that are sent to the printer are, by interface."""
+    works = [(slot.number, slot.work) for slot in pool.slots]
+    return {n: work.progress for n, work in works if work and work.kind is Kind.DOCUMENT}
