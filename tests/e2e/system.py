@@ -69,7 +69,9 @@ def _run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as scratch:
         run_dir = options.logs.resolve() if options.logs else Path(scratch)
         _fill(run_dir, options)
-        print(f"e2e: {options.release}, kernel {system.kernel_release}, logs in {run_dir}")
+        print(
+            f"e2e: {options.release}, kernel {system.kernel_release}, logs in {run_dir}", flush=True
+        )
         machine = Machine(timeout_s=options.timeout_s, memory_mb=2048)
         disk = f"file={system.disk},if=virtio,format=raw,snapshot=on,cache=unsafe"
         return run_to_end(
