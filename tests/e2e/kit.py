@@ -194,8 +194,11 @@ def _in_loading_order(modules: Path, boot_modules: Sequence[str]) -> list[Path]:
         path, _, dependencies = line.partition(":")
         needs[path] = dependencies.split()
     by_name = {Path(path).name.partition(".ko")[0]: path for path in needs}
+    in_the_kernel = (modules / "modules.builtin").read_text()
     order: list[str] = []
     for name in boot_modules:
+        if f"/{name}.ko" in in_the_kernel:
+            continue
         if name not in by_name:
             raise KitError(f"the kernel in {modules} has no module {name}")
         wanted = [*reversed(needs[by_name[name]]), by_name[name]]
