@@ -28,8 +28,8 @@ clients: $(VENV)/.made ## tests with real CUPS, Avahi and SANE programs
 e2e: $(VENV)/.made packages ## tests on a real kernel: USB, udev, CUPS, SANE in a QEMU guest (root, 10 minutes)
 	@$(BIN)/python tests/e2e/run.py
 
-e2e-system: $(VENV)/.made packages ## test the Debian package in a guest with systemd and AppArmor: install, plug, upgrade, purge (root)
-	@$(BIN)/python tests/e2e/system.py
+e2e-system: $(VENV)/.made packages ## test the Debian package in a guest with systemd and AppArmor; RELEASE=trixie or bookworm (root)
+	@$(BIN)/python tests/e2e/system.py --release $(or $(RELEASE),trixie) $(ARGS)
 
 packages: ## install the Debian packages that tests need (root if some are missing)
 	@.ci/install-packages
@@ -38,8 +38,8 @@ packages: ## install the Debian packages that tests need (root if some are missi
 e2e-models: $(VENV)/.made packages ## captured models before CUPS, Avahi and SANE: DIR=folder of model files (root)
 	@PYTHONPATH=tests $(BIN)/python -m models $(or $(DIR),tests/data) $(ARGS)
 
-deb: packages ## build the Debian package into dist/
-	@packaging/build-deb
+deb: packages ## build the Debian package into dist/; RELEASE=trixie or bookworm, by default this machine's
+	@RELEASE=$(RELEASE) packaging/build-deb
 
 wheel: $(VENV)/.made ## build the wheel, check its contents, install and run it
 	@$(BIN)/python tests/packaging/check_wheel.py

@@ -72,10 +72,29 @@ def prepare(cache: Path) -> Kit:
     )
 
 
-def debian_kernel(cache: Path) -> tuple[str, Path, Path]:
-    """Release, image and modules of Debian's kernel; unpacked if it is not there. KitError."""
+def apt_of(release: str, folder: Path) -> Path:
+    """An apt.conf in `folder` for that release of Debian, with its package lists. KitError."""
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    sources = folder / "sources.list"
+    sources.write_text(run([HERE.parents[1] / "packaging/apt-sources", release]))
+    conf = folder / "apt.conf"
+    conf.write_text(
+        f'Dir::State "{folder}"; Dir::State::status "/dev/null"; Dir::Cache "{folder}";\n'
+        f'Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-";\n'
+        'APT::Sandbox::User "root";\n'
+    )
+    run(["apt-get", "update", "-qq"], apt=conf)
+    return conf
+
+
+def debian_kernel(cache: Path, apt: Path | None = None) -> tuple[str, Path, Path]:
+    """Release, image and modules of Debian's kernel; unpacked if it is not there. KitError.
+
+    `apt`: the configuration of another release's apt.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    tree = _newest(cache) or _unpack_kernel(cache)
+    tree = _newest(cache) or _unpack_kernel(cache, apt)
     release = _release(tree)
     return release, tree / "boot" / f"vmlinuz-{release}", tree / "usr/lib/modules" / release
 
@@ -95,20 +114,20 @@ def _release(tree: Path) -> str:
     return modules.name
 
 
-def _unpack_kernel(cache: Path) -> Path:
+def _unpack_kernel(cache: Path, apt: Path | None) -> Path:
     """Debian's general kernel: its cloud flavour has no USB/IP."""
-    package = _kernel_package()
-    tree = _unpack([package], cache, package)
+    package = _kernel_package(apt)
+    tree = _unpack([package], cache, package, apt)
     (tree / "lib").symlink_to("usr/lib")  # depmod looks there
     run(["depmod", "-b", str(tree), _release(tree)])
     return tree
 
 
-def _kernel_package() -> str:
-    listing = run(["apt-cache", "depends", "linux-image-amd64"], check=False)
+def _kernel_package(apt: Path | None) -> str:
+    listing = run(["apt-cache", "depends", "linux-image-amd64"], check=False, apt=apt)
     if "Depends: " not in listing:
-        run(["apt-get", "update", "-qq"])
-        listing = run(["apt-cache", "depends", "linux-image-amd64"])
+        run(["apt-get", "update", "-qq"], apt=apt)
+        listing = run(["apt-cache", "depends", "linux-image-amd64"], apt=apt)
     return listing.partition("Depends: ")[2].split()[0]
 
 
@@ -117,13 +136,13 @@ def _extra_layer(cache: Path) -> Path:
     return layer if layer.exists() else _unpack(GUEST_PACKAGES, cache, layer.name)
 
 
-def _unpack(packages: Sequence[str], cache: Path, name: str) -> Path:
+def _unpack(packages: Sequence[str], cache: Path, name: str, apt: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         debs, tree = Path(scratch) / "debs", Path(scratch) / "tree"
         debs.mkdir()
         for folder in (Path(scratch), debs):
             folder.chmod(0o777)  # apt drops to its own user to download
-        run(["apt-get", "download", "-qq", *packages], cwd=debs)
+        run(["apt-get", "download", "-qq", *packages], cwd=debs, apt=apt)
         for deb in sorted(debs.iterdir()):
             run(["dpkg-deb", "-x", str(deb), str(tree)])
         _merge_usr(tree)
@@ -175,8 +194,11 @@ def _in_loading_order(modules: Path, boot_modules: Sequence[str]) -> list[Path]:
         path, _, dependencies = line.partition(":")
         needs[path] = dependencies.split()
     by_name = {Path(path).name.partition(".ko")[0]: path for path in needs}
+    in_the_kernel = (modules / "modules.builtin").read_text()
     order: list[str] = []
     for name in boot_modules:
+        if f"/{name}.ko" in in_the_kernel:
+            continue
         if name not in by_name:
             raise KitError(f"the kernel in {modules} has no module {name}")
         wanted = [*reversed(needs[by_name[name]]), by_name[name]]
@@ -195,10 +217,19 @@ def _atomically(path: Path, data: bytes) -> None:
     scratch.rename(path)
 
 
-def run(command: Sequence[str | Path], *, cwd: Path | None = None, check: bool = True) -> str:
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    check: bool = True,
+    apt: Path | None = None,
+) -> str:
     """Standard output of a program that must succeed. Raises KitError with its errors."""
+    environ = os.environ | ({"APT_CONFIG": str(apt)} if apt else {})
     try:
-        done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=cwd, env=environ, check=False, capture_output=True, text=True
+        )
     except FileNotFoundError as exc:
         raise KitError(f"{command[0]} is missing on this machine; run: make packages") from exc
     if check and done.returncode:

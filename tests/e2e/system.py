@@ -1,6 +1,7 @@
 """`make e2e-system`: the Debian package in a guest whose first process is systemd.
 
     system.py                 builds the package, boots, installs it, and makes all checks
+    system.py --release NAME  on this release of Debian: trixie (the default), bookworm
     system.py --only purge    the checks whose name contains "purge" (and what they stand on)
     system.py --deb FILE      this package instead
 
@@ -22,8 +23,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kit import HERE, KitError, cache_dir, debian_kernel, run, write_initramfs
-from system_image import system_image
+from kit import HERE, KitError, cache_dir, run, write_initramfs
+from system_image import debian_system
 from vm import KERNEL_ARGUMENTS, Machine, board, run_to_end, share
 
 PROJECT = HERE.parents[1]
@@ -41,6 +42,7 @@ SYSTEMD = "apparmor=1 security=apparmor systemd.show_status=0 systemd.log_level=
 def main(arguments: Sequence[str]) -> int:
     """Exit status of the checks; 69 if this machine cannot run them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--release", default="trixie", metavar="NAME", help="of Debian: trixie")
     parser.add_argument("--only", default="", metavar="TEXT", help="checks whose name has TEXT")
     parser.add_argument("--deb", type=Path, metavar="FILE", help="this package")
     parser.add_argument("--timeout", type=float, default=900.0, metavar="S", dest="timeout_s")
@@ -61,23 +63,24 @@ def _run(options: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         raise KitError("only root can make a Debian system; run it as root")
     cache = cache_dir()
-    release, kernel, modules = debian_kernel(cache)
-    initramfs = cache / f"initramfs-system-{release}"
-    write_initramfs(initramfs, modules, BOOT_MODULES, HERE / "guest_system/initramfs-init")
-    image = system_image(cache)
+    system = debian_system(options.release, cache)
+    initramfs = cache / f"initramfs-system-{system.kernel_release}"
+    write_initramfs(initramfs, system.modules, BOOT_MODULES, HERE / "guest_system/initramfs-init")
     with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as scratch:
         run_dir = options.logs.resolve() if options.logs else Path(scratch)
         _fill(run_dir, options)
-        print(f"e2e: systemd on kernel {release}, its logs in {run_dir}", flush=True)
+        print(
+            f"e2e: {options.release}, kernel {system.kernel_release}, logs in {run_dir}", flush=True
+        )
         machine = Machine(timeout_s=options.timeout_s, memory_mb=2048)
-        disk = f"file={image},if=virtio,format=raw,snapshot=on,cache=unsafe"
+        disk = f"file={system.disk},if=virtio,format=raw,snapshot=on,cache=unsafe"
         return run_to_end(
             [
                 *board(run_dir, machine),
                 *("-drive", disk),
-                *share("modules", modules, writable=False),
+                *share("modules", system.modules, writable=False),
                 *share("run", run_dir, writable=True),
-                *("-kernel", str(kernel), "-initrd", str(initramfs)),
+                *("-kernel", str(system.kernel), "-initrd", str(initramfs)),
                 *("-append", f"{KERNEL_ARGUMENTS} {SYSTEMD}"),
             ],
             run_dir,
@@ -95,7 +98,7 @@ def _fill(run_dir: Path, options: argparse.Namespace) -> None:
         shutil.copy(path, guest)
     (run_dir / "start").write_text(START)
     (run_dir / "only").write_text(options.only)
-    deb = options.deb or _build(run_dir)
+    deb = options.deb or _build(run_dir, options.release)
     shutil.copy(deb, run_dir / "ippusbd.deb")
     _next_version(deb, run_dir / "ippusbd-next.deb")
 
@@ -104,8 +107,9 @@ def _checks() -> Iterator[Path]:
     return (HERE / "guest_system").glob("*.py")
 
 
-def _build(folder: Path) -> Path:
-    print(run([str(PROJECT / "packaging/build-deb"), str(folder / "built")]), end="", flush=True)
+def _build(folder: Path, release: str) -> Path:
+    build = ["env", f"RELEASE={release}", PROJECT / "packaging/build-deb", folder / "built"]
+    print(run(build), end="", flush=True)
     (deb,) = (folder / "built").glob("*.deb")
     return deb
 

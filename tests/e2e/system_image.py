@@ -13,20 +13,27 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from kit import HERE, KitError, run
+from kit import HERE, KitError, apt_of, debian_kernel, run
 
-SUITE = "bookworm"
-SIZE = "2G"  # sparse
+SIZE = "3G"  # sparse
 
 # The desktop, what the package depends on and suggests, and what the checks call.
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "procps", "apparmor"),
     *("avahi-daemon", "avahi-utils", "libnss-mdns"),
     *("cups", "cups-client", "cups-filters", "cups-ipp-utils", "sane-airscan", "sane-utils"),
-    *("python3", "python3-usb", "python3-pyudev", "python3-h11", "python3-pil", "libusb-1.0-0"),
-    *("curl", "usbutils", "libavahi-client3", "libavahi-common3"),
+    *(
+        "python3",
+        "python3-usb",
+        "python3-pyudev",
+        "python3-h11",
+        "python3-pil",
+        "python3-cryptography",
+    ),
+    *("libusb-1.0-0", "curl", "openssl", "usbutils", "libavahi-client3", "libavahi-common3"),
 )
 
 # Work that a machine of some minutes need not do.
@@ -54,41 +61,49 @@ FILES = {
 }
 
 
-def system_image(cache: Path) -> Path:
-    """The image; built if this machine has none. Raises KitError."""
+@dataclass(frozen=True, slots=True)
+class System:
+    """What QEMU needs to boot a Debian system."""
+
+    kernel_release: str
+    kernel: Path
+    modules: Path
+    disk: Path
+
+
+def debian_system(release: str, cache: Path) -> System:
+    """Debian `release`, such as trixie; made if this machine has none. Raises KitError."""
     units = sorted((HERE / "guest_system").glob("*.service"))
     recipe = repr((PACKAGES, MASKED, FILES, SIZE, [unit.read_text() for unit in units]))
-    image = cache / f"system-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.ext4"
-    if not image.exists():
-        print("e2e: making a Debian system: a minute or two, once", flush=True)
-        _make(image, units)
-        for old in set(cache.glob("system-*.ext4")) - {image}:
+    folder = cache / release
+    disk = folder / f"system-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.ext4"
+    apt = folder / "apt/apt.conf"
+    if not disk.exists():
+        print(f"e2e: making a Debian system ({release}): a minute or two, once", flush=True)
+        apt = apt_of(release, folder / "apt")
+        _make(release, disk, units, apt)
+        for old in set(folder.glob("system-*.ext4")) - {disk}:
             old.unlink()
-    return image
+    return System(*debian_kernel(folder, apt), disk)
 
 
-def _make(image: Path, units: list[Path]) -> None:
+def _make(release: str, disk: Path, units: list[Path], apt: Path) -> None:
     for tool in ("mmdebstrap", "mke2fs"):
         if shutil.which(tool) is None:
             raise KitError(f"{tool} is missing on this machine; run: make packages")
-    with tempfile.TemporaryDirectory(dir=image.parent, prefix="system-") as scratch:
+    with tempfile.TemporaryDirectory(dir=disk.parent, prefix="system-") as scratch:
         root = Path(scratch) / "root"
-        sources = [*Path("/etc/apt").glob("sources.list"), *_more_sources()]
         packages = f"--include={','.join(PACKAGES)}"
-        run(["mmdebstrap", "--mode=root", "--variant=minbase", packages, SUITE, root, *sources])
+        sources = apt.with_name("sources.list")
+        run(["mmdebstrap", "--mode=root", "--variant=minbase", packages, release, root, sources])
         _lay_in(root, units)
-        _add_ipp_usb(root)
+        _add_ipp_usb(root, apt)
         for useless in ("usr/share/doc", "usr/share/locale", "var/cache/apt/archives"):
             shutil.rmtree(root / useless, ignore_errors=True)
-        half = image.with_suffix(".new")
+        half = disk.with_suffix(".new")
         half.unlink(missing_ok=True)
         run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, half, SIZE])
-        half.rename(image)
-
-
-def _more_sources() -> list[Path]:
-    folder = Path("/etc/apt/sources.list.d")
-    return sorted([*folder.glob("*.list"), *folder.glob("*.sources")])
+        half.rename(disk)
 
 
 def _lay_in(root: Path, units: list[Path]) -> None:
@@ -109,13 +124,9 @@ def _lay_in(root: Path, units: list[Path]) -> None:
     (root / "etc/systemd/system/default.target").symlink_to("/lib/systemd/system/multi-user.target")
 
 
-def _add_ipp_usb(root: Path) -> None:
+def _add_ipp_usb(root: Path, apt: Path) -> None:
     """Its package, for the check that installs it."""
     target = root / "root/debs"
-    target.mkdir(mode=0o777)
+    target.mkdir(mode=0o755)
     target.parent.chmod(0o755)
-    with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch).chmod(0o777)  # apt drops to its own user to download
-        run(["apt-get", "download", "-qq", "ipp-usb"], cwd=Path(scratch))
-        for deb in Path(scratch).glob("*.deb"):
-            shutil.copy(deb, target)
+    run(["apt-get", "download", "-qq", "ipp-usb"], cwd=target, apt=apt)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from checks_install import SNAPSHOT
 from checks_plug import QUEUE, kept, prints
-from desk import E2E, PRINTER_SOCKET, SERVICE, active, denials, main_pid, unit, use_package
+from desk import CONFIG, E2E, PRINTER_SOCKET, SERVICE, active, denials, main_pid, unit, use_package
 from leftovers import compare
 from programs import run, until
 from report import Failed, Group
 
 PRINTER_AT_BOOT = Path("/etc/systemd/system/sysinit.target.wants/e2e-printer.service")
-CONFIG = Path("/etc/ippusbd/ippusbd.conf")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ E2E = Path("/e2e")
 LIB = Path("/usr/lib/ippusbd")
 PRINTER_SOCKET = Path("/run/virtual.sock")
 CONTROL = Path("/run/ippusbd/control.sock")
+CONFIG = Path("/etc/ippusbd/ippusbd.conf")
 SERVICE = "ippusbd.service"
 BROKER_SOCKET = "ippusbd-broker.socket"
 BROKER_SERVICE = "ippusbd-broker.service"

@@ -15,11 +15,18 @@ import checks_broker
 import checks_install
 import checks_peer
 import checks_plug
+import checks_share
 from desk import E2E, words
 from programs import run
 from report import Report
 
-FIRST = (checks_install.GROUP, checks_plug.GROUP, checks_broker.GROUP, checks_peer.GROUP)
+FIRST = (
+    checks_install.GROUP,
+    checks_plug.GROUP,
+    checks_share.GROUP,
+    checks_broker.GROUP,
+    checks_peer.GROUP,
+)
 SECOND = (checks_boot.GROUP,)
 SO_FAR = Path("/var/lib/e2e-so-far.json")
 
