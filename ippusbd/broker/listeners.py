@@ -36,6 +36,7 @@ OnClient = Callable[[socket.socket, Peer], None]
 
 ACCEPTS_PER_TURN: Final = 64
 OUT_OF_FILES_S: Final = 1.0
+MAX_LISTENERS: Final = 256  # a device may show another vendor and product at every plug
 CLAIM_TRIES, CLAIM_PAUSE_S = 200, 0.01
 
 
@@ -76,6 +77,8 @@ class Listeners:
 
         Raises StateError; also when a live instance listens there.
         """
+        if len(self._listeners) >= MAX_LISTENERS:
+            raise StateError(f"{name}: {MAX_LISTENERS} sockets are open; restart the daemon")
         self._make_folder()
         for _ in range(CLAIM_TRIES):
             with suppress(FolderLocked):

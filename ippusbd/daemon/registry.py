@@ -21,7 +21,7 @@ from ippusbd.aio import run_to_end
 from ippusbd.config import Config, state_dir
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.printer.states import State
-from ippusbd.daemon.state import ipp_usb_import
+from ippusbd.daemon.state import cancels_file, ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
 from ippusbd.exchange.pending_cancels import boottime
@@ -60,6 +60,7 @@ class Registry:
         self._settings = replace(_settings(config), network=network, spool_dir=state.folder)
         self._printers: dict[str, Printer] = {}
         self._making = asyncio.Lock()
+        self._kept: cancels_file.Kept | None = None  # of the daemon before this one
 
     def __iter__(self) -> Iterator[Printer]:
         return iter(self._printers.values())
@@ -100,6 +101,7 @@ class Registry:
                     for one in sockets:
                         one.close()
                     raise
+                await self._restore(printer)
                 self._printers[key] = printer
                 if self._sharing is not None:
                     self._sharing.share(printer.site)
@@ -114,10 +116,24 @@ class Registry:
             if self._sharing is not None:
                 self._sharing.unshare(printer.site)
             await printer.site.close()
+            if self._kept is not None:
+                self._kept[printer.key] = printer.pending_cancels.kept()
 
     async def close(self) -> None:
         """Stop listening."""
         await asyncio.gather(*(printer.site.close() for printer in self))
+        kept = {printer.key: printer.pending_cancels.kept() for printer in self}
+        await asyncio.to_thread(
+            cancels_file.save, self._state.folder, (self._kept or {}) | kept, self._boottime
+        )
+
+    async def _restore(self, printer: Printer) -> None:
+        """The daemon before this one may have left cancellations."""
+        if self._kept is None:
+            self._kept = await asyncio.to_thread(
+                cancels_file.take, self._state.folder, self._boottime
+            )
+        printer.pending_cancels.restore(self._kept.pop(printer.key, []))
 
     def _sockets(self, key: str) -> list[socket.socket]:
         """Sockets on the printer's own port of every loopback address that is served."""

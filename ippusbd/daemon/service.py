@@ -183,11 +183,11 @@ async def run(
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
         stack.push_async_callback(state.close)
-        await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
         notify = daemon.notify
-        notify.ready()
         watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
-        stack.push_async_callback(cancel_and_wait, watchdog)
+        stack.push_async_callback(cancel_and_wait, watchdog)  # stopping may take a minute
+        await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
+        notify.ready()
         daemon.phase = "running"
         assert daemon.brokering is not None
         assert daemon.supervisor is not None

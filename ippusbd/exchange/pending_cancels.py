@@ -22,9 +22,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ippusbd.errors import BadIpp, DeviceGone, IppUsbError, NotAsked, PrinterError
 from ippusbd.exchange.interrupted_job import (
@@ -45,6 +46,7 @@ TRIES: Final = 20
 PAUSE_S: Final = 0.5  # grows with every try
 PAUSE_MAX_S: Final = 10.0
 EXPIRES_S: Final = 3600.0
+EARLIER: Final = -1  # than every session of this daemon
 
 Ask = Callable[[str, bytes], Awaitable[bytes]]  # (target, request) -> answer
 Delete = Callable[[str], Awaitable[int]]  # path -> HTTP status
@@ -95,6 +97,35 @@ class PendingCancels:
         """The job's cancellation was lost; its upload began and was cut this many seconds ago."""
         now = self._clock()
         self._add(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
+
+    def kept(self) -> list[dict[str, Any]]:
+        """Cut uploads in a form that JSON has, without their documents; see `restore`."""
+        return [
+            {
+                "target": pending.job.target,
+                "request": b64encode(pending.job.request_head[: asked.document_at]).decode(),
+                "sent_bytes": pending.job.sent_bytes,
+                "answer": b64encode(pending.answer).decode(),
+                "began_at": pending.began_at,
+                "cut_at": pending.cut_at,
+            }
+            for pending in self._due
+            if isinstance(pending, PendingCancel) and (asked := pending.job.asked)
+        ]
+
+    def restore(self, kept: list[dict[str, Any]]) -> None:
+        """Take over what another daemon has kept on the same clock: an older session's."""
+        for each in kept[:KEPT]:
+            try:
+                job = InterruptedJob(str(each["target"]), ())
+                job.request_head += b64decode(each["request"])
+                job.sent_bytes = int(each["sent_bytes"])
+                times = float(each["began_at"]), float(each["cut_at"])
+                pending = PendingCancel(job, b64decode(each["answer"]), *times, EARLIER)
+            except (LookupError, ValueError, TypeError) as exc:
+                log.warning("a kept cancellation cannot be read: %s", type(exc).__name__)
+                continue
+            self._add(pending)
 
     def scan_left(self, path: str) -> None:
         """The client of the scan job at `path` left; empty: there is none."""

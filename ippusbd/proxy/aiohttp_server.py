@@ -92,7 +92,12 @@ class HttpServer(web.Server):
         """Close idle connections; requests in progress finish within `grace_s`."""
         await asyncio.sleep(0)  # requests that were just received begin
         self.pre_shutdown()
-        await self.shutdown(grace_s)
+        closing = asyncio.create_task(self.shutdown(grace_s))
+        await asyncio.wait([closing], timeout=grace_s)
+        for connection in self.connections:  # else aiohttp waits as long once more
+            if connection.transport is not None:
+                connection.transport.abort()
+        await closing
 
 
 def target_of(request: web.BaseRequest) -> str:

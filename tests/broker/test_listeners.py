@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.fake_directory import HELLO, fetch
 
-from ippusbd.broker.listeners import Listeners, ListenerSettings
+from ippusbd.broker.listeners import MAX_LISTENERS, Listeners, ListenerSettings
 from ippusbd.broker.unix import FolderLocked, bind, is_live, lock_folder
 from ippusbd.errors import StateError
 from ippusbd.users.accounts import Allowed
@@ -52,6 +52,16 @@ async def make(folder: Path) -> AsyncIterator[Callable[..., Listeners]]:
     yield make_one
     for listeners in made:
         listeners.close()
+
+
+async def test_a_device_that_is_another_one_at_every_plug_costs_bounded_sockets(
+    listeners: Listeners,
+):
+    for number in range(MAX_LISTENERS):
+        await listeners.open(f"{number:04x}.sock", answer_client)
+    with pytest.raises(StateError, match="restart the daemon"):
+        await listeners.open("ffff.sock", answer_client)
+    assert "0000.sock" in listeners
 
 
 async def test_a_dead_instances_socket_is_replaced(folder: Path, listeners: Listeners):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -321,4 +323,30 @@ async def test_after_a_new_plug_a_path_may_name_another_scan_job():
 async def test_a_request_that_uses_no_scan_job_leaves_none():
     pending = PendingCancels()
     pending.scan_left("")
+    assert not pending
+
+
+async def test_a_cancellation_outlives_the_daemon_without_the_document():
+    """An upgrade of the package; the job is looked up by what is kept."""
+    clock = Later()
+    before = PendingCancels(clock=clock)
+    before.add(cut_job(NAME, document=b"secret" * 250), b"", began_s=12, cut_s=8)
+    before.scan_left("/eSCL/ScanJobs/1")
+    kept = json.dumps(before.kept())
+    assert b"secret" not in base64.b64decode(json.loads(kept)[0]["request"])
+
+    after = PendingCancels(pause_s=0.0, clock=clock)
+    after.restore(json.loads(kept))
+    printer = Printer(Job(4, "photo", 2), Job(5, "letter", 2))
+    async with delivering(after, printer):
+        await until_delivered(after)
+    assert (printer.cancelled, printer.deleted) == ([5], [])
+
+
+@pytest.mark.parametrize(
+    "kept", [{}, {"target": 1}, {"target": "/", "request": "?", "sent_bytes": "x"}]
+)
+def test_a_kept_cancellation_that_cannot_be_read_is_dropped(kept: dict[str, object]):
+    pending = PendingCancels()
+    pending.restore([kept])
     assert not pending

@@ -237,3 +237,25 @@ async def test_a_cut_document_is_cancelled_although_its_end_was_lost(
         await daemon.until(lambda: printer.jobs.jobs()[0].ended is not None)
         await daemon.until_idle()
     assert not printer.documents[0].completed
+
+
+async def test_a_cut_document_is_cancelled_by_the_next_daemon(make_printer, state_path):
+    """The cable is pulled after the answer with the job-id was lost; then the daemon restarts."""
+    printer = make_printer(interfaces=1, print_s=60.0)
+    quick = {"drain_s": 0.3, "check_s": 1.0, "supplies_s": 0.0, "grace_s": 0.1}
+    start = ipp_request(Operation.PRINT_JOB, ipp.attribute("job-name", ipp.name("cut")))
+    job = message("POST", "/ipp/print", start + bytes(200_000), IPP_TYPE)
+    async with run_daemon(printer, state_path=state_path, **quick) as daemon:
+        printer.personalities.switch_on(LosesAnAnswer)
+        (served,) = daemon.supervisor.printers
+        async with connected(daemon.port()) as connection:
+            await connection.send(job[:-99])
+            await daemon.until(lambda: printer.documents and printer.documents[0].size > 100_000)
+            connection.kill()
+        await daemon.until(lambda: len(served.pending_cancels))
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+    assert printer.jobs.jobs()[0].ended is None
+    async with run_daemon(printer, state_path=state_path, **quick) as daemon:
+        await daemon.until(lambda: printer.jobs.jobs()[0].ended is not None)
+    assert not printer.documents[0].completed
