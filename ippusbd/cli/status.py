@@ -16,8 +16,8 @@ from ippusbd.daemon.observe.status import (
     SharingStatus,
     Status,
 )
+from ippusbd.kinds import Severity
 from ippusbd.model import Supply
-from ippusbd.wire.state_reasons import Severity
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,13 +88,15 @@ def _recent_errors(recent: Sequence[RecentError]) -> Iterator[str]:
         often = f" ({each.times} times)" if each.times > 1 else ""
         who = f"{each.printer}: " if each.printer else ""
         yield f"  {strftime('%Y-%m-%d %H:%M', localtime(each.at))} {who}{each.text}{often}"
-        if each.remedy:
-            yield f"{'':19}{each.remedy}"
+        if each.reason is not None:
+            yield f"{'':19}{each.reason.remedy}"
 
 
 def _printer(printer: PrinterStatus) -> Iterator[str]:
-    reason = f", {printer.reason}" if printer.reason else ""
+    reason = f", {printer.reason}" if printer.reason is not None else ""
     yield f"{printer.model or 'printer'} ({printer.id}): {printer.state.value}{reason}"
+    if printer.reason is not None:
+        yield f"  {'to do':<11} {printer.reason.remedy}"
     for title, value in _details(printer):
         if value:
             yield f"  {title:<11} {value}"
@@ -107,9 +109,10 @@ def _details(printer: PrinterStatus) -> Iterator[tuple[str, str]]:
     is_told = printer.port and printer.announced != "established"
     yield "announced", printer.announced if is_told else ""
     yield "interfaces", _interfaces(printer.interfaces)
-    yield "trouble", printer.trouble
+    for trouble in printer.troubles:
+        yield "trouble", f"{trouble}: {trouble.remedy}"
     for each in printer.missing:
-        yield "missing", f"{each.function}: {each.answer}: {each.remedy}"
+        yield "missing", f"{each.function}: {each.reason}: {each.reason.remedy}"
     waits = printer.waits_for
     yield "waiting", f"{waits} ({duration(printer.waits_s)})" if waits else ""
     for ended in printer.ended:

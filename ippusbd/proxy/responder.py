@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE, Busy
 from ippusbd.proxy.access.origin import Refusal, refused_browser, refused_host, refused_site
@@ -29,8 +30,8 @@ class Responder:
     def __init__(self, settings: SiteSettings) -> None:
         self._settings = settings
         self.forwarder: Forwarder | None = None
-        self.reason = "starting"  # why there is no forwarder
-        self.refused = ""  # what the printer keeps from clients, and the remedy
+        self.reason = Kind.STARTING.of()  # why there is no forwarder
+        self.refused: Diagnosis | None = None  # what the printer keeps from clients
 
     async def respond(self, client: ClientRequest) -> web.StreamResponse:
         """The response to `client`, whatever happens."""
@@ -41,18 +42,18 @@ class Responder:
             return client.hang_up()
         except BadRequest as exc:
             log.info("%s: refused: %s", client, exc)
-            response = _text(exc.http_status, str(exc))
+            response = _told(exc.http_status, exc.diagnosis)
             response.force_close()  # what follows is not read
             return response
         except (NoInterface, Busy) as exc:
-            return self._unavailable(str(exc))
+            return self._unavailable(exc.diagnosis)
         except IppUsbError as exc:
             log.warning("%s: %s", client, exc)
             if isinstance(exc, Refused):
-                self.refused = str(exc)
+                self.refused = exc.diagnosis
             if exc.http_status == 503:
-                return self._unavailable(str(exc))
-            return _text(exc.http_status, str(exc))
+                return self._unavailable(exc.diagnosis)
+            return _told(exc.http_status, exc.diagnosis)
         finally:
             client.is_at(Doing.NOTHING)
 
@@ -64,7 +65,7 @@ class Responder:
             return _refused(client, refused)
         forwarder = self.forwarder
         if forwarder is None:
-            return self._unavailable(f"the printer is not ready: {self.reason}")
+            return self._unavailable(self.reason)
         client.ask_for_body()
         start, rest = await client.read_small(settings.small_body)
         if not settings.access.unrestricted:
@@ -83,8 +84,10 @@ class Responder:
             client.target, request.headers.get("Authorization"), client.identity.client
         )
 
-    def _unavailable(self, reason: str) -> web.Response:
-        return _text(503, reason, {"Retry-After": str(self._settings.retry_after_s)})
+    def _unavailable(self, reason: Diagnosis) -> web.Response:
+        response = _told(503, reason)
+        response.headers["Retry-After"] = str(self._settings.retry_after_s)
+        return response
 
 
 def _web_page(client: ClientRequest, names: frozenset[str]) -> Refusal | None:
@@ -113,5 +116,12 @@ def _refused(client: ClientRequest, refusal: Refusal) -> web.Response:
     return response
 
 
-def _text(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"ippusbd: {reason}\n", headers=headers)
+def _told(status: int, reason: Diagnosis) -> web.Response:
+    """What is the matter and what to do, for whoever reads the body; the kind for programs."""
+    response = _text(status, f"{reason}\n{reason.remedy}")
+    response.headers["Ippusbd-Kind"] = reason.kind
+    return response
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=f"ippusbd: {text}\n")

@@ -16,6 +16,7 @@ from itertools import count
 
 from ippusbd.aio import now
 from ippusbd.exchange.exchange import Traffic
+from ippusbd.kinds import Diagnosis
 from ippusbd.log import set_context
 from ippusbd.proxy.admission.connection_limit import ConnectionLimit
 from ippusbd.proxy.admission.handover import Handover, refusal
@@ -104,14 +105,14 @@ class PrinterSite:
             self._settings, self.traffic, self._space, wiring, self.port
         )
 
-    def disconnect(self, reason: str) -> None:
+    def disconnect(self, reason: Diagnosis) -> None:
         """The printer is away: answer 503 with `reason`."""
         self._responder.forwarder, self._responder.reason = None, reason
-        self._responder.refused = ""
+        self._responder.refused = None
 
     @property
-    def trouble(self) -> str:
-        """What the printer keeps from clients, and the remedy; empty: nothing."""
+    def trouble(self) -> Diagnosis | None:
+        """What the printer keeps from clients; None: nothing."""
         return self._responder.refused
 
     async def close(self) -> None:

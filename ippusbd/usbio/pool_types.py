@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from ippusbd.kinds import Diagnosis
 from ippusbd.usbio.protocols import Channel
 
 LONG_S: Final = 5.0  # an exchange that lasts longer is a long one
@@ -145,8 +146,8 @@ class PoolSlot:
     ready_at: float = 0.0  # in the loop's time: no request before
     claim_at: float = 0.0  # no claim before
     failures: int = 0  # claims in a row that failed
-    trouble: str = ""  # why it could not be claimed
     again: bool = False  # to be tried though nobody waits for it: is the trouble over?
+    trouble: Diagnosis | None = None  # why it could not be claimed
     stale: bool = False  # claimed with settings that do not hold any more
 
     def is_long(self, now: float) -> bool:

@@ -174,7 +174,7 @@ PRINTER: Mapping[str, object] = {
     "address": "001:005",
     "model": "HP LaserJet 9",
     "state": "ready",
-    "reason": "",
+    "reason": None,
     "port": 60000,
     "name": "HP LaserJet 9 (USB)",
     "announced": "established",
@@ -215,9 +215,14 @@ def test_status_shows_daemon_and_printers(ippusbd: Ippusbd, answer: Answer):
 def test_status_shows_the_reason_of_trouble_and_omits_unknown_values(
     ippusbd: Ippusbd, answer: Answer
 ):
-    answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": "no answer"}]})
+    reason = {"kind": "silent", "text": "no answer", "remedy": "wait"}
+    answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": reason}]})
     _, out, _ = ippusbd("status")
-    assert out.splitlines()[2:] == ["", "printer (03f0:1): waiting, no answer"]
+    assert out.splitlines()[2:] == [
+        "",
+        "printer (03f0:1): waiting, no answer",
+        "  to do       wait",
+    ]
 
 
 def test_status_says_what_is_waited_for_and_on_which_proof_something_was_ended(

@@ -14,7 +14,7 @@ from ippusbd.doctor.findings import Level
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 
-HTTPS = "switch that off in its network or security settings"
+HTTPS = "switch HTTPS enforcement off in the printer's network or security settings"
 
 
 class Refusing(Personality):
@@ -59,7 +59,7 @@ class SilentFax(Refusing):
 
 
 def missing(daemon: InProcessDaemon) -> list[tuple[str, str]]:
-    return [(one["function"], one["answer"]) for one in daemon.row().get("missing") or ()]
+    return [(one["function"], one["reason"]["text"]) for one in daemon.row().get("missing") or ()]
 
 
 def told(daemon: InProcessDaemon) -> dict[str, str]:

@@ -13,7 +13,6 @@ from html import escape
 from time import localtime, strftime
 from typing import Final
 
-from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.daemon.observe.page_style import CSS
 from ippusbd.daemon.observe.page_style import POLICY as POLICY
 from ippusbd.daemon.observe.status import (
@@ -24,8 +23,9 @@ from ippusbd.daemon.observe.status import (
     Status,
 )
 from ippusbd.daemon.printer.states import State
+from ippusbd.kinds import Diagnosis, Severity
 from ippusbd.model import Supply
-from ippusbd.wire.state_reasons import Advice, Severity
+from ippusbd.wire.state_reasons import Advice
 
 # state -> words, class
 _STATES: Final = {
@@ -103,16 +103,20 @@ def _printer(number: int, row: PrinterStatus) -> Iterator[str]:
 
 def _reason(row: PrinterStatus) -> Iterator[str]:
     if row.reason and row.state is not State.AWAY:
-        found = diagnose(row.reason)
-        colour = "soon" if found.passes or row.state in (State.OPENING, State.PROBING) else "bad"
-        yield f'<p class="advice {colour}">{escape(row.reason)}{_remedy(found.remedy)}</p>'
+        yield _trouble(row.reason)
+    yield from map(_trouble, row.troubles)
+
+
+def _trouble(reason: Diagnosis, before: str = "") -> str:
+    colour = "bad" if reason.severity is Severity.ERROR else "soon"
+    text = escape(before + reason.text)
+    return f'<p class="advice {colour}">{text}{_remedy(reason.remedy)}</p>'
 
 
 def _missing(row: PrinterStatus) -> Iterator[str]:
     """Functions that it claims and does not show."""
     for each in row.missing:
-        text = f"It does not {each.function}: {each.answer}"
-        yield f'<p class="advice soon">{escape(text)}{_remedy(each.remedy)}</p>'
+        yield _trouble(each.reason, f"It does not {each.function}: ")
 
 
 def _stalls(row: PrinterStatus) -> Iterator[str]:
@@ -215,9 +219,10 @@ def _recent(recent: Sequence[RecentError]) -> Iterator[str]:
         when = strftime("%Y-%m-%d %H:%M:%S", localtime(each.at))
         who = f"{escape(each.printer)}: " if each.printer else ""
         often = f" ({each.times} times)" if each.times > 1 else ""
+        then = _remedy(each.reason.remedy) if each.reason is not None else ""
         yield (
             f'<li><time class="faint" datetime="{when.replace(" ", "T")}">{when}</time> '
-            f"{who}{escape(each.text)}{often}{_remedy(each.remedy)}</li>"
+            f"{who}{escape(each.text)}{often}{then}</li>"
         )
     yield "</ul></section>"
 

@@ -17,6 +17,7 @@ from typing import Annotated, Final
 from ippusbd.daemon.printer.states import State
 from ippusbd.dataclass_json import decode
 from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Diagnosis
 from ippusbd.model import Supply
 from ippusbd.wire.state_reasons import Advice
 
@@ -40,8 +41,9 @@ class MissingStatus:
 
     function: Annotated[str, '"print", "scan" or "fax".'] = ""
     claimed_by: Annotated[str, "What says that it has it."] = ""
-    answer: Annotated[str, "What came when it was asked for."] = ""
-    remedy: Annotated[str, "What to do."] = ""
+    reason: Annotated[Diagnosis, "What came when it was asked for."] = field(
+        default_factory=Diagnosis
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class PrinterStatus:
     address: Annotated[str, "Bus and device number, while it is plugged in."] = ""
     model: Annotated[str, "Manufacturer and product."] = ""
     state: Annotated[State, "What the daemon does with it."] = State.AWAY
-    reason: Annotated[str, "Why it is in this state."] = ""
+    reason: Annotated[Diagnosis | None, "Why it is in this state; null: as it should be."] = None
     port: Annotated[int, "Its TCP port on loopback; 0: none yet."] = 0
     name: Annotated[str, "The name that it is announced with."] = ""
     announced: Annotated[
@@ -86,7 +88,7 @@ class PrinterStatus:
     missing: Annotated[
         tuple[MissingStatus, ...], "Functions that it claims to have and does not show."
     ] = ()
-    trouble: Annotated[str, "What does not work while it is served."] = ""
+    troubles: Annotated[tuple[Diagnosis, ...], "What does not work while it is served."] = ()
     waits_for: Annotated[str, "What its exchanges wait for; empty: none stalls."] = ""
     waits_s: Annotated[float, "For how long, in seconds."] = 0.0
     ended: Annotated[tuple[EndedExchange, ...], "Exchanges that were ended lately."] = ()
@@ -161,7 +163,7 @@ class RecentError:
     printer: Annotated[str, "The printer that it is about."] = ""
     text: Annotated[str, "The message."] = ""
     times: Annotated[int, "How often it occurred."] = 1
-    remedy: Annotated[str, "What to do; empty: not known."] = ""
+    reason: Annotated[Diagnosis | None, "Its kind and remedy; null: not known."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.exchange.pending_cancels import PendingCancels, boottime
+from ippusbd.kinds import Diagnosis
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
@@ -71,7 +72,7 @@ class Printer:
         self.name = ""  # of its services, kept over replugs
         self.name_taken_over = False  # it is the name that ipp-usb gave it
         self.state = State.AWAY
-        self.reason = ""
+        self.reason: Diagnosis | None = None
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.status_poll = StatusPoll()
@@ -82,7 +83,7 @@ class Printer:
         self.pending_cancels = PendingCancels(clock=boottime)  # kept until it can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last session has released everything
 
-    def to(self, event: Event, reason: str = "") -> None:
+    def to(self, event: Event, reason: Diagnosis | None = None) -> None:
         """Step the state table, and log it."""
         self.state = step(self.state, event)
         self.reason = reason
@@ -118,6 +119,11 @@ class Printer:
     def label(self) -> str:
         return (self.facts.model if self.facts else "") or self.key
 
+    def _troubles(self) -> tuple[Diagnosis, ...]:
+        """What does not work while it is served, each once."""
+        found = [*(self.pool.troubles if self.pool is not None else ()), self.site.trouble]
+        return tuple({str(one): one for one in found if one is not None}.values())
+
     def status(self, learned: Mapping[str, object] | None = None) -> PrinterStatus:
         facts, pool, traffic = self.facts, self.pool, self.site.traffic
         return PrinterStatus(
@@ -133,7 +139,7 @@ class Printer:
             url=f"http://{self._host}:{self.site.port}/" if self.site.port else "",
             interfaces=_counts(pool.status()) if pool else InterfaceCounts(),
             missing=tuple(one.status() for one in self.missing),
-            trouble=(pool.trouble if pool else "") or self.site.trouble,
+            troubles=self._troubles(),
             waits_for=self.waits_for(),
             waits_s=round(self.detector.waits_s, 1) if self.detector else 0.0,
             ended=self.detector.status() if self.detector else (),

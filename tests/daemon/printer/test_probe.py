@@ -187,7 +187,7 @@ async def test_what_ipp_says_it_does_is_asked_whatever_the_descriptor_says():
 
 
 def lost(found: probe.Probed) -> dict[str, tuple[str, str]]:
-    return {one.function: (one.claimed_by, one.answer) for one in found.lost}
+    return {one.function: (one.claimed_by, one.reason.text) for one in found.lost}
 
 
 @pytest.mark.parametrize(
