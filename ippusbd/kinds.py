@@ -84,7 +84,7 @@ class Kind(Meaning, Enum):
         "widen port_min and port_max in [listen], or stop what listens there (ss -ltnp)"
     )  # fmt: skip
     HELD = "held", _E, "interface {interface} is held by {by}", (
-        "stop the program that holds it, or wait until it has finished"
+        "stop the program or driver that holds it (ipp-usb, HPLIP), or wait until it has finished"
     )  # fmt: skip
     PERMISSION = "permission", _E, "the device may not be opened", (
         "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, run `udevadm control"

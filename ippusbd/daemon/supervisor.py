@@ -297,7 +297,8 @@ class Supervisor:
                 printer.pending_cancels.plugged()
             plugged.printer = printer
             printer.facts = facts
-            printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
+            event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED
+            printer.to(event, Kind.OPENING.of())
             self._on_change()
             try:
                 await self._one_session(plugged, device, printer, backoff)

@@ -56,6 +56,7 @@ class Responder:
             return _told(exc.http_status, exc.diagnosis)
         finally:
             client.is_at(Doing.NOTHING)
+            client.waits_with(None)
 
     async def _answer(self, client: ClientRequest) -> web.StreamResponse:
         settings = self._settings

@@ -64,8 +64,26 @@ class Awaits(Enum):
         return self in (Awaits.PRINTER_TAKES, Awaits.PRINTER_ANSWERS)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """An exchange, or a request that waits for an interface. Times are the loop's."""
+
+    client: str
+    request: str  # method and target
+    kind: Kind
+    size: int | None  # of its body
+    began_at: float
+    moved_at: float = 0.0  # a byte
+    bytes_out: int = 0
+    bytes_in: int = 0
+
+
 class Unfinished(Protocol):
     """An exchange on a leased interface, which its client may leave unfinished."""
+
+    @property
+    def about(self) -> About:
+        """What it is, for status."""
 
     @property
     def progress(self) -> int:

@@ -366,7 +366,7 @@ async def test_an_unplugged_printer_is_reported(make_printer, state_path):
         daemon.unplug(printer)
         await daemon.until_state("away")
         found = list(printers.check(daemon.status()))
-    assert "plug it in" in of(found, "printer").remedy
+    assert "plug it in" in of(found, "unplugged").remedy
 
 
 # --- CUPS

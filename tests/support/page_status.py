@@ -48,6 +48,17 @@ STATUS = decode(Status, {
             ],
             "requests": 1234,
             "waits_for": f"the printer reports {HOSTILE}; interface 0 waits",
+            "exchanges": [
+                {
+                    "interface": 0,
+                    "client": f"{HOSTILE} (uid 0)",
+                    "request": "POST /ipp/print",
+                    "kind": "document",
+                    "size": 3_100_000,
+                    "still_s": 50.0,
+                    "waits_for": "the printer to take data",
+                },
+            ],
             "waits_s": 600.0,
             "ended": [{"age_s": 9.0, "interface": 1, "proof": f"no byte for 300 s {HOSTILE}"}],
             "interfaces": interfaces(in_use=2, waiting=1),

@@ -163,6 +163,6 @@ class Endpoints:
         from ippusbd.daemon.observe import page
         from ippusbd.proxy.aiohttp_server import web
 
-        policy = {"Content-Security-Policy": page.POLICY}
+        fields = {"Content-Security-Policy": page.POLICY, "Refresh": str(page.REFRESH_S)}
         text = "\n".join(page.document(self._status())) + "\n"
-        return web.Response(text=text, content_type="text/html", headers=policy)
+        return web.Response(text=text, content_type="text/html", headers=fields)

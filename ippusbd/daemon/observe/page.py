@@ -22,6 +22,7 @@ from ippusbd.daemon.observe.status import (
     RecentError,
     Status,
 )
+from ippusbd.daemon.observe.waiting import explained, told
 from ippusbd.daemon.printer.states import State
 from ippusbd.kinds import Diagnosis, Severity
 from ippusbd.model import Supply
@@ -43,6 +44,7 @@ _SEVERITIES: Final = {
     Severity.WARNING: ("soon", "Action needed soon"),
 }
 OLD_S: Final = 90
+REFRESH_S: Final = 30
 
 
 def document(status: Status) -> Iterator[str]:
@@ -54,7 +56,8 @@ def document(status: Status) -> Iterator[str]:
     yield f"<title>{_title(printers)}</title><style>{CSS}</style></head><body>"
     yield '<a class="skip" href="#printers">Skip to the printers</a>'
     yield "<header><h1>USB printers and scanners</h1>"
-    yield f'<p class="faint">as of {strftime("%H:%M:%S")} · <a href="/">reload</a></p></header>'
+    now = strftime("%H:%M:%S")
+    yield f'<p class="faint">as of {now}, every {REFRESH_S} s · <a href="/">reload</a></p></header>'
     yield '<main id="printers">'
     if not printers:
         yield '<section class="card"><h2>No printer</h2>'
@@ -120,10 +123,14 @@ def _missing(row: PrinterStatus) -> Iterator[str]:
 
 
 def _stalls(row: PrinterStatus) -> Iterator[str]:
-    """What exchanges wait for, and which were ended on which proof."""
-    if row.waits_for:
-        text = f"waiting for {row.waits_s / 60:.0f} min: {row.waits_for}"
-        yield f'<p class="advice soon">{escape(text)}</p>'
+    """What exchanges do and wait for, and which were ended on which proof."""
+    if waiting := explained(row):
+        yield f'<p class="advice soon">{escape(waiting)}</p>'
+        yield f'<p class="faint">{escape(f"not ended, because: {row.waits_for}")}</p>'
+    if row.exchanges:
+        yield '<h3>In progress</h3><ul class="log">'
+        yield from (f"<li>{escape(told(each))}</li>" for each in row.exchanges)
+        yield "</ul>"
     for each in row.ended:
         text = f"ended on interface {each.interface}: {each.proof}"
         yield f'<p class="faint">{escape(text)}</p>'
@@ -162,6 +169,7 @@ def _details(row: PrinterStatus) -> Iterator[tuple[str, str]]:
     yield "USB", escape(_interfaces(row.interfaces))
     yield "Requests", f"{row.requests} since the start" if row.port else ""
     yield "Serial number", escape(row.serial)
+    yield "Jobs", f"{condition.jobs} at the printer" if condition.jobs else ""
     yield "Pages", "" if condition.pages is None else f"{condition.pages} since manufacture"
     yield "Announced", "" if row.announced in ("no", "established") else escape(row.announced)
 

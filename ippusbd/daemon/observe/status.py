@@ -56,6 +56,23 @@ class EndedExchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeStatus:
+    """An HTTP exchange with the printer, or a request that waits for an interface."""
+
+    interface: Annotated[int | None, "The number of its USB interface; null: it waits for one."]
+    client: Annotated[str, "The program, as the kernel or itself names it, and its user."]
+    request: Annotated[str, "Method and path."]
+    kind: Annotated[str, '"document", "scan", "question", "long poll" or "other".']
+    size: Annotated[int | None, "Bytes of the request's body; null: not known."] = None
+    bytes_out: Annotated[int, "Bytes sent to the printer."] = 0
+    bytes_in: Annotated[int, "Bytes read from it."] = 0
+    for_s: Annotated[float, "How long it has lasted or waited, in seconds."] = 0.0
+    still_s: Annotated[float, "How long no byte has moved, in seconds."] = 0.0
+    waits_for: Annotated[str, "Whose turn it is."] = ""
+    is_left: Annotated[bool, "Its client has left; it is being finished."] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionStatus:
     """What the printer reports about itself."""
 
@@ -65,6 +82,8 @@ class ConditionStatus:
     supplies: Annotated[tuple[Supply, ...], "Toner, ink, waste containers and others."] = ()
     pages: Annotated[int | None, "Pages printed since manufacture."] = None
     sheets: Annotated[int | None, "Sheets printed since manufacture."] = None
+    jobs: Annotated[int | None, "Jobs that it has not finished; null: not reported."] = None
+    since_s: Annotated[float, "For how long it has reported these reasons, in seconds."] = 0.0
     age_s: Annotated[float, "How long ago it was reported, in seconds."] = 0.0
 
 
@@ -89,7 +108,10 @@ class PrinterStatus:
         tuple[MissingStatus, ...], "Functions that it claims to have and does not show."
     ] = ()
     troubles: Annotated[tuple[Diagnosis, ...], "What does not work while it is served."] = ()
-    waits_for: Annotated[str, "What its exchanges wait for; empty: none stalls."] = ""
+    exchanges: Annotated[tuple[ExchangeStatus, ...], "What it is doing for whom."] = ()
+    waits_for: Annotated[
+        str, "Why a stalled exchange is not ended: what the daemon knows; empty: none stalls."
+    ] = ""
     waits_s: Annotated[float, "For how long, in seconds."] = 0.0
     ended: Annotated[tuple[EndedExchange, ...], "Exchanges that were ended lately."] = ()
     condition: Annotated[ConditionStatus | None, "What it reports; null: nothing yet."] = None

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.status import InterfaceCounts, PrinterStatus
+from ippusbd.daemon.observe.status import ExchangeStatus, InterfaceCounts, PrinterStatus
 from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
@@ -29,7 +29,7 @@ from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import PoolStatus
+from ippusbd.usbio.pool_types import About, PoolSlot, PoolStatus, SlotState
 from ippusbd.usbio.protocols import UsbHost
 from ippusbd.wire.overheard import printer_state
 
@@ -140,6 +140,7 @@ class Printer:
             interfaces=_counts(pool.status()) if pool else InterfaceCounts(),
             missing=tuple(one.status() for one in self.missing),
             troubles=self._troubles(),
+            exchanges=tuple(_exchanges(pool.slots, self.site.queued())) if pool else (),
             waits_for=self.waits_for(),
             waits_s=round(self.detector.waits_s, 1) if self.detector else 0.0,
             ended=self.detector.status() if self.detector else (),
@@ -158,4 +159,35 @@ def _counts(pool: PoolStatus) -> InterfaceCounts:
         broken=pool.broken,
         waiting=pool.waiting,
         released=pool.released,
+    )
+
+
+def _exchanges(slots: Iterable[PoolSlot], queued: Iterable[About]) -> Iterator[ExchangeStatus]:
+    """Those on interfaces, then those that wait for one."""
+    now = asyncio.get_running_loop().time()
+    for slot in slots:
+        work = slot.work
+        if work is not None:
+            is_left = slot.state is not SlotState.LEASED
+            awaits = work.awaits.value
+            yield _exchange(work.about, slot.number, awaits, now, is_left=is_left)
+    for about in queued:
+        yield _exchange(about, None, "an interface", now)
+
+
+def _exchange(
+    about: About, interface: int | None, waits_for: str, now: float, *, is_left: bool = False
+) -> ExchangeStatus:
+    return ExchangeStatus(
+        interface=interface,
+        client=about.client,
+        request=about.request,
+        kind=about.kind.value,
+        size=about.size,
+        bytes_out=about.bytes_out,
+        bytes_in=about.bytes_in,
+        for_s=round(max(now - about.began_at, 0.0), 1),
+        still_s=round(max(now - (about.moved_at or about.began_at), 0.0), 1),
+        waits_for=waits_for,
+        is_left=is_left,
     )

@@ -170,6 +170,7 @@ async def test_page_and_metrics_are_served_at_their_port(port: int):
     page = await ask(port, host="127.0.0.1")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "script" not in page.headers["content-security-policy"]
+    assert page.headers["refresh"] == "30"
     text = await ask(port, target="/metrics", host="127.0.0.1")
     assert samples(text.body.decode())
     head = await ask(port, "HEAD", host="127.0.0.1")
