@@ -158,6 +158,27 @@ class Kind(Meaning, Enum):
     REQUEST = "request", _W, "the request cannot be forwarded", (
         "correct or update the program that sent it"
     )  # fmt: skip
+    HOST = "host", _W, "the name {name!r} is refused to prevent DNS rebinding", (
+        "use localhost, or allow the name with `hosts` in the section [http] of the configuration"
+    )  # fmt: skip
+    WEB_PAGE = "web-page", _W, "web pages of other sites may not use this printer", (
+        "open the printer's own page, or use a program"
+    )  # fmt: skip
+    BROWSER_NAME = "browser-name", _R, "browsers may use this under the name localhost only", (
+        "open {url}"
+    )  # fmt: skip
+    LOGIN = "login", _W, "this printer requires a user name and a password", (
+        "ask the administrator, who makes one with `ippusbd password`"
+    )  # fmt: skip
+    TOO_MANY = "too-many", _R, "too many passwords are being verified", (
+        "try again in some seconds"
+    ), _PASSES  # fmt: skip
+    CLOSED = "closed", _W, "only printing and scanning are open to network clients", (
+        "open it on the printer's machine, or set `console` in [share] there"
+    )  # fmt: skip
+    DENIED = "denied", _W, "{who} may not {what} this printer", (
+        "ask the administrator; see [access] in the configuration"
+    )  # fmt: skip
     CLIENT_GONE = "client-gone", _R, "the client disconnected", (
         "nothing: a job that it left incomplete is cancelled"
     ), _PASSES  # fmt: skip

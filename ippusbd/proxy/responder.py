@@ -9,6 +9,7 @@ Knows aiohttp's responses; `forward` does the exchange with the printer.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
 from ippusbd.kinds import Diagnosis, Kind
@@ -16,7 +17,7 @@ from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE, Busy
 from ippusbd.proxy.access.origin import Refusal, refused_browser, refused_host, refused_site
 from ippusbd.proxy.admission.connection_limit import Doing
-from ippusbd.proxy.aiohttp_server import web
+from ippusbd.proxy.aiohttp_server import told, web
 from ippusbd.proxy.forward import Forwarder
 from ippusbd.proxy.requests import ClientRequest
 from ippusbd.proxy.settings import SiteSettings
@@ -42,7 +43,7 @@ class Responder:
             return client.hang_up()
         except BadRequest as exc:
             log.info("%s: refused: %s", client, exc)
-            response = _told(exc.http_status, exc.diagnosis)
+            response = told(exc.http_status, exc.diagnosis)
             response.force_close()  # what follows is not read
             return response
         except (NoInterface, Busy) as exc:
@@ -53,7 +54,7 @@ class Responder:
                 self.refused = exc.diagnosis
             if exc.http_status == 503:
                 return self._unavailable(exc.diagnosis)
-            return _told(exc.http_status, exc.diagnosis)
+            return told(exc.http_status, exc.diagnosis)
         finally:
             client.is_at(Doing.NOTHING)
             client.waits_with(None)
@@ -66,7 +67,8 @@ class Responder:
             return _refused(client, refused)
         forwarder = self.forwarder
         if forwarder is None:
-            return self._unavailable(self.reason)
+            text = f"the printer is not ready: {self.reason}"
+            return self._unavailable(replace(self.reason, text=text))
         client.ask_for_body()
         start, rest = await client.read_small(settings.small_body)
         if not settings.access.unrestricted:
@@ -86,7 +88,7 @@ class Responder:
         )
 
     def _unavailable(self, reason: Diagnosis) -> web.Response:
-        response = _told(503, reason)
+        response = told(503, reason)
         response.headers["Retry-After"] = str(self._settings.retry_after_s)
         return response
 
@@ -108,21 +110,10 @@ def _refused(client: ClientRequest, refusal: Refusal) -> web.Response:
     # Browsers ask before they send a password, and go where they are redirected.
     level = logging.INFO if refusal.status in (307, 401) else logging.WARNING
     log.log(level, "%s of %s: refused: %s", client, client.identity.text, refusal.reason)
-    response = _text(refusal.status, refusal.reason)
+    response = told(refusal.status, refusal.reason)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = CHALLENGE
     if refusal.location:
         response.headers["Location"] = refusal.location
     response.force_close()
     return response
-
-
-def _told(status: int, reason: Diagnosis) -> web.Response:
-    """What is the matter and what to do, for whoever reads the body; the kind for programs."""
-    response = _text(status, f"{reason}\n{reason.remedy}")
-    response.headers["Ippusbd-Kind"] = reason.kind
-    return response
-
-
-def _text(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=f"ippusbd: {text}\n")

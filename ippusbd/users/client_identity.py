@@ -40,8 +40,9 @@ class ClientIdentity:
     @property
     def program(self) -> str:
         """The name of its process; empty where the kernel does not report that."""
-        with suppress(OSError):
-            return Path(f"/proc/{self.pid}/comm").read_text("utf-8", "replace").strip()
+        if self.pid:
+            with suppress(OSError):  # it ended
+                return Path(f"/proc/{self.pid}/comm").read_text("utf-8", "replace").strip()
         return ""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from html import unescape
 
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask
@@ -69,7 +70,7 @@ def told(daemon: InProcessDaemon) -> dict[str, str]:
     assert all(one.level is Level.PROBLEM for one in found)
     return {
         "status": "\n".join(cli_status.lines(status)),
-        "page": "\n".join(page.document(status)),
+        "page": unescape("\n".join(page.document(status))),
         "metrics": metrics.exposition(status),
         "doctor": "\n".join(f"{one.text}: {one.remedy}" for one in found),
     }

@@ -25,6 +25,8 @@ from ippusbd.dnssd.static_publisher import StaticPublisher
 from ippusbd.errors import IppUsbError
 from ippusbd.kinds import Kind, Meaning, Severity
 from ippusbd.model import ServiceRecord, ServiceSet
+from ippusbd.proxy.access.network import Network
+from ippusbd.proxy.access.origin import refused_browser, refused_host, refused_site
 from ippusbd.proxy.heads import origin_form
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pyusb_host import PyusbHost, translated
@@ -179,7 +181,8 @@ async def test_a_client_of_a_printer_that_is_away_is_told_why(
         await daemon.until_state("away")
         refused = await ask(port)
         assert (refused.status, refused.headers["ippusbd-kind"]) == (503, Kind.UNPLUGGED.label)
-        said = f"ippusbd: {Kind.UNPLUGGED.sentence}\n{Kind.UNPLUGGED.remedy}\n"
+        unplugged = Kind.UNPLUGGED
+        said = f"ippusbd: the printer is not ready: {unplugged.sentence}\n{unplugged.remedy}\n"
         assert refused.body.decode() == said
 
 
@@ -226,6 +229,29 @@ async def caused(cause: Callable[[Path], Awaitable[None] | None], folder: Path) 
         await waiting
 
 
+REFUSED = {
+    Kind.HOST: refused_host("evil.example", "127.0.0.1", frozenset()),
+    Kind.WEB_PAGE: refused_site("POST", {"Origin": "http://evil.example"}),
+    Kind.BROWSER_NAME: refused_browser(
+        "GET", "/", {"Host": "localhost.local:1", "User-Agent": "Mozilla/5.0"}, frozenset()
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.label)
+def test_a_refused_browser_is_told_the_kind_and_what_to_do(kind: Kind):
+    refusal = REFUSED[kind]
+    assert refusal is not None
+    assert refusal.reason.kind == kind.label
+    assert refusal.reason.remedy == kind.remedy.format(url="http://localhost:1")
+
+
+async def test_a_network_client_is_told_the_kind_and_what_to_do():
+    closed = await Network().refusal("/", None)
+    assert closed is not None
+    assert closed.reason == Kind.CLOSED.of()
+
+
 RAISED: dict[Kind, Callable[[Path], Awaitable[None] | None]] = {
     Kind.PERMISSION: lambda _: usb_error(errno.EACCES),
     Kind.TRANSFER: lambda _: usb_error(errno.EIO),
@@ -267,6 +293,9 @@ def test_a_kind_without_a_remedy_cannot_be_declared(row: tuple[Any, ...]):
 
 def test_every_kind_comes_true_here():
     elsewhere = {
+        Kind.TOO_MANY,  # tests/proxy/access
+        Kind.LOGIN,  # tests/daemon/share
+        Kind.DENIED,  # tests/proxy/test_authorize.py
         Kind.OPENING,  # tests/daemon/test_supervisor.py
         Kind.PAGE,  # tests/daemon/observe/test_metrics.py
         Kind.REDIRECTS,  # tests/proxy/test_redirects.py
@@ -275,6 +304,14 @@ def test_every_kind_comes_true_here():
         Kind.LIBRARY,  # tests/usbio: only without libusb
         Kind.OTHER,  # what no kind describes
     }
-    stories = {Kind.HELD, Kind.UNPLUGGED, Kind.STOPPING, Kind.BUG, Kind.PORTS}
+    stories = {
+        *REFUSED,
+        Kind.CLOSED,
+        Kind.HELD,
+        Kind.UNPLUGGED,
+        Kind.STOPPING,
+        Kind.BUG,
+        Kind.PORTS,
+    }
     shown = {kind for kind, *_ in [*SERVED, *MISSING]} | set(RAISED) | stories
     assert set(Kind) - shown == elsewhere
