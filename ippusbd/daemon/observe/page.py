@@ -56,8 +56,8 @@ def document(status: Status) -> Iterator[str]:
     yield f"<title>{_title(printers)}</title><style>{CSS}</style></head><body>"
     yield '<a class="skip" href="#printers">Skip to the printers</a>'
     yield "<header><h1>USB printers and scanners</h1>"
-    now = strftime("%H:%M:%S")
-    yield f'<p class="faint">as of {now}, every {REFRESH_S} s · <a href="/">reload</a></p></header>'
+    now = f"as of {strftime('%H:%M:%S')}, refreshed every {REFRESH_S} s"
+    yield f'<p class="faint">{now} · <a href="/">reload</a></p></header>'
     yield '<main id="printers">'
     if not printers:
         yield '<section class="card"><h2>No printer</h2>'

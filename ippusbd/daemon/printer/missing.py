@@ -7,12 +7,12 @@ is what the interface class says. A descriptor without any capability claims not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ippusbd.daemon.observe.status import MissingStatus
 from ippusbd.errors import BadXml, IppUsbError
-from ippusbd.kinds import Diagnosis, Kind
+from ippusbd.kinds import Diagnosis, Kind, Severity
 from ippusbd.model import Capability, PrinterFacts
 
 FEATURES: Final = {"scan": "scan", "faxout": "fax"}  # PWG 5100.17, 5100.15 -> our word
@@ -37,8 +37,10 @@ class MissingFunction:
 
 
 def why_missing(function: str, failure: IppUsbError) -> Diagnosis:
-    """What a device that is served otherwise means with `failure`."""
+    """What `failure` means for a device that is served for the rest: never the worst."""
     told = failure.diagnosis
+    if told.severity is Severity.ERROR:
+        told = replace(told, severity=Severity.WARNING)
     if failure.kind not in (Kind.NOT_FOUND, Kind.BAD_ANSWER) or isinstance(failure, BadXml):
         return told
     return Kind.NO_FUNCTION.of(str(failure), **{**told.facts, "function": function})
