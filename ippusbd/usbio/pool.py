@@ -42,6 +42,7 @@ from ippusbd.usbio.pool_types import (
     SlotState,
     Unfinished,
     Waiter,
+    none_free,
 )
 from ippusbd.usbio.protocols import Channel
 
@@ -395,18 +396,12 @@ class InterfacePool:
                 granted = await waiter.slot
             return granted
         except TimeoutError:
-            raise self._none_free() from None
+            raise none_free(self.troubles, self.explain()) from None
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             if granted is None:
                 self._return_unwanted(waiter.slot)
-
-    def _none_free(self) -> NoInterface:
-        """Why no interface came free in time."""
-        why = [*dict.fromkeys(map(str, self.troubles))] or [Kind.BUSY.sentence]
-        kind = Kind.HELD if any(one.kind == Kind.HELD.label for one in self.troubles) else Kind.BUSY
-        return NoInterface("; ".join(filter(None, (*why, self.explain()))), kind=kind)
 
     def _return_unwanted(self, slot: asyncio.Future[PoolSlot]) -> None:
         """Free an interface that was granted in the very step in which its waiter gave up."""

@@ -6,11 +6,13 @@ Shapes only; every decision is the pool's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from ippusbd import kinds
+from ippusbd.errors import NoInterface
 from ippusbd.kinds import Diagnosis
 from ippusbd.usbio.protocols import Channel
 
@@ -198,3 +200,11 @@ class PoolStatus:
     broken: int
     released: int
     waiting: int
+
+
+def none_free(troubles: Sequence[Diagnosis], explained: str) -> NoInterface:
+    """Why no interface came free in time; `explained`: what the printer waits for."""
+    busy, held = kinds.Kind.BUSY, kinds.Kind.HELD
+    why = [*dict.fromkeys(map(str, troubles))] or [busy.sentence]
+    kind = held if any(one.kind == held.label for one in troubles) else busy
+    return NoInterface("; ".join(filter(None, (*why, explained))), kind=kind)

@@ -134,7 +134,9 @@ class PrinterSession:
         """A pause after the plug that a quirk asks for."""
         delay_s = self._quirks.start_delay_s
         if delay_s and not self._history.failures:
-            self._printer.reason = kinds.Kind.WARMING_UP.of(f"a quirk gives it {delay_s:g} s to start")
+            self._printer.reason = kinds.Kind.WARMING_UP.of(
+                f"a quirk gives it {delay_s:g} s to start"
+            )
             await asyncio.sleep(delay_s)
 
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
