@@ -20,7 +20,7 @@ def advice(text: str, severity: str, remedy: str = "") -> dict[str, str]:
 
 
 def reason(text: str, remedy: str, **more: object) -> dict[str, object]:
-    return {"kind": "x", "text": text, "remedy": remedy, **more}
+    return {"kind": "silent", "text": text, "remedy": remedy, **more}
 
 
 def interfaces(**counts: int) -> dict[str, int]:
@@ -104,7 +104,7 @@ STATUS = decode(Status, {
             "id": "04b8:3333",
             "name": "EPSON ET-4750",
             "state": "away",
-            "reason": reason("it is not plugged in", "plug it in"),
+            "reason": reason("it is not plugged in", "plug it in", kind="unplugged"),
             "url": "http://localhost:60003/",
             "requests": 0,
             "interfaces": interfaces(total=0),

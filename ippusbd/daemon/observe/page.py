@@ -24,7 +24,7 @@ from ippusbd.daemon.observe.status import (
 )
 from ippusbd.daemon.observe.waiting import explained, told
 from ippusbd.daemon.printer.states import State
-from ippusbd.kinds import Diagnosis, Severity
+from ippusbd.kinds import Diagnosis, Kind, Severity
 from ippusbd.model import Supply
 from ippusbd.wire.state_reasons import Advice
 
@@ -105,7 +105,7 @@ def _printer(number: int, row: PrinterStatus) -> Iterator[str]:
 
 
 def _reason(row: PrinterStatus) -> Iterator[str]:
-    if row.reason and row.state is not State.AWAY:
+    if row.reason is not None and row.reason.kind != Kind.UNPLUGGED.label:
         yield _trouble(row.reason)
     yield from map(_trouble, row.troubles)
 
