@@ -225,8 +225,9 @@ class Supervisor:
         """A task ends by cancellation; anything else is a bug of ours, which stops one printer."""
         if task.cancelled():
             return
-        log.error("%s: %r", plugged.facts.usb_id, task.exception(), exc_info=task.exception())
-        plugged.reason = Kind.BUG.of(failure=repr(task.exception()))
+        failure = task.exception()
+        plugged.reason = Kind.BUG.of(failure=repr(failure))
+        log.error("%s: %s", plugged.facts.usb_id, plugged.reason, exc_info=failure)
         if plugged.printer is not None:
             plugged.printer.state = State.AWAY
             plugged.printer.reason = plugged.reason

@@ -34,8 +34,8 @@ def _state(row: PrinterStatus) -> Iterator[Finding]:
     for each in row.missing:
         text = f"{each.claimed_by} says that it can {each.function}, but {each.reason}"
         yield problem("missing", text, each.reason.remedy, about)
-    for trouble in row.troubles:
-        yield told(trouble, about)
+    for trouble in row.troubles:  # the rest is served
+        yield note(trouble.kind, trouble.text, trouble.remedy, about)
 
 
 def _interfaces(row: PrinterStatus) -> Iterator[Finding]:

@@ -90,7 +90,8 @@ class Printer:
         self.answers = self.state in ANSWERING
         if not self.answers:
             self.missing = ()
-        log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
+        comma = ", " if reason is not None else ""
+        log.info("%s: %s%s%s", self.label, self.state.value, comma, reason or "")
 
     def overhear(self, body: bytes) -> None:
         """An IPP answer, to us or to a client: evidence that costs no request."""
