@@ -9,7 +9,7 @@ Knows types; never which dataclasses exist.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import UnionType
@@ -55,6 +55,10 @@ def bare(hint: Any) -> Any:
     return hint.__origin__ if hasattr(hint, "__metadata__") else hint
 
 
+def _is_required(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
+
+
 def _decoded(hint: Any, raw: object, where: str) -> object:
     hint = bare(hint)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -65,7 +69,8 @@ def _decoded(hint: Any, raw: object, where: str) -> object:
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(raw, dict):
         given = {name: one for name, one in hints(hint).items() if name in raw}
         values = {n: _decoded(one, raw[n], f"{where}.{n}") for n, one in given.items()}
-        return hint(**values)
+        if all(one.name in values for one in fields(hint) if _is_required(one)):
+            return hint(**values)
     if isinstance(hint, type) and issubclass(hint, Enum):
         if raw in (each.value for each in hint):
             return hint(raw)
@@ -73,4 +78,4 @@ def _decoded(hint: Any, raw: object, where: str) -> object:
         return float(str(raw))
     elif type(raw) is (origin or hint):
         return raw
-    raise NotDecoded(f"{where} has a value of another type")
+    raise NotDecoded(f"{where} is of another type, or not complete")

@@ -3,32 +3,48 @@
 `http_status` is the client's answer when the error ends its request before a
 response began; `retry` says whether the supervisor may try the same printer
 again. Libraries' exceptions are translated where they are raised; only these
-cross a layer.
+cross a layer. What an error means to a person, and what to do about it, says its `kind`.
 """
+
+from __future__ import annotations
+
+from ippusbd.kinds import Kind
 
 
 class IppUsbError(Exception):
-    """Base of all; its text is for the reader of the log."""
+    """Base of all; its text is for the reader of the log, that of its kind if none is given.
+
+    `facts` are those of the kind's templates; `kind` is given where the class's is not precise.
+    """
 
     http_status = 502  # of the answer to the client
     retry = True  # may the supervisor try this printer again?
+    kind = Kind.OTHER
+
+    def __init__(self, text: str = "", /, *, kind: Kind | None = None, **facts: object) -> None:
+        self.kind = kind or self.kind
+        self.diagnosis = self.kind.of(text, **facts)
+        super().__init__(self.diagnosis.text)
 
 
 class ConfigError(IppUsbError):
     """A configuration or quirk file, or a command line, is wrong; names file and key."""
 
+    kind = Kind.CONFIGURATION
     retry = False
 
 
 class StateError(IppUsbError):
     """The state file or a runtime directory cannot be used."""
 
+    kind = Kind.STATE
     retry = False
 
 
 class NotRunning(IppUsbError):
     """No daemon answers on the control socket."""
 
+    kind = Kind.NOT_RUNNING
     retry = False
 
 
@@ -38,29 +54,39 @@ class NotRunning(IppUsbError):
 class UsbError(IppUsbError):
     """A USB operation failed in a way no subclass describes."""
 
+    kind = Kind.TRANSFER
     http_status = 503
 
 
 class DeviceGone(UsbError):
     """The printer was unplugged, or every transfer fails with ENODEV."""
 
+    kind = Kind.UNPLUGGED
+
 
 class DeviceBusy(UsbError):
     """Another program or kernel driver holds the interface."""
+
+    kind = Kind.HELD
 
 
 class AccessDenied(UsbError):
     """The permissions of the device node do not allow us to open it."""
 
+    kind = Kind.PERMISSION
+
 
 class NotUsable(UsbError):
     """The device has no IPP-over-USB interface."""
 
+    kind = Kind.NO_IPP
     retry = False
 
 
 class Ignored(NotUsable):
     """The configuration or a quirk says to leave the device alone."""
+
+    kind = Kind.IGNORED
 
 
 class EndpointHalted(UsbError):
@@ -78,9 +104,13 @@ class TransferTimeout(UsbError):
 class StartsAfresh(UsbError):
     """An administrator asked for a new start (`ippusbd retry`)."""
 
+    kind = Kind.RETRIED
+
 
 class NoInterface(UsbError):
     """No interface became free in time, or all of them are broken."""
+
+    kind = Kind.BUSY
 
 
 class NotAsked(NoInterface):
@@ -92,6 +122,8 @@ class NotAsked(NoInterface):
 
 class PrinterError(IppUsbError):
     """The printer's answer violates its protocol; the text quotes where."""
+
+    kind = Kind.BAD_ANSWER
 
 
 class BadDescriptor(PrinterError):
@@ -119,20 +151,26 @@ class BadXml(PrinterError):
 class Refused(PrinterError):
     """The printer has what was asked for and keeps it from us; the text says what to do."""
 
+    kind = Kind.HTTPS
+
 
 class ProbeFailed(PrinterError):
     """The printer answered neither for printing nor for scanning."""
 
+    kind = Kind.WARMING_UP
     http_status = 503
 
 
 class NotAPrinter(ProbeFailed):
     """It answers 404: it has neither an IPP printer nor an eSCL scanner."""
 
+    kind = Kind.NOT_FOUND
+
 
 class PrinterSilent(PrinterError):
     """The printer took a request and did not answer in time."""
 
+    kind = Kind.SILENT
     http_status = 504
 
 
@@ -150,6 +188,7 @@ class CutAnswer(Unanswered):
 class BadRequest(IppUsbError):
     """A client's request cannot be forwarded."""
 
+    kind = Kind.REQUEST
     http_status = 400
     retry = False
 
@@ -157,6 +196,7 @@ class BadRequest(IppUsbError):
 class ClientGone(IppUsbError):
     """The client disconnected, or does not read while others wait."""
 
+    kind = Kind.CLIENT_GONE
     http_status = 499
     retry = False
 
@@ -166,3 +206,5 @@ class ClientGone(IppUsbError):
 
 class PublishError(IppUsbError):
     """DNS-SD could not announce a service; the text says which and why."""
+
+    kind = Kind.ANNOUNCING

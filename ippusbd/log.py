@@ -19,7 +19,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, TextIO
 
+from ippusbd.errors import IppUsbError
 from ippusbd.journal import SOCKET, Journal, open_journal
+from ippusbd.kinds import Diagnosis
 
 ROOT: Final = "ippusbd"
 # Every logger is `ippusbd.AREA`; users name areas in `journalctl AREA=dnssd` and [log] levels.
@@ -102,6 +104,16 @@ def set_context(printer: str, request: int = 0) -> None:
     _CONTEXT.set((printer, request))
 
 
+def diagnosis_of(record: logging.LogRecord) -> Diagnosis | None:
+    """What a line is about: the first of its arguments that is an error of ours or a diagnosis."""
+    for each in record.args if isinstance(record.args, tuple) else ():
+        if isinstance(each, Diagnosis):
+            return each
+        if isinstance(each, IppUsbError):
+            return each.diagnosis
+    return None
+
+
 class ContextFilter(logging.Filter):
     """Adds the context to a record, for handlers; drops nothing."""
 
@@ -112,7 +124,7 @@ class ContextFilter(logging.Filter):
 
 
 class JournalHandler(logging.Handler):
-    """Sends records to the journal with their fields: `journalctl PRINTER=... REQUEST=...`."""
+    """Sends records to the journal with their fields: `journalctl PRINTER=... KIND=...`."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
@@ -121,13 +133,14 @@ class JournalHandler(logging.Handler):
         self.addFilter(ContextFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        number = getattr(record, "request", 0)
+        number, about = getattr(record, "request", 0), diagnosis_of(record)
         fields = {
             "MESSAGE": self.format(record),
             "PRIORITY": _priority(record.levelno)[1],
             "SYSLOG_IDENTIFIER": ROOT,
             "AREA": record.name.removeprefix(f"{ROOT}."),
             "PRINTER": getattr(record, "printer", ""),
+            "KIND": about.kind if about is not None else "",
             "REQUEST": str(number) if number else "",
             "CODE_FILE": record.pathname,
             "CODE_LINE": str(record.lineno),

@@ -152,6 +152,7 @@ class Condition:
     supplies: tuple[Supply, ...] = ()
     pages: int | None = None  # printed in total
     sheets: int | None = None
+    jobs: int | None = None  # that it has not finished
 
 
 @dataclass(frozen=True, slots=True)

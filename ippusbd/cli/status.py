@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from time import localtime, strftime
+from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, ask_status, load_config
 from ippusbd.cli.output import show, write
@@ -16,8 +19,12 @@ from ippusbd.daemon.observe.status import (
     SharingStatus,
     Status,
 )
+from ippusbd.daemon.observe.waiting import duration, explained, size, told
+from ippusbd.kinds import Severity
 from ippusbd.model import Supply
-from ippusbd.wire.state_reasons import Severity
+
+if TYPE_CHECKING:
+    from ippusbd.config import Config
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,23 +36,49 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Show the running daemon and its printers: state and reason, name, port, USB\n"
         "interfaces, supplies, and the traffic since the start.",
         examples=[
-            "ippusbd status",
+            "ippusbd status --watch",
             "ippusbd status --json | jq -r '.printers[].url'",
         ],
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=seconds,
+        const=WATCH_S,
+        metavar="SECONDS",
+        help="show it again and again, every %(const)g seconds or those given, until Ctrl+C",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
     config = load_config(args)
-    if args.json:
+    while True:
+        _show(config, as_json=args.json, afresh=args.watch is not None)
+        if args.watch is None:
+            return Exit.OK
+        time.sleep(args.watch)
+
+
+def seconds(text: str) -> float:
+    """A pause between two looks."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= DAY_S:
+        raise argparse.ArgumentTypeError("must be a whole number of seconds, from 1 on")
+    return float(text)
+
+
+def _show(config: Config, *, as_json: bool, afresh: bool) -> None:
+    """One status; on a terminal it replaces the one before if it is shown `afresh`."""
+    if as_json:
         import json
 
-        write(json.dumps(ask_daemon(config, "status", dict), indent=2))
-    else:
-        show(lines(ask_status(config)))
-    return Exit.OK
+        write(json.dumps(ask_daemon(config, "status", dict), indent=None if afresh else 2))
+        return
+    shown = list(lines(ask_status(config)))
+    if afresh and sys.stdout.isatty():
+        write(CLEAR, end="")
+    show(shown)
 
 
 def lines(status: Status) -> Iterator[str]:
@@ -88,13 +121,15 @@ def _recent_errors(recent: Sequence[RecentError]) -> Iterator[str]:
         often = f" ({each.times} times)" if each.times > 1 else ""
         who = f"{each.printer}: " if each.printer else ""
         yield f"  {strftime('%Y-%m-%d %H:%M', localtime(each.at))} {who}{each.text}{often}"
-        if each.remedy:
-            yield f"{'':19}{each.remedy}"
+        if each.reason is not None:
+            yield f"{'':19}{each.reason.remedy}"
 
 
 def _printer(printer: PrinterStatus) -> Iterator[str]:
-    reason = f", {printer.reason}" if printer.reason else ""
+    reason = f", {printer.reason}" if printer.reason is not None else ""
     yield f"{printer.model or 'printer'} ({printer.id}): {printer.state.value}{reason}"
+    if printer.reason is not None:
+        yield f"  {'to do':<11} {printer.reason.remedy}"
     for title, value in _details(printer):
         if value:
             yield f"  {title:<11} {value}"
@@ -107,11 +142,16 @@ def _details(printer: PrinterStatus) -> Iterator[tuple[str, str]]:
     is_told = printer.port and printer.announced != "established"
     yield "announced", printer.announced if is_told else ""
     yield "interfaces", _interfaces(printer.interfaces)
-    yield "trouble", printer.trouble
-    for each in printer.missing:
-        yield "missing", f"{each.function}: {each.answer}: {each.remedy}"
-    waits = printer.waits_for
-    yield "waiting", f"{waits} ({duration(printer.waits_s)})" if waits else ""
+    for trouble in printer.troubles:
+        yield "trouble", f"{trouble}: {trouble.remedy}"
+    for lost in printer.missing:
+        yield "missing", f"{lost.function}: {lost.reason}: {lost.reason.remedy}"
+    yield "waiting", explained(printer)
+    for each in printer.exchanges:
+        where = "queued" if each.interface is None else f"interface {each.interface}"
+        yield where, told(each)
+    proof = printer.waits_for
+    yield "not ended", f"{proof} ({duration(printer.waits_s)})" if proof else ""
     for ended in printer.ended:
         yield "ended", f"interface {ended.interface}, {duration(ended.age_s)} ago: {ended.proof}"
     if printer.condition is not None:
@@ -131,10 +171,14 @@ def condition_lines(condition: ConditionStatus) -> Iterator[tuple[str, str]]:
         remedy = f": {advice.remedy}" if advice.remedy else ""
         yield ASKS[advice.severity], advice.text + remedy
     yield "supplies", ", ".join(map(_supply, condition.supplies))
-    pages = condition.pages
+    jobs, pages = condition.jobs, condition.pages
+    yield "jobs", f"{jobs} at the printer" if jobs else ""
     yield "pages", "" if pages is None else f"{pages} printed in total"
 
 
+CLEAR = "\x1b[H\x1b[J"  # the cursor to the corner, and nothing below it
+WATCH_S = 2.0
+DAY_S = 86400
 OLD_S = 90
 RECENT = 3
 ASKS = {
@@ -173,23 +217,3 @@ def _traffic(printer: PrinterStatus) -> str:
     count = printer.requests
     out, back = size(printer.bytes_out), size(printer.bytes_in)
     return f"{count} request{'s' * (count != 1)}, {out} to the printer, {back} from it"
-
-
-def duration(seconds: float) -> str:
-    """`2 h 5 min`: the two largest units."""
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
-
-
-def size(count: float) -> str:
-    """`1.2 MB`, in decimal units."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"

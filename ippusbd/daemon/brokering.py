@@ -27,8 +27,9 @@ from ippusbd.broker.server import Broker, BrokerSettings
 from ippusbd.config import Config, broker_dir
 from ippusbd.daemon.observe.status import BrokerStatus
 from ippusbd.daemon.printer.states import State
-from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
+from ippusbd.daemon.supervisor import Supervisor
 from ippusbd.errors import ConfigError, StateError
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.users.accounts import Allowed, group_id, user_id
 from ippusbd.wire.broker import Question
 
@@ -202,8 +203,8 @@ def _is_asked(question: Question, device: DeviceFacts, printer: Printer | None) 
     return question.serial == (facts.serial or facts.address.port_path)
 
 
-def _is_coming(printer: Printer | None, reason: str) -> bool:
-    return reason == BEING_OPENED if printer is None else printer.state in COMING
+def _is_coming(printer: Printer | None, reason: Diagnosis) -> bool:
+    return reason.kind == Kind.OPENING.label if printer is None else printer.state in COMING
 
 
 def _may_set(gid: int) -> bool:

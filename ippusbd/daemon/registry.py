@@ -25,6 +25,7 @@ from ippusbd.daemon.state import cancels_file, ipp_usb_import
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
 from ippusbd.exchange.pending_cancels import boottime
+from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.access.rules import access_of
@@ -142,7 +143,7 @@ class Registry:
         try:
             return bind_all(hosts, port)
         except OSError as exc:
-            raise StateError(f"port {port} of {key}: {exc.strerror}") from exc
+            raise StateError(f"port {port} of {key}: {exc.strerror}", kind=Kind.PORTS) from exc
 
 
 # --- selectors, as in `ippusbd retry PRINTER`

@@ -31,6 +31,7 @@ from ippusbd.daemon.process.tuning import allow_many_files, keep_buffers
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.unplugged_exit import Unplugged
 from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Kind
 from ippusbd.log import AREAS, LEVELS, levels, set_level
 from ippusbd.usbio.protocols import UsbHost
 
@@ -131,7 +132,7 @@ class Daemon:
 
     def _running(self) -> Supervisor:
         if self.supervisor is None:
-            raise IppUsbError("the daemon is still starting")
+            raise IppUsbError(kind=Kind.STARTING)
         return self.supervisor
 
     def summary(self) -> str:

@@ -28,10 +28,11 @@ from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.states import State
 from ippusbd.daemon.process.systemd import stop_on_signals
 from ippusbd.daemon.state.state_file import StateFile
-from ippusbd.daemon.supervisor import BEING_OPENED, Supervisor
+from ippusbd.daemon.supervisor import Supervisor
 from ippusbd.dnssd.scope import loopback
 from ippusbd.dnssd.select import make_publisher
 from ippusbd.errors import NotUsable, StateError
+from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.admission.listeners import existing
 from ippusbd.quirks.load import load
@@ -193,8 +194,8 @@ async def _listening(supervisor: Supervisor, changes: _Changes) -> Printer:
         if not devices:
             raise NotUsable("the printer was unplugged")
         _, printer, reason = devices[0]
-        if printer is None and reason != BEING_OPENED:
-            raise StateError(reason)
+        if printer is None and reason.kind != Kind.OPENING.label:
+            raise StateError(reason.text)
         if printer is not None and printer.state is not State.OPENING:
             return printer
         await changed.wait()

@@ -37,6 +37,7 @@ from ippusbd.errors import (
     Unanswered,
     UsbError,
 )
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import BusAddress, DeviceFacts
 from ippusbd.usbio.hotplug import Hotplug
 from ippusbd.usbio.protocols import UsbDevice
@@ -46,7 +47,6 @@ log = logging.getLogger("ippusbd.daemon")
 UDEV_POLL_S = 30.0  # finds what udev's events missed
 BUG_PAUSE_S = 5.0  # before a device is served again whose task failed
 SETTLE_S = 0.02  # events come in bursts
-BEING_OPENED = "being opened"
 PAUSING = (State.WAITING, State.REFUSED, State.IGNORED)
 
 
@@ -59,7 +59,7 @@ class _Plugged:
     printer: Printer | None = None
     key: str = ""  # of its printer, as soon as its serial number was read
     state: State = State.OPENING  # until its printer is known
-    reason: str = BEING_OPENED
+    reason: Diagnosis = field(default_factory=Kind.OPENING.of)
     session: PrinterSession | None = None  # the one that serves it now
     was_reset: bool = False
     since_s: float = 0.0  # when it was plugged in, or last retried by an administrator
@@ -137,7 +137,7 @@ class Supervisor:
         """All printers known, plugged in or not."""
         return self._registry
 
-    def devices(self) -> list[tuple[DeviceFacts, Printer | None, str]]:
+    def devices(self) -> list[tuple[DeviceFacts, Printer | None, Diagnosis]]:
         """What is plugged in: the device, its printer if known, and why it is not served yet."""
         return [(p.facts, p.printer, p.reason) for p in self._plugged.values()]
 
@@ -225,8 +225,9 @@ class Supervisor:
         """A task ends by cancellation; anything else is a bug of ours, which stops one printer."""
         if task.cancelled():
             return
-        log.error("%s: %r", plugged.facts.usb_id, task.exception(), exc_info=task.exception())
-        plugged.reason = f"an error of ippusbd itself: {task.exception()!r}"
+        failure = task.exception()
+        plugged.reason = Kind.BUG.of(failure=repr(failure))
+        log.error("%s: %s", plugged.facts.usb_id, plugged.reason, exc_info=failure)
         if plugged.printer is not None:
             plugged.printer.state = State.AWAY
             plugged.printer.reason = plugged.reason
@@ -259,10 +260,10 @@ class Supervisor:
                 await self._open_and_serve(plugged, backoff)
             except DeviceGone as exc:
                 self._wake.set()  # udev reports it too, or has not noticed yet
-                self._note(plugged, Event.FAILED, str(exc))
+                self._note(plugged, Event.FAILED, exc)
             except IppUsbError as exc:
                 given_up = not exc.retry or self._is_hopeless(plugged, exc)
-                self._note(plugged, _event_of(exc, given_up=given_up), str(exc))
+                self._note(plugged, _event_of(exc, given_up=given_up), exc)
                 if given_up:
                     await plugged.retry.wait()
                     plugged.retry.clear()
@@ -297,7 +298,8 @@ class Supervisor:
                 printer.pending_cancels.plugged()
             plugged.printer = printer
             printer.facts = facts
-            printer.to(Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED)
+            event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED
+            printer.to(event, Kind.OPENING.of())
             self._on_change()
             try:
                 await self._one_session(plugged, device, printer, backoff)
@@ -308,8 +310,9 @@ class Supervisor:
                 self._on_change()
 
     def _gone(self, printer: Printer) -> None:
-        printer.to(Event.GONE, "the daemon stops" if self._closing else "unplugged")
-        printer.site.disconnect("it is not plugged in")
+        reason = (Kind.STOPPING if self._closing else Kind.UNPLUGGED).of()
+        printer.to(Event.GONE, reason)
+        printer.site.disconnect(reason)
 
     async def _open(self, plugged: _Plugged) -> tuple[UsbDevice, DeviceFacts]:
         """The device, and its facts as a quirk corrects them.
@@ -320,7 +323,7 @@ class Supervisor:
         """
         services = self._services
         if str(plugged.facts.usb_id) in services.config.ignore:
-            raise Ignored("ignored by the configuration")
+            raise Ignored(why="by the configuration")
         if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
             plugged.was_reset = True
             await take(Rung.USB_RESET, services.host, plugged.facts)
@@ -337,7 +340,7 @@ class Supervisor:
             quirks = services.quirks.effective(device.facts)
         if quirks.ignore_device:
             await device.close()
-            raise Ignored(f"ignored because of a quirk: {quirks.ignore_reason}")
+            raise Ignored(why=f"because of a quirk: {quirks.ignore_reason}")
         return device, replace(
             device.facts,
             manufacturer=quirks.manufacturer or device.facts.manufacturer,
@@ -398,9 +401,9 @@ class Supervisor:
         self._state.set_name(printer.key, printer.name)
         self._on_change()
 
-    def _note(self, plugged: _Plugged, event: Event, reason: str) -> None:
+    def _note(self, plugged: _Plugged, event: Event, failure: IppUsbError) -> None:
         """A session is over: set the state of the printer, or the device's reason without one."""
-        plugged.reason = reason
+        plugged.reason = reason = failure.diagnosis
         if plugged.printer is not None:
             plugged.printer.to(event, reason)
             plugged.printer.site.disconnect(reason)

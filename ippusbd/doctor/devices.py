@@ -17,15 +17,11 @@ from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.doctor.machine import Credentials, Machine
 from ippusbd.errors import BadDescriptor
+from ippusbd.kinds import Kind
 from ippusbd.model import BusAddress, UsbId
 from ippusbd.wire.descriptors import WITHOUT_IPP, is_printer, usable_interfaces
 from ippusbd.wire.text import one_line
 
-RULE: Final = (
-    "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, run"
-    " `udevadm control --reload`, and replug the printer; the daemon's user must be a"
-    " member of the group lp"
-)
 NAME_CHARS: Final = 80
 DEVICE_BYTES: Final = 18
 USBFS: Final = "usbfs"  # the driver of an interface that a program has claimed
@@ -138,7 +134,9 @@ def _node(printer: Printer, who: Credentials) -> Iterator[Finding]:
     if allowed:
         yield ok("node", f"user {who.uid} may open {printer.node}", about)
     else:
-        yield problem("node", f"user {who.uid} may not open {printer.node}", RULE, about)
+        yield problem(
+            "node", f"user {who.uid} may not open {printer.node}", Kind.PERMISSION.remedy, about
+        )
 
 
 def _users(

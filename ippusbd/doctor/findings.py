@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from ippusbd.kinds import Diagnosis, Severity
 from ippusbd.wire.text import one_line
 
 LINE_CHARS = 400
@@ -42,6 +43,13 @@ def note(check: str, text: str, remedy: str = "", about: str = "") -> Finding:
 
 def problem(check: str, text: str, remedy: str, about: str = "") -> Finding:
     return Finding(Level.PROBLEM, check, text, remedy, about)
+
+
+def told(diagnosis: Diagnosis, about: str = "") -> Finding:
+    """A problem, or a note on what passes by itself or needs no action soon."""
+    is_note = diagnosis.passes or diagnosis.severity is Severity.REPORT
+    level = Level.NOTE if is_note else Level.PROBLEM
+    return Finding(level, diagnosis.kind, diagnosis.text, diagnosis.remedy, about)
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:

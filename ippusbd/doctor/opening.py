@@ -6,9 +6,9 @@ A device that the running daemon serves is not opened a second time.
 from __future__ import annotations
 
 from ippusbd.config import Config
-from ippusbd.doctor.devices import RULE
-from ippusbd.doctor.findings import Finding, note, ok, problem
-from ippusbd.errors import AccessDenied, DeviceBusy, IppUsbError
+from ippusbd.doctor.findings import Finding, note, ok, told
+from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pyusb_host import PyusbHost
@@ -21,7 +21,7 @@ async def check(
     try:
         survey = await host.survey()
     except IppUsbError as exc:
-        return [problem("devices", f"devices: {exc}", "install libusb 1.0 (libusb-1.0-0)")]
+        return [told(exc.diagnosis)]
     if not survey:
         return [note("devices", "devices: no USB printer is connected")]
     return [await _device(host, *found, config, quirks, served=served) for found in survey]
@@ -38,7 +38,7 @@ async def _device(
 ) -> Finding:
     about = f"{facts.usb_id} at {facts.address}"
     if str(facts.usb_id) in config.ignore:
-        reason = "ignored by the configuration"
+        reason = Kind.IGNORED.of(why="by the configuration").text
     if reason:
         return note("device", reason, about=about)
     if served:
@@ -50,18 +50,10 @@ async def _opened(host: PyusbHost, facts: DeviceFacts, quirks: QuirkTable, about
     try:
         device = await host.open(facts)
     except IppUsbError as exc:
-        return problem("device", str(exc), _remedy(exc), about)
+        return told(exc.diagnosis, about)
     facts, count = device.facts, len(device.interfaces)
     await device.close()
     name = facts.model or "a printer without a name"
     if why := quirks.effective(facts).ignore_reason:
         return note("device", f"{name}: ignored by a quirk: {why}", about=about)
     return ok("device", f"{name}, {count} interfaces", about)
-
-
-def _remedy(exc: IppUsbError) -> str:
-    if isinstance(exc, AccessDenied):
-        return f"run this as root, or {RULE}"
-    if isinstance(exc, DeviceBusy):
-        return "stop the program or driver that uses it (ipp-usb, HPLIP)"
-    return "switch the printer off and on, then try again"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.daemon.observe.status import PrinterStatus, Status
 from ippusbd.daemon.printer.states import State
-from ippusbd.doctor.findings import Finding, note, ok, problem
-from ippusbd.wire.state_reasons import Severity
+from ippusbd.doctor.findings import Finding, note, ok, problem, told
+from ippusbd.kinds import Kind, Severity
 
 
 def check(status: Status) -> Iterator[Finding]:
@@ -27,32 +26,16 @@ def _state(row: PrinterStatus) -> Iterator[Finding]:
     about = row.label
     if row.state is State.READY:
         yield ok("printer", f"served at {row.url}", about)
-    elif row.state is State.AWAY:
-        yield note("printer", "not connected", "plug it in and switch it on", about)
-    else:
-        yield _unserved(row.state.value, row.reason or row.trouble, about)
+    elif row.reason is not None:
+        found = told(row.reason, about)
+        yield replace(found, text=f"{row.state.value}: {found.text}")
     if row.is_served and row.announced not in ("", "established"):
-        yield problem("announced", f"not announced: {row.announced}", "see the Avahi lines", about)
+        yield told(Kind.ANNOUNCING.of(f"not announced: {row.announced}"), about)
     for each in row.missing:
-        text = f"{each.claimed_by} says that it can {each.function}, but {each.answer}"
-        yield problem("missing", text, each.remedy, about)
-    if row.is_served and row.trouble:
-        yield note("busy", row.trouble, diagnose(row.trouble).remedy, about)
-
-
-def _unserved(state: str, reason: str, about: str) -> Finding:
-    """Not served, or only partly: a note if this passes by itself."""
-    if not reason:
-        return note(
-            "printer", f"{state}: its capabilities are being queried", "wait some seconds", about
-        )
-    found = diagnose(reason)
-    text = f"{state}: {reason}"
-    if found.kind == "warming-up":
-        text = f"warming up: {reason}"
-    if found.passes:
-        return note(found.kind, text, found.remedy, about)
-    return problem(found.kind, text, found.remedy or "see the log: journalctl -u ippusbd", about)
+        text = f"{each.claimed_by} says that it can {each.function}, but {each.reason}"
+        yield problem("missing", text, each.reason.remedy, about)
+    for trouble in row.troubles:  # the rest is served
+        yield note(trouble.kind, trouble.text, trouble.remedy, about)
 
 
 def _interfaces(row: PrinterStatus) -> Iterator[Finding]:

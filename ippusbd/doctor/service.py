@@ -9,8 +9,9 @@ from typing import Final
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PrinterStatus, Status
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, note, ok, problem, told
 from ippusbd.doctor.machine import Machine
+from ippusbd.kinds import Kind
 from ippusbd.proxy.admission.listeners import is_free
 
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -68,8 +69,4 @@ def _ports(config: Config) -> Iterator[Finding]:
     ports = range(config.port_min, config.port_max + 1)
     if any(is_free(config.listen_addresses, port) for port in ports):
         return
-    yield problem(
-        "ports",
-        f"no port from {ports.start} to {ports.stop - 1} is free for another printer",
-        "widen port_min and port_max in [listen], or stop what listens there (ss -ltnp)",
-    )
+    yield told(Kind.PORTS.of(first=ports.start, last=ports.stop - 1))

@@ -33,7 +33,7 @@ from ippusbd.exchange.interrupted_job import (
     is_refusal,
 )
 from ippusbd.exchange.request import Request
-from ippusbd.usbio.pool_types import Awaits, Kind
+from ippusbd.usbio.pool_types import About, Awaits, Kind
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
@@ -77,6 +77,7 @@ class Exchange:
         self._in_write = False
         self._in_read = False
         self.received = 0
+        self._sent_bytes = 0
         self._enough = False  # the rest of the upload is not wanted
         self._client_left = False
         self._delivered = False  # the client has all that it needs of the answer
@@ -169,6 +170,16 @@ class Exchange:
         if self._in_read and self.upload_over:
             return Awaits.PRINTER_ANSWERS
         return Awaits.CLIENT_SENDS if self._pulling else Awaits.CLIENT_READS
+
+    @property
+    def about(self) -> About:
+        """See `Unfinished`."""
+        return replace(
+            self._request.about(self._began_at),
+            moved_at=self._moved_at,
+            bytes_out=self._sent_bytes,
+            bytes_in=self.received,
+        )
 
     @property
     def kind(self) -> Kind:
@@ -342,6 +353,7 @@ class Exchange:
         finally:
             self._in_write = False
         self._traffic.bytes_out += len(data)
+        self._sent_bytes += len(data)
         self._moved()
 
     def _stop_upload(self) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, Required, TypedDict, Unpack
 
+from ippusbd import kinds
 from ippusbd.aio import now
 from ippusbd.errors import (
     BadResponse,
@@ -197,7 +198,7 @@ class Query:
                         lease.unfinished = None
         except NoInterface as exc:
             self._note(Asked(number, asked_at, Outcome.NOT_ASKED))
-            raise NotAsked(str(exc)) from exc
+            raise NotAsked(str(exc), kind=exc.kind) from exc
         except IppUsbError as exc:
             self._note(Asked(number, asked_at, outcome_of(exc)))
             raise
@@ -304,7 +305,8 @@ def _failure(
 ) -> PrinterError:
     """Why a question was not answered to the end."""
     if exchange.head is not None and exchange.head.status >= 500:
-        return ProbeFailed(f"{target} answered {exchange.head.status}, cut short")
+        status = exchange.head.status
+        return ProbeFailed(f"{target} answered {status}, cut short", path=target, status=status)
     if exchange.head is not None:
         return CutAnswer(f"the response to {target} stopped in the middle")
     if reason is not None:
@@ -317,13 +319,18 @@ def _failure(
 def _expect_ok(head: Head, target: str) -> None:
     if head.status != 200:
         failure = ProbeFailed if head.status >= 500 else PrinterError
-        what = one_line(head.reason, WHAT_CHARS)
+        what, to_https = one_line(head.reason, WHAT_CHARS), False
         if 300 <= head.status < 400 and (location := head.value("Location")):
             to_https = location.lower().startswith("https:")
             what = "to https" if to_https else one_line(f"to {location}", WHAT_CHARS)
         answered = f"{target} answered {head.status}"
         why = _WHY.get(head.status)
-        raise failure(f"{answered}: {why}" if why else f"{answered} {what}".strip())
+        raise failure(
+            f"{answered}: {why}" if why else f"{answered} {what}".strip(),
+            kind=kinds.Kind.HTTPS if to_https else kinds.kind_of_status(head.status),
+            path=target,
+            status=head.status,
+        )
 
 
 async def _whole(exchange: Exchange) -> bytes:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
-from ippusbd.usbio.pool_types import Kind
+from ippusbd.usbio.pool_types import About, Kind
 from ippusbd.wire import ipp_requests
 from ippusbd.wire.ipp_codes import Operation
 
@@ -40,6 +40,13 @@ class Request:
     connection: str | None = None
     job: InterruptedJob | None = None
     pending_cancels: PendingCancels | None = None  # keeps a cancellation that was lost
+    client: str = "ippusbd"  # who asks, for status
+    size: int | None = None  # of the body; None: not known before its end
+
+    def about(self, began_at: float) -> About:
+        """This request, which began or waits since then."""
+        path = self.target.partition("?")[0]
+        return About(self.client, f"{self.method} {path}", self.kind, self.size, began_at)
 
     @property
     def kind(self) -> Kind:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
+from ippusbd.kinds import Diagnosis
 from ippusbd.proxy.admission.handover import dismiss, malformed
 
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL's variables
@@ -200,3 +201,9 @@ class _ServerLog(logging.Logger):
         # Its text may quote any of the client's bytes.
         self._site_log.info("refused a malformed request: %s", type(exc).__name__)
         return True
+
+
+def told(status: int, reason: Diagnosis) -> web.Response:
+    """What is the matter and what to do, for whoever reads the body; the kind for programs."""
+    text = f"ippusbd: {reason}\n{reason.remedy}\n"
+    return web.Response(status=status, text=text, headers={"Ippusbd-Kind": reason.kind})

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 
+from ippusbd import kinds
 from ippusbd.errors import BadIpp
+from ippusbd.kinds import Diagnosis
 from ippusbd.proxy.access.rules import (
     HEAD_BYTES,
     IPP,
@@ -21,7 +23,7 @@ from ippusbd.proxy.access.rules import (
     is_ipp,
     not_authorized,
 )
-from ippusbd.proxy.aiohttp_server import web
+from ippusbd.proxy.aiohttp_server import told, web
 from ippusbd.proxy.requests import ClientRequest
 from ippusbd.wire import ipp_requests
 
@@ -44,7 +46,8 @@ async def denial(client: ClientRequest, access: Access, start: bytes) -> web.Res
     denied = access.refuses(what, identity.uid, identity.gids or frozenset())
     if not denied:
         return None
-    reason = f"{identity.text} may not {' or '.join(_VERBS[kind] for kind in denied)} this printer"
+    verbs = " or ".join(_VERBS[kind] for kind in denied)
+    reason = kinds.Kind.DENIED.of(who=identity.text, what=verbs)
     log.warning("%s: denied: %s", client, reason)
     return _response(what, denied, reason)
 
@@ -65,10 +68,10 @@ def _is_enough(start: bytes) -> bool:
         return True
 
 
-def _response(what: Asked, denied: list[Kind], reason: str) -> web.Response:
+def _response(what: Asked, denied: list[Kind], reason: Diagnosis) -> web.Response:
     if what.head is not None and not {Kind.SCAN, Kind.CONFIG} & set(denied):
-        body = not_authorized(what.head, reason)
+        body = not_authorized(what.head, reason.text)
         return web.Response(body=body, content_type=IPP)
-    response = web.Response(status=403, text=f"ippusbd: {reason}\n")
+    response = told(403, reason)
     response.force_close()
     return response

@@ -80,6 +80,7 @@ class Forwarder:
         """
         body, stream = (start, None) if rest is None else (b"", prefixed(start, rest))
         to_printer = self._request(client, body, stream)
+        client.waits_with(to_printer)
         try:
             return await self._twice(client, to_printer)
         except (ClientGone, asyncio.CancelledError):
@@ -179,6 +180,8 @@ class Forwarder:
             connection=wiring.connection,
             job=job,
             pending_cancels=wiring.pending_cancels,
+            client=client.program,
+            size=request.content_length,
         )
 
     def _question(self, client: ClientRequest) -> Question:

@@ -18,12 +18,10 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from ippusbd.errors import PrinterError, Refused
+from ippusbd.kinds import Kind
 from ippusbd.wire.http1 import REFRESH, rewrite_location
 from ippusbd.wire.http1_response import Head
 
-NEEDS_HTTPS: Final = (
-    "the printer insists on HTTPS, which USB does not have: switch it off in its network settings"
-)
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 REPEATING: Final = frozenset({307, 308})  # with the same method
 STEPS_MAX: Final = 64  # remembered
@@ -62,13 +60,13 @@ class Redirects:
     def check(self, asked: Question, head: Head, now_s: float) -> None:
         """Raises Refused or PrinterError for an answer that the client of `asked` cannot follow."""
         if head.status == 426:
-            raise Refused(NEEDS_HTTPS)
+            raise Refused()
         here = _target(_HERE + asked.target)
         location = head.value("Location") if head.status in REDIRECTS else ""
         if not location:
             self._forget(here, now_s)
             if _refreshes_over_https(head, asked.target):
-                raise Refused(NEEDS_HTTPS)
+                raise Refused()
             return
         leads_to = _through_us(location, asked.target)
         step = _Step(leads_to, _scheme(location) == "https", now_s)
@@ -81,13 +79,12 @@ class Redirects:
     def _check_same(self, asked: Question, head: Head, step: _Step) -> None:
         """Raises for a redirect to the request that was asked."""
         if step.secure:
-            raise Refused(NEEDS_HTTPS)
+            raise Refused()
         if not _repeats(asked, head):
             return
         elsewhere = _AUTHORITY.match(head.value("Location"))
         if elsewhere and elsewhere[1].lower() != asked.host.lower():
-            host = elsewhere[1][:80]
-            raise Refused(f"the printer redirects to http://{host}, which USB does not reach")
+            raise Refused(kind=Kind.REDIRECTS, host=elsewhere[1][:80])
         raise _circle(asked.target)
 
     def _check_circle(self, here: str, cookie: str, step: _Step) -> None:
@@ -101,7 +98,7 @@ class Redirects:
             if step.at - found.at > FRESH_S:
                 return
             if found.target == here:
-                raise Refused(NEEDS_HTTPS) if secure else _circle(here)
+                raise Refused() if secure else _circle(here)
             following = self._steps.get((found.target, cookie))
             if following is None:
                 return

@@ -16,13 +16,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ippusbd.errors import ClientGone
+from ippusbd.exchange.request import Request
 from ippusbd.proxy.access.origin import OWN_NAMES
 from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit, Doing
 from ippusbd.proxy.admission.handover import READ_SERVED, may_read
 from ippusbd.proxy.aiohttp_server import HttpProcessingError, target_of, web
 from ippusbd.proxy.heads import origin_form, refuse_ambiguous
 from ippusbd.users.client_identity import ClientIdentity
+from ippusbd.wire.text import one_line
 
+AGENT_CHARS = 40
 PROGRESS = 1024  # so many bytes of a body count as progress
 
 
@@ -33,6 +36,7 @@ class Visit:
     connection: Connection
     limit: ConnectionLimit
     identity: ClientIdentity
+    waiting: Request | None = None  # for an interface, or on its way
 
 
 class ClientRequest:
@@ -94,6 +98,16 @@ class ClientRequest:
         named = f"{self.web.scheme}://{self.web.headers.get('Host', '')}".lower()
         here = () if self.is_remote else (*OWN_NAMES, "127.0.0.1", "[::1]")
         return frozenset({named, *(f"http://{name}:{port}" for name in here)})
+
+    @property
+    def program(self) -> str:
+        """Who it is, for status: what the kernel reports, and what the client says."""
+        agent = self.identity.program or self.web.headers.get("User-Agent", "a program")
+        return f"{one_line(agent, AGENT_CHARS)} ({self.identity.text})"
+
+    def waits_with(self, to_printer: Request | None) -> None:
+        """What of it waits for an interface, or is on its way."""
+        self._visit.waiting = to_printer
 
     def is_at(self, doing: Doing) -> None:
         """Report progress to the connection limit."""

@@ -9,13 +9,15 @@ Knows aiohttp's responses; `forward` does the exchange with the printer.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ippusbd.errors import BadRequest, ClientGone, IppUsbError, NoInterface, Refused
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.proxy import authorize
 from ippusbd.proxy.access.network import CHALLENGE, Busy
 from ippusbd.proxy.access.origin import Refusal, refused_browser, refused_host, refused_site
 from ippusbd.proxy.admission.connection_limit import Doing
-from ippusbd.proxy.aiohttp_server import web
+from ippusbd.proxy.aiohttp_server import told, web
 from ippusbd.proxy.forward import Forwarder
 from ippusbd.proxy.requests import ClientRequest
 from ippusbd.proxy.settings import SiteSettings
@@ -29,8 +31,8 @@ class Responder:
     def __init__(self, settings: SiteSettings) -> None:
         self._settings = settings
         self.forwarder: Forwarder | None = None
-        self.reason = "starting"  # why there is no forwarder
-        self.refused = ""  # what the printer keeps from clients, and the remedy
+        self.reason = Kind.STARTING.of()  # why there is no forwarder
+        self.refused: Diagnosis | None = None  # what the printer keeps from clients
 
     async def respond(self, client: ClientRequest) -> web.StreamResponse:
         """The response to `client`, whatever happens."""
@@ -41,20 +43,21 @@ class Responder:
             return client.hang_up()
         except BadRequest as exc:
             log.info("%s: refused: %s", client, exc)
-            response = _text(exc.http_status, str(exc))
+            response = told(exc.http_status, exc.diagnosis)
             response.force_close()  # what follows is not read
             return response
         except (NoInterface, Busy) as exc:
-            return self._unavailable(str(exc))
+            return self._unavailable(exc.diagnosis)
         except IppUsbError as exc:
             log.warning("%s: %s", client, exc)
             if isinstance(exc, Refused):
-                self.refused = str(exc)
+                self.refused = exc.diagnosis
             if exc.http_status == 503:
-                return self._unavailable(str(exc))
-            return _text(exc.http_status, str(exc))
+                return self._unavailable(exc.diagnosis)
+            return told(exc.http_status, exc.diagnosis)
         finally:
             client.is_at(Doing.NOTHING)
+            client.waits_with(None)
 
     async def _answer(self, client: ClientRequest) -> web.StreamResponse:
         settings = self._settings
@@ -64,7 +67,8 @@ class Responder:
             return _refused(client, refused)
         forwarder = self.forwarder
         if forwarder is None:
-            return self._unavailable(f"the printer is not ready: {self.reason}")
+            text = f"the printer is not ready: {self.reason}"
+            return self._unavailable(replace(self.reason, text=text))
         client.ask_for_body()
         start, rest = await client.read_small(settings.small_body)
         if not settings.access.unrestricted:
@@ -83,8 +87,10 @@ class Responder:
             client.target, request.headers.get("Authorization"), client.identity.client
         )
 
-    def _unavailable(self, reason: str) -> web.Response:
-        return _text(503, reason, {"Retry-After": str(self._settings.retry_after_s)})
+    def _unavailable(self, reason: Diagnosis) -> web.Response:
+        response = told(503, reason)
+        response.headers["Retry-After"] = str(self._settings.retry_after_s)
+        return response
 
 
 def _web_page(client: ClientRequest, names: frozenset[str]) -> Refusal | None:
@@ -104,14 +110,10 @@ def _refused(client: ClientRequest, refusal: Refusal) -> web.Response:
     # Browsers ask before they send a password, and go where they are redirected.
     level = logging.INFO if refusal.status in (307, 401) else logging.WARNING
     log.log(level, "%s of %s: refused: %s", client, client.identity.text, refusal.reason)
-    response = _text(refusal.status, refusal.reason)
+    response = told(refusal.status, refusal.reason)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = CHALLENGE
     if refusal.location:
         response.headers["Location"] = refusal.location
     response.force_close()
     return response
-
-
-def _text(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"ippusbd: {reason}\n", headers=headers)

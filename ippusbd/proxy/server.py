@@ -16,8 +16,9 @@ from itertools import count
 
 from ippusbd.aio import now
 from ippusbd.exchange.exchange import Traffic
+from ippusbd.kinds import Diagnosis
 from ippusbd.log import set_context
-from ippusbd.proxy.admission.connection_limit import ConnectionLimit
+from ippusbd.proxy.admission.connection_limit import ConnectionLimit, Doing
 from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.aiohttp_server import HttpServer, web
 from ippusbd.proxy.forward import Forwarder
@@ -26,6 +27,7 @@ from ippusbd.proxy.responder import Responder
 from ippusbd.proxy.settings import SiteSettings as SiteSettings
 from ippusbd.proxy.settings import Wiring as Wiring
 from ippusbd.proxy.spool import SpoolSpace
+from ippusbd.usbio.pool_types import About
 from ippusbd.users.client_identity import identify
 
 log = logging.getLogger("ippusbd.http")
@@ -104,14 +106,20 @@ class PrinterSite:
             self._settings, self.traffic, self._space, wiring, self.port
         )
 
-    def disconnect(self, reason: str) -> None:
+    def disconnect(self, reason: Diagnosis) -> None:
         """The printer is away: answer 503 with `reason`."""
         self._responder.forwarder, self._responder.reason = None, reason
-        self._responder.refused = ""
+        self._responder.refused = None
+
+    def queued(self) -> list[About]:
+        """Requests that wait for an interface, the oldest first."""
+        visits = [v for v in self._visits.values() if v.connection.doing is Doing.WAITING]
+        visits.sort(key=lambda visit: visit.connection.since)
+        return [v.waiting.about(v.connection.since) for v in visits if v.waiting is not None]
 
     @property
-    def trouble(self) -> str:
-        """What the printer keeps from clients, and the remedy; empty: nothing."""
+    def trouble(self) -> Diagnosis | None:
+        """What the printer keeps from clients; None: nothing."""
         return self._responder.refused
 
     async def close(self) -> None:

@@ -29,6 +29,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from contextlib import asynccontextmanager, suppress
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.usbio.fair_queue import FairQueue
 from ippusbd.usbio.idle_release import IdleRelease
 from ippusbd.usbio.pool_types import (
@@ -41,6 +42,7 @@ from ippusbd.usbio.pool_types import (
     SlotState,
     Unfinished,
     Waiter,
+    none_free,
 )
 from ippusbd.usbio.protocols import Channel
 
@@ -142,9 +144,9 @@ class InterfacePool:
         return self._slots
 
     @property
-    def trouble(self) -> str:
+    def troubles(self) -> list[Diagnosis]:
         """Why interfaces could not be claimed again."""
-        return "; ".join(slot.trouble for slot in self._slots if slot.trouble)
+        return [slot.trouble for slot in self._slots if slot.trouble is not None]
 
     def renew(self) -> None:
         """Release every interface as soon as it is free: settings for its next claim changed."""
@@ -152,7 +154,7 @@ class InterfacePool:
             slot.stale = slot.channel is not None
         self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
 
-    def held(self, troubles: dict[int, str]) -> None:
+    def held(self, troubles: dict[int, Diagnosis]) -> None:
         """These interfaces could not be claimed at the start."""
         for slot in self._slots:
             slot.trouble = troubles.get(slot.number, slot.trouble)
@@ -342,7 +344,7 @@ class InterfacePool:
         busy = isinstance(failure, DeviceBusy)
         most_s = BUSY_RETRY_MAX_S if busy else CLAIM_RETRY_MAX_S
         pause_s = min(CLAIM_RETRY_S * 2**slot.failures, most_s)
-        slot.state, slot.trouble = SlotState.RELEASED, str(failure)
+        slot.state, slot.trouble = SlotState.RELEASED, failure.diagnosis
         slot.claim_at = asyncio.get_running_loop().time() + pause_s
         slot.failures = min(slot.failures + 1, 8)
         self._changed.set()
@@ -368,7 +370,7 @@ class InterfacePool:
         if isinstance(failure, DeviceGone):
             self.abandon(failure)
         elif all(p.state is SlotState.BROKEN for p in self._slots):
-            self.abandon(NoInterface(f"no interface works any more: {failure}"))
+            self.abandon(NoInterface(f"no interface works any more: {failure}", kind=failure.kind))
         if self._on_broken is not None and slot.channel is not None:
             self._on_broken(slot.channel, failure)
         self._release_later()
@@ -394,8 +396,7 @@ class InterfacePool:
                 granted = await waiter.slot
             return granted
         except TimeoutError:
-            why = self.trouble or "all interfaces are in use"
-            raise NoInterface("; ".join(filter(None, (why, self.explain())))) from None
+            raise none_free(self.troubles, self.explain()) from None
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -429,7 +430,7 @@ class InterfacePool:
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             log.error("%s failed: %r", task.get_name(), failure, exc_info=failure)
-            self.abandon(NoInterface(f"an error of ippusbd itself: {failure!r}"))
+            self.abandon(NoInterface(kind=Kind.BUG, failure=repr(failure)))
 
     async def _finish(self, slot: PoolSlot, unfinished: Unfinished) -> None:
         total_s = TOTAL_DRAINS * self._drain_s
@@ -489,7 +490,7 @@ class InterfacePool:
         except IppUsbError as exc:
             self._claim_failed(slot, exc)
         else:
-            slot.trouble, slot.failures = "", 0
+            slot.trouble, slot.failures = None, 0
             self._idle.claimed(asyncio.get_running_loop().time())
             for other in self._slots:  # whatever kept them from us may be over, too
                 other.again = bool(other.trouble)

@@ -6,11 +6,14 @@ Shapes only; every decision is the pool's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from ippusbd import kinds
+from ippusbd.errors import NoInterface
+from ippusbd.kinds import Diagnosis
 from ippusbd.usbio.protocols import Channel
 
 LONG_S: Final = 5.0  # an exchange that lasts longer is a long one
@@ -63,8 +66,26 @@ class Awaits(Enum):
         return self in (Awaits.PRINTER_TAKES, Awaits.PRINTER_ANSWERS)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """An exchange, or a request that waits for an interface. Times are the loop's."""
+
+    client: str
+    request: str  # method and target
+    kind: Kind
+    size: int | None  # of its body
+    began_at: float
+    moved_at: float = 0.0  # a byte
+    bytes_out: int = 0
+    bytes_in: int = 0
+
+
 class Unfinished(Protocol):
     """An exchange on a leased interface, which its client may leave unfinished."""
+
+    @property
+    def about(self) -> About:
+        """What it is, for status."""
 
     @property
     def progress(self) -> int:
@@ -145,8 +166,8 @@ class PoolSlot:
     ready_at: float = 0.0  # in the loop's time: no request before
     claim_at: float = 0.0  # no claim before
     failures: int = 0  # claims in a row that failed
-    trouble: str = ""  # why it could not be claimed
     again: bool = False  # to be tried though nobody waits for it: is the trouble over?
+    trouble: Diagnosis | None = None  # why it could not be claimed
     stale: bool = False  # claimed with settings that do not hold any more
 
     def is_long(self, now: float) -> bool:
@@ -179,3 +200,11 @@ class PoolStatus:
     broken: int
     released: int
     waiting: int
+
+
+def none_free(troubles: Sequence[Diagnosis], explained: str) -> NoInterface:
+    """Why no interface came free in time; `explained`: what the printer waits for."""
+    busy, held = kinds.Kind.BUSY, kinds.Kind.HELD
+    why = [*dict.fromkeys(map(str, troubles))] or [busy.sentence]
+    kind = held if any(one.kind == held.label for one in troubles) else busy
+    return NoInterface("; ".join(filter(None, (*why, explained))), kind=kind)

@@ -35,6 +35,7 @@ from ippusbd.errors import (
     TransferTimeout,
     UsbError,
 )
+from ippusbd.kinds import Kind
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import SYSFS, OpenDevice
 from ippusbd.usbio.libusb import Libusb, version_of
@@ -59,6 +60,8 @@ _BY_ERRNO: dict[int, type[UsbError]] = {
 
 class NoLibrary(NotUsable):
     """libusb is missing."""
+
+    kind = Kind.LIBRARY
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ippusbd.users import accounts
 from ippusbd.users.peers import peer_of
@@ -33,6 +35,15 @@ class ClientIdentity:
     gids: frozenset[int] | None = None
     ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
     unix: bool = False
+    pid: int = 0  # of a client of a Unix socket
+
+    @property
+    def program(self) -> str:
+        """The name of its process; empty where the kernel does not report that."""
+        if self.pid:
+            with suppress(OSError):  # it ended
+                return Path(f"/proc/{self.pid}/comm").read_text("utf-8", "replace").strip()
+        return ""
 
     @property
     def has_closed(self) -> bool:
@@ -67,7 +78,7 @@ def identify(transport: asyncio.BaseTransport) -> ClientIdentity:
         if connection.family == socket.AF_UNIX:
             peer = peer_of(connection)
             client = (peer.uid, peer.pid)
-            return ClientIdentity(client, str(peer), peer.uid, peer.gids, unix=True)
+            return ClientIdentity(client, str(peer), peer.uid, peer.gids, unix=True, pid=peer.pid)
         ends = connection.getpeername()[:2], connection.getsockname()[:2]
     except OSError:
         return NOBODY

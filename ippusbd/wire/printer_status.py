@@ -31,6 +31,7 @@ REQUESTED: Final[tuple[str, ...]] = (
     "printer-state-reasons",
     "printer-supply",
     "printer-supply-description",
+    "queued-job-count",
 )
 SUPPLIES_MAX: Final = 64
 REASONS_MAX: Final = 64
@@ -60,6 +61,7 @@ def read(message: Message) -> Condition:
         supplies=_markers(printer) or _supplies(printer),
         pages=_count(printer, "printer-pages-completed") if pages is None else pages,
         sheets=_count(printer, "printer-media-sheets-completed"),
+        jobs=_count(printer, "queued-job-count"),
     )
 
 

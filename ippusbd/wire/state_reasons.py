@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Annotated, Final
 
+from ippusbd.kinds import Severity
 from ippusbd.wire.text import utf8_line
 
 TEXT_BYTES: Final = 80
-
-
-class Severity(Enum):
-    """How much a reason matters, the worst first."""
-
-    ERROR = "error"  # nothing is printed until someone acts
-    WARNING = "warning"  # needs attention soon
-    REPORT = "report"  # information
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -234,6 +235,30 @@ async def test_links_in_answers_can_be_opened_by_who_came_through_a_unix_socket(
             f"<scan:AdminURI>http://localhost:{daemon.port()}/</scan:AdminURI>".encode() in answer
         )
         assert b"1209-0001.sock" not in answer
+
+
+async def test_the_status_names_the_program_at_a_unix_socket(
+    folder: Path, twins: list[VirtualPrinter]
+):
+    async with serving(folder, twins[0]) as (daemon, _):
+        name = await ask(folder / NAME, "1209_0001")
+        twins[0].switch("silent", on=True)
+        asking = asyncio.create_task(http(folder / name))
+        own = Path("/proc/self/comm").read_text().strip()
+
+        def ours() -> list[dict[str, object]]:
+            return [
+                one
+                for one in daemon.row()["exchanges"]
+                if own in one["client"] and one["waits_for"] == "the printer's answer"
+            ]
+
+        await daemon.until(ours)
+        (exchange,) = ours()
+        assert exchange["client"].endswith(f" pid {os.getpid()})")
+        assert exchange["request"].startswith("GET /")
+        daemon.unplug(twins[0])
+        assert (await asking).startswith(b"HTTP/1.1 50")
 
 
 async def test_status_says_where_the_broker_is_or_why_there_is_none(folder: Path, tmp_path: Path):

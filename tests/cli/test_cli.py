@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -174,7 +176,7 @@ PRINTER: Mapping[str, object] = {
     "address": "001:005",
     "model": "HP LaserJet 9",
     "state": "ready",
-    "reason": "",
+    "reason": None,
     "port": 60000,
     "name": "HP LaserJet 9 (USB)",
     "announced": "established",
@@ -184,6 +186,18 @@ PRINTER: Mapping[str, object] = {
     "bytes_in": 1500,
     "bytes_out": 2_500_000,
 }
+PRINT: Mapping[str, object] = {
+    "interface": 0,
+    "client": "CUPS/2.4 (uid 0)",
+    "request": "POST /ipp/print",
+    "kind": "document",
+    "size": 3_100_000,
+    "bytes_out": 2_400_000,
+    "for_s": 120,
+    "still_s": 60,
+    "waits_for": "the printer to take data",
+}
+QUEUED: Mapping[str, object] = {"interface": None, "size": 400, "bytes_out": 0}
 STATUS: Mapping[str, object] = {
     "schema": 1,
     "version": "0.1.0",
@@ -215,9 +229,14 @@ def test_status_shows_daemon_and_printers(ippusbd: Ippusbd, answer: Answer):
 def test_status_shows_the_reason_of_trouble_and_omits_unknown_values(
     ippusbd: Ippusbd, answer: Answer
 ):
-    answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": "no answer"}]})
+    reason = {"kind": "silent", "text": "no answer", "remedy": "wait"}
+    answer({**STATUS, "printers": [{"id": "03f0:1", "state": "waiting", "reason": reason}]})
     _, out, _ = ippusbd("status")
-    assert out.splitlines()[2:] == ["", "printer (03f0:1): waiting, no answer"]
+    assert out.splitlines()[2:] == [
+        "",
+        "printer (03f0:1): waiting, no answer",
+        "  to do       wait",
+    ]
 
 
 def test_status_says_what_is_waited_for_and_on_which_proof_something_was_ended(
@@ -225,11 +244,22 @@ def test_status_says_what_is_waited_for_and_on_which_proof_something_was_ended(
 ):
     ended = [{"age_s": 90, "interface": 1, "proof": "no byte for 300 s"}]
     waits = "the printer reports media-empty; interface 0 waits"
-    answer(
-        {**STATUS, "printers": [{**PRINTER, "waits_for": waits, "waits_s": 600, "ended": ended}]}
-    )
+    stalls = {"waits_for": waits, "waits_s": 600, "exchanges": [PRINT, {**PRINT, **QUEUED}]}
+    paper = {"reason": "media-empty", "text": "paper out", "severity": "error"}
+    condition = {"asks": [paper], "since_s": 660, "jobs": 2}
+    told = {**PRINTER, **stalls, "ended": ended, "condition": condition}
+    answer({**STATUS, "printers": [told]})
     _, out, _ = ippusbd("status")
-    assert f"  waiting     {waits} (10 min)\n" in out
+    since = r"\d\d:\d\d"
+    both = "a print of 3.1 MB and a print of 400 bytes wait"
+    assert re.search(rf"\n  waiting     paper out since {since}: {both}\n", out)
+    assert (
+        "  interface 0 a print of 3.1 MB for CUPS/2.4 (uid 0): 2.4 MB sent, 0 bytes read in 2 min"
+        " (20.0 kB/s); waits for the printer to take data for 1 min\n" in out
+    )
+    assert "  queued      a print of 400 bytes for CUPS/2.4 (uid 0), for 2 min\n" in out
+    assert f"  not ended   {waits} (10 min)\n" in out
+    assert "  jobs        2 at the printer\n" in out
     assert "  ended       interface 1, 1 min 30 s ago: no byte for 300 s\n" in out
 
 
@@ -254,6 +284,24 @@ def test_status_of_a_starting_daemon_is_complete(ippusbd: Ippusbd, answer: Answe
 def test_status_json_is_the_daemons_answer(ippusbd: Ippusbd, answer: Answer):
     answer(STATUS)
     assert json.loads(ippusbd("status", "--json")[1]) == STATUS
+
+
+def test_the_status_can_be_watched(config: Path, answer: Answer):
+    answer(STATUS)
+    watch = [sys.executable, "-m", "ippusbd", "status", "--watch", "1", "--config", str(config)]
+    with subprocess.Popen([*watch, "--json"], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        for _ in range(2):
+            assert json.loads(watching.stdout.readline()) == STATUS
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+
+
+@pytest.mark.parametrize("pause", ["0", "-1", "1.5", "x", "1e9"])
+def test_a_pause_that_is_none_is_wrong_usage(ippusbd: Ippusbd, pause: str):
+    code, _, err = ippusbd("status", "--watch", pause)
+    assert code == 2
+    assert "whole number of seconds" in err or "expected" in err
 
 
 def test_what_another_version_adds_or_leaves_out_does_no_harm(ippusbd: Ippusbd, answer: Answer):

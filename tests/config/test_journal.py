@@ -14,7 +14,9 @@ from support.http_client import ask
 
 from ippusbd import log
 from ippusbd.cli import main as cli
+from ippusbd.errors import DeviceBusy
 from ippusbd.journal import MAX_BYTES, Journal, encode, open_journal
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.log import AREAS, LEVELS
 
 
@@ -70,6 +72,22 @@ async def test_an_entry_has_priority_area_printer_and_request(journald, tmp_path
     assert (told["PRINTER"], told["REQUEST"]) == ("HP M28", "12")
     assert told["SYSLOG_IDENTIFIER"] == "ippusbd"
     assert told["CODE_FILE"].endswith("test_journal.py")
+    handler.close()
+
+
+@pytest.mark.parametrize(
+    "about", [DeviceBusy(interface=0, by="x"), Kind.HELD.of(interface=0, by="x")]
+)
+async def test_an_entry_about_a_trouble_has_its_kind(
+    journald, tmp_path: Path, about: DeviceBusy | Diagnosis
+):
+    handler = to(tmp_path)
+    logging.getLogger("ippusbd.usb").warning("%s: %s", "HP M28", about)
+    told = entry(journald)
+    assert told["KIND"] == "held"
+    assert told["MESSAGE"].endswith("interface 0 is held by x")
+    logging.getLogger("ippusbd.usb").warning("of no kind")
+    assert "KIND" not in entry(journald)
     handler.close()
 
 

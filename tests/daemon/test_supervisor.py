@@ -63,7 +63,7 @@ async def test_the_status_shows_what_a_printer_does(make_printer: MakePrinter, s
         row = daemon.row()
         assert row["id"] == "1209:0001"
         assert (row["serial"], row["model"]) == ("A1", "Example VirtualJet 900")
-        assert (row["state"], row["reason"], row["announced"]) == ("ready", "", "established")
+        assert (row["state"], row["reason"], row["announced"]) == ("ready", None, "established")
         counts = row["interfaces"]
         assert (counts["total"], counts["in_use"], counts["broken"]) == (3, 0, 0)
         assert row["requests"] == before["requests"] + 1
@@ -78,7 +78,7 @@ async def test_an_ignored_printer_is_not_opened_and_the_reason_shown(
     ignored = {"ignore": ("1209:0001",)}
     async with run_daemon(printer, state_path=state_path, wait=(), **ignored) as daemon:
         await daemon.until_state("ignored")
-        assert daemon.row()["reason"] == "ignored by the configuration"
+        assert daemon.reason() == "ignored by the configuration"
         (finding,) = doctor.check(daemon.status())
         assert (finding.level, finding.check) == (Level.NOTE, "ignored")
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
@@ -99,7 +99,7 @@ async def test_a_device_that_may_not_be_opened_is_tried_again(
 
     monkeypatch.setattr(VirtualBackend, "open_device", locked_at_first)
     async with run_daemon(make_printer(), state_path=state_path, wait=()) as daemon:
-        await daemon.until(lambda: "Access denied" in daemon.row().get("reason", ""))
+        await daemon.until(lambda: "Access denied" in daemon.reason())
         await daemon.until_state("ready")
         assert refusals[0] == 4
 
@@ -133,7 +133,7 @@ async def test_a_silent_printer_is_not_announced_until_it_answers(
     printer = make_printer("silent")
     async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
         await daemon.until(lambda: daemon.row()["state"] == "waiting")
-        assert daemon.row()["reason"]
+        assert daemon.reason()
         assert not daemon.publisher.sets
         assert (await ask(daemon.port())).status == 503
         printer.switch("silent", on=False)
@@ -155,7 +155,7 @@ async def test_a_bug_stops_one_printer_and_is_logged_as_an_error(
     async with run_daemon(good, state_path=state_path, poll_s=60.0) as daemon:
         monkeypatch.setattr(announcer.txt, "services", broken)
         daemon.plug(make_printer(serial="B"))
-        await daemon.until(lambda: "a bug" in daemon.row("B").get("reason", ""))
+        await daemon.until(lambda: "a bug" in daemon.reason("B"))
         assert daemon.row("G")["state"] == "ready"
         assert (await ask(daemon.port("G"))).status == 200
         assert (await ask(daemon.port("B"))).status == 503

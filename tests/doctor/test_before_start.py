@@ -14,6 +14,7 @@ from ippusbd.doctor.findings import Finding, Level
 from ippusbd.errors import AccessDenied, ConfigError, DeviceBusy, IppUsbError, UsbError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.quirks.load import load
+from ippusbd.usbio.pyusb_host import NoLibrary
 
 QUIRKS = load(())
 LASERJET = DeviceFacts(UsbId(0x03F0, 0x1234), BusAddress(1, 5), product="HP LaserJet 9")
@@ -115,7 +116,7 @@ async def test_a_device_of_the_running_daemon_is_not_opened():
 
 
 async def test_a_machine_without_libusb_is_a_problem():
-    finding = await checked(Host(on_survey=IppUsbError("libusb cannot be loaded")))
+    finding = await checked(Host(on_survey=NoLibrary()))
     assert (finding.level, "libusb-1.0-0" in finding.remedy) == (Level.PROBLEM, True)
 
 

@@ -341,7 +341,7 @@ async def test_a_used_up_port_range_is_reported_for_the_printer(make_printer, st
         found = await told(
             make_printer,
             state_path,
-            when=lambda row: row.get("reason", "").startswith("no port"),
+            when=lambda row: (row["reason"] or {}).get("kind") == "ports",
             port_min=port,
             port_max=port,
         )
@@ -366,7 +366,7 @@ async def test_an_unplugged_printer_is_reported(make_printer, state_path):
         daemon.unplug(printer)
         await daemon.until_state("away")
         found = list(printers.check(daemon.status()))
-    assert "plug it in" in of(found, "printer").remedy
+    assert "plug it in" in of(found, "unplugged").remedy
 
 
 # --- CUPS

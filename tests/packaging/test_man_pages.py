@@ -13,6 +13,7 @@ from support.debian import require
 from ippusbd.cli import ippusbxd
 from ippusbd.daemon.observe.status import PrinterStatus, Status
 from ippusbd.dataclass_json import hints
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import Supply
 from ippusbd.quirks.model import KNOWN
 from ippusbd.toml_schema import accepted
@@ -53,11 +54,12 @@ def test_a_page_about_a_format_is_made_of_its_types(about: str):
 
 def test_every_field_of_the_status_is_in_its_page_with_its_text():
     page = plain(MAN / "ippusbd-status.5")
-    for cls in (Status, PrinterStatus, Supply, Advice):
+    for cls in (Status, PrinterStatus, Supply, Advice, Diagnosis):
         for name, hint in hints(cls).items():
             (text,) = hint.__metadata__
             assert re.search(rf"\n\\fB{name}\\fR \([^)]+\)\n{re.escape(text)}\n", page), name
             assert text.endswith(".")
+    assert all(f"\\fB{kind.label}\\fR ({kind.severity.value})" in page for kind in Kind)
 
 
 @pytest.mark.parametrize("key", KNOWN)

@@ -166,7 +166,7 @@ class Script:
         row = self.daemon.row()
         assert self._has_drivers(), "the interfaces were not released"
         assert not self.daemon.publisher.sets, "it is announced still"
-        self.line.outcome, self.line.why = REFUSED, row["reason"]
+        self.line.outcome, self.line.why = REFUSED, row["reason"]["text"]
 
     async def _print(self, number: int) -> None:
         document = DOCUMENT + bytes([number])
@@ -287,7 +287,8 @@ class Script:
         helped += [f"quirk of {self.case.model}"] if self.case.model != DEFAULT_MODEL else []
         if self.case.outcome == PARTIAL:
             missing = [
-                f"{one['function']}: {one['answer']}" for one in self.daemon.row()["missing"]
+                f"{one['function']}: {one['reason']['text']}"
+                for one in self.daemon.row()["missing"]
             ]
             self.line.outcome, self.line.why = PARTIAL, ", ".join(missing)
         elif helped:

@@ -21,6 +21,7 @@ from support.scripted_printer import SETTINGS, answer, serve
 from support.waiting import until
 
 from ippusbd.errors import DeviceGone, TransferFailed
+from ippusbd.kinds import Kind
 from ippusbd.proxy.admission.listeners import bind
 from ippusbd.usbio.pool import Lane
 from ippusbd.wire import ipp, links
@@ -369,7 +370,7 @@ async def test_links_lead_back_to_where_the_client_came_from(name: str, told: st
 
 async def test_while_the_printer_is_away_clients_get_503_with_retry_after():
     async with serve() as served:
-        served.site.disconnect("it is not plugged in")
+        served.site.disconnect(Kind.UNPLUGGED.of())
         reply = await ask(served.port)
         assert (reply.status, reply.headers["retry-after"]) == (503, "7")
         assert b"it is not plugged in" in reply.body
@@ -378,7 +379,7 @@ async def test_while_the_printer_is_away_clients_get_503_with_retry_after():
 async def test_no_100_continue_is_sent_for_a_body_that_no_printer_will_get():
     fields = [("Expect", "100-continue"), ("Content-Length", "1000000")]
     async with serve() as served, connected(served.port) as connection:
-        served.site.disconnect("away")
+        served.site.disconnect(Kind.UNPLUGGED.of())
         await connection.send(head("POST", "/", fields))
         assert (await connection.reader.readline()).startswith(b"HTTP/1.1 503 ")
 

@@ -91,13 +91,13 @@ async def test_a_device_claimed_by_another_program_is_waited_for_and_the_program
         assert reply.status == 503
         assert "retry-after" in reply.headers
         assert "interface 0 is held by" in reply.body.decode()
-        assert "interface 0 is held by" in daemon.row()["trouble"]
+        assert "interface 0 is held by" in daemon.troubles()
 
         waiting = asyncio.create_task(ask(daemon.port()))
         await asyncio.sleep(0.1)
         port.close(other)
         assert (await waiting).status == 200
-        assert daemon.row()["trouble"] == ""
+        assert daemon.troubles() == ""
 
 
 async def test_a_passive_printer_gets_no_request_before_the_first_clients(
@@ -108,7 +108,7 @@ async def test_a_passive_printer_gets_no_request_before_the_first_clients(
     async with run_daemon(
         printer, state_path=state_path, quirks_dirs=folders, wait=("probing",), **SOON
     ) as daemon:
-        await daemon.until(lambda: "passive" in daemon.row().get("reason", ""))
+        await daemon.until(lambda: "passive" in daemon.reason())
         await asyncio.sleep(0.3)
         assert printer.stats["requests"] == 0
         assert daemon.backend.port(printer.device).driver_log == []
@@ -121,7 +121,7 @@ async def test_the_configuration_makes_every_printer_passive(make_printer, state
     async with run_daemon(
         printer, state_path=state_path, passive=True, wait=("probing",), **SOON
     ) as daemon:
-        await daemon.until(lambda: "passive" in daemon.row().get("reason", ""))
+        await daemon.until(lambda: "passive" in daemon.reason())
         assert printer.stats["requests"] == 0
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
         assert (await ask(daemon.port())).status == 200
@@ -140,7 +140,7 @@ async def test_an_interface_held_by_another_program_at_the_start_is_claimed_when
         daemon.supervisor.wake()
         await daemon.until_state("ready")
         assert daemon.interfaces()["released"] == 1
-        assert "interface 1 is held by" in daemon.row()["trouble"]
+        assert "interface 1 is held by" in daemon.troubles()
         assert (await ask(daemon.port())).status == 200
         port.close(other)
         for _ in range(100):  # it is tried again when more is wanted than one interface gives
@@ -149,7 +149,7 @@ async def test_an_interface_held_by_another_program_at_the_start_is_claimed_when
             if not daemon.interfaces()["released"]:
                 break
         assert daemon.interfaces()["released"] == 0
-        assert daemon.row()["trouble"] == ""
+        assert daemon.troubles() == ""
 
 
 async def test_a_device_held_completely_by_another_program_is_waited_for_and_the_program_named(
@@ -163,7 +163,7 @@ async def test_a_device_held_completely_by_another_program_is_waited_for_and_the
         port.claim(other, 0)
         daemon.supervisor.wake()
         await daemon.until_state("waiting")
-        assert "interface 0 is held by" in daemon.row()["reason"]
+        assert "interface 0 is held by" in daemon.reason()
         assert "interface 0 is held by" in (await ask(daemon.port())).body.decode()
         port.close(other)
         await daemon.until_state("ready")

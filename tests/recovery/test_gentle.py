@@ -171,7 +171,7 @@ async def test_a_quirk_delays_the_start_of_a_printer(make_printer, state_path, q
     async with run_daemon(
         printer, state_path=state_path, quirks_dirs=folders, wait=("opening",)
     ) as daemon:
-        await daemon.until(lambda: "1 s to start" in daemon.row()["reason"])
+        await daemon.until(lambda: "1 s to start" in daemon.reason())
         assert printer.stats["requests"] == 0
         assert set(daemon.backend.port(printer.device).drivers) == {0, 1, 2}
         assert (await ask(daemon.port())).status == 503
@@ -179,7 +179,7 @@ async def test_a_quirk_delays_the_start_of_a_printer(make_printer, state_path, q
         daemon.unplug(printer)
         await daemon.until_state("away")
         daemon.plug(printer)
-        await daemon.until(lambda: "1 s to start" in daemon.row()["reason"])
+        await daemon.until(lambda: "1 s to start" in daemon.reason())
 
 
 async def test_the_log_names_lines_of_ipp_usbs_quirk_files_without_effect(

@@ -116,12 +116,12 @@ async def test_a_device_held_by_another_program_is_waited_for():
     pool = InterfacePool([], drain_s=1, claims=desk, released=[0])
     with pytest.raises(NoInterface, match="held by process 7"):
         await use(pool, wait_s=0.05)
-    assert pool.trouble == "held by process 7 (scanner)"
+    assert [str(one) for one in pool.troubles] == ["held by process 7 (scanner)"]
     request = asyncio.create_task(use(pool))
     await asyncio.sleep(SOON_S)
     desk.refusal = None
     assert await request == 0
-    assert pool.trouble == ""
+    assert not pool.troubles
     await pool.close()
 
 

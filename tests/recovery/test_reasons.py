@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from support.daemon import InProcessDaemon, run_daemon
 
-from ippusbd.daemon.observe.diagnosis import diagnose
+from ippusbd.kinds import Diagnosis
 
 HASTY = {"drain_s": 0.3, "check_s": 0.3, "probe_s": 0.5, "fax_probe_s": 0.2, "retry_max_s": 0.2}
 
 
-async def reason(daemon: InProcessDaemon) -> str:
+async def reason(daemon: InProcessDaemon) -> Diagnosis:
     await daemon.until(lambda: daemon.row()["state"] in ("waiting", "refused"))
-    await daemon.until(lambda: daemon.row()["reason"])
-    return str(daemon.row()["reason"])
+    (row,) = daemon.supervisor.status()
+    assert row.reason is not None
+    return row.reason
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,6 @@ async def test_a_printer_that_is_not_served_has_a_reason_with_a_remedy(
 ):
     printer = make_printer(personality, interfaces=1)
     async with run_daemon(printer, state_path=state_path, wait=(), **HASTY) as daemon:
-        found = diagnose(await reason(daemon))
+        found = await reason(daemon)
     assert found.kind == kind
     assert found.remedy

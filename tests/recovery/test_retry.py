@@ -104,7 +104,7 @@ async def test_a_part_that_did_not_answer_is_probed_again_at_once_on_request(
         printer.switch("printer-before-scanner", on=False)
         assert daemon.supervisor.retry() == ["Example VirtualJet 900"]
         await daemon.until_state("ready")
-        assert daemon.row()["reason"] == ""
+        assert daemon.reason() == ""
 
 
 async def test_interfaces_that_were_given_up_are_claimed_again_on_request(make_printer, state_path):

@@ -76,7 +76,7 @@ async def test_a_printer_that_stays_unresponsive_is_given_up_after_three_resets(
         with pytest.raises(TimeoutError):
             await ask(daemon.port(), timeout_s=0.2)
         await daemon.until_state("refused")
-        assert "3 resets" in daemon.row()["reason"]
+        assert "3 resets" in daemon.reason()
         assert (await ask(daemon.port())).status == 503
 
         printer.switch("deaf", on=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from support.fake_channel import FakeChannel
 from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_request
 from support.time_lapse import told
 
+from ippusbd.daemon.observe.waiting import explained
 from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
@@ -289,13 +291,28 @@ async def test_a_job_that_waits_for_paper_prints_when_paper_is_there(
         printer.switch("paper-out", on=True)
         job = asyncio.create_task(_print(daemon.port(), document))
         await daemon.until(lambda: "waits" in daemon.row()["waits_for"])
+        letter = asyncio.create_task(_print(daemon.port(), b"letter"))
+        await daemon.until(lambda: len(daemon.row()["exchanges"]) == 2)
+        (row,) = daemon.supervisor.status()
+        first, second = row.exchanges
+        assert (first.kind, first.interface, first.is_left) == ("document", 0, False)
+        assert first.size is not None
+        assert first.size > len(document) > first.bytes_out > 0
+        assert first.waits_for == "the printer to take data"
+        assert (second.interface is None) == (interfaces == 1)
+        assert "uid" in second.client
+        waits = r"since \d\d:\d\d: a print of 2.1 MB and a print of \d+ bytes wait$"
+        await daemon.until(lambda: re.search(waits, explained(daemon.supervisor.status()[0])))
+        assert "paper out" in explained(row)  # its own word, or that of its USB port
         await asyncio.sleep(1.0)  # longer than any limit
         assert not job.done()
         assert daemon.row()["ended"] == []
         printer.switch("paper-out", on=False)
-        assert (await job).status == 200
-    (stored,) = printer.documents
-    assert (stored.completed, stored.sha256) == (True, hashlib.sha256(document).hexdigest())
+        assert ((await job).status, (await letter).status) == (200, 200)
+        await daemon.until(lambda: not daemon.row()["exchanges"])
+    assert all(stored.completed for stored in printer.documents)
+    kept = {stored.sha256 for stored in printer.documents}
+    assert kept == {hashlib.sha256(one).hexdigest() for one in (document, b"letter")}
 
 
 async def test_a_patient_client_is_told_that_the_printer_is_unresponsive_and_the_next_is_served(

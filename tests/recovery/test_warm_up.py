@@ -160,7 +160,7 @@ async def released(config: Config, device: SlowStarter, state_path: Path) -> tup
             assert loop.time() - begun < FIVE_MINUTES_S, supervisor.status()
             await asyncio.sleep(0.1)
         assert not device.claimed
-        return loop.time() - begun, supervisor.status()[0].reason
+        return loop.time() - begun, str(supervisor.status()[0].reason)
 
 
 def usual() -> Config:

@@ -211,5 +211,5 @@ def _at_rest(row: dict[str, Any]) -> bool:
 
 def _words(row: dict[str, Any]) -> str:
     return ", ".join(
-        f"{key} {row.get(key)}" for key in ("state", "reason", "interfaces", "trouble")
+        f"{key} {row.get(key)}" for key in ("state", "reason", "interfaces", "troubles")
     )

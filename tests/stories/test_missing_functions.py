@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from html import unescape
 
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask
@@ -14,7 +15,7 @@ from ippusbd.doctor.findings import Level
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 
-HTTPS = "switch that off in its network or security settings"
+HTTPS = "switch HTTPS enforcement off in the printer's network or security settings"
 
 
 class Refusing(Personality):
@@ -59,7 +60,7 @@ class SilentFax(Refusing):
 
 
 def missing(daemon: InProcessDaemon) -> list[tuple[str, str]]:
-    return [(one["function"], one["answer"]) for one in daemon.row().get("missing") or ()]
+    return [(one["function"], one["reason"]["text"]) for one in daemon.row().get("missing") or ()]
 
 
 def told(daemon: InProcessDaemon) -> dict[str, str]:
@@ -69,7 +70,7 @@ def told(daemon: InProcessDaemon) -> dict[str, str]:
     assert all(one.level is Level.PROBLEM for one in found)
     return {
         "status": "\n".join(cli_status.lines(status)),
-        "page": "\n".join(page.document(status)),
+        "page": unescape("\n".join(page.document(status))),
         "metrics": metrics.exposition(status),
         "doctor": "\n".join(f"{one.text}: {one.remedy}" for one in found),
     }

@@ -249,8 +249,8 @@ async def test_a_printer_that_answers_404_to_everything_is_ignored_by_its_quirk(
 ):
     laser = make_printer("404-everything", model="HP Laser 107a", usb_id=UsbId(0x03F0, 0x1234))
     async with run_daemon(laser, state_path=state_path, wait=()) as daemon:
-        await daemon.until(lambda: "quirk" in daemon.row().get("reason", ""))
-        assert "404" in daemon.row()["reason"]
+        await daemon.until(lambda: "quirk" in daemon.reason())
+        assert "404" in daemon.reason()
         assert not daemon.publisher.sets
         port = daemon.backend.port(laser.device)
         assert set(port.drivers) == {0, 1, 2}, "its own driver needs the interfaces"

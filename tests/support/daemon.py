@@ -113,6 +113,13 @@ class InProcessDaemon:
     def status(self) -> Status:
         return Status(printers=self.supervisor.status())
 
+    def reason(self, serial: str | None = None) -> str:
+        """Why its state is what it is; empty: as it should be."""
+        return ((self.row(serial).get("reason")) or {}).get("text", "")
+
+    def troubles(self) -> str:
+        return "; ".join(one["text"] for one in self.row()["troubles"])
+
     def port(self, serial: str | None = None) -> int:
         return int(self.row(serial)["port"])
 

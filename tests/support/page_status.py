@@ -19,6 +19,10 @@ def advice(text: str, severity: str, remedy: str = "") -> dict[str, str]:
     return {"reason": text.replace(" ", "-"), "text": text, "severity": severity, "remedy": remedy}
 
 
+def reason(text: str, remedy: str, **more: object) -> dict[str, object]:
+    return {"kind": "silent", "text": text, "remedy": remedy, **more}
+
+
 def interfaces(**counts: int) -> dict[str, int]:
     return {"total": 3, "in_use": 0, "broken": 0, "waiting": 0, "released": 0, **counts}
 
@@ -33,19 +37,28 @@ STATUS = decode(Status, {
             "model": "HP LaserJet",
             "name": "HP LaserJet in the corridor",
             "state": "ready",
-            "reason": "",
             "announced": "established",
             "url": "http://localhost:60000/",
             "missing": [
                 {
                     "function": "scan",
                     "claimed_by": "its USB descriptor",
-                    "answer": f"/eSCL/ScannerCapabilities answered 301 to {HOSTILE}",
-                    "remedy": "switch it on",
+                    "reason": reason(f"/eSCL answered 301 to {HOSTILE}", "switch it on"),
                 }
             ],
             "requests": 1234,
             "waits_for": f"the printer reports {HOSTILE}; interface 0 waits",
+            "exchanges": [
+                {
+                    "interface": 0,
+                    "client": f"{HOSTILE} (uid 0)",
+                    "request": "POST /ipp/print",
+                    "kind": "document",
+                    "size": 3_100_000,
+                    "still_s": 50.0,
+                    "waits_for": "the printer to take data",
+                },
+            ],
             "waits_s": 600.0,
             "ended": [{"age_s": 9.0, "interface": 1, "proof": f"no byte for 300 s {HOSTILE}"}],
             "interfaces": interfaces(in_use=2, waiting=1),
@@ -72,7 +85,7 @@ STATUS = decode(Status, {
             "id": "1209:0001",
             "name": HOSTILE,
             "state": "partial",
-            "reason": "scan: /eSCL/ScannerCapabilities answered 503 Service Unavailable",
+            "reason": reason("scan: /eSCL answered 503", "wait", severity="report"),
             "announced": "established",
             "url": "http://localhost:60001/",
             "requests": 3,
@@ -83,7 +96,7 @@ STATUS = decode(Status, {
             "id": "04a9:2222",
             "model": "Canon iR2625" + "x" * 80,
             "state": "waiting",
-            "reason": "print: /ipp/print answered 404 Not Found",
+            "reason": reason("print: /ipp/print answered 404 Not Found", "update it"),
             "url": "http://localhost:60002/",
             "interfaces": interfaces(total=0),
         },
@@ -91,7 +104,7 @@ STATUS = decode(Status, {
             "id": "04b8:3333",
             "name": "EPSON ET-4750",
             "state": "away",
-            "reason": "unplugged",
+            "reason": reason("it is not plugged in", "plug it in", kind="unplugged"),
             "url": "http://localhost:60003/",
             "requests": 0,
             "interfaces": interfaces(total=0),
@@ -104,7 +117,7 @@ STATUS = decode(Status, {
             "printer": "Canon iR2625",
             "text": "print: /ipp/print answered 404 Not Found",
             "times": 12,
-            "remedy": "look for an update; else use the maker's driver",
+            "reason": reason("", "look for an update; else use the maker's driver"),
         },
         {"at": 1789999000.0, "level": "error", "text": "<b>no broker</b>"},
     ],

@@ -16,6 +16,7 @@ import h11
 from support.fake_channel import FakeChannel
 
 from ippusbd.errors import UsbError
+from ippusbd.kinds import Kind
 from ippusbd.proxy.admission.listeners import bind
 from ippusbd.proxy.server import PrinterSite, SiteSettings, Wiring
 from ippusbd.usbio.pool import InterfacePool
@@ -150,6 +151,6 @@ async def serve(
     try:
         yield Served(site, printer, pool)
     finally:
-        site.disconnect("the test is over")
+        site.disconnect(Kind.STOPPING.of())
         await site.close()
         await pool.close()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PageStatus, Status
+from ippusbd.kinds import Kind
 from ippusbd.proxy.access.origin import refused_browser, refused_host
 from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.admission.listeners import bind_all
@@ -74,11 +75,11 @@ class Endpoints:
             try:
                 sockets = bind_all(config.listen_addresses, port)
             except OSError as exc:
-                trouble = f"port {port} cannot be used: {exc.strerror}"
+                trouble = Kind.PAGE.of(port=port, why=exc.strerror)
                 what = " and ".join({PAGE: "status page", METRICS: "metrics"}[p] for p in paths)
                 log.warning("%s disabled: %s", what, trouble)
                 if PAGE in paths:
-                    self._trouble = trouble
+                    self._trouble = trouble.text
                 continue
             server = self._http_server()
             full = refusal("too many clients; try again", int(CLIENT_S))
@@ -162,6 +163,6 @@ class Endpoints:
         from ippusbd.daemon.observe import page
         from ippusbd.proxy.aiohttp_server import web
 
-        policy = {"Content-Security-Policy": page.POLICY}
+        fields = {"Content-Security-Policy": page.POLICY, "Refresh": str(page.REFRESH_S)}
         text = "\n".join(page.document(self._status())) + "\n"
-        return web.Response(text=text, content_type="text/html", headers=policy)
+        return web.Response(text=text, content_type="text/html", headers=fields)

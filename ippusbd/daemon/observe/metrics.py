@@ -32,6 +32,10 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
     "ippusbd_announcing": ("gauge", "1 while printers can be announced by DNS-SD."),
     "ippusbd_printer_up": ("gauge", "1 while the printer answers requests."),
     "ippusbd_printer_state": ("gauge", "1 for the state in which the daemon has the printer."),
+    "ippusbd_printer_trouble": (
+        "gauge",
+        "1 for each kind of trouble, and for the reason of the printer's state.",
+    ),
     "ippusbd_printer_missing_function": (
         "gauge",
         "1 for each function that the printer claims to have and does not answer for.",
@@ -113,6 +117,9 @@ def _printer(samples: _Samples, row: PrinterStatus) -> None:
     samples.add("ippusbd_printer_up", row.is_served, about)
     for each in State:
         samples.add("ippusbd_printer_state", row.state is each, about | {"state": each.value})
+    found = [row.reason, *row.troubles, *(missing.reason for missing in row.missing)]
+    for kind, severity in sorted({(one.kind, one.severity.value) for one in found if one}):
+        samples.add("ippusbd_printer_trouble", 1, {**about, "kind": kind, "severity": severity})
     for missing in row.missing:
         which = {**about, "function": missing.function}
         samples.add("ippusbd_printer_missing_function", 1, which)

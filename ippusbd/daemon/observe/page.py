@@ -13,7 +13,6 @@ from html import escape
 from time import localtime, strftime
 from typing import Final
 
-from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.daemon.observe.page_style import CSS
 from ippusbd.daemon.observe.page_style import POLICY as POLICY
 from ippusbd.daemon.observe.status import (
@@ -23,9 +22,11 @@ from ippusbd.daemon.observe.status import (
     RecentError,
     Status,
 )
+from ippusbd.daemon.observe.waiting import explained, told
 from ippusbd.daemon.printer.states import State
+from ippusbd.kinds import Diagnosis, Kind, Severity
 from ippusbd.model import Supply
-from ippusbd.wire.state_reasons import Advice, Severity
+from ippusbd.wire.state_reasons import Advice
 
 # state -> words, class
 _STATES: Final = {
@@ -43,6 +44,7 @@ _SEVERITIES: Final = {
     Severity.WARNING: ("soon", "Action needed soon"),
 }
 OLD_S: Final = 90
+REFRESH_S: Final = 30
 
 
 def document(status: Status) -> Iterator[str]:
@@ -54,7 +56,8 @@ def document(status: Status) -> Iterator[str]:
     yield f"<title>{_title(printers)}</title><style>{CSS}</style></head><body>"
     yield '<a class="skip" href="#printers">Skip to the printers</a>'
     yield "<header><h1>USB printers and scanners</h1>"
-    yield f'<p class="faint">as of {strftime("%H:%M:%S")} · <a href="/">reload</a></p></header>'
+    now = f"as of {strftime('%H:%M:%S')}, refreshed every {REFRESH_S} s"
+    yield f'<p class="faint">{now} · <a href="/">reload</a></p></header>'
     yield '<main id="printers">'
     if not printers:
         yield '<section class="card"><h2>No printer</h2>'
@@ -102,24 +105,32 @@ def _printer(number: int, row: PrinterStatus) -> Iterator[str]:
 
 
 def _reason(row: PrinterStatus) -> Iterator[str]:
-    if row.reason and row.state is not State.AWAY:
-        found = diagnose(row.reason)
-        colour = "soon" if found.passes or row.state in (State.OPENING, State.PROBING) else "bad"
-        yield f'<p class="advice {colour}">{escape(row.reason)}{_remedy(found.remedy)}</p>'
+    if row.reason is not None and row.reason.kind != Kind.UNPLUGGED.label:
+        yield _trouble(row.reason)
+    yield from map(_trouble, row.troubles)
+
+
+def _trouble(reason: Diagnosis, before: str = "") -> str:
+    colour = "bad" if reason.severity is Severity.ERROR else "soon"
+    text = escape(before + reason.text)
+    return f'<p class="advice {colour}">{text}{_remedy(reason.remedy)}</p>'
 
 
 def _missing(row: PrinterStatus) -> Iterator[str]:
     """Functions that it claims and does not show."""
     for each in row.missing:
-        text = f"It does not {each.function}: {each.answer}"
-        yield f'<p class="advice soon">{escape(text)}{_remedy(each.remedy)}</p>'
+        yield _trouble(each.reason, f"It does not {each.function}: ")
 
 
 def _stalls(row: PrinterStatus) -> Iterator[str]:
-    """What exchanges wait for, and which were ended on which proof."""
-    if row.waits_for:
-        text = f"waiting for {row.waits_s / 60:.0f} min: {row.waits_for}"
-        yield f'<p class="advice soon">{escape(text)}</p>'
+    """What exchanges do and wait for, and which were ended on which proof."""
+    if waiting := explained(row):
+        yield f'<p class="advice soon">{escape(waiting)}</p>'
+        yield f'<p class="faint">{escape(f"not ended, because: {row.waits_for}")}</p>'
+    if row.exchanges:
+        yield '<h3>In progress</h3><ul class="log">'
+        yield from (f"<li>{escape(told(each))}</li>" for each in row.exchanges)
+        yield "</ul>"
     for each in row.ended:
         text = f"ended on interface {each.interface}: {each.proof}"
         yield f'<p class="faint">{escape(text)}</p>'
@@ -158,6 +169,7 @@ def _details(row: PrinterStatus) -> Iterator[tuple[str, str]]:
     yield "USB", escape(_interfaces(row.interfaces))
     yield "Requests", f"{row.requests} since the start" if row.port else ""
     yield "Serial number", escape(row.serial)
+    yield "Jobs", f"{condition.jobs} at the printer" if condition.jobs else ""
     yield "Pages", "" if condition.pages is None else f"{condition.pages} since manufacture"
     yield "Announced", "" if row.announced in ("no", "established") else escape(row.announced)
 
@@ -215,9 +227,10 @@ def _recent(recent: Sequence[RecentError]) -> Iterator[str]:
         when = strftime("%Y-%m-%d %H:%M:%S", localtime(each.at))
         who = f"{escape(each.printer)}: " if each.printer else ""
         often = f" ({each.times} times)" if each.times > 1 else ""
+        then = _remedy(each.reason.remedy) if each.reason is not None else ""
         yield (
             f'<li><time class="faint" datetime="{when.replace(" ", "T")}">{when}</time> '
-            f"{who}{escape(each.text)}{often}{_remedy(each.remedy)}</li>"
+            f"{who}{escape(each.text)}{often}{then}</li>"
         )
     yield "</ul></section>"
 

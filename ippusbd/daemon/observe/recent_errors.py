@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from ippusbd.daemon.observe.diagnosis import diagnose
 from ippusbd.daemon.observe.status import RecentError
-from ippusbd.log import ROOT, ContextFilter, escaped
+from ippusbd.kinds import Diagnosis
+from ippusbd.log import ROOT, ContextFilter, diagnosis_of, escaped
 
 KEPT: Final = 20
 TEXT_CHARS: Final = 300
@@ -27,6 +27,7 @@ TEXT_CHARS: Final = 300
 class _Kept:
     at: float  # the last time, in seconds since the epoch
     level: str
+    reason: Diagnosis | None
     times: int = 1
 
 
@@ -45,7 +46,7 @@ class RecentErrors(logging.Handler):
         level = "error" if record.levelno >= logging.ERROR else "warning"
         known = self._kept.pop(key, None)
         times = known.times + 1 if known else 1
-        self._kept[key] = _Kept(time.time(), level, times)
+        self._kept[key] = _Kept(time.time(), level, diagnosis_of(record), times)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
@@ -63,7 +64,7 @@ class RecentErrors(logging.Handler):
                 printer=who,
                 text=text,
                 times=each.times,
-                remedy=diagnose(text).remedy,
+                reason=each.reason,
             )
             for (who, text), each in reversed(kept)
         )

@@ -17,6 +17,7 @@ from typing import Annotated, Final
 from ippusbd.daemon.printer.states import State
 from ippusbd.dataclass_json import decode
 from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Diagnosis
 from ippusbd.model import Supply
 from ippusbd.wire.state_reasons import Advice
 
@@ -40,8 +41,9 @@ class MissingStatus:
 
     function: Annotated[str, '"print", "scan" or "fax".'] = ""
     claimed_by: Annotated[str, "What says that it has it."] = ""
-    answer: Annotated[str, "What came when it was asked for."] = ""
-    remedy: Annotated[str, "What to do."] = ""
+    reason: Annotated[Diagnosis, "What came when it was asked for."] = field(
+        default_factory=Diagnosis
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,23 @@ class EndedExchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeStatus:
+    """An HTTP exchange with the printer, or a request that waits for an interface."""
+
+    interface: Annotated[int | None, "The number of its USB interface; null: it waits for one."]
+    client: Annotated[str, "The program, as the kernel or itself names it, and its user."]
+    request: Annotated[str, "Method and path."]
+    kind: Annotated[str, '"document", "scan", "question", "long poll" or "other".']
+    size: Annotated[int | None, "Bytes of the request's body; null: not known."] = None
+    bytes_out: Annotated[int, "Bytes sent to the printer."] = 0
+    bytes_in: Annotated[int, "Bytes read from it."] = 0
+    for_s: Annotated[float, "How long it has lasted or waited, in seconds."] = 0.0
+    still_s: Annotated[float, "How long no byte has moved, in seconds."] = 0.0
+    waits_for: Annotated[str, "Whose turn it is."] = ""
+    is_left: Annotated[bool, "Its client has left; it is being finished."] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionStatus:
     """What the printer reports about itself."""
 
@@ -63,6 +82,8 @@ class ConditionStatus:
     supplies: Annotated[tuple[Supply, ...], "Toner, ink, waste containers and others."] = ()
     pages: Annotated[int | None, "Pages printed since manufacture."] = None
     sheets: Annotated[int | None, "Sheets printed since manufacture."] = None
+    jobs: Annotated[int | None, "Jobs that it has not finished; null: not reported."] = None
+    since_s: Annotated[float, "For how long it has reported these reasons, in seconds."] = 0.0
     age_s: Annotated[float, "How long ago it was reported, in seconds."] = 0.0
 
 
@@ -75,7 +96,7 @@ class PrinterStatus:
     address: Annotated[str, "Bus and device number, while it is plugged in."] = ""
     model: Annotated[str, "Manufacturer and product."] = ""
     state: Annotated[State, "What the daemon does with it."] = State.AWAY
-    reason: Annotated[str, "Why it is in this state."] = ""
+    reason: Annotated[Diagnosis | None, "Why it is in this state; null: as it should be."] = None
     port: Annotated[int, "Its TCP port on loopback; 0: none yet."] = 0
     name: Annotated[str, "The name that it is announced with."] = ""
     announced: Annotated[
@@ -86,8 +107,11 @@ class PrinterStatus:
     missing: Annotated[
         tuple[MissingStatus, ...], "Functions that it claims to have and does not show."
     ] = ()
-    trouble: Annotated[str, "What does not work while it is served."] = ""
-    waits_for: Annotated[str, "What its exchanges wait for; empty: none stalls."] = ""
+    troubles: Annotated[tuple[Diagnosis, ...], "What does not work while it is served."] = ()
+    exchanges: Annotated[tuple[ExchangeStatus, ...], "What it is doing for whom."] = ()
+    waits_for: Annotated[
+        str, "Why a stalled exchange is not ended: what the daemon knows; empty: none stalls."
+    ] = ""
     waits_s: Annotated[float, "For how long, in seconds."] = 0.0
     ended: Annotated[tuple[EndedExchange, ...], "Exchanges that were ended lately."] = ()
     condition: Annotated[ConditionStatus | None, "What it reports; null: nothing yet."] = None
@@ -161,7 +185,7 @@ class RecentError:
     printer: Annotated[str, "The printer that it is about."] = ""
     text: Annotated[str, "The message."] = ""
     times: Annotated[int, "How often it occurred."] = 1
-    remedy: Annotated[str, "What to do; empty: not known."] = ""
+    reason: Annotated[Diagnosis | None, "Its kind and remedy; null: not known."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

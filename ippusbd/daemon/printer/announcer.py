@@ -27,6 +27,7 @@ from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
 from ippusbd.errors import NotAsked, PrinterSilent, Unanswered
 from ippusbd.exchange.query import PRINT_PATH, Query
+from ippusbd.kinds import Kind
 from ippusbd.model import Capability, ProbeResult
 from ippusbd.quirks.model import Effective
 from ippusbd.wire import txt
@@ -78,9 +79,9 @@ class Announcer:
             probed = await self._probe_when_possible(capabilities)
             await self._use(probed)
             self.answered.set()
-            if not probed.missing:
+            if probed.missing is None:
                 break
-            self._printer.to(Event.SOME_FACTS, "; ".join(probed.missing))
+            self._printer.to(Event.SOME_FACTS, probed.missing)
             self._note_missing(tuple(one for one in probed.lost if not one.later))
             self._on_ready()
             if probed.unanswered and asked_s > self._config.warm_up_s:
@@ -125,7 +126,7 @@ class Announcer:
     def _note_missing(self, missing: tuple[MissingFunction, ...]) -> None:
         for one in missing:
             if one not in self._printer.missing:
-                what = (self._printer.label, one.claimed_by, one.function, one.answer)
+                what = (self._printer.label, one.claimed_by, one.function, one.reason)
                 log.warning("%s: %s says that it can %s, but: %s", *what)
         self._printer.missing = missing
 
@@ -167,12 +168,12 @@ class Announcer:
             try:
                 return await self._probe(capabilities)
             except NotAsked as exc:
-                self._printer.reason = f"probed when an interface is free: {exc}"
+                self._printer.reason = Kind.BUSY.of(f"probed when an interface is free: {exc}")
             except PrinterSilent as exc:
                 work = self._at_work()
                 if not work:
                     raise
-                self._printer.reason = f"{exc}; probed again, because {work}"
+                self._printer.reason = Kind.BUSY.of(f"{exc}; probed again, because {work}")
             self._on_change()
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, self._config.retry_max_s)

@@ -24,6 +24,7 @@ from ippusbd.errors import (
     PrinterSilent,
     TransferTimeout,
 )
+from ippusbd.kinds import Diagnosis
 from ippusbd.model import InterfaceInfo
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.protocols import Channel, Pacing, UsbDevice
@@ -45,7 +46,7 @@ class Claimer:
         self._label = label
         self.adopt(quirks)
         self.lost: list[int] = []  # interfaces that could not be recovered
-        self.held: dict[int, str] = {}  # interfaces held by another program at the start, and why
+        self.held: dict[int, Diagnosis] = {}  # by another program at the start
         self._held_by = "another program"
         self._look_again_at = 0.0
         self._wanted = device.interfaces[: quirks.max_interfaces or None]
@@ -83,7 +84,7 @@ class Claimer:
                 raise failure
         for info, result in zip(self._wanted, results, strict=True):
             if isinstance(result, DeviceBusy):
-                self.held[info.number] = str(result)
+                self.held[info.number] = result.diagnosis
         for failure in failures:
             log.warning("%s: serving without one interface: %s", self._label, failure)
         return channels
@@ -138,7 +139,7 @@ class Claimer:
             return await self._device.claim(info, self._pacing)
         except DeviceBusy as exc:
             by = await self._holder()
-            raise DeviceBusy(f"interface {info.number} is held by {by}") from exc
+            raise DeviceBusy(interface=info.number, by=by) from exc
 
     async def _holder(self) -> str:
         """The programs that hold the device; looked up at most every `LOOK_S`."""

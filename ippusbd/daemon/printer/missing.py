@@ -7,11 +7,12 @@ is what the interface class says. A descriptor without any capability claims not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from ippusbd.daemon.observe.diagnosis import remedy_for_missing
 from ippusbd.daemon.observe.status import MissingStatus
+from ippusbd.errors import BadXml, IppUsbError
+from ippusbd.kinds import Diagnosis, Kind, Severity
 from ippusbd.model import Capability, PrinterFacts
 
 FEATURES: Final = {"scan": "scan", "faxout": "fax"}  # PWG 5100.17, 5100.15 -> our word
@@ -23,7 +24,7 @@ class MissingFunction:
 
     function: str  # "print", "scan" or "fax"
     claimed_by: str
-    answer: str  # in words
+    reason: Diagnosis  # what came when it was asked for
     later: bool = False
     silent: bool = False
 
@@ -31,9 +32,18 @@ class MissingFunction:
         return MissingStatus(
             function=self.function,
             claimed_by=self.claimed_by,
-            answer=self.answer,
-            remedy=remedy_for_missing(self.function, self.answer),
+            reason=self.reason,
         )
+
+
+def why_missing(function: str, failure: IppUsbError) -> Diagnosis:
+    """What `failure` means for a device that is served for the rest: never the worst."""
+    told = failure.diagnosis
+    if told.severity is Severity.ERROR:
+        told = replace(told, severity=Severity.WARNING)
+    if failure.kind not in (Kind.NOT_FOUND, Kind.BAD_ANSWER) or isinstance(failure, BadXml):
+        return told
+    return Kind.NO_FUNCTION.of(str(failure), **{**told.facts, "function": function})
 
 
 def claims(capabilities: Capability | None, facts: PrinterFacts | None) -> dict[str, str]:

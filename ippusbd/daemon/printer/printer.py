@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.status import InterfaceCounts, PrinterStatus
+from ippusbd.daemon.observe.status import ExchangeStatus, InterfaceCounts, PrinterStatus
 from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
@@ -24,11 +24,12 @@ from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.exchange.pending_cancels import PendingCancels, boottime
+from ippusbd.kinds import Diagnosis
 from ippusbd.model import DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import PoolStatus
+from ippusbd.usbio.pool_types import About, PoolSlot, PoolStatus, SlotState
 from ippusbd.usbio.protocols import UsbHost
 from ippusbd.wire.overheard import printer_state
 
@@ -71,7 +72,7 @@ class Printer:
         self.name = ""  # of its services, kept over replugs
         self.name_taken_over = False  # it is the name that ipp-usb gave it
         self.state = State.AWAY
-        self.reason = ""
+        self.reason: Diagnosis | None = None
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.status_poll = StatusPoll()
@@ -82,14 +83,15 @@ class Printer:
         self.pending_cancels = PendingCancels(clock=boottime)  # kept until it can be asked again
         self.lock = asyncio.Lock()  # a replug waits until the last session has released everything
 
-    def to(self, event: Event, reason: str = "") -> None:
+    def to(self, event: Event, reason: Diagnosis | None = None) -> None:
         """Step the state table, and log it."""
         self.state = step(self.state, event)
         self.reason = reason
         self.answers = self.state in ANSWERING
         if not self.answers:
             self.missing = ()
-        log.info("%s: %s%s", self.label, self.state.value, f", {reason}" if reason else "")
+        comma = ", " if reason is not None else ""
+        log.info("%s: %s%s%s", self.label, self.state.value, comma, reason or "")
 
     def overhear(self, body: bytes) -> None:
         """An IPP answer, to us or to a client: evidence that costs no request."""
@@ -118,6 +120,11 @@ class Printer:
     def label(self) -> str:
         return (self.facts.model if self.facts else "") or self.key
 
+    def _troubles(self) -> tuple[Diagnosis, ...]:
+        """What does not work while it is served, each once."""
+        found = [*(self.pool.troubles if self.pool is not None else ()), self.site.trouble]
+        return tuple({str(one): one for one in found if one is not None}.values())
+
     def status(self, learned: Mapping[str, object] | None = None) -> PrinterStatus:
         facts, pool, traffic = self.facts, self.pool, self.site.traffic
         return PrinterStatus(
@@ -133,7 +140,8 @@ class Printer:
             url=f"http://{self._host}:{self.site.port}/" if self.site.port else "",
             interfaces=_counts(pool.status()) if pool else InterfaceCounts(),
             missing=tuple(one.status() for one in self.missing),
-            trouble=(pool.trouble if pool else "") or self.site.trouble,
+            troubles=self._troubles(),
+            exchanges=tuple(_exchanges(pool.slots, self.site.queued())) if pool else (),
             waits_for=self.waits_for(),
             waits_s=round(self.detector.waits_s, 1) if self.detector else 0.0,
             ended=self.detector.status() if self.detector else (),
@@ -152,4 +160,35 @@ def _counts(pool: PoolStatus) -> InterfaceCounts:
         broken=pool.broken,
         waiting=pool.waiting,
         released=pool.released,
+    )
+
+
+def _exchanges(slots: Iterable[PoolSlot], queued: Iterable[About]) -> Iterator[ExchangeStatus]:
+    """Those on interfaces, then those that wait for one."""
+    now = asyncio.get_running_loop().time()
+    for slot in slots:
+        work = slot.work
+        if work is not None:
+            is_left = slot.state is not SlotState.LEASED
+            awaits = work.awaits.value
+            yield _exchange(work.about, slot.number, awaits, now, is_left=is_left)
+    for about in queued:
+        yield _exchange(about, None, "an interface", now)
+
+
+def _exchange(
+    about: About, interface: int | None, waits_for: str, now: float, *, is_left: bool = False
+) -> ExchangeStatus:
+    return ExchangeStatus(
+        interface=interface,
+        client=about.client,
+        request=about.request,
+        kind=about.kind.value,
+        size=about.size,
+        bytes_out=about.bytes_out,
+        bytes_in=about.bytes_in,
+        for_s=round(max(now - about.began_at, 0.0), 1),
+        still_s=round(max(now - (about.moved_at or about.began_at), 0.0), 1),
+        waits_for=waits_for,
+        is_left=is_left,
     )

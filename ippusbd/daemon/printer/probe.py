@@ -15,9 +15,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
 
-from ippusbd.daemon.printer.missing import MissingFunction, claims
+from ippusbd.daemon.printer.missing import MissingFunction, claims, why_missing
 from ippusbd.errors import (
     BadIpp,
     BadXml,
@@ -30,6 +29,7 @@ from ippusbd.errors import (
     Unanswered,
 )
 from ippusbd.exchange.query import FAX_PATH, PRINT_PATH, Query
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import Capability, DeviceFacts, PrinterFacts, ProbeResult, ScannerFacts
 from ippusbd.wire import escl, ipp, ipp_facts
 from ippusbd.wire.ipp_requests import get_printer_attributes
@@ -80,14 +80,14 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The answers. `missing` says in words what was not answered yet.
+    """The answers. `missing`: what was not answered yet, and why.
 
     `unanswered`: a part of that was accepted and not answered to the end. `learned`: quirks.
     `lost`: functions that the device claims and did not show.
     """
 
     result: ProbeResult
-    missing: tuple[str, ...] = ()
+    missing: Diagnosis | None = None
     unanswered: Unanswered | None = None
     learned: tuple[tuple[str, object], ...] = ()
     lost: tuple[MissingFunction, ...] = ()
@@ -120,16 +120,15 @@ async def gather(
         for function, failure in failed.items()
         if function == "print" or (function == "scan" and questions.comes_later(failure))
     }
-    words = [f"{function}: {failure}" for function, failure in failures.items()]
     if result.printer is None and result.scanner is None:
-        why = "; ".join(words) or "it neither prints nor scans"
-        raise _nothing_known(list(failures.values()), why)
+        raise _nothing_known(failures)
     unanswered = next((one for one in failures.values() if isinstance(one, Unanswered)), None)
     if result.printer is not None and (unanswered or known is None or known.printer is None):
         await _judge(query, uri, questions, learned, needed=unanswered is not None)
-    missing = compress(words, map(questions.comes_later, failures.values()))
+    later = {fun: one for fun, one in failures.items() if questions.comes_later(one)}
+    missing = _together(later).of(_words(later)) if later else None
     lost = tuple(_lost(questions, result, failed))
-    return Probed(result, tuple(missing), unanswered, tuple(learned.items()), lost)
+    return Probed(result, missing, unanswered, tuple(learned.items()), lost)
 
 
 async def _ask_all(
@@ -155,25 +154,36 @@ def _lost(
         failure = failed.get(function)
         if failure is not None:
             later, silent = questions.comes_later(failure), isinstance(failure, PrinterSilent)
-            yield MissingFunction(function, claimed_by, str(failure), later=later, silent=silent)
+            why = why_missing(function, failure)
+            yield MissingFunction(function, claimed_by, why, later=later, silent=silent)
 
 
-def _nothing_known(failures: list[IppUsbError], words: str) -> IppUsbError:
+def _words(failures: Mapping[str, Failure]) -> str:
+    return "; ".join(f"{function}: {failure}" for function, failure in failures.items())
+
+
+def _together(failures: Mapping[str, Failure]) -> Kind:
+    """The cause of them all: their first kind in the order of the table."""
+    found = {failure.kind for failure in failures.values()}
+    return next((kind for kind in Kind if kind in found), Kind.NOT_FOUND)
+
+
+def _nothing_known(failures: Mapping[str, Failure]) -> IppUsbError:
     """The failure for a device with no facts: refusals first, then silence.
-
 
     Questions that were not asked, because another one held the only interface, do not count.
     """
-    asked = [failure for failure in failures if not isinstance(failure, NotAsked)]
+    words, kind = _words(failures) or "it neither prints nor scans", _together(failures)
+    asked = [one for one in failures.values() if not isinstance(one, NotAsked)]
     if failures and not asked:
-        return NotAsked(words)
+        return NotAsked(words, kind=kind)
     unanswered = next((failure for failure in asked if isinstance(failure, Unanswered)), None)
     if unanswered is not None:
-        return type(unanswered)(words)
+        return type(unanswered)(words, kind=kind)
     if asked and all(isinstance(failure, PrinterSilent) for failure in asked):
-        return PrinterSilent(words)
-    later = any(isinstance(failure, LATER) for failure in failures)
-    return ProbeFailed(words) if later else NotAPrinter(words)
+        return PrinterSilent(words, kind=kind)
+    later = any(isinstance(failure, LATER) for failure in failures.values())
+    return ProbeFailed(words, kind=kind) if later else NotAPrinter(words, kind=kind)
 
 
 async def _answered(function: str, question: Callable[[], Awaitable[Answer]]) -> Answer | Failure:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
+from ippusbd import kinds
 from ippusbd.aio import keep_running, now, run_to_end
 from ippusbd.daemon.printer.announcer import Announcer
 from ippusbd.daemon.printer.claiming import Claimer
@@ -125,7 +126,7 @@ class PrinterSession:
         self._again.set()
         pool, claimer = self._printer.pool, self._claimer
         if pool is not None and claimer is not None and claimer.lost and pool.idle:
-            pool.abandon(StartsAfresh("it is retried with all its interfaces"))
+            pool.abandon(StartsAfresh())
 
     # --- taking
 
@@ -133,7 +134,9 @@ class PrinterSession:
         """A pause after the plug that a quirk asks for."""
         delay_s = self._quirks.start_delay_s
         if delay_s and not self._history.failures:
-            self._printer.reason = f"a quirk gives it {delay_s:g} s to start"
+            self._printer.reason = kinds.Kind.WARMING_UP.of(
+                f"a quirk gives it {delay_s:g} s to start"
+            )
             await asyncio.sleep(delay_s)
 
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
@@ -164,8 +167,8 @@ class PrinterSession:
         stack.push_async_callback(pool.close)
         stack.push_async_callback(self._finish, pool)
         self._connect(pool)
-        stack.callback(printer.site.disconnect, "it is not plugged in")
-        printer.to(Event.OPENED)
+        stack.callback(printer.site.disconnect, kinds.Kind.UNPLUGGED.of())
+        printer.to(Event.OPENED, kinds.Kind.PROBING.of())
         self._on_change()
         stack.push_async_callback(self._announcer.withdraw)
         return pool
@@ -235,7 +238,7 @@ class PrinterSession:
 
     async def _announce(self, device: UsbDevice, pool: InterfacePool) -> None:
         if self._waits:
-            self._printer.reason = "passive: probed at the first client's request"
+            self._printer.reason = kinds.Kind.PASSIVE.of()
             await pool.asked()
         await self._announcer.run(device.interfaces[0].capabilities)
 
@@ -335,7 +338,7 @@ class PrinterSession:
             await pool.retry_broken()
             may = pool.idle and not self._history.exhausted and not self._printer.at_work()
             if pool.status().broken and may:
-                pool.abandon(NoInterface("an interface stays unresponsive"))
+                pool.abandon(NoInterface("an interface stays unresponsive", kind=kinds.Kind.SILENT))
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, at most until an administrator's `retry`."""

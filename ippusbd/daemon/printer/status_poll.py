@@ -40,12 +40,14 @@ class StatusPoll:
 
     def __init__(self, *, clock: Callable[[], float] = now) -> None:
         self._clock = clock
-        self._updated_at = 0.0
+        self._updated_at = self._since = 0.0  # of the whole; of its reasons
         self.condition: Condition | None = None
 
     def update(self, condition: Condition) -> None:
-        self.condition = condition
         self._updated_at = self._clock()
+        if self.condition is None or self.condition.reasons != condition.reasons:
+            self._since = self._updated_at
+        self.condition = condition
 
     def overhear(self, state: int, reasons: tuple[str, ...]) -> None:
         """What an answer to a client reported."""
@@ -63,6 +65,8 @@ class StatusPoll:
             supplies=now.supplies,
             pages=now.pages,
             sheets=now.sheets,
+            jobs=now.jobs,
+            since_s=round(self._clock() - self._since, 1),
             age_s=round(self._clock() - self._updated_at, 1),
         )
 

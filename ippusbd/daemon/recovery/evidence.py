@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ippusbd.exchange.query import Asked
+from ippusbd.kinds import Severity
 from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState, Unfinished
 from ippusbd.wire.ipp import PrinterState
-from ippusbd.wire.state_reasons import Severity, advice
+from ippusbd.wire.state_reasons import advice
 
 QUESTIONS_KEPT: Final = 16
 # Words in a reason that name something a print waits for, whatever its severity; and
@@ -183,7 +184,7 @@ class EvidenceLog:
     def _interface(
         self, slot: PoolSlot, now: float, seen: dict[Unfinished, _Seen]
     ) -> InterfaceEvidence:
-        held = slot.state is SlotState.RELEASED and bool(slot.trouble)
+        held = slot.state is SlotState.RELEASED and slot.trouble is not None
         work = slot.work
         if work is None:
             return InterfaceEvidence(slot.number, slot.state, held)

@@ -29,6 +29,7 @@ from ippusbd.errors import (
     TransferTimeout,
     UsbError,
 )
+from ippusbd.kinds import Kind
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -39,6 +40,7 @@ UNRESPONSIVE = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, Tran
 class GivenUp(UsbError):
     """Resets did not help; nothing is tried until a replug or `ippusbd retry`."""
 
+    kind = Kind.GIVEN_UP
     retry = False
 
 
@@ -109,8 +111,7 @@ class RecoveryHistory:
             rung = Rung.RECLAIM
         if rung is Rung.USB_RESET and not self._budget.allow():
             raise GivenUp(
-                f"given up: {self._resets_max} resets in {self._resets_window_s:g} s did not"
-                f" help ({failure}); run `ippusbd retry`, or unplug it and plug it in again"
+                resets=self._resets_max, window_s=self._resets_window_s, failure=str(failure)
             ) from failure
         if rung is Rung.USB_RESET:
             self._reset_at = self._clock()

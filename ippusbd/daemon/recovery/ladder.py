@@ -30,6 +30,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.exchange.query import Query
+from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
 
@@ -174,7 +175,7 @@ class Ladder:
             log.info("interface %d: answers again after: %s", number, step.rung.value)
             self._memory.won(step.rung)
             return
-        raise NoInterface(f"interface {number} is unresponsive: {reason}")
+        raise NoInterface(f"interface {number} is unresponsive: {reason}", kind=Kind.SILENT)
 
     def _order(self, reason: IppUsbError) -> list[Step]:
         """The rungs of an interface, the last winner first."""

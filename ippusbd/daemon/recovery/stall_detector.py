@@ -29,6 +29,7 @@ from ippusbd.daemon.recovery.verdict import (
     reason_to_wait,
 )
 from ippusbd.errors import DeviceGone, IppUsbError, TransferTimeout
+from ippusbd.kinds import Kind
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pool_types import Unfinished
 
@@ -162,5 +163,5 @@ class StallDetector:
         log.warning("interface %d is unresponsive: %s", number, proof)
         ended = EndedExchange(interface=number, proof=proof)
         self._ended.append((asyncio.get_running_loop().time(), ended))
-        slot.channel.fail(TransferTimeout(f"unresponsive: {proof}"))
+        slot.channel.fail(TransferTimeout(f"unresponsive: {proof}", kind=Kind.SILENT))
         return True

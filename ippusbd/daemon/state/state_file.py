@@ -24,6 +24,7 @@ from typing import Final
 
 from ippusbd.daemon.state.files import make_directory, replace_file
 from ippusbd.errors import StateError
+from ippusbd.kinds import Kind
 from ippusbd.users.ownership import why
 
 log = logging.getLogger("ippusbd.daemon")
@@ -257,7 +258,7 @@ class StateFile:
                 self._changed()
                 return port
         first, last = self._ports.start, self._ports.stop - 1
-        raise StateError(f"no port from {first} to {last} is free")
+        raise StateError(kind=Kind.PORTS, first=first, last=last)
 
 
 # --- reading

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.kinds import Kind
 from ippusbd.proxy.access.origin import Refusal
 from ippusbd.users.passwords import Users
 
@@ -39,6 +40,7 @@ _UNESCAPED: Final = 4  # rounds: percent signs may be escaped themselves
 class Busy(IppUsbError):
     """Too many passwords are to be verified; nothing is known about this one."""
 
+    kind = Kind.TOO_MANY
     http_status = 503
 
 
@@ -69,7 +71,7 @@ class BasicAuth:
                 wait.reschedule(None)
                 return await self._verify(digest, *credentials)
         except TimeoutError:
-            raise Busy("too many passwords are being verified; try again") from None
+            raise Busy() from None
 
     async def _verify(self, digest: bytes, user: str, password: str) -> bool:
         version = self._version
@@ -111,9 +113,9 @@ class Network:
     ) -> Refusal | None:
         """Why a request of `client` is refused; None: it is not. Raises Busy."""
         if self.gate is not None and not await self.gate.admits(authorization, client):
-            return Refusal(401, "this printer requires a user name and a password")
+            return Refusal(401, Kind.LOGIN.of())
         if not self.console and not is_open(target):
-            return Refusal(403, "only printing and scanning are open to network clients")
+            return Refusal(403, Kind.CLOSED.of())
         return None
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from ippusbd.kinds import Diagnosis, Kind
+
 # Names that resolve to this machine alone, and the one in our DNS-SD records.
 OWN_NAMES: Final = frozenset({"localhost", "localhost.local", "ip6-localhost"})
 UNTRUSTED_NAMES: Final = OWN_NAMES - {"localhost"}  # by browsers: Secure Contexts, 3.1
@@ -38,7 +40,7 @@ class Refusal:
     """The response to a request that must not reach the printer."""
 
     status: int
-    reason: str
+    reason: Diagnosis
     location: str = ""  # of a redirect
 
 
@@ -53,11 +55,7 @@ def refused_host(host: str | None, local_address: str, names: frozenset[str]) ->
     name = _name(host)
     if name in OWN_NAMES or name in names or _is_here(name, local_address):
         return None
-    return Refusal(
-        421,
-        f"the name {name[:80]!r} is refused to prevent DNS rebinding; allow it with `hosts` in the"
-        " section [http] of the configuration",
-    )
+    return Refusal(421, Kind.HOST.of(name=name[:80]))
 
 
 def refused_site(method: str, headers: Mapping[str, str], scheme: str = "http") -> Refusal | None:
@@ -70,7 +68,7 @@ def refused_site(method: str, headers: Mapping[str, str], scheme: str = "http") 
         foreign = origin not in (None, _own(scheme, headers))
     if not foreign or _is_navigation(method, headers):
         return None
-    return Refusal(403, "web pages of other sites may not use this printer")
+    return Refusal(403, Kind.WEB_PAGE.of())
 
 
 def refused_browser(
@@ -87,8 +85,8 @@ def refused_browser(
     port = _PORT.search(host)
     url = f"http://localhost{port[0] if port else ''}"
     if method in HARMLESS:
-        return Refusal(307, f"browsers use the name localhost: {url}", url + target)
-    return Refusal(403, f"browsers may use this printer under the name localhost only: {url}")
+        return Refusal(307, Kind.BROWSER_NAME.of(url=url), url + target)
+    return Refusal(403, Kind.BROWSER_NAME.of(url=url))
 
 
 def _is_browser(headers: Mapping[str, str]) -> bool:

@@ -19,6 +19,7 @@ from ippusbd.daemon.observe.endpoints import MAX_CLIENTS, Endpoints
 from ippusbd.daemon.observe.recent_errors import KEPT, collecting
 from ippusbd.daemon.observe.status import PageStatus, Status
 from ippusbd.dataclass_json import decode
+from ippusbd.errors import NotAPrinter
 from ippusbd.log import set_context
 from ippusbd.proxy.admission.listeners import bind
 
@@ -54,7 +55,8 @@ STATUS = decode(Status, {
                 "age_s": 1.5,
             },
         },
-        {"id": "03f0:9999", "state": "opening", "reason": "x"},
+        {"id": "03f0:9999", "state": "opening",
+         "reason": {"kind": "opening", "severity": "report"}},
     ],
 })  # fmt: skip
 
@@ -91,6 +93,7 @@ def test_known_numbers_of_the_status_are_exposed_and_unknown_ones_left_out():
     reason = f'{about},reason="media-empty-error",severity="error"}}'
     assert found[f"ippusbd_printer_reason{reason}"] == 1
     assert not [key for key in found if "Unknown" in key or "sheets" in key]
+    assert [key for key in found if 'kind="opening",severity="report"' in key]
     assert sum(value for key, value in found.items() if "printer_up" in key) == 1
 
 
@@ -167,6 +170,7 @@ async def test_page_and_metrics_are_served_at_their_port(port: int):
     page = await ask(port, host="127.0.0.1")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "script" not in page.headers["content-security-policy"]
+    assert page.headers["refresh"] == "30"
     text = await ask(port, target="/metrics", host="127.0.0.1")
     assert samples(text.body.decode())
     head = await ask(port, "HEAD", host="127.0.0.1")
@@ -249,10 +253,10 @@ async def test_the_last_errors_are_kept_with_remedies_up_to_a_limit():
     with collecting() as recent:
         log.info("plugged in")
         for _ in range(3):
-            log.warning("print: /ipp/print answered 404 Not Found")
+            log.warning("%s", NotAPrinter("print: /ipp/print answered 404 Not Found"))
         first = recent.status()
         assert [(each.printer, each.times) for each in first] == [("Desk", 3)]
-        assert "vendor's driver" in first[0].remedy
+        assert "vendor's driver" in str(first[0].reason and first[0].reason.remedy)
         for number in range(100):
             log.error("trouble \x1b %d", number)
         assert len(recent.status()) == KEPT

@@ -79,7 +79,11 @@ def test_each_printer_is_shown_with_its_state_and_its_console():
 
 def test_waits_and_ended_exchanges_are_shown_with_their_proof():
     said = shown(STATUS).said("p")
-    assert any(text.startswith("waiting for 10 min: the printer reports") for text in said)
+    assert any(re.match(r"paper out since \d\d:\d\d: a print of 3.1 MB waits", t) for t in said)
+    assert any(text.startswith("not ended, because: the printer reports") for text in said)
+    assert any(
+        text.startswith(f"a print of 3.1 MB for {HOSTILE}") for text in shown(STATUS).said("li")
+    )
     assert any(text.startswith("ended on interface 1: no byte for 300 s") for text in said)
 
 

@@ -17,6 +17,7 @@ from ippusbd.dataclass_json import NotDecoded, decode, encode
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda each: st.lists(each, max_size=4) | st.dictionaries(st.text(), each, max_size=4),
+    max_leaves=5,
 )
 NAMES = st.sampled_from(["printers", "pid", "uptime_s", "sharing", "page", "state", "condition"])
 

@@ -190,7 +190,7 @@ def held(lab: Recovering) -> str:
         if holder.stdout.readline() != "held\n":
             raise Failed("the interfaces could not be taken")
         said = run("curl", "-si", "-m", "30", f"http://127.0.0.1:{lab.port}/")
-        trouble = lab.row()["trouble"]
+        trouble = "; ".join(one["text"] for one in lab.row()["troubles"])
         if " 503 " not in said or "retry-after:" not in said.lower():
             raise Failed(said)
         for words in (said, trouble):
@@ -200,7 +200,7 @@ def held(lab: Recovering) -> str:
         holder.kill()
         holder.communicate()
     lab.served()
-    until(lambda: not lab.row()["trouble"], "no trouble any more")
+    until(lambda: not lab.row()["troubles"], "no trouble any more")
     return str(trouble)
 
 
