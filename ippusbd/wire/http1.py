@@ -29,8 +29,10 @@ _HOP_BY_HOP: Final = frozenset(
     ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings")
 )
 _FRAMING: Final = frozenset(("content-length", "transfer-encoding"))
-_NEVER_RETURNED: Final = _HOP_BY_HOP | _FRAMING
-_NEVER_FORWARDED: Final = _NEVER_RETURNED | {"host", "expect"}
+# What a printer wants for its own host name: from us it would hold for all of this machine's ports.
+_OF_ITS_HOST: Final = frozenset(("strict-transport-security", "alt-svc"))
+_NEVER_RETURNED: Final = _HOP_BY_HOP | _FRAMING | _OF_ITS_HOST
+_NEVER_FORWARDED: Final = _HOP_BY_HOP | _FRAMING | {"host", "expect"}
 
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*|\*")

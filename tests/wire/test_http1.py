@@ -122,6 +122,8 @@ def test_a_client_gets_no_framing_and_no_hop_by_hop_field_of_the_printer():
         ("Keep-Alive", "timeout=5"),
         ("Proxy-Authenticate", "Basic"),
         ("Trailer", "x"),
+        ("Strict-Transport-Security", "max-age=31536000"),
+        ("Alt-Svc", 'h2=":443"'),
         ("content-type", "text/xml"),
     ]
 
