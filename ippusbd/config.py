@@ -320,8 +320,15 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 
 
 def control_socket(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """The socket that `ippusbd status` connects to."""
+    """The socket of the daemon that this user starts."""
     return runtime_dir(config, environ, uid) / "control.sock"
+
+
+def control_sockets(config: Config, environ: Mapping[str, str], uid: int) -> list[Path]:
+    """Where a user's commands look for a daemon: its own, then the system's."""
+    own = control_socket(config, environ, uid)
+    named = config.runtime_dir is not None
+    return [own] if named else list(dict.fromkeys([own, SYSTEM_RUNTIME / own.name]))
 
 
 def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:

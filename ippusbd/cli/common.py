@@ -13,7 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -88,14 +88,27 @@ def ask_status(config: Config) -> Status:
 
 def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) -> T:
     """The running daemon's answer to `command`. Raises NotRunning, or IppUsbError if refused."""
-    from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import ask
 
-    socket = control_socket(config, os.environ, os.getuid())
-    answer = ask(socket, command, timeout_s=5.0, **arguments)
+    answer = ask(daemon_socket(config), command, timeout_s=5.0, **arguments)
     if not isinstance(answer, kind):
         raise IppUsbError("what answers on the control socket is not an ippusbd")
     return answer
+
+
+def daemon_socket(config: Config) -> Path:
+    """The control socket of the daemon that runs: the user's own, or the system's.
+
+    Raises NotRunning.
+    """
+    from ippusbd.broker.unix import is_live
+    from ippusbd.config import control_sockets
+
+    paths = control_sockets(config, os.environ, os.getuid())
+    for path in paths:
+        if is_live(path):
+            return path
+    raise NotRunning(f"no daemon is running (none at {' or '.join(map(str, paths))})")
 
 
 def store_folder(folder: Path | None, number: int) -> Path | None:

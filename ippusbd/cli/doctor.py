@@ -78,7 +78,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
     yield from ipp_usb.check(config, config_file(args))
     answer = asked(config)
-    if answer.status is None and not answer.refused:
+    if not answer.runs:
         yield from configuration.before_start(config)
     pid = answer.status.pid if answer.status is not None else None
     user = machine.credentials(pid)

@@ -124,6 +124,8 @@ def _failed(exc: IppUsbError) -> Exit:
     if isinstance(exc, ConfigError):
         return Exit.USAGE
     if isinstance(exc, NotRunning):
-        print("ippusbd: start it with: ippusbd run", file=sys.stderr)
+        from ippusbd.doctor.machine import Machine
+
+        print(f"ippusbd: start it with: {Machine().how_to_start()}", file=sys.stderr)
         return Exit.NOT_RUNNING
     return Exit.FAILED

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ippusbd.cli.common import Exit, add_command, load_config
+from ippusbd.cli.common import Exit, add_command, daemon_socket, load_config
 from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError
 
@@ -78,14 +78,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _events(config: Config, args: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
-    from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import stream
 
-    path = control_socket(config, os.environ, os.getuid())
     if args.seconds is not None:
         signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, max(args.seconds, 0.001))
-    for event in stream(path, "trace", printer=args.printer, bodies=args.bodies):
+    for event in stream(daemon_socket(config), "trace", printer=args.printer, bodies=args.bodies):
         if isinstance(event, dict):
             yield event
 
