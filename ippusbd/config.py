@@ -290,8 +290,13 @@ def own_file(environ: Mapping[str, str], uid: int) -> Path:
 
 def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
     """The configuration file to read when none is named: a user's own, the system's, or none."""
-    candidates = dict.fromkeys((own_file(environ, uid), SYSTEM_FILE))
-    return next((path for path in candidates if path.is_file()), None)
+    for path in dict.fromkeys((own_file(environ, uid), SYSTEM_FILE)):
+        try:
+            if path.is_file():
+                return path
+        except OSError as exc:
+            raise ConfigError(f"{path}: {exc.strerror}; name another file with --config") from exc
+    return None
 
 
 def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:

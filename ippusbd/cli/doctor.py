@@ -50,8 +50,10 @@ def show_findings(
 
     found = []
     for finding in findings:
+        if quiet and finding.level is not Level.PROBLEM:
+            continue
         found.append(finding)
-        if not as_json and (finding.level is Level.PROBLEM or not quiet):
+        if not as_json:
             for line in lines([finding]):
                 write(line)
     if as_json:
