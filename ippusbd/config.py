@@ -290,8 +290,13 @@ def own_file(environ: Mapping[str, str], uid: int) -> Path:
 
 def default_file(environ: Mapping[str, str], uid: int) -> Path | None:
     """The configuration file to read when none is named: a user's own, the system's, or none."""
-    candidates = dict.fromkeys((own_file(environ, uid), SYSTEM_FILE))
-    return next((path for path in candidates if path.is_file()), None)
+    for path in dict.fromkeys((own_file(environ, uid), SYSTEM_FILE)):
+        try:
+            if path.is_file():
+                return path
+        except OSError as exc:
+            raise ConfigError(f"{path}: {exc.strerror}; name another file with --config") from exc
+    return None
 
 
 def state_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
@@ -320,8 +325,15 @@ def runtime_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:
 
 
 def control_socket(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """The socket that `ippusbd status` connects to."""
+    """The socket of the daemon that this user starts."""
     return runtime_dir(config, environ, uid) / "control.sock"
+
+
+def control_sockets(config: Config, environ: Mapping[str, str], uid: int) -> list[Path]:
+    """Where a user's commands look for a daemon: its own, then the system's."""
+    own = control_socket(config, environ, uid)
+    named = config.runtime_dir is not None
+    return [own] if named else list(dict.fromkeys([own, SYSTEM_RUNTIME / own.name]))
 
 
 def broker_dir(config: Config, environ: Mapping[str, str], uid: int) -> Path:

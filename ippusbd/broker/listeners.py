@@ -26,7 +26,7 @@ from typing import Final
 from ippusbd.broker.unix import Bound, FolderLocked, bind, lock_folder
 from ippusbd.errors import StateError
 from ippusbd.users.accounts import EVERYBODY, Allowed
-from ippusbd.users.ownership import why
+from ippusbd.users.ownership import make_folder, why
 from ippusbd.users.peers import Peer, peer_of
 
 log = logging.getLogger("ippusbd.broker")
@@ -130,7 +130,7 @@ class Listeners:
     def _make_folder(self) -> None:
         folder = self._settings.folder
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(folder, 0o755)
         except OSError as exc:
             raise StateError(f"{folder}: {why(exc, folder)}") from exc
 

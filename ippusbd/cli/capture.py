@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd.wire.anonymous import Anonymizer
 
     if args.output.exists():
-        raise ConfigError(f"{args.output} exists: name a new file")
+        raise IppUsbError(f"{args.output} exists: name a new file")
     url = _url(args.printer if "://" in args.printer else _served(args))
     raw = _ipp_answer(url), _capabilities(url)
     if not any(raw):
@@ -77,7 +77,7 @@ def _served(args: argparse.Namespace) -> str:
     ]
     if len(found) != 1:
         count = "no printer matches" if not found else f"{len(found)} printers match"
-        raise ConfigError(f"{count} {args.printer!r}: `ippusbd status` lists them")
+        raise IppUsbError(f"{count} {args.printer!r}: `ippusbd status` lists them")
     return f"http://127.0.0.1:{found[0].port}/ipp/print"
 
 

@@ -50,7 +50,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield from configuration.before_start(config)
     answer = asked(config)
     yield service.before_start(answer)
-    yield from run_until_done(_devices(config, quirks, served=answer.status is not None))
+    yield from run_until_done(_devices(config, quirks, served=answer.runs))
 
 
 async def _devices(config: Config, quirks: QuirkTable, *, served: bool) -> list[Finding]:

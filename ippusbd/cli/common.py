@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.errors import IppUsbError, NotRunning
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -64,6 +64,21 @@ def add_command(
     return parser
 
 
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """An option's type: a number above 0."""
+
+    def parse(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = kind(0)
+        if not 0 < number < 1e9:
+            raise argparse.ArgumentTypeError("must be a number above 0")
+        return number
+
+    return parse
+
+
 def config_file(args: argparse.Namespace) -> Path | None:
     """The file that `load_config` reads; None if there is none and defaults are used."""
     from ippusbd.config import default_file
@@ -88,14 +103,30 @@ def ask_status(config: Config) -> Status:
 
 def ask_daemon(config: Config, command: str, kind: type[T], **arguments: str) -> T:
     """The running daemon's answer to `command`. Raises NotRunning, or IppUsbError if refused."""
-    from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import ask
 
-    socket = control_socket(config, os.environ, os.getuid())
-    answer = ask(socket, command, timeout_s=5.0, **arguments)
+    (answer,) = at_daemon(config, lambda path: [ask(path, command, timeout_s=5.0, **arguments)])
     if not isinstance(answer, kind):
         raise IppUsbError("what answers on the control socket is not an ippusbd")
     return answer
+
+
+def at_daemon(config: Config, call: Callable[[Path], Iterable[object]]) -> Iterator[object]:
+    """What `call` yields at the control socket of the user's own daemon, else of the system's.
+
+    Raises NotRunning.
+    """
+    from ippusbd.config import control_sockets
+
+    paths = control_sockets(config, os.environ, os.getuid())
+    for path in paths:
+        try:
+            yield from call(path)
+            return
+        except NotRunning as exc:
+            if not isinstance(exc.__cause__, FileNotFoundError | ConnectionRefusedError):
+                raise
+    raise NotRunning(f"no daemon is running (none at {' or '.join(map(str, paths))})")
 
 
 def store_folder(folder: Path | None, number: int) -> Path | None:
@@ -106,7 +137,7 @@ def store_folder(folder: Path | None, number: int) -> Path | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigError(f"--store {path}: {exc.strerror}") from exc
+        raise IppUsbError(f"--store {path}: {exc.strerror}") from exc
     return path
 
 

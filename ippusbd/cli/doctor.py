@@ -50,8 +50,10 @@ def show_findings(
 
     found = []
     for finding in findings:
+        if quiet and finding.level is not Level.PROBLEM:
+            continue
         found.append(finding)
-        if not as_json and (finding.level is Level.PROBLEM or not quiet):
+        if not as_json:
             for line in lines([finding]):
                 write(line)
     if as_json:
@@ -78,7 +80,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
     yield from ipp_usb.check(config, config_file(args))
     answer = asked(config)
-    if answer.status is None and not answer.refused:
+    if not answer.runs:
         yield from configuration.before_start(config)
     pid = answer.status.pid if answer.status is not None else None
     user = machine.credentials(pid)

@@ -52,7 +52,12 @@ def main(
 ) -> int:
     """Serve the chosen printer; returns the exit status. Tests bring their own USB bus."""
     output.prepare_streams()
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if (options.bus is None) != (options.device is None):
+        parser.error("--bus and --device are used together")
+    if options.bus is not None and options.bus_device is not None:
+        parser.error("--bus-device replaces --bus and --device")
     options.make_config = make_config or config_of
     try:
         if options.no_fork or options.debug:

@@ -46,6 +46,12 @@ configuration, 3 no daemon is running, 130 interrupted.
 Configuration: /etc/ippusbd/ippusbd.conf or ~/.config/ippusbd/ippusbd.conf.
 Local quirks: /etc/ippusbd/quirks/*.toml."""
 
+# Packages that are not always installed, and how to install them.
+PACKAGES: Final = {
+    "h11": "apt install python3-h11 python3-pil, or pip install 'ippusbd[virtual]'",
+    "PIL": "apt install python3-pil, or pip install 'ippusbd[virtual]'",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: sys.argv) and return its exit code."""
@@ -55,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except IppUsbError as exc:
         return _failed(exc)
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").partition(".")[0]
+        if package not in PACKAGES:
+            raise
+        return _failed(IppUsbError(f"this needs the Python package {package}: {PACKAGES[package]}"))
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe: `ippusbd status | head -1`
@@ -124,6 +135,8 @@ def _failed(exc: IppUsbError) -> Exit:
     if isinstance(exc, ConfigError):
         return Exit.USAGE
     if isinstance(exc, NotRunning):
-        print("ippusbd: start it with: ippusbd run", file=sys.stderr)
+        from ippusbd.doctor.machine import Machine
+
+        print(f"ippusbd: start it with: {Machine().how_to_start()}", file=sys.stderr)
         return Exit.NOT_RUNNING
     return Exit.FAILED

@@ -11,7 +11,7 @@ import sys
 
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.cli.output import write
-from ippusbd.errors import ConfigError
+from ippusbd.errors import IppUsbError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,5 +41,5 @@ def _password_from_user() -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
-        raise ConfigError("the two passwords differ")
+        raise IppUsbError("the two passwords differ")
     return password

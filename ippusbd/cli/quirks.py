@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
 from ippusbd.cli.output import show
+from ippusbd.errors import ConfigError
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd.quirks.load import load
     from ippusbd.quirks.match import MatchTarget
 
+    if args.all and args.device is None:
+        raise ConfigError("--all needs --device")
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))

@@ -98,7 +98,6 @@ def _add_virtual(virtual: argparse._ArgumentGroup) -> None:
     virtual.add_argument(
         "--interfaces",
         type=_interfaces,
-        default=3,
         metavar="N",
         help="USB interfaces per printer (3)",
     )
@@ -154,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         show(f"{name:<28} {text}" for name, text in help_table())
         return Exit.OK
 
+    _refuse_ignored(args)
     config = load_config(args)
     if args.idle_exit is not None:
         config = replace(config, idle_exit_s=args.idle_exit)
@@ -165,17 +165,28 @@ def run(args: argparse.Namespace) -> int:
     return run_until_done(_serve(args, config))
 
 
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """Options of virtual printers where there are none. Raises ConfigError."""
+    names = "personality", "interfaces", "no_serial", "model_file", "store", "virtual_control"
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if given and not (args.virtual or args.virtual_if_none):
+        raise ConfigError(f"{given[0]} needs --virtual or --virtual-if-none")
+
+
 async def _serve(args: argparse.Namespace, config: Config) -> int:
     from ippusbd.daemon import service
     from ippusbd.daemon.process.systemd import exit_within
 
     async with AsyncExitStack() as stack:
         virtual = args.virtual or (args.virtual_if_none and await no_usb_printer(_usb_host(config)))
-        if config.page:
-            tell([f"status page  http://{config.listen_host}:{config.page_port}/"])
         host = _virtual_host(args, config, stack) if virtual else _usb_host(config)
         return await service.run(
-            config, host, hotplug=not virtual, on_ready=_announce, on_stopping=exit_within
+            config,
+            host,
+            hotplug=not virtual,
+            on_ready=_announce,
+            on_page=lambda url: tell([f"status page  {url}"]),
+            on_stopping=exit_within,
         )
 
 
@@ -204,14 +215,9 @@ async def no_usb_printer(host: UsbHost) -> bool:
 
 def _virtual_host(args: argparse.Namespace, config: Config, stack: AsyncExitStack) -> UsbHost:
     """A host whose bus is in this process; `stack` closes the printers."""
-    try:
-        from ippusbd.virtual.control import VirtualControlServer
-        from ippusbd.virtual.usb.backend import VirtualBackend
-    except ModuleNotFoundError as exc:
-        raise ConfigError(
-            f"virtual printers need the package {exc.name}: pip install 'ippusbd[virtual]'"
-        ) from exc
     from ippusbd.usbio.pyusb_host import PyusbHost
+    from ippusbd.virtual.control import VirtualControlServer
+    from ippusbd.virtual.usb.backend import VirtualBackend
 
     printers = _virtual_printers(args, stack)
     if args.virtual_control:
@@ -234,7 +240,7 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
     for number in range(1, max(1, args.virtual) + 1):
         printer = VirtualPrinter(
             serial="" if args.no_serial else f"VIRTUAL{number}",
-            interfaces=args.interfaces,
+            interfaces=args.interfaces or 3,
             personalities=args.personality,
             store_dir=store_folder(args.store, number),
             answers=answers,

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ippusbd.cli.common import Exit, add_command, load_config
+from ippusbd.cli.common import Exit, add_command, at_daemon, load_config, positive
 from ippusbd.cli.output import show, tell
-from ippusbd.errors import ConfigError
+from ippusbd.errors import IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -52,10 +52,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="also record documents, images and secrets: keep the files safe",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
+    parser.add_argument("--seconds", type=positive(float), metavar="N", help="stop after N seconds")
     parser.add_argument(
         "--max-size",
-        type=int,
+        type=positive(int),
         default=DEFAULT_MB,
         metavar="MB",
         help=f"stop when both files together reach this size ({DEFAULT_MB})",
@@ -78,14 +78,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _events(config: Config, args: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
-    from ippusbd.config import control_socket
     from ippusbd.daemon.observe.control_client import stream
 
-    path = control_socket(config, os.environ, os.getuid())
     if args.seconds is not None:
         signal.signal(signal.SIGALRM, _stop)
-        signal.setitimer(signal.ITIMER_REAL, max(args.seconds, 0.001))
-    for event in stream(path, "trace", printer=args.printer, bodies=args.bodies):
+        signal.setitimer(signal.ITIMER_REAL, args.seconds)
+    options = {"printer": args.printer, "bodies": args.bodies}
+    for event in at_daemon(config, lambda path: stream(path, "trace", **options)):
         if isinstance(event, dict):
             yield event
 
@@ -176,5 +175,5 @@ def _created(name: str) -> IO[bytes]:
         Path(name).unlink(missing_ok=True)
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as exc:
-        raise ConfigError(f"{name}: {exc.strerror}") from exc
+        raise IppUsbError(f"{name}: {exc.strerror}") from exc
     return os.fdopen(handle, "wb", buffering=0)  # the file is up to date at any time

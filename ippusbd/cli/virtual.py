@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from ippusbd.cli.common import STORE_HELP, Exit, add_command, store_folder
 from ippusbd.cli.output import show, tell, write
-from ippusbd.errors import ConfigError
+from ippusbd.errors import ConfigError, IppUsbError
 
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS: Final = "127.0.0.1:3240"
 MOST_PRINTERS: Final = 120  # of the 127 addresses a USB bus has
 CONTROL_HELP: Final = "control socket (root: /run/ippusbd-virtual.sock, else in $XDG_RUNTIME_DIR)"
+# The options that say what is started, and their defaults.
+STARTS: Final[dict[str, object]] = {
+    "usbip": None,
+    "attach": False,
+    "printers": 1,
+    "interfaces": 3,
+    "personality": [],
+    "model": "",
+    "layout": "",
+    "model_file": None,
+    "no_serial": False,
+    "vendor_interface": False,
+    "store": None,
+}
 STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EXAMPLES: Final = [
@@ -54,8 +68,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add = parser.add_argument
     add("--usbip", metavar="ADDR:PORT", help=f"address to listen on (default: {DEFAULT_ADDRESS})")
     add("--attach", action="store_true", help="attach the printers to this machine's kernel")
-    add("--printers", type=int, default=1, metavar="N", help="number of printers (default: 1)")
-    add("--interfaces", type=int, default=3, metavar="N", help="IPP-USB interfaces, 1-4 (3)")
+    add(
+        "--printers",
+        type=int,
+        default=STARTS["printers"],
+        metavar="N",
+        help="number of printers (default: 1)",
+    )
+    add(
+        "--interfaces",
+        type=int,
+        default=STARTS["interfaces"],
+        metavar="N",
+        help="IPP-USB interfaces, 1-4 (3)",
+    )
     add(
         "--personality",
         nargs="+",
@@ -81,6 +107,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Send a command, list personalities, or run printers until a signal."""
     if args.tell:
+        given = [name for name, default in STARTS.items() if getattr(args, name) != default]
+        if given:
+            raise ConfigError(
+                f"--tell starts nothing: --{given[0].replace('_', '-')} has no effect"
+            )
         return _tell(args.control or _default_control(), args.tell)
     if args.personality == ["help"]:
         return _list_personalities()
@@ -170,12 +201,12 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
 
 def _listen(server: UsbIpServer, address: str) -> str:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"--usbip: {address!r} is not ADDR:PORT")
     try:
         bound = server.listen(host.strip("[]"), int(port))
     except OSError as exc:
-        raise ConfigError(f"--usbip: {address}: {exc.strerror}") from exc
+        raise IppUsbError(f"--usbip: {address}: {exc.strerror}") from exc
     return f"{bound[0]}:{bound[1]}"
 
 

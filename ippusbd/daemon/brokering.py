@@ -174,11 +174,16 @@ class Brokering:
         return ListenerSettings(
             folder=folder,
             gid=socket_group(config.broker_group),
-            allowed=Allowed(
-                frozenset(user_id(name, "[broker] users") for name in config.broker_users),
-                frozenset(group_id(name, "[broker] groups") for name in config.broker_groups),
-            ),
+            allowed=socket_clients(config),
         )
+
+
+def socket_clients(config: Config) -> Allowed:
+    """Who may use the Unix sockets. Raises ConfigError for unknown users and groups."""
+    return Allowed(
+        frozenset(user_id(name, "[broker] users") for name in config.broker_users),
+        frozenset(group_id(name, "[broker] groups") for name in config.broker_groups),
+    )
 
 
 def _unix_socket(inherited: Iterable[socket.socket]) -> socket.socket | None:

@@ -154,12 +154,14 @@ async def run(
     *,
     hotplug: bool = True,
     on_ready: Callable[[list[PrinterStatus]], None] | None = None,
+    on_page: Callable[[str], None] | None = None,
     on_stopping: Callable[[float], None] = lambda within_s: None,
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
-    `on_ready` is called with the status of printers when they are announced; `on_stopping` with
-    the seconds within which the process ends, when it begins to. Raises ConfigError
+    `on_ready` is called with the status of printers when they are announced, `on_page` with the
+    address of the status page if it is served; `on_stopping` with the seconds within which the
+    process ends, when it begins to. Raises ConfigError
     or StateError when the daemon cannot start.
     """
     keep_buffers()
@@ -180,6 +182,8 @@ async def run(
         await control.start()
         stack.push_async_callback(control.close)
         await daemon.endpoints.start(stack)
+        if on_page is not None and (page := daemon.endpoints.status().url):
+            on_page(page)
         stop = stack.enter_context(stop_on_signals())
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))

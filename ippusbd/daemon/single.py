@@ -146,10 +146,10 @@ async def serve_one(
         await one.choose(choice)
         supervisor = await _supervise(config, one, places, changes, stack)
         printer = await _listening(supervisor, changes)
-        on_listening(printer.site.port)
         changes.directory = directory = PrinterDirectory(supervisor)
         clock = IdleClock(config.idle_exit_s or math.inf, look=directory.sample)
         brokers = await _unix_sockets(config, places, printer, directory, clock, stack)
+        on_listening(printer.site.port)
         idle = [_idle(brokers, clock)] if config.idle_exit_s else []
         await first_of(one.gone.wait(), stop.wait(), *idle)
         log.info("unplugged: exiting" if one.gone.is_set() else "exiting")

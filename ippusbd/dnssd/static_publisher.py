@@ -67,11 +67,11 @@ def read_template(path: Path) -> str:
             text = file.read(MAX_TEMPLATE_BYTES).decode()
         ElementTree.fromstring(text.replace("@SERVICES@", "").replace("@NAME@", ""))
     except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
+        raise ConfigError(f"[dnssd] static_template: {path}: {exc.strerror}") from exc
     except (UnicodeDecodeError, ElementTree.ParseError) as exc:
-        raise ConfigError(f"{path}: not XML: {exc}") from exc
+        raise ConfigError(f"[dnssd] static_template: {path}: not XML: {exc}") from exc
     if "@NAME@" not in text or "@SERVICES@" not in text:
-        raise ConfigError(f"{path}: must contain @NAME@ and @SERVICES@")
+        raise ConfigError(f"[dnssd] static_template: {path}: must contain @NAME@ and @SERVICES@")
     return text
 
 

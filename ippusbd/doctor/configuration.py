@@ -9,13 +9,17 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from ippusbd.broker.unix import MAX_PATH
 from ippusbd.config import Config, broker_dir, runtime_dir, state_dir
+from ippusbd.daemon.brokering import socket_clients, socket_group
 from ippusbd.daemon.share import interfaces
 from ippusbd.daemon.share.certificate import configured
+from ippusbd.dnssd.static_publisher import read_template
 from ippusbd.doctor.findings import Finding, note, ok, problem
 from ippusbd.errors import ConfigError
 from ippusbd.proxy.access.rules import access_of
 from ippusbd.quirks.load import QuirkTable
+from ippusbd.users.accounts import group_id
 from ippusbd.users.ownership import foreign, give, user_name, why
 from ippusbd.users.passwords import Users
 
@@ -25,7 +29,9 @@ Look = Callable[[Collection[str]], tuple[interfaces.Address, ...]]
 
 def check(config: Config, file: Path | None, quirks: QuirkTable) -> Iterator[Finding]:
     """`file`: where the configuration was read from, None for the defaults."""
-    access_of(config)  # raises for unknown users and groups
+    _accounts(config)
+    if config.static_template is not None:
+        read_template(config.static_template)
     yield ok("configuration", f"configuration: {file or 'no file; using defaults'}")
     local = sum(not entry.built_in for entry in quirks.entries)
     yield ok("quirks", f"quirks: {len(quirks.entries)} entries, {local} of them local")
@@ -36,9 +42,21 @@ def check(config: Config, file: Path | None, quirks: QuirkTable) -> Iterator[Fin
             yield note("quirks", f"not used: {line}", "delete the line, or see ippusbd-quirks(5)")
 
 
+def _accounts(config: Config) -> None:
+    """Raises ConfigError for unknown users and groups."""
+    access_of(config)
+    if config.control_group:
+        group_id(config.control_group, "[daemon] control_group")
+    if config.broker:
+        socket_group(config.broker_group)
+        socket_clients(config)
+
+
 def before_start(config: Config, look: Look = interfaces.look) -> Iterator[Finding]:
     """What a daemon that this user starts would meet."""
     yield from _directories(config)
+    if config.dnssd == "static" and config.static_dir is not None:
+        yield _static(config.static_dir)
     if config.share_interfaces:
         yield _sharing(config, look)
 
@@ -69,6 +87,13 @@ def _directory(name: str, key: str, path: Path) -> Finding:
             f"{name}: {path}: you may not read and write {existing}",
             f"set another {key}, or change the owner of {existing}",
         )
+    control = path / "control.sock"
+    if name == "sockets" and len(os.fsencode(control)) >= MAX_PATH:
+        return problem(
+            name,
+            f"sockets: {control}: longer than the {MAX_PATH - 1} bytes a socket may have",
+            f"set another {key}",
+        )
     others = list(foreign(path)) if path.is_dir() else []
     if others:
         owner = path.stat().st_uid
@@ -79,6 +104,23 @@ def _directory(name: str, key: str, path: Path) -> Finding:
             give(path, owner),
         )
     return ok(name, f"{name}: {path}")
+
+
+def _static(path: Path) -> Finding:
+    """The daemon does not create the folder that Avahi reads."""
+    if not path.is_dir():
+        return problem(
+            "static",
+            f"static: {path} is no folder",
+            f"mkdir {path}, or set another static_dir in [dnssd]",
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        return problem(
+            "static",
+            f"static: {path}: you may not write to it",
+            f"set another static_dir in [dnssd], or change the owner of {path}",
+        )
+    return ok("static", f"static: {path}")
 
 
 def _sharing(config: Config, look: Look) -> Finding:

@@ -18,6 +18,14 @@ from typing import Final
 from ippusbd.wire.text import one_line
 
 RUN_S: Final = 15.0
+# Where systemd looks for units, the administrator's first.
+UNITS: Final = (
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+)
 SBIN: Final = ":/usr/sbin:/sbin"
 
 
@@ -64,6 +72,19 @@ class Machine:
 
     def has(self, program: str) -> bool:
         return shutil.which(program, path=self.environ.get("PATH", "") + SBIN) is not None
+
+    def how_to_start(self) -> str:
+        """The command that starts the daemon: its unit, where systemd runs and has it."""
+        root = self.etc.parent
+        units = [
+            path
+            for each in UNITS
+            if (path := root / each / "ippusbd.service").is_symlink() or path.exists()
+        ]
+        if not units or not (root / "run/systemd/system").is_dir():
+            return "ippusbd run"
+        masked = units[0].is_symlink() and str(units[0].readlink()) == "/dev/null"
+        return f"systemctl start ippusbd{'-broker.socket' if masked else ''}"
 
     def run(self, argv: Sequence[str], timeout_s: float = RUN_S) -> tuple[int, str]:
         """Exit status and output of a program; 127 if it does not exist, 124 if it hangs."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PrinterStatus, Status
@@ -14,8 +12,6 @@ from ippusbd.doctor.machine import Machine
 from ippusbd.kinds import Kind
 from ippusbd.proxy.admission.listeners import is_free
 
-SYSTEMD: Final = Path("/run/systemd/system")
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -23,6 +19,10 @@ class Answer:
 
     status: Status | None
     refused: str = ""  # why a running daemon did not answer
+
+    @property
+    def runs(self) -> bool:
+        return self.status is not None or bool(self.refused)
 
     @property
     def printers(self) -> tuple[PrinterStatus, ...]:
@@ -36,8 +36,10 @@ class Answer:
 
 def check(answer: Answer, config: Config, machine: Machine) -> Iterator[Finding]:
     """The daemon, then the ports for its printers."""
-    if answer.status is None and not answer.refused:
-        yield problem("daemon", "the daemon is not running", _how_to_start(machine))
+    if not answer.runs:
+        start = machine.how_to_start()
+        why = "; to see why it exited: journalctl -u ippusbd" if "systemctl" in start else ""
+        yield problem("daemon", "the daemon is not running", f"{start}{why}")
     else:
         yield before_start(answer)
         trouble = answer.status.broker.trouble if answer.status is not None else ""
@@ -53,15 +55,9 @@ def before_start(answer: Answer) -> Finding:
     if answer.refused:
         return note("daemon", answer.refused, "run this as root, or see control_group in [daemon]")
     if answer.status is None:
-        return note("daemon", "the daemon is not running", "ippusbd run")
+        return note("daemon", "the daemon is not running", Machine().how_to_start())
     now = answer.status
     return ok("daemon", f"ippusbd {now.version} is {now.phase}, process {now.pid}")
-
-
-def _how_to_start(machine: Machine) -> str:
-    if SYSTEMD.exists() and machine.has("systemctl"):
-        return "systemctl start ippusbd; to see why it exited: journalctl -u ippusbd"
-    return "ippusbd run"
 
 
 def _ports(config: Config) -> Iterator[Finding]:

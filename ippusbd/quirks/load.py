@@ -155,7 +155,7 @@ def _of_folder(folder: Path, unused: list[Unused]) -> Iterator[Entry]:
     except FileNotFoundError:
         return
     except OSError as exc:
-        raise ConfigError(f"{folder}: {exc.strerror}") from exc
+        raise ConfigError(f"[daemon] quirks_dirs: {folder}: {exc.strerror}") from exc
     theirs = []
     for path in (path for path in files if path.suffix == ".conf"):
         document = read_file(path).decode("utf-8", "replace")

@@ -14,6 +14,7 @@ import asyncio
 import ctypes
 import errno
 import logging
+import os
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ from ippusbd.errors import (
 from ippusbd.kinds import Kind
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import SYSFS, OpenDevice
+from ippusbd.usbio.device_lock import lock_device
 from ippusbd.usbio.libusb import Libusb, version_of
 from ippusbd.wire.descriptors import WITHOUT_IPP
 
@@ -76,21 +78,37 @@ def translated(doing: str) -> Iterator[None]:
 class PyusbHandle:
     """An open device as blocking calls that raise our errors; any thread may call."""
 
-    def __init__(self, backend: usb.backend.IBackend, reference: Any, descriptor: Any) -> None:
+    def __init__(
+        self, backend: usb.backend.IBackend, reference: Any, descriptor: Any, node: Path | None
+    ) -> None:
+        """`node`: what is locked while the device is open."""
         self._backend = backend
         self._reference = reference
         self._descriptor = descriptor
         self._breaks_mutex = _breaks_mutex(backend)
         self._poisoned = False
-        with translated("open"):
-            self._handle = backend.open_device(reference)
+        self._lock = lock_device(node) if node is not None else None
+        try:
+            with translated("open"):
+                self._handle = backend.open_device(reference)
+        except UsbError:
+            self._unlock()
+            raise
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def close(self) -> None:
-        if self._poisoned:
-            log.warning("libusb's handle stays open: closing it would abort the process")
-            return
-        with translated("close"):
-            self._backend.close_device(self._handle)
+        try:
+            if self._poisoned:
+                log.warning("libusb's handle stays open: closing it would abort the process")
+                return
+            with translated("close"):
+                self._backend.close_device(self._handle)
+        finally:
+            self._unlock()
 
     @property
     def pointer(self) -> Any:
@@ -228,6 +246,7 @@ class PyusbHost:
     """`UsbHost` over one pyusb backend; None: libusb.
 
     `channel` is `threads`, or `async` and `auto`: asynchronous where the backend is libusb.
+    `nodes` has the nodes of its devices; None: libusb's own, or none for another backend.
     """
 
     def __init__(
@@ -237,11 +256,13 @@ class PyusbHost:
         transfer_bytes: int = 262_144,
         channel: str = "auto",
         sysfs: Path = SYSFS,
+        nodes: Path | None = None,
     ) -> None:
         self._backend = backend
         self._transfer_bytes = transfer_bytes
         self._channel = channel
         self._sysfs = sysfs
+        self._nodes = DEVICE_NODES if backend is None and nodes is None else nodes
         self._libusb: Libusb | None = None
         # Enumeration asks libusb, which talks to udev and sysfs: not in the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usb-host")
@@ -304,8 +325,14 @@ class PyusbHost:
         """libusb learns of a departure from udev; the kernel removes the node at once."""
         if getattr(self._backend, "lib", None) is None:
             return True
+        node = self._node(facts)
+        return node is None or node.exists()
+
+    def _node(self, facts: DeviceFacts) -> Path | None:
         address = facts.address
-        return (DEVICE_NODES / f"{address.bus:03d}" / f"{address.address:03d}").exists()
+        if self._nodes is None:
+            return None
+        return self._nodes / f"{address.bus:03d}" / f"{address.address:03d}"
 
     def _context(self) -> Any:
         """pyusb's libusb_context."""
@@ -317,7 +344,7 @@ class PyusbHost:
     def _open(self, facts: DeviceFacts) -> PyusbHandle:
         for reference, descriptor, _ in self._printers():
             if self._facts(descriptor).address == facts.address:
-                return PyusbHandle(self._library(), reference, descriptor)
+                return PyusbHandle(self._library(), reference, descriptor, self._node(facts))
         raise DeviceGone(f"no printer at {facts.address} any more")
 
     def _library(self) -> usb.backend.IBackend:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def inherit_owner(fd: int, path: Path) -> None:
-    """Give the open file `fd`, which is `path` or will replace it, its proper owner and group.
+    """Give the open file or folder `fd`, which is `path` or will replace it, its proper owner.
 
     They are those of the file that is replaced; of the folder, where that is not root's.
     """
@@ -32,8 +32,20 @@ def inherit_owner(fd: int, path: Path) -> None:
     with suppress(OSError):  # it is as usable as before to us
         if os.geteuid() != 0:
             os.fchown(fd, -1, model.st_gid)
-        elif new.st_uid == 0 and stat.S_ISREG(new.st_mode) and new.st_nlink == 1:
+        elif new.st_uid == 0 and (stat.S_ISDIR(new.st_mode) or new.st_nlink == 1):
             os.fchown(fd, model.st_uid, model.st_gid)
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Create a folder and its parents where they are missing, each with its proper owner."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for each in reversed(missing) if os.geteuid() == 0 else ():
+        fd = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            inherit_owner(fd, each)
+        finally:
+            os.close(fd)
 
 
 def folder_owner(folder: Path) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from support.daemon_process import DaemonProcess, Start
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[DaemonProcess] = []
 
-    def start(*options: str, redirection: str = "", more: str = "") -> DaemonProcess:
-        started.append(DaemonProcess(tmp_path, *options, redirection=redirection, more=more))
+    def start(*options: str, redirection: str = "", own: str = "") -> DaemonProcess:
+        started.append(DaemonProcess(tmp_path, *options, redirection=redirection, own=own))
         return started[-1]
 
     yield start

@@ -98,7 +98,7 @@ def test_a_file_that_exists_is_not_overwritten(device: type[Device], tmp_path: P
     path = tmp_path / "office.model"
     path.write_text("mine")
     done = capture(f"http://{device.url}/", "-o", str(path))
-    assert (done.returncode, path.read_text()) == (2, "mine")
+    assert (done.returncode, path.read_text()) == (1, "mine")
     assert "exists: name a new file" in done.stderr
 
 

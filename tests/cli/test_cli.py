@@ -14,6 +14,7 @@ import pytest
 from support.answering_daemon import answering_daemon
 
 from ippusbd import __version__
+from ippusbd import config as configuration
 from ippusbd.cli import main as cli
 from ippusbd.cli import output, status
 from ippusbd.cli.run import ready_lines
@@ -126,6 +127,25 @@ def test_without_a_daemon_status_exits_with_3_and_says_how_to_start_it(
     assert (code, out) == (3, "")
     assert "no daemon is running" in err
     assert "ippusbd run" in err
+
+
+def test_the_systems_daemon_is_found_unless_the_user_runs_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    own, system = tmp_path / "ippusbd", tmp_path / "system"
+    monkeypatch.setattr(configuration, "SYSTEM_RUNTIME", system)
+    monkeypatch.setattr(configuration, "default_file", lambda environ, uid: None)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(own))
+    assert cli.main(["log"]) == 3
+    assert f"none at {own}/control.sock or {system}/control.sock" in capsys.readouterr().err
+    with answering_daemon(system / "control.sock") as theirs:
+        theirs.answer = {"usb": "theirs"}
+        assert cli.main(["log"]) == 0
+        assert "theirs" in capsys.readouterr().out
+        with answering_daemon(own / "control.sock") as mine:
+            mine.answer = {"usb": "mine"}
+            assert cli.main(["log"]) == 0
+            assert "mine" in capsys.readouterr().out
 
 
 def test_errors_are_printed_without_control_characters(ippusbd: Ippusbd, answer: Answer):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.daemon_process import DaemonProcess, Start
 
+STRANGER = 12345  # a user without a name
 OTHER = pwd.getpwnam("nobody")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
@@ -21,14 +22,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two 
 def start() -> Iterator[Start]:
     """Starts a daemon in a folder that belongs to another user."""
     folder = Path(tempfile.mkdtemp(prefix="ippusbd-", dir="/tmp"))
-    for each in (folder, folder / "state", folder / "run", folder / "broker"):
+    for each in (folder, folder / "state", folder / "broker"):
         each.mkdir(exist_ok=True)
         os.chown(each, OTHER.pw_uid, OTHER.pw_gid)
     started: list[DaemonProcess] = []
 
-    def start(*options: str, user: int | None = None) -> DaemonProcess:
+    def start(*options: str, user: int | None = None, own: str = "") -> DaemonProcess:
         broker = f'[broker]\ndir = "{folder}/broker"\n'
-        started.append(DaemonProcess(folder, *options, more=broker, user=user))
+        started.append(DaemonProcess(folder, *options, more=broker, own=own, user=user))
         return started[-1]
 
     yield start
@@ -55,6 +56,22 @@ def test_sockets_of_a_killed_root_are_replaced_by_the_daemons_user(start: Start)
     daemon = start("--virtual", user=OTHER.pw_uid)
     daemon.ready()
     assert daemon.status()["broker"]["trouble"] == ""
+
+
+@pytest.mark.parametrize("count", [0, 31, 300])
+def test_members_of_the_control_group_may_ask_however_many_groups_they_have(
+    start: Start, count: int
+):
+    group, others = 54321, range(60001, 60001 + count)
+    daemon = start("--virtual", own=f'control_group = "{group}"\n')
+    folder = daemon.config.parent
+    folder.chmod(0o755)
+    daemon.ready()
+    asked = daemon.command("status", user=STRANGER, groups=[*others, group])
+    assert (asked.returncode, asked.stderr) == (0, "")
+    refused = daemon.command("status", user=STRANGER, groups=others)
+    assert refused.returncode == 1
+    assert "run it as root, or set control_group in [daemon]" in refused.stderr
 
 
 def roots(path: Path, mode: int = 0o600) -> None:

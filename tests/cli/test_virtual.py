@@ -114,7 +114,6 @@ def test_a_personality_is_switched_on_by_command(
         (["--printers", "0"], "--printers: 1 to"),
         (["--personality", "polite"], "no personality 'polite'"),
         (["--usbip", "here"], "'here' is not ADDR:PORT"),
-        (["--usbip", "192.0.2.1:3240"], "--usbip: 192.0.2.1:3240"),
         (["--tell", "unplug", "now"], "'now' is not KEY=VALUE"),
     ],
 )

@@ -383,6 +383,30 @@ def test_queue_names_are_those_of_cups(name: str, queue: str):
 # --- the command
 
 
+@pytest.mark.parametrize(
+    ("systemd", "unit", "command"),
+    [
+        (True, "a unit", "systemctl start ippusbd"),
+        (True, "masked", "systemctl start ippusbd-broker.socket"),
+        (True, "none", "ippusbd run"),
+        (False, "a unit", "ippusbd run"),
+    ],
+)
+def test_the_daemon_is_started_by_its_unit_where_there_is_one(
+    tmp_path: Path, systemd: bool, unit: str, command: str
+):
+    package, mask = (tmp_path / each / "systemd/system" for each in ("lib", "etc"))
+    package.mkdir(parents=True)
+    mask.mkdir(parents=True)
+    if systemd:
+        (tmp_path / "run/systemd/system").mkdir(parents=True)
+    if unit != "none":
+        (package / "ippusbd.service").touch()
+    if unit == "masked":
+        (mask / "ippusbd.service").symlink_to("/dev/null")
+    assert Machine(etc=tmp_path / "etc").how_to_start() == command
+
+
 def test_problems_determine_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = tmp_path / "c.conf"
     config.write_text(

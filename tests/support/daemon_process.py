@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ def python_of_everybody() -> tuple[str, dict[str, str]]:
 
 
 class DaemonProcess:
-    """A running `ippusbd run OPTIONS REDIRECTION`; standard error is in `log`."""
+    """A running `ippusbd run OPTIONS REDIRECTION`; standard error is in `log`.
+
+    `own` is added to the section [daemon] of its configuration, `more` at the end.
+    """
 
     def __init__(
         self,
@@ -36,11 +39,12 @@ class DaemonProcess:
         *options: str,
         redirection: str = "",
         more: str = "",
+        own: str = "",
         user: int | None = None,
     ) -> None:
         self.config = folder / "ippusbd.conf"
         self.config.write_text(
-            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
+            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n{own}'
             f'[dnssd]\npublisher = "off"\n{more}'
         )
         self._log = (folder / "log").open("a")
@@ -68,12 +72,20 @@ class DaemonProcess:
                 return said
         raise AssertionError(f"ended with {self.process.wait()}: {said}{self.log}")
 
-    def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *argv: str, user: int | None = None, groups: Sequence[int] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        python, environ = (sys.executable, {}) if user is None else python_of_everybody()
         return subprocess.run(
-            [sys.executable, "-m", "ippusbd", *argv, "--config", self.config],
+            [python, "-m", "ippusbd", *argv, "--config", self.config],
             capture_output=True,
             check=False,
             text=True,
+            env={**os.environ, **environ},
+            user=user,
+            group=user,
+            extra_groups=None if user is None else groups,
+            cwd="/",
         )
 
     def status(self) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import struct
+import sys
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +31,7 @@ from ippusbd.errors import (
 from ippusbd.model import BusAddress, Capability, DeviceFacts, UsbId
 from ippusbd.usbio import device as device_module
 from ippusbd.usbio.device import OpenDevice
+from ippusbd.usbio.device_lock import lock_device
 from ippusbd.usbio.pyusb_host import PyusbHost, controller_of
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
@@ -627,6 +631,57 @@ async def test_missing_permissions_are_reported(make_printer: MakePrinter):
     (facts,) = await host.enumerate()
     with pytest.raises(AccessDenied, match="open"):
         await host.open(facts)
+    await host.close()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from ippusbd.usbio.device_lock import lock_device
+lock = lock_device(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def node_of(facts: DeviceFacts, nodes: Path) -> Path:
+    node = nodes / f"{facts.address.bus:03d}" / f"{facts.address.address:03d}"
+    node.parent.mkdir()
+    node.touch()
+    return node
+
+
+async def test_a_device_that_another_daemon_serves_is_refused_until_that_one_ends(
+    make_printer: MakePrinter, tmp_path: Path
+):
+    host = PyusbHost(VirtualBackend([make_printer().device]), nodes=tmp_path)
+    (facts,) = await host.enumerate()
+    node = node_of(facts, tmp_path)
+    argv = [sys.executable, "-c", HOLD, str(node)]
+    pipe = asyncio.subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
+    assert other.stdout is not None
+    await other.stdout.readline()
+    with pytest.raises(DeviceBusy, match="held by another ippusbd"):
+        await host.open(facts)
+    other.kill()
+    await other.communicate()
+    device = await host.open(facts)
+    with pytest.raises(DeviceBusy):
+        lock_device(node)
+    await device.close()
+    await (await host.open(facts)).close()
+    await host.close()
+
+
+async def test_a_read_lock_which_everybody_could_take_refuses_nobody(
+    make_printer: MakePrinter, tmp_path: Path
+):
+    host = PyusbHost(VirtualBackend([make_printer().device]), nodes=tmp_path)
+    (facts,) = await host.enumerate()
+    with node_of(facts, tmp_path).open("rb") as reader:
+        fcntl.fcntl(reader, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0))
+        await (await host.open(facts)).close()
     await host.close()
 
 

@@ -83,7 +83,7 @@ class ControlServer:
 
         Raises StateError if a live instance listens there, or the socket cannot be created.
         """
-        make_directory(self._path.parent)
+        make_directory(self._path.parent, 0o700 if self._gid is None else 0o755)
         mode = 0o600 if self._gid is None else 0o660
         self._bound = bind(self._path, mode=mode, gid=self._gid)
         self._server = await asyncio.start_unix_server(

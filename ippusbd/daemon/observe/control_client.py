@@ -15,6 +15,7 @@ from typing import Final
 
 from ippusbd.errors import IppUsbError, NotRunning
 
+ALLOWED: Final = "run it as root, or set control_group in [daemon]"
 MAX_ANSWER_BYTES: Final = 16 << 20
 
 
@@ -29,7 +30,7 @@ def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object
     except TimeoutError as exc:
         raise NotRunning(f"the daemon at {path} does not answer") from exc
     except PermissionError as exc:
-        raise IppUsbError(f"you may not use {path}: {exc.strerror}; run it as root") from exc
+        raise IppUsbError(f"you may not use {path}: {exc.strerror}; {ALLOWED}") from exc
     except OSError as exc:
         raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
     return _result(line)
@@ -45,7 +46,7 @@ def stream(path: Path, command: str, **arguments: object) -> Iterator[object]:
         try:
             client.connect(str(path))
         except PermissionError as exc:
-            raise IppUsbError(f"you may not use {path}: {exc.strerror}; run it as root") from exc
+            raise IppUsbError(f"you may not use {path}: {exc.strerror}; {ALLOWED}") from exc
         except OSError as exc:
             raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
         client.sendall(request)

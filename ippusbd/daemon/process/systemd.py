@@ -26,7 +26,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that the first of STOP_SIGNALS sets; the second one has its default effect.
+    """An event that the first of STOP_SIGNALS sets; the second one ends the process at once.
 
     Must be entered in a coroutine of the main thread.
     """
@@ -40,6 +40,7 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
         stop.set()
         for each in handled:
             loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)  # for SIGINT Python has a handler of its own
 
     for each in handled:
         loop.add_signal_handler(each, caught, each)

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ippusbd.errors import StateError
-from ippusbd.users.ownership import inherit_owner, why
+from ippusbd.users.ownership import inherit_owner, make_folder, why
 
 
-def make_directory(path: Path) -> None:
-    """Create the directory if it is missing, private to the user. Raises StateError."""
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """Create the directory if it is missing, by default private to the user. Raises StateError."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path, mode)
     except OSError as exc:
         raise StateError(f"cannot create {path}: {why(exc, path)}") from exc
 
