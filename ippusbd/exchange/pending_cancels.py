@@ -99,12 +99,12 @@ class PendingCancels:
         self._add(PendingCancel(job, answer, now - began_s, now - cut_s, self._session))
 
     def kept(self) -> list[dict[str, Any]]:
-        """Cut uploads in a form that JSON has, without their documents; see `restore`."""
+        """Cut uploads in a form that JSON has, without documents and passwords; see `restore`."""
         return [
             {
                 "target": pending.job.target,
-                "request": b64encode(pending.job.request_head[: asked.document_at]).decode(),
-                "sent_bytes": pending.job.sent_bytes,
+                "request": b64encode(request := ipp_requests.identifying(asked)).decode(),
+                "sent_bytes": pending.job.sent_bytes - asked.document_at + len(request),
                 "answer": b64encode(pending.answer).decode(),
                 "began_at": pending.began_at,
                 "cut_at": pending.cut_at,

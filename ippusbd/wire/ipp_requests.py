@@ -111,6 +111,16 @@ def get_my_jobs(printer_uri: str, requested: Iterable[str], *, user: str) -> byt
     )
 
 
+def identifying(head: RequestHead) -> bytes:
+    """The request of `head` with nothing but what identifies its job: no password."""
+    attributes = head.kept(
+        *("attributes-charset", "attributes-natural-language", "printer-uri", "job-uri", "job-id"),
+        *("requesting-user-name", "job-name", "document-name"),
+    )
+    group = Group(Tag.OPERATION, attributes)
+    return ipp_codec.encode(Message(head.operation, head.request_id, (group,), head.version))
+
+
 def cancel_job(head: RequestHead, job_id: int | None = None) -> bytes | None:
     """Cancel-Job for the job that `head` began, as its own client would send it.
 

@@ -330,7 +330,8 @@ async def test_a_cancellation_outlives_the_daemon_without_the_document():
     """An upgrade of the package; the job is looked up by what is kept."""
     clock = Later()
     before = PendingCancels(clock=clock)
-    before.add(cut_job(NAME, document=b"secret" * 250), b"", began_s=12, cut_s=8)
+    password = ipp.attribute("document-password", ipp.octets(b"secret"))
+    before.add(cut_job(NAME, password, document=b"secret" * 250), b"", began_s=12, cut_s=8)
     before.scan_left("/eSCL/ScanJobs/1")
     kept = json.dumps(before.kept())
     assert b"secret" not in base64.b64decode(json.loads(kept)[0]["request"])
