@@ -9,6 +9,7 @@ from typing import Final
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PrinterStatus, Status
+from ippusbd.doctor import installation
 from ippusbd.doctor.findings import Finding, note, ok, problem, told
 from ippusbd.doctor.machine import Machine
 from ippusbd.kinds import Kind
@@ -59,9 +60,12 @@ def before_start(answer: Answer) -> Finding:
 
 
 def _how_to_start(machine: Machine) -> str:
+    command = installation.start_command(Path("/"))
+    if command:
+        return command
     if SYSTEMD.exists() and machine.has("systemctl"):
         return "systemctl start ippusbd; to see why it exited: journalctl -u ippusbd"
-    return "ippusbd run"
+    return "ippusbd run; for a service: sudo ippusbd setup"
 
 
 def _ports(config: Config) -> Iterator[Finding]:
