@@ -87,7 +87,11 @@ class Worker:
     def remove(
         self, removal: Removal, files: dict[str, str], folders: list[str], *, purge: bool
     ) -> None:
-        """Remove what setup wrote. What was changed since stays without `purge`."""
+        """Remove what setup wrote. What was changed since stays without `purge`.
+
+        If nothing is recorded in `files`, LIB is not of setup.
+        """
+        recorded = bool(files)
         self._run_all(removal.stop)
         kept = []
         try:
@@ -96,7 +100,7 @@ class Worker:
                     files[str(path)] = fingerprint(below(self.root, path))
                 if not self._remove(path, files):
                     kept.append(path)
-            for trace in removal.traces:
+            for trace in (LIB, *removal.traces) if recorded else removal.traces:
                 self._remove_tree(trace)
             for folder in reversed(folders):
                 with suppress(OSError):  # not empty: somebody else uses it

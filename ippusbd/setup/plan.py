@@ -118,7 +118,7 @@ def installation(system: System, python: Path, packaging: Path, program: tuple[F
 
 def removal(system: System, *, purge: bool) -> Removal:
     """What to do besides removing files. The user stays as long as its state does."""
-    traces = [LIB, *RUNTIME]
+    traces = [*RUNTIME]
     stop: list[tuple[str, ...]] = []
     finish: list[tuple[str, ...]] = []
     match system.init:

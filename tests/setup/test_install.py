@@ -111,8 +111,11 @@ def test_purge_after_uninstall_removes_what_that_kept(box: Box):
     box.at(CONFIG).write_text("[listen]\n")
     box.uninstall()
     assert box.at(CONFIG).read_text() == "[listen]\n"
+    box.at("/usr/local/lib/ippusbd/work").mkdir(parents=True)  # of somebody else
     box.uninstall(purge=True)
 
+    assert box.at("/usr/local/lib/ippusbd/work").is_dir()
+    shutil.rmtree(box.at("/usr/local"))
     assert box.everything().keys() == before.keys()
 
 
