@@ -87,8 +87,8 @@ class Kind(Meaning, Enum):
         "stop the program or driver that holds it (ipp-usb, HPLIP), or wait until it has finished"
     )  # fmt: skip
     PERMISSION = "permission", _E, "the device may not be opened", (
-        "install packaging/udev/71-ippusbd.rules into /etc/udev/rules.d, run `udevadm control"
-        " --reload`, and replug the printer; the daemon's user must be a member of the group lp"
+        "install the udev rule 71-ippusbd.rules (`sudo ippusbd setup` does) and replug the printer;"
+        " the daemon's user must be a member of the group lp"
     )  # fmt: skip
     LIBRARY = "library", _E, "libusb cannot be loaded", "apt install libusb-1.0-0"
     HTTPS = "https", _E, "the printer insists on HTTPS, which USB does not have", (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
@@ -67,6 +68,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
         announcing,
         configuration,
         devices,
+        installation,
         ipp_usb,
         printers,
         queues,
@@ -79,6 +81,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     config, machine = load_config(args), Machine()
     yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
     yield from ipp_usb.check(config, config_file(args))
+    yield from installation.check(Path("/"))
     answer = asked(config)
     if not answer.runs:
         yield from configuration.before_start(config)

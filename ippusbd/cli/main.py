@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from ippusbd import __version__
-from ippusbd.cli import capture, check, doctor, log, migrate, password, quirks, retry, status, trace
+from ippusbd.cli import (
+    capture,
+    check,
+    doctor,
+    log,
+    migrate,
+    password,
+    quirks,
+    retry,
+    setup,
+    status,
+    trace,
+)
 from ippusbd.cli import run as cli_run
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.cli.output import prepare_streams, show
@@ -37,6 +49,7 @@ examples:
   ippusbd trace PRINTER -o FILE    record a printer's USB and HTTP traffic, for Wireshark
   ippusbd log debug usb            change the log level of the running daemon
   ippusbd migrate --dry-run        show which settings of ipp-usb would be taken over
+  sudo ippusbd setup               make a service of it, where no package does
   ippusbd retry                    retry a printer that was given up on
   ippusbd COMMAND --help           show the options of a command
 
@@ -96,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
         log,
         password,
         migrate,
+        setup,
     )
     for module in modules:
         module.add_parser(commands)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ippusbd.doctor import installation
 from ippusbd.wire.text import one_line
 
 RUN_S: Final = 15.0
@@ -74,7 +75,7 @@ class Machine:
         return shutil.which(program, path=self.environ.get("PATH", "") + SBIN) is not None
 
     def how_to_start(self) -> str:
-        """The command that starts the daemon: its unit, where systemd runs and has it."""
+        """The command that starts the daemon: its service, where there is one."""
         root = self.etc.parent
         units = [
             path
@@ -82,7 +83,7 @@ class Machine:
             if (path := root / each / "ippusbd.service").is_symlink() or path.exists()
         ]
         if not units or not (root / "run/systemd/system").is_dir():
-            return "ippusbd run"
+            return installation.start_command(root) or "ippusbd run"
         masked = units[0].is_symlink() and str(units[0].readlink()) == "/dev/null"
         return f"systemctl start ippusbd{'-broker.socket' if masked else ''}"
 

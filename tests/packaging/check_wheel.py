@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE")
 PACKAGE = "ippusbd"
+SHIPPED = "packaging"  # in the wheel as a folder of the package: `ippusbd setup` installs from it
 
 
 def main() -> int:
@@ -53,7 +54,9 @@ def build(folder: Path) -> tuple[Path, Path]:
         if not (ROOT / name).exists():
             raise SystemExit(f"wheel: {name} is missing")
         shutil.copy(ROOT / name, source / name)
-    shutil.copytree(ROOT / PACKAGE, source / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (PACKAGE, SHIPPED):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
     done = subprocess.run([*command, source], capture_output=True, text=True, check=False)
     wheels, sdists = list(folder.glob("*.whl")), list(folder.glob("*.tar.gz"))
@@ -66,6 +69,15 @@ def expected_files() -> set[str]:
     """Every file under ippusbd/: code, types marker and data alike."""
     files = (path for path in (ROOT / PACKAGE).rglob("*") if path.is_file())
     return {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
+
+
+def shipped_files() -> set[str]:
+    """What pyproject.toml names of packaging/."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        data = tomllib.load(file)["tool"]["setuptools"]["package-data"]
+    folder = ROOT / SHIPPED
+    found = (path for pattern in data[f"{PACKAGE}.{SHIPPED}"] for path in folder.glob(pattern))
+    return {str(path.relative_to(ROOT)) for path in found}
 
 
 def expected_scripts() -> dict[str, str]:
@@ -86,7 +98,7 @@ def scripts_of(archive: zipfile.ZipFile) -> dict[str, str]:
 def look(names: Iterable[str], scripts: dict[str, str]) -> Iterator[str]:
     """What is wrong with the list of files and commands."""
     inside = {name for name in names if ".dist-info/" not in name}
-    expected = expected_files()
+    expected = expected_files() | {f"{PACKAGE}/{name}" for name in shipped_files()}
     for name in sorted(expected - inside):
         yield f"{name} is missing; is its folder in pyproject.toml's packages or package-data?"
     for name in sorted(inside - expected):
@@ -98,7 +110,7 @@ def look(names: Iterable[str], scripts: dict[str, str]) -> Iterator[str]:
 def look_at_sdist(members: Iterable[tarfile.TarInfo]) -> Iterator[str]:
     """What is wrong with the files of the source distribution."""
     files = {member.name.partition("/")[2] for member in members if member.isfile()}
-    expected = expected_files() | set(SOURCES) | {"PKG-INFO", "setup.cfg"}
+    expected = expected_files() | shipped_files() | set(SOURCES) | {"PKG-INFO", "setup.cfg"}
     for name in sorted(expected - files):
         yield f"{name} is missing in the sdist"
     for name in sorted(files - expected):
@@ -125,6 +137,9 @@ def use(environment: Path) -> Iterator[str]:
         yield from _fails(environment, name, "--help", out="usage")
     yield from _fails(environment, PACKAGE, "--version")
     yield from _fails(environment, PACKAGE, "quirks", "--device", "Pantum M6500", out="pantum")
+    for init in ("systemd", "openrc", "runit", "sysvinit"):
+        image = ("--root", str(environment), "--init", init)
+        yield from _fails(environment, PACKAGE, "setup", "--dry-run", *image, out="libraries")
     where = f"import {PACKAGE}; print({PACKAGE}.__file__)"
     yield from _fails(environment, "python", "-Pc", where, out=str(environment))
     yield from _fails(

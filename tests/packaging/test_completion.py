@@ -49,6 +49,8 @@ def test_commands() -> None:
         (("ippusbd", "-v", "status", "--js"), ["--json"]),
         (("ippusbxd", "--only"), ["--only-port"]),
         (("ippusbd", "run", "--personality", "stops-after"), ["stops-after-3k"]),
+        (("ippusbd", "setup", "--init", "open"), ["openrc"]),
+        (("ippusbd", "setup", "--uni"), ["--uninstall"]),
         (("ippusbd", "virtual", "--layout", "epson"), ["epson-et2826"]),
     ],
 )

@@ -1,0 +1,125 @@
+"""What `ippusbd setup` must know about a system, found out in one place.
+
+Everything is looked up below a root folder, so that a plan can also be made for an image, and in a
+test for a folder. Only files are read; no program is started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from ippusbd.errors import IppUsbError
+
+PROGRAM_FOLDERS: Final = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
+PROGRAMS: Final = (
+    "systemd-sysusers",
+    "useradd",
+    "adduser",
+    "udevadm",
+    "apparmor_parser",
+    "restorecon",
+    "update-rc.d",
+)
+# Files that only a distribution's package of ippusbd installs.
+PACKAGED: Final = (
+    "usr/lib/systemd/system/ippusbd.service",
+    "lib/systemd/system/ippusbd.service",
+    "usr/lib/udev/rules.d/71-ippusbd.rules",
+    "lib/udev/rules.d/71-ippusbd.rules",
+    "usr/lib/ippusbd/ippusbd",
+)
+CUPS: Final = ("usr/lib/cups", "usr/libexec/cups", "usr/lib64/cups")
+RUNIT_SERVICES: Final = ("etc/runit/sv", "etc/sv")
+RUNIT_ENABLED: Final = ("etc/runit/runsvdir/default", "etc/service", "var/service")
+
+
+class Init(StrEnum):
+    SYSTEMD = "systemd"
+    OPENRC = "openrc"
+    RUNIT = "runit"
+    SYSVINIT = "sysvinit"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Paths are those inside the system, without the root folder."""
+
+    init: Init
+    programs: frozenset[str] = frozenset()  # of PROGRAMS, those that are there
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    cups: Path | None = None  # the folder of CUPS' backends and drivers
+    apparmor: bool = False
+    apparmor_enabled: bool = False  # by the running kernel
+    selinux: bool = False
+    runit_services: Path = Path("/etc/sv")
+    runit_enabled: Path = Path("/etc/service")
+
+
+def examined(root: Path, init: Init | None = None) -> System:
+    """The system below `root`. Raises IppUsbError if its init system is not known."""
+    cups = _first(root, CUPS)
+    apparmor = (root / "etc/apparmor.d").is_dir()
+    return System(
+        init=init or _init(root),
+        programs=frozenset(name for name in PROGRAMS if _has(root, name)),
+        users=_names(root / "etc/passwd"),
+        groups=_names(root / "etc/group"),
+        cups=cups,
+        apparmor=apparmor,
+        apparmor_enabled=apparmor and (root / "sys/kernel/security/apparmor").is_dir(),
+        selinux=(root / "sys/fs/selinux/enforce").exists(),
+        runit_services=_first(root, RUNIT_SERVICES) or Path("/etc/sv"),
+        runit_enabled=_first(root, RUNIT_ENABLED) or Path("/etc/service"),
+    )
+
+
+def package_file(root: Path) -> Path | None:
+    """A file of a distribution's package of ippusbd; None if there is none."""
+    return next((Path("/") / name for name in PACKAGED if (root / name).exists()), None)
+
+
+def _init(root: Path) -> Init:
+    """The init system that runs, or in an image the one that would."""
+    if (root / "run/systemd/system").is_dir():
+        return Init.SYSTEMD
+    if (root / "run/openrc").is_dir():
+        return Init.OPENRC
+    if (root / "run/runit").is_dir() or _text(root / "proc/1/comm").strip() == "runit":
+        return Init.RUNIT
+    link = root / "sbin/init"
+    program = link.readlink().name if link.is_symlink() else ""
+    for name, init in (
+        ("systemd", Init.SYSTEMD),
+        ("openrc-init", Init.OPENRC),
+        ("runit-init", Init.RUNIT),
+    ):
+        if program == name:
+            return init
+    if _has(root, "start-stop-daemon") and (root / "etc/init.d").is_dir():
+        return Init.SYSVINIT
+    names = ", ".join(Init)
+    raise IppUsbError(f"no init system that setup knows is found: name it with --init ({names})")
+
+
+def _first(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((Path("/") / name for name in names if (root / name).is_dir()), None)
+
+
+def _has(root: Path, program: str) -> bool:
+    return any((root / folder / program).exists() for folder in PROGRAM_FOLDERS)
+
+
+def _names(table: Path) -> frozenset[str]:
+    """The first column of /etc/passwd or /etc/group."""
+    return frozenset(line.partition(":")[0] for line in _text(table).splitlines())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,216 @@
+"""`ippusbd setup` on a system in a folder: what it writes, keeps, removes and refuses."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.installed_system import Box, small_system
+
+from ippusbd.doctor import installation as doctor
+from ippusbd.doctor.findings import Level
+from ippusbd.errors import IppUsbError
+from ippusbd.setup.manifest import fingerprint
+from ippusbd.setup.plan import COMMAND
+from ippusbd.setup.system import Init
+
+CONFIG = "/etc/ippusbd/ippusbd.conf"
+SERVICE = {
+    Init.SYSTEMD: "/usr/local/lib/systemd/system/ippusbd.service",
+    Init.OPENRC: "/etc/init.d/ippusbd",
+    Init.RUNIT: "/etc/sv/ippusbd/run",
+    Init.SYSVINIT: "/etc/init.d/ippusbd",
+}
+START = {
+    Init.SYSTEMD: "systemctl try-restart ippusbd-broker.service ippusbd.service",
+    Init.OPENRC: "rc-service ippusbd restart",
+    Init.RUNIT: "sv restart /etc/sv/ippusbd",
+    Init.SYSVINIT: "/etc/init.d/ippusbd restart",
+}
+
+
+@pytest.fixture(params=list(Init))
+def box(request: pytest.FixtureRequest, tmp_path: Path) -> Box:
+    return small_system(tmp_path, request.param)
+
+
+def test_the_service_starts_the_installed_command(box: Box):
+    box.install()
+
+    service = box.at(SERVICE[box.init]).read_text()
+    assert f"{COMMAND} " in service or f'"{COMMAND}"' in service
+    assert "/usr/bin/ippusbd" not in service
+    launcher = box.at(str(COMMAND))
+    assert launcher.read_text().startswith("#!/usr/bin/python3.11 -I\n")
+    assert stat.S_IMODE(launcher.stat().st_mode) == 0o755
+    assert box.at("/usr/local/bin/ippusbd").readlink() == COMMAND
+    assert box.at("/usr/lib/cups/backend/ippusb").stat().st_mode & 0o111
+    assert box.at("/etc/apparmor.d/ippusbd").exists() == (box.init is Init.SYSTEMD)
+    assert box.commands[0].startswith("groupadd --system ippusbd")
+    assert box.commands[-1] == START[box.init]
+
+
+def test_a_second_run_writes_nothing_and_runs_nothing(box: Box):
+    box.install()
+    first = box.everything()
+    box.install()
+
+    assert box.everything() == first
+    assert box.commands == []
+    assert box.lines == ["nothing to do: everything is installed"]
+
+
+def test_a_dry_run_names_what_a_real_one_does_and_writes_nothing(box: Box):
+    before = box.everything()
+    box.install(dry=True)
+    announced = list(box.lines)
+    assert (box.everything(), box.commands) == (before, [])
+
+    box.install()
+    assert box.lines == announced
+    assert f"write  {SERVICE[box.init]}" in announced
+
+
+def test_uninstall_leaves_nothing_but_state(box: Box):
+    before = box.everything()
+    box.install()
+    box.at("/var/lib/ippusbd").mkdir(parents=True)
+    box.at("/run/ippusbd").mkdir()
+    box.at("/usr/local/lib/ippusbd/ippusbd/__pycache__").mkdir()
+    if box.init is Init.RUNIT:
+        box.at("/etc/sv/ippusbd/supervise").mkdir()
+    box.uninstall()
+
+    left = box.everything().keys() - before.keys()
+    assert left == {"var", "var/lib", "var/lib/ippusbd"}
+    assert "keep   /var/lib/ippusbd: ports and names of printers, with their owner, ippusbd" in (
+        box.lines
+    )
+    assert not any("userdel" in line for line in box.commands)
+
+
+def test_purge_removes_state_changed_files_and_user(box: Box):
+    before = box.everything()
+    box.install()
+    box.at("/var/lib").mkdir(parents=True)
+    box.at("/var/lib/ippusbd").mkdir()
+    box.at(CONFIG).write_text("[listen]\n")
+    box.at("/etc/ippusbd/users").write_text("anna:...\n")
+    box.uninstall(purge=True)
+
+    assert box.everything().keys() - before.keys() == {"var", "var/lib"}
+    assert "userdel ippusbd" in box.commands
+
+
+def test_purge_after_uninstall_removes_what_that_kept(box: Box):
+    before = box.everything()
+    box.install()
+    box.at(CONFIG).write_text("[listen]\n")
+    box.uninstall()
+    assert box.at(CONFIG).read_text() == "[listen]\n"
+    box.at("/usr/local/lib/ippusbd/work").mkdir(parents=True)  # of somebody else
+    box.uninstall(purge=True)
+
+    assert box.at("/usr/local/lib/ippusbd/work").is_dir()
+    shutil.rmtree(box.at("/usr/local"))
+    assert box.everything().keys() == before.keys()
+
+
+def test_a_changed_file_is_kept_and_named(box: Box):
+    box.install()
+    box.at(CONFIG).write_text("[listen]\n")
+    box.install()
+    assert box.at(CONFIG).read_text() == "[listen]\n"
+    assert any(line.startswith(f"keep   {CONFIG}: ") for line in box.lines)
+
+    box.uninstall()
+    assert box.at(CONFIG).read_text() == "[listen]\n"
+    assert f"keep   {CONFIG}: changed since setup wrote it" in box.lines
+
+
+def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(box: Box):
+    rules = box.at("/etc/udev/rules.d/71-ippusbd.rules")
+    rules.parent.mkdir(parents=True)
+    rules.write_text("# written by hand\n")
+    box.install()
+    assert any(line.startswith("keep   /etc/udev/rules.d/71") for line in box.lines)
+    box.uninstall()
+
+    assert rules.read_text() == "# written by hand\n"
+
+
+def test_an_update_replaces_what_nobody_changed(box: Box):
+    box.install()
+    service = box.at(SERVICE[box.init])
+    current = service.read_text()
+    record = box.at("/usr/local/lib/ippusbd/installed.json")
+    for path in (service, box.at(str(COMMAND))):
+        was = fingerprint(path)
+        path.write_text("# the version before\n")
+        record.write_text(record.read_text().replace(was, fingerprint(path)))
+    box.install()
+
+    assert service.read_text() == current
+    assert box.commands[-1] == START[box.init]
+
+
+def test_a_failed_command_is_named_and_run_again_the_next_time(box: Box):
+    box.broken = "usermod"
+    with pytest.raises(IppUsbError, match="out of order"):
+        box.install()
+    (finding,) = doctor.check(box.root)
+    assert (finding.level, "not complete" in finding.text) == (Level.PROBLEM, True)
+
+    box.broken = "no command"
+    box.install()
+    assert box.commands[-1] == START[box.init]
+    assert not [each for each in doctor.check(box.root) if "not complete" in each.text]
+
+
+def test_after_a_failed_write_uninstall_removes_what_was_written(box: Box):
+    before = box.everything()
+    box.at("/etc/udev").write_text("a file where a folder must be\n")
+    with pytest.raises(IppUsbError, match="cannot write"):
+        box.install()
+    box.at("/etc/udev").unlink()
+    box.uninstall()
+
+    assert box.everything() == before
+
+
+def test_doctor_judges_what_setup_installed(box: Box):
+    assert list(doctor.check(box.root)) == []
+    box.install()
+    (gone,) = doctor.check(box.root)
+    assert "python3.11, which is gone" in gone.text
+
+    python = box.at("/usr/bin/python3.11")
+    python.parent.mkdir(exist_ok=True)
+    python.touch()
+    (fine,) = doctor.check(box.root)
+    assert (fine.level, box.init in fine.text) == (Level.OK, True)
+    assert "ippusbd" in doctor.start_command(box.root)
+
+    box.at(SERVICE[box.init]).unlink()
+    (missing,) = doctor.check(box.root)
+    assert (missing.level, SERVICE[box.init] in missing.text) == (Level.PROBLEM, True)
+
+    package = box.at("/lib/systemd/system/ippusbd.service")
+    package.parent.mkdir(parents=True)
+    package.touch()
+    (twice,) = doctor.check(box.root)
+    assert "twice" in twice.text
+
+
+@pytest.mark.parametrize(
+    "script", ["openrc/ippusbd", "runit/run", "runit/log/run", "sysvinit/ippusbd"]
+)
+def test_a_script_has_the_syntax_of_sh(script: str):
+    path = Path(__file__).parents[2] / "packaging" / script
+    assert path.stat().st_mode & 0o111
+    subprocess.run(["sh", "-n", path], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2034", path], check=True)
