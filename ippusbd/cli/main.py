@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader closed the pipe: `ippusbd status | head -1`
         return Exit.FAILED
     except OSError as exc:
+        logging.getLogger("ippusbd.daemon").debug("%r", exc, exc_info=exc)  # for `run --verbose`
         return _failed(IppUsbError(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)))
 
 

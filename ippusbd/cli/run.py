@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
 
 MAX_VIRTUAL = 16
+BY_AVAHI = ("avahi", "static")
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -253,35 +256,46 @@ def _virtual_printers(args: argparse.Namespace, stack: AsyncExitStack) -> list[V
 # --- ready printers
 
 
-def _announce(printers: Sequence[PrinterStatus]) -> None:
-    tell(line for printer in printers for line in ready_lines(printer))
+def _announce(printers: Sequence[PrinterStatus], publisher: str) -> None:
+    tell(line for printer in printers for line in ready_lines(printer, publisher))
 
 
-def ready_lines(printer: PrinterStatus) -> Iterator[str]:
+def ready_lines(printer: PrinterStatus, publisher: str) -> Iterator[str]:
     """A printer that has become ready, with commands to paste."""
     from ippusbd.log import escaped
 
     name = escaped(printer.name)
     yield ""
     yield f"{name or 'printer'}  {printer.url}"
-    for title, command in _commands(printer, name):
+    for title, command in _commands(printer, name, publisher):
         yield f"  {title:<6} {command}"
 
 
-def _commands(printer: PrinterStatus, name: str) -> Iterator[tuple[str, str]]:
-    """Commands that need DNS-SD are shown only if the printer is announced."""
+def _commands(printer: PrinterStatus, name: str, publisher: str) -> Iterator[tuple[str, str]]:
+    """CUPS and SANE find printers with Avahi only; without it they have to be configured."""
     from ippusbd.doctor.queues import queue_name
 
     uri, queue = printer.ipp_uri, queue_name(name) or "printer"
-    found = printer.announced == "established"
+    found = printer.announced == "established" and publisher in BY_AVAHI
     yield "look", f"curl {printer.url}"
     yield "ask", f"ipptool -tv {uri} get-printer-attributes.test"
     if not found:
         yield "queue", f"lpadmin -p {queue} -E -v {uri} -m everywhere"
     yield "print", f"lp -d {queue} FILE.pdf"
-    if found:
-        # sane-airscan numbers scanners as it finds them: e0, e1, ...
-        literal = re.sub(r"([][.*^$\\])", r"\\\1", name)
-        pattern = shlex.quote(f"^airscan:e[0-9]*:{literal}$")
-        device = f"\"$(scanimage -f '%d%n' | grep -m1 {pattern})\""
-        yield "scan", f"scanimage -d {device} --format=png -o page.png"
+    if not found:
+        # Without D-Bus sane-airscan fails to search, and then knows no device at all.
+        search = "" if _has_bus() else "[options]\\ndiscovery = disable\\n"
+        entry = f"{search}[devices]\\n{queue} = {printer.url}eSCL/, eSCL\\n"
+        yield "add", f"printf '{entry}' | tee -a /etc/sane.d/airscan.conf"
+    # sane-airscan numbers scanners as it finds them: e0, e1, ...
+    literal = re.sub(r"([][.*^$\\])", r"\\\1", name if found else queue)
+    pattern = shlex.quote(f"^airscan:e[0-9]*:{literal}$")
+    device = f"\"$(scanimage -f '%d%n' | grep -m1 {pattern})\""
+    yield "scan", f"scanimage -d {device} --format=png -o page.png"
+
+
+def _has_bus() -> bool:
+    """Whether the system bus is where programs look for it."""
+    address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", SYSTEM_BUS)
+    path = address.removeprefix("unix:path=")
+    return path == address or Path(path.partition(",")[0]).exists()

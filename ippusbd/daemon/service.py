@@ -153,16 +153,16 @@ async def run(
     host: UsbHost,
     *,
     hotplug: bool = True,
-    on_ready: Callable[[list[PrinterStatus]], None] | None = None,
+    on_ready: Callable[[list[PrinterStatus], str], None] | None = None,
     on_page: Callable[[str], None] | None = None,
     on_stopping: Callable[[float], None] = lambda within_s: None,
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
-    `on_ready` is called with the status of printers when they are announced, `on_page` with the
-    address of the status page if it is served; `on_stopping` with the seconds within which the
-    process ends, when it begins to. Raises ConfigError
-    or StateError when the daemon cannot start.
+    `on_ready` is called with the status of printers when they are announced, and the publisher
+    ("avahi", ...); `on_page` with the address of the status page if it is served; `on_stopping`
+    with the seconds within which the process ends, when it begins to. Raises ConfigError or
+    StateError when the daemon cannot start.
     """
     keep_buffers()
     allow_many_files()
@@ -217,7 +217,7 @@ async def _serve(
     stack: AsyncExitStack,
     *,
     hotplug: bool,
-    on_ready: Callable[[list[PrinterStatus]], None] | None,
+    on_ready: Callable[[list[PrinterStatus], str], None] | None,
 ) -> None:
     """Start publisher, supervisor and broker; the stack ends them in reverse order."""
     from ippusbd.daemon.brokering import Brokering
@@ -249,7 +249,7 @@ async def _serve(
         daemon.notify.status(daemon.summary())
         new = daemon.newly_ready()
         if new and on_ready is not None:
-            on_ready(new)
+            on_ready(new, publisher.kind)
 
     services = Services(config, host, publisher, quirks, daemon.sharing)
     supervisor = Supervisor(services, state, on_change=changed)

@@ -403,13 +403,15 @@ class Supervisor:
 
     def _note(self, plugged: _Plugged, event: Event, failure: IppUsbError) -> None:
         """A session is over: set the state of the printer, or the device's reason without one."""
-        plugged.reason = reason = failure.diagnosis
+        reason = failure.diagnosis
+        level = logging.DEBUG if reason == plugged.reason else logging.WARNING
+        plugged.reason = reason
         if plugged.printer is not None:
             plugged.printer.to(event, reason)
             plugged.printer.site.disconnect(reason)
         else:
             plugged.state = step(plugged.state, event)
-            log.warning("%s at %s: %s", plugged.facts.usb_id, plugged.facts.address, reason)
+            log.log(level, "%s at %s: %s", plugged.facts.usb_id, plugged.facts.address, reason)
         self._on_change()
 
     # --- printers

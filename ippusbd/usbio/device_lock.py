@@ -35,9 +35,16 @@ def lock_device(node: Path) -> int | None:
     try:
         fcntl.fcntl(fd, _SET, wanted)
     except OSError:
-        busy = _FLOCK.unpack_from(fcntl.fcntl(fd, _GET, wanted))[0] == fcntl.F_WRLCK
+        busy = _is_write_locked(fd, wanted)
         os.close(fd)
         if busy:
             raise DeviceBusy(f"{node} is held by another ippusbd: stop one of the two") from None
         return None
     return fd
+
+
+def _is_write_locked(fd: int, wanted: bytes) -> bool:
+    try:
+        return bool(_FLOCK.unpack_from(fcntl.fcntl(fd, _GET, wanted))[0] == fcntl.F_WRLCK)
+    except OSError:  # no locks here at all
+        return False

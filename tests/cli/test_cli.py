@@ -452,7 +452,7 @@ def test_doctor_finds_before_a_start_what_check_finds(config: Path):
 
 
 def test_a_ready_printer_comes_with_commands_to_paste():
-    assert list(ready_lines(decode(PrinterStatus, PRINTER))) == [
+    assert list(ready_lines(decode(PrinterStatus, PRINTER), "avahi")) == [
         "",
         "HP LaserJet 9 (USB)  http://localhost:60000/",
         "  look   curl http://localhost:60000/",
@@ -463,20 +463,40 @@ def test_a_ready_printer_comes_with_commands_to_paste():
     ]
 
 
-def test_a_printer_that_is_not_announced_comes_with_an_lpadmin_command():
-    lines = list(ready_lines(decode(PrinterStatus, {**PRINTER, "announced": "off"})))
-    assert (
-        "  queue  lpadmin -p HP_LaserJet_9_USB -E -v ipp://localhost:60000/ipp/print -m everywhere"
-        in lines
-    )
-    assert not any("scanimage" in line for line in lines)
+@pytest.mark.parametrize(
+    ("publisher", "announced"),
+    [("zeroconf", "established"), ("off", "off"), ("avahi", "collision")],
+)
+@pytest.mark.parametrize(
+    ("bus", "options"), [(True, ""), (False, "[options]\\ndiscovery = disable\\n")]
+)
+def test_a_printer_that_avahi_does_not_announce_comes_with_lines_that_configure_it(
+    publisher: str,
+    announced: str,
+    bus: bool,
+    options: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    path = tmp_path if bus else tmp_path / "none"
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={path}")
+    row = decode(PrinterStatus, {**PRINTER, "announced": announced})
+    assert list(ready_lines(row, publisher))[-4:] == [
+        "  queue  lpadmin -p HP_LaserJet_9_USB -E -v ipp://localhost:60000/ipp/print -m everywhere",
+        "  print  lp -d HP_LaserJet_9_USB FILE.pdf",
+        f"  add    printf '{options}[devices]\\n"
+        "HP_LaserJet_9_USB = http://localhost:60000/eSCL/, eSCL\\n'"
+        " | tee -a /etc/sane.d/airscan.conf",
+        "  scan   scanimage -d \"$(scanimage -f '%d%n' | grep -m1 "
+        "'^airscan:e[0-9]*:HP_LaserJet_9_USB$')\" --format=png -o page.png",
+    ]
 
 
 def test_a_name_cannot_inject_a_command_into_pasted_lines():
     evil = decode(PrinterStatus, {**PRINTER, "name": "x'; rm -rf ~; $(reboot) `id` \n"})
-    for line in ready_lines(evil):
+    for line in ready_lines(evil, "avahi"):
         assert "\n" not in line
-    script = list(ready_lines(evil))[-1].removeprefix("  scan   ")
+    script = list(ready_lines(evil, "avahi"))[-1].removeprefix("  scan   ")
     script = script.replace("scanimage", "echo")
     done = subprocess.run(
         ["sh", "-c", f"reboot() {{ echo BOOM; }}; rm() {{ echo BOOM; }}; {script}"],

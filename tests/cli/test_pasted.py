@@ -19,11 +19,17 @@ port_min = 62000
 """
 
 
-@pytest.fixture(scope="module")
-def desk() -> Iterator[PrintDesk]:
-    with print_desk() as desk:
-        desk.desktop.start_bus()
-        desk.desktop.start_avahi()
+@pytest.fixture(scope="module", params=["with Avahi", "without D-Bus and Avahi"])
+def desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrintDesk]:
+    sane = tmp_path_factory.mktemp("sane")
+    (sane / "dll.conf").write_text("airscan\n")  # the others search for half a minute
+    (sane / "airscan.conf").write_text("[options]\nws-discovery = off\n")
+    with print_desk(binds={"/etc/sane.d": sane}) as desk:
+        if request.param == "with Avahi":
+            desk.desktop.start_bus()
+            desk.desktop.start_avahi()
         yield desk
 
 
@@ -69,11 +75,11 @@ def test_ipptool_lists_its_attributes(desk: PrintDesk, commands: dict[str, str])
     assert "[PASS]" in paste(desk, commands["ask"])
 
 
-def test_lp_prints_the_document_through_a_temporary_queue(
-    desk: PrintDesk, commands: dict[str, str]
-):
+def test_lp_prints_the_document_through_a_queue(desk: PrintDesk, commands: dict[str, str]):
 
     (desk.folder / "FILE.pdf").write_bytes(minimal_pdf())
+    if "queue" in commands:
+        paste(desk, commands["queue"])
     paste(desk, commands["print"])
     desk.wait(lambda: documents(desk), "the document at the printer")
     (document,) = documents(desk)
@@ -82,6 +88,8 @@ def test_lp_prints_the_document_through_a_temporary_queue(
 
 
 def test_scanimage_scans_a_page_from_this_printer(desk: PrintDesk, commands: dict[str, str]):
+    if "add" in commands:
+        paste(desk, commands["add"])
     paste(desk, commands["scan"])
     assert (desk.folder / "page.png").read_bytes().startswith(b"\x89PNG")
 

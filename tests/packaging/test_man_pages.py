@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from support.debian import require
 
-from ippusbd.cli import ippusbxd
+from ippusbd import config
+from ippusbd.cli import common, ippusbxd, main
 from ippusbd.daemon.observe.status import PrinterStatus, Status
+from ippusbd.daemon.process.systemd import STOP_SIGNALS
 from ippusbd.dataclass_json import hints
 from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import Supply
@@ -33,6 +36,41 @@ def test_every_option_of_ippusbxd_is_in_its_page():
     for action in ippusbxd.build_parser()._actions:
         for option in action.option_strings:
             assert option in page, option
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands of `ippusbd`."""
+    actions = main.build_parser()._actions
+    (commands,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
+    return dict(commands.choices)
+
+
+def test_every_command_and_option_of_ippusbd_is_in_its_page():
+    page = plain(MAN / "ippusbd.8")
+    synopsis, options = page.split(".SH DESCRIPTION")[0], page.split(".SH OPTIONS")[1]
+    common, *sections = options.split(".SH ")[0].split(".SS ")
+    of = {section.split("\n", 1)[0]: section for section in sections}
+    for name, parser in commands().items():
+        assert re.search(rf"^(\.B ippusbd {name}|\.B {name})$", synopsis, re.MULTILINE), name
+        for action in parser._actions:
+            for option in set(action.option_strings) - {"-h", "--help"}:
+                where = common if option == "--config" else of.get(name, "")
+                assert re.search(rf"{option}(?![-a-z])", where), f"{name} {option}"
+    assert of.keys() <= commands().keys()
+
+
+def test_every_exit_status_and_signal_is_in_the_page():
+    page = plain(MAN / "ippusbd.8")
+    statuses = page.split(".SH EXIT STATUS")[1].split(".SH ")[0]
+    assert all(re.search(rf"\b{status.value} [a-z]", statuses) for status in common.Exit)
+    signals = page.split(".SH SIGNALS")[1].split(".SH ")[0]
+    assert all(each.name in signals for each in STOP_SIGNALS)
+
+
+def test_the_directories_of_the_system_are_in_the_page():
+    files = plain(MAN / "ippusbd.8").split(".SH FILES")[1].split(".SH ")[0]
+    folders = (config.SYSTEM_FILE, config.SYSTEM_STATE, config.SYSTEM_RUNTIME, config.SYSTEM_BROKER)
+    assert all(str(path) in files for path in folders)
 
 
 def test_the_package_installs_every_page():

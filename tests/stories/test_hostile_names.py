@@ -133,7 +133,7 @@ async def daemon_with_a_liar(
     config: Config = load_config(path)
     ready = asyncio.Event()
     running = asyncio.create_task(
-        service.run(config, host, hotplug=False, on_ready=lambda _: ready.set())
+        service.run(config, host, hotplug=False, on_ready=lambda *_: ready.set())
     )
     try:
         async with asyncio.timeout(30):

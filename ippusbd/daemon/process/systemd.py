@@ -26,21 +26,25 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that the first of STOP_SIGNALS sets; the second one ends the process at once.
+    """An event that the first of STOP_SIGNALS sets; a second one ends the process at once.
+
+    A second SIGHUP does not: of a closed terminal kernel and shell send one each.
 
     Must be entered in a coroutine of the main thread.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A signal that was ignored at the start, as SIGHUP under nohup, stays ignored.
-    handled = [each for each in STOP_SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
+    handled = [each for each in STOP_SIGNALS if before[each] != signal.SIG_IGN]
 
     def caught(number: signal.Signals) -> None:
         log.info("%s: stopping", number.name)
         stop.set()
         for each in handled:
             loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)  # for SIGINT Python has a handler of its own
+            # Not Python's handler of SIGINT, which would raise wherever the loop is.
+            signal.signal(each, signal.SIG_IGN if each is signal.SIGHUP else signal.SIG_DFL)
 
     for each in handled:
         loop.add_signal_handler(each, caught, each)
@@ -49,6 +53,7 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
     finally:
         for each in handled:
             loop.remove_signal_handler(each)
+            signal.signal(each, before[each])
 
 
 def exit_within(limit_s: float) -> None:

@@ -60,7 +60,15 @@ async def test_a_signal_that_was_ignored_before_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_the_second_signal_kills_a_shutdown_that_hangs():
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM),  # of a closed terminal two come
+    ],
+)
+def test_a_second_signal_ends_a_shutdown_that_hangs(numbers: tuple[signal.Signals, ...]):
     code = (
         "import asyncio\n"
         "from ippusbd.daemon.process.systemd import stop_on_signals\n"
@@ -75,10 +83,11 @@ def test_the_second_signal_kills_a_shutdown_that_hangs():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout is not None
         assert daemon.stdout.readline() == b"up\n"
-        daemon.terminate()
+        daemon.send_signal(numbers[0])
         assert daemon.stdout.readline() == b"stopping\n"
-        daemon.terminate()
-        assert daemon.wait(timeout=10) == -signal.SIGTERM
+        for number in numbers[1:]:
+            daemon.send_signal(number)
+        assert daemon.wait(timeout=10) == -numbers[-1]
 
 
 # --- telling systemd
