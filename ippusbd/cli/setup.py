@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command
-from ippusbd.cli.output import show
+from ippusbd.cli.output import show, tell
 from ippusbd.errors import ConfigError, IppUsbError
 from ippusbd.setup.system import Init
 
@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
     is_image = root != Path("/")
     if not (args.dry_run or is_image or is_root()):
         raise IppUsbError(f"setup must be run as root: {as_root(sys.argv)}")
+    say = show if args.dry_run else tell  # what is begun is finished, read or not
     worker = apply.Worker(
-        root, lambda line: show([line]), run=None if is_image else apply.run, dry=args.dry_run
+        root, lambda line: say([line]), run=None if is_image else apply.run, dry=args.dry_run
     )
     packaged = package_file(root)
     if packaged is not None and (args.purge or not args.uninstall):

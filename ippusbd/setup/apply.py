@@ -63,7 +63,10 @@ class Worker:
     dry: bool = False
 
     def install(self, plan: Plan, system: System, before: Manifest | None) -> None:
-        """Write what is missing or outdated, then run the commands. Raises IppUsbError."""
+        """Write what is missing or outdated, then run the commands.
+
+        Raises IppUsbError if a command fails, OSError if a file cannot be written.
+        """
         old = before or Manifest(__version__, system.init)
         new = Manifest(__version__, system.init, False, dict(old.files), list(old.folders))
         try:
@@ -78,8 +81,6 @@ class Worker:
             else:
                 self.show("nothing to do: everything is installed")
             new.complete = True
-        except OSError as exc:
-            raise IppUsbError(f"cannot write {exc.filename}: {exc.strerror}") from exc
         finally:
             if not self.dry and below(self.root, LIB).is_dir():
                 new.save(self.root)
@@ -94,20 +95,17 @@ class Worker:
         recorded = bool(files)
         self._run_all(removal.stop)
         kept = []
-        try:
-            for path in [Path(name) for name in files if not Path(name).is_relative_to(LIB)]:
-                if purge:
-                    files[str(path)] = fingerprint(below(self.root, path))
-                if not self._remove(path, files):
-                    kept.append(path)
-            for trace in (LIB, *removal.traces) if recorded else removal.traces:
-                self._remove_tree(trace)
-            for folder in reversed(folders):
-                with suppress(OSError):  # not empty: somebody else uses it
-                    if not self.dry:
-                        below(self.root, Path(folder)).rmdir()
-        except OSError as exc:
-            raise IppUsbError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
+        for path in [Path(name) for name in files if not Path(name).is_relative_to(LIB)]:
+            if purge:
+                files[str(path)] = fingerprint(below(self.root, path))
+            if not self._remove(path, files):
+                kept.append(path)
+        for trace in (LIB, *removal.traces) if recorded else removal.traces:
+            self._remove_tree(trace)
+        for folder in reversed(folders):
+            with suppress(OSError):  # not empty: somebody else uses it
+                if not self.dry:
+                    below(self.root, Path(folder)).rmdir()
         self._run_all(removal.finish)
         if not purge and below(self.root, STATE).exists():
             self.show(f"keep   {STATE}: ports and names of printers, with their owner, {USER}")

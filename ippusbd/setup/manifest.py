@@ -43,7 +43,8 @@ def load(root: Path = Path("/")) -> Manifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as exc:
-        raise IppUsbError(f"{path} cannot be read ({exc}): delete it and run setup again") from exc
+        remedy = f"delete {path.parent} and run setup again"
+        raise IppUsbError(f"{path} cannot be read ({exc}): {remedy}") from exc
     return found
 
 

@@ -177,6 +177,8 @@ def _accounts(system: System) -> Iterator[Command]:
 
 def _activation(system: System) -> Iterator[Command]:
     """Starts the service, or starts it again; under systemd udev does, if there is a printer."""
+    if system.state_of_root:
+        yield Command(("chown", "-R", f"{USER}:{USER}", str(STATE)))
     if system.selinux and "restorecon" in system.programs:
         yield Command(("restorecon", "-R", str(LIB)))
     if system.init is Init.SYSTEMD:

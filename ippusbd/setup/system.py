@@ -55,6 +55,7 @@ class System:
     apparmor: bool = False
     apparmor_enabled: bool = False  # by the running kernel
     selinux: bool = False
+    state_of_root: bool = False  # a daemon that root started was here before the service
     runit_services: Path = Path("/etc/sv")
     runit_enabled: Path = Path("/etc/service")
 
@@ -72,6 +73,7 @@ def examined(root: Path, init: Init | None = None) -> System:
         apparmor=apparmor,
         apparmor_enabled=apparmor and (root / "sys/kernel/security/apparmor").is_dir(),
         selinux=(root / "sys/fs/selinux/enforce").exists(),
+        state_of_root=_is_of_root(root / "var/lib/ippusbd"),
         runit_services=_first(root, RUNIT_SERVICES) or Path("/etc/sv"),
         runit_enabled=_first(root, RUNIT_ENABLED) or Path("/etc/service"),
     )
@@ -111,6 +113,10 @@ def _first(root: Path, names: tuple[str, ...]) -> Path | None:
 
 def _has(root: Path, program: str) -> bool:
     return any((root / folder / program).exists() for folder in PROGRAM_FOLDERS)
+
+
+def _is_of_root(folder: Path) -> bool:
+    return folder.is_dir() and folder.stat().st_uid == 0
 
 
 def _names(table: Path) -> frozenset[str]:

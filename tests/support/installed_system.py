@@ -29,8 +29,8 @@ class Box:
     def system(self) -> System:
         return examined(self.root, self.init)
 
-    def plan(self) -> Plan:
-        return installation(self.system, PYTHON, packaging_folder(), PROGRAM)
+    def plan(self, system: System | None = None) -> Plan:
+        return installation(system or self.system, PYTHON, packaging_folder(), PROGRAM)
 
     def worker(self, *, dry: bool = False) -> Worker:
         self.lines.clear()
