@@ -217,6 +217,6 @@ def test_a_scanner_that_is_not_ready_for_long_keeps_no_interface_from_other_driv
             released += bool(port.drivers)
         assert released > 45
         await asyncio.sleep(HOUR_S)
-        assert desk.status()["state"] == "ready"
+        assert desk.status().state is State.READY
 
     told(tmp_path, story, "printer-before-scanner")
