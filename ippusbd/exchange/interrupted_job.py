@@ -159,7 +159,9 @@ def created_scan_job(method: str, target: str, location: str) -> str:
 
 def used_scan_job(method: str, target: str) -> str:
     """The path of the scan job whose page a request fetches; empty: none."""
-    return _scan_job(target) if method == "GET" else ""
+    path = target.partition("?")[0].rstrip("/")
+    fetches = method == "GET" and path.lower().endswith("/nextdocument")
+    return _scan_job(path) if fetches else ""
 
 
 def _scan_job(path: str) -> str:

@@ -183,7 +183,10 @@ class PendingCancels:
         status = await delete(pending.path)
         if status >= 500:
             raise PrinterError(f"DELETE {pending.path} answered {status}")
-        log.info("deleted the scan job of a lost client")
+        if status < 400:
+            log.info("deleted the scan job of a lost client")
+        else:
+            log.info("the scan job of a lost client is over: DELETE answered %d", status)
         return True
 
     async def _cancel(self, pending: PendingCancel, ask: Ask) -> bool:

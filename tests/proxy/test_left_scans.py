@@ -80,6 +80,17 @@ async def test_while_it_reads_the_page(tmp_path: Path, mib: int, piece: int):
         assert await deleted(pending) == ["/eSCL/ScanJobs/7"]
 
 
+async def test_who_only_looks_at_a_scan_job_ends_none():
+    pending = PendingCancels()
+    async with serve(b"", pending_cancels=pending) as served:
+        async with connected(served.port) as looking:
+            await looking.send(message("GET", "/eSCL/ScanJobs/7/ScanImageInfo"))
+            await until(lambda: served.printer.heard)
+            looking.kill()
+        await until(lambda: not served.site.in_progress)
+        assert await deleted(pending) == []
+
+
 async def test_a_client_whose_page_was_cut_by_the_printer_comes_again():
     pending, page = PendingCancels(), answer(bytes(MIB))
     cut: list[bytes | UsbError] = [page[: MIB // 2], TransferFailed("EIO")]

@@ -200,3 +200,23 @@ def test_a_scanner_whose_program_died_before_the_first_page_is_free_soon(
         assert desk.printer.scanner.jobs[number].state == "Canceled"
 
     told(tmp_path, story, interfaces=interfaces)
+
+
+def test_a_scanner_that_is_not_ready_for_long_keeps_no_interface_from_other_drivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(PrinterFirst, "lasts_s", 2 * HOUR_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("partial")
+        await asyncio.sleep(20 * MINUTE_S)
+        (port,) = desk.office.host.ports
+        released = 0
+        for _ in range(60):
+            await asyncio.sleep(MINUTE_S)
+            released += bool(port.drivers)
+        assert released > 45
+        await asyncio.sleep(HOUR_S)
+        assert desk.status().state is State.READY
+
+    told(tmp_path, story, "printer-before-scanner")

@@ -15,6 +15,7 @@ from typing import Final
 from simulation.ledger import Attempt, Fate, Ledger, Question
 from simulation.office import CONFIG, Office
 
+from ippusbd.daemon.printer.states import State
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.services.jobs import Job
 from ippusbd.wire.ipp import JobState
@@ -47,6 +48,7 @@ class Laws:
         self._baseline: dict[str, int] = {}
         self._shuttled: Counter[str] = Counter()
         self._printing: defaultdict[str, float] = defaultdict(float)  # when it was last seen to
+        self._partial: defaultdict[str, float] = defaultdict(float)  # likewise
         self._waited: defaultdict[str, float] = defaultdict(float)  # for a person, likewise
         self._checks = {
             "answered": self._answers,
@@ -59,7 +61,9 @@ class Laws:
             "announced": self._announced,
             "kept": self._state_is_kept,
         }
+        self._active: set[str] = set()  # printers that looked so, though nobody asked anything
         self._kept: dict[str, int] = {}  # ports
+        self._kept_since: dict[str, float] = {}  # interfaces, from other drivers
         self._left: list[tuple[float, VirtualPrinter, str]] = []  # scans without a program
         self.held: Counter[str] = Counter()  # interfaces that other programs have
         self.allowed_lessons: set[str] = set()  # serial numbers of printers that need one
@@ -140,12 +144,22 @@ class Laws:
             self.broken("once", f"{attempt.copies} copies of an accepted document: {attempt}")
         if self._excuse(attempt):
             return
-        if attempt.fate is Fate.BROKEN and not attempt.dawdles:
+        begun = attempt.fate is Fate.REFUSED and self._is_received(attempt)
+        if (begun or attempt.fate is Fate.BROKEN) and not attempt.dawdles:
             self.broken("ended", f"work was ended that its printer may still have done: {attempt}")
         if attempt.fate is Fate.REFUSED and attempt.copies:
             self.broken(
                 "told", f"a client was told that its document failed, and it is printed: {attempt}"
             )
+
+    def _is_received(self, attempt: Attempt) -> bool:
+        """Its printer has begun to receive the document, and waits for more."""
+        return any(
+            job.name == attempt.tag and job.receiving
+            for printer in self._office.printers
+            if printer.device.model.serial == attempt.printer
+            for job in printer.jobs.active()
+        )
 
     def _excuse(self, attempt: Attempt) -> str:
         return self._ledger.excuse(attempt.printer, attempt.began)
@@ -180,24 +194,36 @@ class Laws:
     def _rest(self) -> Iterator[str]:
         """After an exchange every interface is free, released, or under recovery."""
         for printer in self._office.printers:
-            served = self._office.served(printer)
-            if served is None or served.pool is None or not self._calm(printer, REST_S):
-                continue
-            status = served.pool.status()
-            if status.in_use or status.draining or status.waiting or status.broken:
-                yield f"{printer.device.model.serial} is at rest, and its interfaces: {status}"
+            served, serial = self._office.served(printer), printer.device.model.serial
+            calm = self._calm(printer, REST_S)
+            status = served.pool.status() if served is not None and served.pool else None
+            active = status and (status.in_use or status.draining or status.waiting)
+            if not calm or status is None or not (active or status.broken):
+                self._active.discard(serial)
+            elif status.broken or serial in self._active:
+                yield f"{serial} is at rest, and its interfaces: {status}"
+            else:  # perhaps a question of the daemon, which is over soon
+                self._active.add(serial)
 
     def _drivers(self) -> Iterator[str]:
         """Other drivers get the interfaces when nobody prints, and keep them for a while."""
         for printer, port in zip(self._office.printers, self._office.host.ports, strict=True):
             serial = printer.device.model.serial
+            served = self._office.served(printer)
+            if served is not None and served.state is State.PARTIAL:
+                self._partial[serial] = self._now()
             if printer.jobs.active_count():
                 self._printing[serial] = self._now()
             wanted = self._now() - self._printing[serial] < IDLE_S or self.held[serial]
-            if printer.device.plugged and not wanted and self._calm(printer, IDLE_S):
-                missing = {f.number for f in printer.device.interfaces} - port.drivers.keys()
-                if missing:
-                    yield f"{serial}: interfaces {sorted(missing)} are kept from other drivers"
+            missing = {f.number for f in printer.device.interfaces} - port.drivers.keys()
+            calm = printer.device.plugged and not wanted and self._calm(printer, IDLE_S)
+            if not calm or not missing:
+                self._kept_since.pop(serial, None)
+                continue
+            kept_s = self._now() - self._kept_since.setdefault(serial, self._now())
+            asked = self._now() - self._partial[serial] < IDLE_S  # by the daemon, again and again
+            if kept_s > (CONFIG.warm_up_s if asked else 0.0):
+                yield f"{serial}: interfaces {sorted(missing)} are kept from other drivers"
 
     def _shuttles(self) -> Iterator[str]:
         """Interfaces are not handed to and fro."""
@@ -250,6 +276,8 @@ class Laws:
         for printer in self._office.printers:
             served, serial = self._office.served(printer), printer.device.model.serial
             if served is None or self._ledger.excuse(serial, self._now() - ANSWER_S):
+                continue
+            if self._office.config.passive and not served.answers:  # nobody used it yet
                 continue
             seen = served.name in self._office.avahi.announced
             if seen != (printer.device.plugged and self._office.avahi.up):

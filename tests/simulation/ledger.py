@@ -64,6 +64,7 @@ class Disturbance:
     printer: str
     what: str
     began: float
+    after_s: float  # how long it has consequences
     ended: float = inf
 
 
@@ -72,7 +73,7 @@ class Ledger:
 
     def __init__(self, clock: Callable[[], float], after_s: float) -> None:
         self._clock = clock
-        self._after_s = after_s  # how long a disturbance has consequences
+        self._after_s = after_s  # how long a disturbance usually has consequences
         self.attempts: dict[str, Attempt] = {}
         self.open: dict[Question, None] = {}
         self.last_question: dict[str, float] = {}  # by printer: when one was asked or answered
@@ -103,8 +104,9 @@ class Ledger:
 
     # --- the world
 
-    def disturb(self, printer: str, what: str) -> Disturbance:
-        one = Disturbance(printer, what, self._clock())
+    def disturb(self, printer: str, what: str, after_s: float | None = None) -> Disturbance:
+        after_s = self._after_s if after_s is None else after_s
+        one = Disturbance(printer, what, self._clock(), after_s)
         self.disturbances.append(one)
         return one
 
@@ -114,7 +116,7 @@ class Ledger:
     def excuse(self, printer: str, since: float) -> str:
         """What disturbed the printer since then, or shortly before; "": nothing did."""
         for one in reversed(self.disturbances):
-            if one.printer == printer and one.ended + self._after_s >= since:
+            if one.printer == printer and one.ended + one.after_s >= since:
                 return one.what
         return ""
 

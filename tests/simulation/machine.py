@@ -54,7 +54,9 @@ class Machine:
     async def disk_is_gone(self) -> None:
         folder = self._office.folder
         away = folder.rename(folder.with_name("away"))
+        folder.touch()  # else the daemon makes it anew
         await asyncio.sleep(self._span(HOUR_S))
+        folder.unlink()
         away.rename(folder)
 
     async def avahi_is_away(self) -> None:

@@ -37,11 +37,14 @@ CONFIG: Final = Config(
 class Office:
     """What runs; made by `opened`."""
 
-    def __init__(self, loop: SimulatedLoop, trace: Trace, folder: Path, seed: int) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, trace: Trace, folder: Path, seed: int, config: Config = CONFIG
+    ) -> None:
         self.loop = loop
         self.trace = trace
         self.folder = folder
         self.seed = seed
+        self.config = config
         self.clock_error_s = 0.0  # of the wall clock
         self.printers: list[VirtualPrinter] = []
         self.host = SimulatedHost(lambda: self.supervisor.wake())
@@ -53,8 +56,8 @@ class Office:
     def start(self) -> None:
         """A daemon that knows what the state file says."""
         self.state = StateFile(self.folder / "printers.json", clock=self._wall_clock)
-        quirks = load(CONFIG.quirks_dirs)
-        services = Services(CONFIG, self.host, self.avahi, quirks, boottime=self.loop.time)
+        quirks = load(self.config.quirks_dirs)
+        services = Services(self.config, self.host, self.avahi, quirks, boottime=self.loop.time)
         self.supervisor = Supervisor(services, self.state, clock=self.loop.time)
         self._running = asyncio.create_task(self.supervisor.run(hotplug=False), name="supervisor")
 
@@ -107,10 +110,10 @@ class Office:
 
 @asynccontextmanager
 async def opened(
-    loop: SimulatedLoop, trace: Trace, folder: Path, seed: int
+    loop: SimulatedLoop, trace: Trace, folder: Path, seed: int, config: Config = CONFIG
 ) -> AsyncIterator[Office]:
     """The daemon runs until the end of the block; printers may be added at any time."""
-    office = Office(loop, trace, folder, seed)
+    office = Office(loop, trace, folder, seed, config)
     office.start()
     try:
         await office.supervisor.looked()

@@ -53,7 +53,7 @@ class Visitors:
 
 
 def people_of(
-    office: Office, ledger: Ledger, laws: Laws, printer: VirtualPrinter
+    office: Office, ledger: Ledger, laws: Laws, printer: VirtualPrinter, manners: Manners
 ) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
     """Everybody who uses one printer, each a coroutine for ever."""
     serial = printer.device.model.serial
@@ -67,7 +67,7 @@ def people_of(
 
     for number, per_hour in enumerate((4.0, 2.0), 1):
         name = f"{serial}q{number}"
-        yield actor(name, per_hour, lambda c, n=name: Queue(c, laws, n, Manners()).prints)
+        yield actor(name, per_hour, lambda c, n=name: Queue(c, laws, n, manners).prints)
     yield actor("scanner", 1.0, lambda caller: ScanProgram(caller, laws).scans)
     yield actor("monitor", 20.0, lambda caller: Visitors(caller).monitor)
     yield actor("jobs", 5.0, lambda caller: Visitors(caller).jobs)

@@ -37,6 +37,7 @@ class Manners:
     dies_at_the_end: float = 0.02
     cancels: float = 0.02
     is_slow: float = 0.06
+    does_not_look: float = 0.02  # how the printer is, before it prints
 
 
 class Queue:
@@ -55,7 +56,8 @@ class Queue:
         chance = self._caller.chance
         document = self._document()
         for number in range(1, TRIES):
-            await self._caller.look()
+            if chance.random() >= self._manners.does_not_look:
+                await self._caller.look()
             attempt = self._caller.ledger.attempt(
                 f"{self._name}-{self._count}.{number}",
                 self._caller.serial,

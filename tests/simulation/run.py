@@ -7,7 +7,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -15,10 +15,13 @@ from simulation.laws import LawBroken, Laws
 from simulation.ledger import Ledger
 from simulation.loop import SimulatedLoop, Spinning
 from simulation.machine import Machine
-from simulation.office import Office, opened
+from simulation.office import CONFIG, Office, opened
 from simulation.people import people_of
+from simulation.queues import Manners
 from simulation.trace import LogToTrace, Trace
 from simulation.weather import Weather
+
+from ippusbd.config import Config
 
 AFTER_S = 180.0  # how long a disturbance may have consequences
 
@@ -31,6 +34,11 @@ class Plan:
     hours: float = 24.0
     printers: int = 1
     without: tuple[str, ...] = ()  # laws that may be broken
+    interfaces: int = 0  # of every printer; 0: one to three
+    deeds: tuple[str, ...] = ()  # what the weather consists of; empty: everything
+    per_week: float = 25.0  # of them
+    manners: Manners = field(default_factory=Manners)
+    config: Config = CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +74,15 @@ def simulate(plan: Plan, echo: TextIO | None = None) -> Outcome:
 
 async def _office(loop: SimulatedLoop, trace: Trace, plan: Plan, folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        office = await stack.enter_async_context(opened(loop, trace, folder, plan.seed))
+        office = await stack.enter_async_context(
+            opened(loop, trace, folder, plan.seed, plan.config)
+        )
         ledger = Ledger(loop.time, AFTER_S)
         laws = Laws(office, ledger, plan.without)
         actors = [asyncio.create_task(laws.keep(), name="laws")]
         stack.push_async_callback(_end, actors)
         for number in range(plan.printers):
-            actors += _printer(office, ledger, laws, f"V{number + 1}")
+            actors += _printer(office, ledger, laws, plan, f"V{number + 1}")
         machine = Machine(office, ledger, laws, office.chance("machine"))
         actors.append(asyncio.create_task(machine.change(per_week=8.0), name="machine"))
         end = asyncio.create_task(asyncio.sleep(plan.hours * 3600), name="end")
@@ -83,14 +93,16 @@ async def _office(loop: SimulatedLoop, trace: Trace, plan: Plan, folder: Path) -
 
 
 def _printer(
-    office: Office, ledger: Ledger, laws: Laws, serial: str
+    office: Office, ledger: Ledger, laws: Laws, plan: Plan, serial: str
 ) -> Iterator[asyncio.Task[None]]:
-    printer = office.add(serial, interfaces=office.chance(f"interfaces {serial}").randint(1, 3))
+    interfaces = office.chance(f"interfaces {serial}").randint(1, 3)
+    printer = office.add(serial, interfaces=plan.interfaces or interfaces)
     laws.watch(printer)
     printer.plug()
     weather = Weather(office, ledger, laws, printer, office.chance(f"weather {serial}"))
-    yield asyncio.create_task(weather.change(per_week=25.0), name=f"weather {serial}")
-    for name, actor in people_of(office, ledger, laws, printer):
+    changing = weather.change(plan.per_week, plan.deeds)
+    yield asyncio.create_task(changing, name=f"weather {serial}")
+    for name, actor in people_of(office, ledger, laws, printer, plan.manners):
         yield asyncio.create_task(actor, name=f"{name} {serial}")
 
 

@@ -32,6 +32,11 @@ def test_one_seed_makes_one_trace_in_any_process():
     assert digest("1") == digest("2")
 
 
+def test_a_simulation_leaves_nothing_to_the_next_one():
+    plan = Plan(3, 2.0)
+    assert simulate(plan).trace.digest == simulate(plan).trace.digest
+
+
 def test_another_seed_makes_another_trace():
     assert simulate(Plan(1, 2.0)).trace.digest != simulate(Plan(2, 2.0)).trace.digest
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -55,12 +56,13 @@ class SimulatedHost:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.ports: list[Port] = []
+        self._addresses = itertools.count(2)
         self.failing: UsbError | None = None  # what enumeration raises
         self.resets: deque[tuple[float, str]] = deque()
         self._wake = wake
 
     def add(self, device: VirtualDevice) -> Port:
-        port = Port(device, len(self.ports) + 1)
+        port = Port(device, len(self.ports) + 1, self._addresses)
         self.ports.append(port)
         device.plug_changed.append(self._wake)
         return port

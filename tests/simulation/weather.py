@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -17,8 +17,9 @@ from simulation.laws import Laws
 from simulation.ledger import Ledger
 from simulation.office import Office
 
+from ippusbd.daemon.printer.states import State
 from ippusbd.errors import UsbError
-from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.device import VirtualInterface
@@ -78,6 +79,16 @@ class SlowScans(Personality):
         return response
 
 
+class LateScanner(Personality):
+    """The printer is ready, and the scanner starts still."""
+
+    name = "late-scanner"
+
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
+        late = request.path.startswith("/eSCL")
+        return plain(503, "starting\n") if late else None
+
+
 class Weather:
     """Over one printer."""
 
@@ -98,9 +109,10 @@ class Weather:
         if chance.random() < 0.5:
             printer.personalities.switch_on(Sleeper)
 
-    async def change(self, per_week: float) -> None:
-        """Deed after deed, for ever."""
-        deeds, weights = zip(*DEEDS.items(), strict=True)
+    async def change(self, per_week: float, names: Collection[str] = ()) -> None:
+        """Deed after deed, for ever; only those of `names`, if any."""
+        possible = {deed: n for deed, n in DEEDS.items() if not names or deed.__name__ in names}
+        deeds, weights = zip(*possible.items(), strict=True)
         while True:
             await asyncio.sleep(self._chance.expovariate(per_week / WEEK_S))
             deed: Callable[[Weather], Awaitable[None]] = self._chance.choices(deeds, weights)[0]
@@ -113,8 +125,8 @@ class Weather:
         return min(self._chance.expovariate(1 / mean_s), most_s)
 
     @asynccontextmanager
-    async def _disturbing(self, what: str) -> AsyncIterator[None]:
-        disturbance = self._ledger.disturb(self._serial, what)
+    async def _disturbing(self, what: str, after_s: float | None = None) -> AsyncIterator[None]:
+        disturbance = self._ledger.disturb(self._serial, what, after_s)
         self._note(what)
         try:
             yield
@@ -201,6 +213,18 @@ class Weather:
                 self._printer.plug()
                 await asyncio.sleep(self._span(2.0))
 
+    async def late_scanner(self) -> None:
+        """Switched on; the printer is ready at once, and the scanner much later."""
+        async with self._disturbing("switched off and on", after_s=0.0):  # who comes now is served
+            self._printer.unplug()
+            self._printer.jobs.forget()
+            self._printer.personalities.switch_on(LateScanner)
+            await asyncio.sleep(1.0)
+            self._printer.plug()
+        await asyncio.sleep(self._span(20 * MINUTE_S))
+        self._printer.personalities.switch_off(LateScanner.name)
+        self._note("the scanner is ready")
+
     async def unresponsive(self) -> None:
         name = self._chance.choice(UNRESPONSIVE)
         async with self._disturbing(name):
@@ -214,7 +238,14 @@ class Weather:
             self._printer.switch(name, on=True)
             await asyncio.sleep(self._span(5 * MINUTE_S))
             self._printer.switch(name, on=False)
-            await asyncio.sleep(HOUR_S)  # until the daemon tries again what it gave up
+            await asyncio.sleep(self._span(20 * MINUTE_S))
+            served = self._office.served(self._printer)
+            if served is not None and served.state is State.REFUSED:  # somebody reads its status
+                self._note("switched off and on")
+                self._printer.unplug()
+                await asyncio.sleep(5.0)
+                self._printer.jobs.forget()
+                self._printer.plug()
 
     async def reset_from_outside(self) -> None:
         async with self._disturbing("reset by another program"):
@@ -241,6 +272,7 @@ DEEDS: Final[dict[Callable[[Weather], Awaitable[None]], int]] = {
     Weather.other_program: 5,
     Weather.power_cycle: 3,
     Weather.replug: 1,
+    Weather.late_scanner: 1,
     Weather.unresponsive: 2,
     Weather.sick: 1,
     Weather.reset_from_outside: 1,

@@ -73,8 +73,14 @@ class Announcer:
         self.answered = asyncio.Event()  # the printer was probed
 
     async def run(self, capabilities: Capability | None) -> None:
-        """Announce what it can do, as it is found out. Raises what ends the session."""
-        pause_s, asked_s = self._config.retry_min_s, 0.0
+        """Announce what it can do, as it is found out. Raises what ends the session.
+
+        After the warm-up a part that is not ready is asked so seldom that other drivers have the
+        interfaces in between.
+        """
+        config = self._config
+        seldom_s = max(config.retry_max_s, config.warm_up_s)
+        pause_s, asked_s = config.retry_min_s, 0.0
         while True:
             probed = await self._probe_when_possible(capabilities)
             await self._use(probed)
@@ -84,12 +90,13 @@ class Announcer:
             self._printer.to(Event.SOME_FACTS, probed.missing)
             self._note_missing(tuple(one for one in probed.lost if not one.later))
             self._on_ready()
-            if probed.unanswered and asked_s > self._config.warm_up_s:
+            if probed.unanswered and asked_s > config.warm_up_s:
                 log.warning("%s: giving up probing for the missing part", self._printer.label)
                 pause_s = math.inf
             await self._pause(pause_s)
             asked_s += pause_s
-            pause_s = min(2 * pause_s, self._config.retry_max_s)
+            warm = asked_s > config.warm_up_s
+            pause_s = min(2 * pause_s, seldom_s if warm else config.retry_max_s)
         self._printer.to(Event.FACTS)
         self._note_missing(probed.lost)
         self._on_ready()

@@ -247,8 +247,8 @@ class PrinterSession:
             return await self._query.ipp_bytes(target, message, answer_s=self._config.check_s)
 
         async def delete(path: str) -> int:
-            request = Request("DELETE", path, ())
-            return (await self._query.ask(request, answer_s=self._config.check_s))[0].status
+            request = Request("DELETE", path, ())  # answered when the scanner has stopped
+            return (await self._query.ask(request, answer_s=self._config.drain_s))[0].status
 
         await self._printer.pending_cancels.deliver(ask, delete)
 

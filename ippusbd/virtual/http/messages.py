@@ -47,7 +47,7 @@ class HttpResponse:
     zlps_s: float = 0.0  # then zero-length packets for this long, or until the next request
     rest_after_fetch: bool = False  # the rest of the request is read after the response was
     delay_s: float = 0.0  # before the first byte
-    piece: int = 0  # bytes per transfer, each followed by `pause_s`
+    piece: int = 0  # bytes per transfer, with pauses in between
     pause_s: float = 0.0
 
     def header(self, name: str) -> str:

@@ -82,6 +82,7 @@ class Writer:
         self._size = 0
         self._room = response.cut_at
         self._packet = link.interface.ipp.into.packet
+        self._begun = False  # a transfer was sent
         self._open = False  # the last transfer ended in a full packet
 
     async def put(self, data: Buffer) -> None:
@@ -111,9 +112,10 @@ class Writer:
     async def _send(self, data: Buffer) -> None:
         step = self._response.piece or len(data)
         for start in range(0, len(data), step):
-            await self._link.send(data[start : start + step])
-            if self._response.pause_s:
+            if self._begun and self._response.pause_s:
                 await self._link.session.pause(self._response.pause_s)
+            self._begun = True
+            await self._link.send(data[start : start + step])
         self._open = len(data) % self._packet == 0
 
 

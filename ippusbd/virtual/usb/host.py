@@ -16,6 +16,7 @@ import errno
 import itertools
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,8 +49,11 @@ class VirtualHandle:
 class Port:
     """A port of the simulated hub, with a device that may be plugged in."""
 
-    def __init__(self, device: VirtualDevice, number: int) -> None:
+    def __init__(
+        self, device: VirtualDevice, number: int, addresses: Iterator[int] = ADDRESSES
+    ) -> None:
         self.device = device
+        self._addresses = addresses
         self.number = number
         self.address = 0
         self.drivers: dict[int, str] = {}  # interface -> kernel driver bound now
@@ -69,7 +73,7 @@ class Port:
             if not self.device.plugged or self._seen == self.device.plug_count:
                 return
             self._seen = self.device.plug_count
-            self.address = next(ADDRESSES) % 128
+            self.address = next(self._addresses) % 128
             for handle in self._handles:  # of the device that was there before
                 handle.claims.clear()
             self._handles.clear()

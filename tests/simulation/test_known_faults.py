@@ -1,0 +1,87 @@
+"""Faults that the daemon once had, put back by one line each: the simulation finds every one.
+
+The weather of each office is what the fault needs, and comes often; without the fault no law is
+broken there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from simulation.office import CONFIG
+from simulation.queues import Manners
+from simulation.run import Plan, simulate
+
+from ippusbd.daemon.printer.announcer import Announcer
+from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
+from ippusbd.proxy import aiohttp_server
+from ippusbd.usbio.pool import InterfacePool
+
+PATIENT = Manners(dies_in_the_middle=0.0, dies_at_the_end=0.0, cancels=0.0)
+FIRST_COME = Plan(
+    2,
+    9.0,
+    interfaces=1,
+    deeds=("late_scanner",),
+    per_week=400.0,
+    manners=replace(PATIENT, is_slow=0.5, does_not_look=0.9),
+    config=replace(CONFIG, passive=True),
+)
+OUT_OF_PAPER = Plan(1, 7.0, interfaces=2, deeds=("no_paper",), per_week=400.0, manners=PATIENT)
+IN_A_HURRY = Plan(
+    1,
+    4.0,
+    deeds=("no_paper", "moody"),
+    per_week=200.0,
+    manners=replace(PATIENT, dies_at_the_end=0.5),
+)
+CROWDED = Plan(
+    2,
+    9.0,
+    interfaces=2,
+    deeds=("other_program",),
+    per_week=1000.0,
+    manners=replace(PATIENT, is_slow=0.6),
+)
+
+
+def a_question_that_could_not_be_asked_ends_the_session(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Announcer, "_probe_when_possible", Announcer._probe)
+
+
+def reasons_to_wait_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    look: Callable[..., Evidence] = EvidenceLog.look
+    blind = {"report": None, "port": None, "excused_at": -math.inf}
+    patch.setattr(EvidenceLog, "look", lambda *a, **k: replace(look(*a, **k), **blind))
+
+
+def a_whole_document_counts_as_cut_when_its_client_leaves(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(aiohttp_server._PlainRequest, "_cancel", aiohttp_server.web.BaseRequest._cancel)
+
+
+def one_failed_claim_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(InterfacePool, "_claim_failed", lambda self, slot, failure: self.abandon(failure))
+
+
+@pytest.mark.parametrize(
+    ("put_back", "office", "law"),
+    [
+        (a_question_that_could_not_be_asked_ends_the_session, FIRST_COME, "ended"),
+        (reasons_to_wait_are_not_looked_at, OUT_OF_PAPER, "ended"),
+        (a_whole_document_counts_as_cut_when_its_client_leaves, IN_A_HURRY, "cancelled"),
+        (one_failed_claim_ends_all_exchanges, CROWDED, "ended"),
+    ],
+)
+def test_a_fault_that_is_put_back_breaks_a_law(
+    put_back: Callable[[pytest.MonkeyPatch], None],
+    office: Plan,
+    law: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    office = replace(office, without=("announced",))  # a consequence, found sooner than its cause
+    assert simulate(office).fault == ""
+    put_back(monkeypatch)
+    assert simulate(office).fault.startswith(f"LawBroken: {law}: ")
