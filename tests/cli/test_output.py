@@ -26,7 +26,7 @@ def test_a_printer_is_served_whatever_happens_to_standard_output(start: Start, r
     else:
         daemon = start("--virtual", redirection=redirection)
     printer = daemon.ready()
-    assert printer["reason"] == ""
+    assert printer["reason"] is None
     assert "Traceback" not in daemon.log
     assert daemon.stop() == 0
 

@@ -139,7 +139,8 @@ async def test_a_slow_but_steady_document_is_not_cut_although_others_wait(folder
 async def test_a_printer_that_begins_no_answer_times_out_if_so_configured():
     async with serve(settings=replace(SETTINGS, head_timeout_s=0.3)) as served:
         reply = await ask(served.port)
-        assert (reply.status, reply.body) == (504, b"ippusbd: no response began within 0.3 s\n")
+        assert reply.status == 504
+        assert reply.body.startswith(b"ippusbd: no response began within 0.3 s\n")
 
 
 async def test_the_time_to_begin_an_answer_starts_when_all_of_the_request_was_sent():

@@ -42,7 +42,7 @@ def _is_stopped(each: ExchangeStatus) -> bool:
 
 def told(each: ExchangeStatus) -> str:
     """An exchange or a queued request in one line."""
-    for_whom = f"{what(each)} for {each.client}" + (", who has left" if each.is_left else "")
+    for_whom = f"{what(each)} for {each.client}" + (", which has left" if each.is_left else "")
     if each.interface is None:
         return f"{for_whom}, for {duration(each.for_s)}"
     moved = f"{size(each.bytes_out)} sent, {size(each.bytes_in)} read"

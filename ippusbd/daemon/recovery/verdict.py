@@ -20,6 +20,7 @@ Pure: values in, a verdict out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,10 +44,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No action yet. `what` is waited for; empty: nothing stalls."""
+    """No action yet. `what` is waited for, by the interfaces `numbers`; empty: nothing stalls."""
 
     until: float = math.inf
     what: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,22 @@ def judge(evidence: Evidence, now: float, patience: Patience) -> Verdict:
         for verdict in verdicts:
             if isinstance(verdict, kind):
                 return verdict
-    waits = [verdict for verdict in verdicts if isinstance(verdict, Wait)]
-    return Wait(min(w.until for w in waits), "; ".join(dict.fromkeys(w.what for w in waits)))
+    return _together([verdict for verdict in verdicts if isinstance(verdict, Wait)])
+
+
+def _together(waits: list[Wait]) -> Wait:
+    """One for all; each reason is named once, with the interfaces that wait because of it."""
+    numbers: dict[str, list[int]] = {}
+    for each in waits:
+        numbers.setdefault(each.what, []).extend(each.numbers)
+    what = "; ".join(reason + _who_waits(found) for reason, found in numbers.items())
+    return Wait(min(each.until for each in waits), what)
+
+
+def _who_waits(numbers: Sequence[int]) -> str:
+    if len(numbers) < 2:
+        return f"; interface {numbers[0]} waits" if numbers else ""
+    return f"; interfaces {', '.join(map(str, numbers))} wait"
 
 
 def reason_to_wait(evidence: Evidence, since: float) -> str:
@@ -158,8 +174,9 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
             and report.at < now - patience.check_s
             and not _port_attention(evidence)
         )
-        what = f"{reason}; interface {one.number} waits"
-        return Ask(what) if stale and may_ask else Wait(math.inf, what)
+        if stale and may_ask:
+            return Ask(reason + _who_waits([one.number]))
+        return Wait(math.inf, reason, (one.number,))
     stalled_s = now - max(one.since, evidence.excused_at)  # from when it could have gone on
     asked = _asked(one, evidence)
     answered = [q for q in asked if q.outcome.responds]

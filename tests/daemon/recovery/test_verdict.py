@@ -91,6 +91,13 @@ def test_a_known_reason_is_waited_for_without_a_limit(interfaces: int, known: di
     assert "interface 0 waits" in found.what
 
 
+def test_interfaces_that_wait_for_one_reason_are_named_together():
+    port = PortStatus(True, NOW - 5)
+    found = verdict(stalled(90_000), stalled(80_000, number=1), port=port)
+    assert isinstance(found, Wait)
+    assert found.what.endswith("paper out or an error; interfaces 0, 1 wait")
+
+
 @pytest.mark.parametrize(
     "known",
     [
