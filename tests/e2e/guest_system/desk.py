@@ -92,7 +92,14 @@ def start_printer() -> Service:
     command = ("/usr/bin/ippusbd", "virtual", "--attach", "--control", PRINTER_SOCKET)
     service = Service("virtual", command, E2E / "virtual.log")
     until(lambda: service.must_run() and PRINTER_SOCKET.exists(), "the virtual printer")
+    until(lambda: service.must_run() and on_the_bus(), "the virtual printer on the bus")
     return service
+
+
+def on_the_bus() -> bool:
+    """ipp-usb, for one, ends at once if it is started a moment before."""
+    found = Path("/sys/bus/usb/devices").glob("*/idVendor")
+    return VID_PID[:4] in {file.read_text().strip() for file in found}
 
 
 @contextmanager
