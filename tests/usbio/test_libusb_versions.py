@@ -60,7 +60,7 @@ def test_set_interface_reaches_an_unplugged_device_only_where_libusb_survives_it
     library: Library | None, asked: str
 ) -> None:
     backend: Any = GoneDevice(library)
-    handle = PyusbHandle(backend, None, None)
+    handle = PyusbHandle(backend, None, None, None)
     with pytest.raises(DeviceGone):
         handle.set_alternate(0, 1)
     assert backend.asked == [asked]
