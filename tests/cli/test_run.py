@@ -63,7 +63,7 @@ def test_a_virtual_printer_can_be_without_serial_number(start: Start):
 
 def test_two_virtual_printers_have_ports_and_directories_of_their_own(start: Start, tmp_path: Path):
     daemon = start("--virtual", "2", "--interfaces", "1", "--store", str(tmp_path / "printed"))
-    urls = {url_of(daemon.lines("  print  ")) for _ in range(2)}
+    urls = {url_of(daemon.lines("  scan  ")) for _ in range(2)}
     assert len(urls) == 2
     assert sorted(path.name for path in (tmp_path / "printed").iterdir()) == [
         "VIRTUAL1",
