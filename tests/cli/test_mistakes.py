@@ -230,6 +230,6 @@ def test_the_status_page_is_announced_only_if_it_is_served(start: Start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         daemon = start("--virtual", "--page", str(port))
-        said = daemon.lines("  print")
+        said = daemon.lines("  print  ")
     assert not any("status page" in line for line in said)
     assert "status page disabled" in daemon.log

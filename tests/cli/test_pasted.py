@@ -51,7 +51,7 @@ def commands(desk: PrintDesk) -> Iterator[dict[str, str]]:
             ],
             stdout=out,
         )
-    desk.wait(lambda: said.read_text().count("  print") == 2, "two printers")
+    desk.wait(lambda: said.read_text().count("  print  ") == 2, "two printers")
     block = said.read_text().strip().split("\n\n")[0].splitlines()[1:]
     yield dict(line.strip().split(maxsplit=1) for line in block)
     desk.desktop.stop(daemon)

@@ -21,7 +21,7 @@ def url_of(lines: list[str]) -> str:
 
 def test_run_serves_status_answers_and_sigterm_ends_it(start: Start, tmp_path: Path):
     daemon = start("--virtual", "--store", str(tmp_path / "printed"))
-    url = url_of(daemon.lines("  print"))
+    url = url_of(daemon.lines("  print  "))
     with urllib.request.urlopen(url) as page:
         assert page.status == 200
         assert b"VirtualJet" in page.read()
@@ -47,23 +47,23 @@ def test_run_serves_status_answers_and_sigterm_ends_it(start: Start, tmp_path: P
 
 def test_after_sigkill_the_printer_gets_the_same_port(start: Start):
     first = start("--virtual")
-    url = url_of(first.lines("  print"))
+    url = url_of(first.lines("  print  "))
     first.stop(signal.SIGKILL)
     again = start("--virtual")
-    assert url_of(again.lines("  print")) == url
+    assert url_of(again.lines("  print  ")) == url
     assert again.stop(signal.SIGINT) == 0
 
 
 def test_a_virtual_printer_can_be_without_serial_number(start: Start):
     daemon = start("--virtual", "--no-serial")
-    daemon.lines("  print")
+    daemon.lines("  print  ")
     (printer,) = json.loads(daemon.command("status", "--json").stdout)["printers"]
     assert (printer["id"], printer["serial"]) == ("1209:0001", "")
 
 
 def test_two_virtual_printers_have_ports_and_directories_of_their_own(start: Start, tmp_path: Path):
     daemon = start("--virtual", "2", "--interfaces", "1", "--store", str(tmp_path / "printed"))
-    urls = {url_of(daemon.lines("  print")) for _ in range(2)}
+    urls = {url_of(daemon.lines("  scan  ")) for _ in range(2)}
     assert len(urls) == 2
     assert sorted(path.name for path in (tmp_path / "printed").iterdir()) == [
         "VIRTUAL1",
@@ -104,7 +104,7 @@ async def test_a_virtual_printer_replaces_a_missing_one(
 def test_the_virtual_printers_have_a_control_socket_while_they_run(start: Start, tmp_path: Path):
     socket_path = tmp_path / "virtual.sock"
     daemon = start("--virtual", "--virtual-control", str(socket_path))
-    daemon.lines("  print")
+    daemon.lines("  print  ")
     assert socket_path.is_socket()
     assert daemon.stop() == 0
     assert not socket_path.exists()
