@@ -34,6 +34,7 @@ class Machine:
             await asyncio.sleep(self._chance.expovariate(per_week / WEEK_S))
             deed: Callable[[Machine], Awaitable[None]] = self._chance.choices(deeds, weights)[0]
             self._note(deed.__name__)
+            self._office.trace.faults += 1
             await deed(self)
             self._note(f"{deed.__name__}: over")
 

@@ -51,7 +51,7 @@ class Outcome:
     def __str__(self) -> str:
         return (
             f"seed {self.plan.seed}: {self.hours:.1f} simulated hours, {self.trace.events} events,"
-            f" digest {self.trace.digest}"
+            f" {self.trace.faults} faults injected, digest {self.trace.digest}"
         )
 
 

@@ -24,6 +24,7 @@ class Trace:
         self._digest = hashlib.blake2b(digest_size=16)
         self.last: deque[str] = deque(maxlen=KEPT)
         self.counts: Counter[str] = Counter()
+        self.faults = 0  # injected: deeds of the weather and of the machine
 
     def note(self, what: str, text: str = "") -> None:
         """An event: `what` is its kind, counted; `text` says more."""

@@ -116,6 +116,7 @@ class Weather:
         while True:
             await asyncio.sleep(self._chance.expovariate(per_week / WEEK_S))
             deed: Callable[[Weather], Awaitable[None]] = self._chance.choices(deeds, weights)[0]
+            self._office.trace.faults += 1
             await deed(self)
 
     def _note(self, text: str) -> None:
