@@ -33,7 +33,7 @@ from ippusbd.exchange.interrupted_job import (
     is_refusal,
 )
 from ippusbd.exchange.request import Request
-from ippusbd.usbio.pool_types import About, Awaits, Kind
+from ippusbd.usbio.pool_types import About, Awaits, Purpose
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser
@@ -182,8 +182,8 @@ class Exchange:
         )
 
     @property
-    def kind(self) -> Kind:
-        return self._request.kind
+    def purpose(self) -> Purpose:
+        return self._request.purpose
 
     @property
     def operation(self) -> int | None:

@@ -34,7 +34,7 @@ from ippusbd.errors import (
 from ippusbd.exchange.exchange import Exchange, Traffic
 from ippusbd.exchange.request import Headers, Request
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
+from ippusbd.usbio.pool_types import Awaits, Purpose, SlotState
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire import http1, ipp
 from ippusbd.wire.http1_response import Head
@@ -120,7 +120,7 @@ class How(TypedDict, total=False):
 class _Hurried(Exchange):
     """A question that nothing waits for any more gets little time to finish."""
 
-    kind = Kind.QUESTION
+    purpose = Purpose.QUESTION
 
     @property
     def awaits(self) -> Awaits:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from ippusbd.exchange.interrupted_job import InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
-from ippusbd.usbio.pool_types import About, Kind
+from ippusbd.usbio.pool_types import About, Purpose
 from ippusbd.wire import ipp_requests
 from ippusbd.wire.ipp_codes import Operation
 
@@ -46,13 +46,13 @@ class Request:
     def about(self, began_at: float) -> About:
         """This request, which began or waits since then."""
         path = self.target.partition("?")[0]
-        return About(self.client, f"{self.method} {path}", self.kind, self.size, began_at)
+        return About(self.client, f"{self.method} {path}", self.purpose, self.size, began_at)
 
     @property
-    def kind(self) -> Kind:
+    def purpose(self) -> Purpose:
         if self.stream is not None:
-            return Kind.DOCUMENT
-        return kind_of(self.method, self.target, self.headers, self.body)
+            return Purpose.DOCUMENT
+        return purpose_of(self.method, self.target, self.headers, self.body)
 
     @property
     def operation(self) -> int | None:
@@ -66,24 +66,24 @@ class Request:
             return False
         if self.method in ("GET", "HEAD"):
             return self.target.lower() in HARMLESS
-        return self.kind in (Kind.QUESTION, Kind.LONG_POLL)
+        return self.purpose in (Purpose.QUESTION, Purpose.LONG_POLL)
 
 
-def kind_of(method: str, target: str, headers: Headers, body: bytes | None) -> Kind:
-    """The kind of a request; `body` is the whole one, None for a body that is streamed."""
+def purpose_of(method: str, target: str, headers: Headers, body: bytes | None) -> Purpose:
+    """The purpose of a request; `body` is the whole one, None for a body that is streamed."""
     if method in ("GET", "HEAD"):
         path = unquote(target.partition("?")[0]).rstrip("/").lower()
-        return Kind.SCAN if path.endswith("/nextdocument") else Kind.QUESTION
+        return Purpose.SCAN if path.endswith("/nextdocument") else Purpose.QUESTION
     if body is None:
-        return Kind.DOCUMENT
+        return Purpose.DOCUMENT
     if method != "POST" or not has_ipp(headers):
-        return Kind.OTHER
+        return Purpose.OTHER
     operation = ipp_requests.operation_of(body)
     if operation == Operation.GET_NOTIFICATIONS and _waits(body):
-        return Kind.LONG_POLL
+        return Purpose.LONG_POLL
     if operation in ipp_requests.IDEMPOTENT:
-        return Kind.QUESTION
-    return Kind.DOCUMENT if operation in ipp_requests.CREATING else Kind.OTHER
+        return Purpose.QUESTION
+    return Purpose.DOCUMENT if operation in ipp_requests.CREATING else Purpose.OTHER
 
 
 def has_ipp(headers: Headers) -> bool:

@@ -17,8 +17,8 @@ from ippusbd.proxy.access.rules import (
     HEAD_BYTES,
     IPP,
     Access,
+    Activity,
     Asked,
-    Kind,
     asked,
     is_ipp,
     not_authorized,
@@ -30,10 +30,10 @@ from ippusbd.wire import ipp_requests
 log = logging.getLogger("ippusbd.http")
 
 _VERBS = {
-    Kind.PRINT: "print on",
-    Kind.SCAN: "scan with",
-    Kind.FAX: "send faxes with",
-    Kind.CONFIG: "configure",
+    Activity.PRINT: "print on",
+    Activity.SCAN: "scan with",
+    Activity.FAX: "send faxes with",
+    Activity.CONFIG: "configure",
 }
 
 
@@ -46,7 +46,7 @@ async def denial(client: ClientRequest, access: Access, start: bytes) -> web.Res
     denied = access.refuses(what, identity.uid, identity.gids or frozenset())
     if not denied:
         return None
-    verbs = " or ".join(_VERBS[kind] for kind in denied)
+    verbs = " or ".join(_VERBS[activity] for activity in denied)
     reason = kinds.Kind.DENIED.of(who=identity.text, what=verbs)
     log.warning("%s: denied: %s", client, reason)
     return _response(what, denied, reason)
@@ -68,8 +68,8 @@ def _is_enough(start: bytes) -> bool:
         return True
 
 
-def _response(what: Asked, denied: list[Kind], reason: Diagnosis) -> web.Response:
-    if what.head is not None and not {Kind.SCAN, Kind.CONFIG} & set(denied):
+def _response(what: Asked, denied: list[Activity], reason: Diagnosis) -> web.Response:
+    if what.head is not None and not {Activity.SCAN, Activity.CONFIG} & set(denied):
         body = not_authorized(what.head, reason.text)
         return web.Response(body=body, content_type=IPP)
     response = told(403, reason)

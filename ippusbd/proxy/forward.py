@@ -31,7 +31,7 @@ from ippusbd.proxy.requests import ClientRequest, prefixed
 from ippusbd.proxy.settings import SiteSettings, Wiring
 from ippusbd.proxy.spool import SpoolSpace
 from ippusbd.proxy.stall_timers import StallTimer
-from ippusbd.usbio.pool_types import Kind, Lane, Lease
+from ippusbd.usbio.pool_types import Lane, Lease, Purpose
 from ippusbd.wire.http1 import Header, forwardable, overridden
 from ippusbd.wire.http1_response import BodyFraming, Head
 from ippusbd.wire.links import Rewriter
@@ -131,7 +131,7 @@ class Forwarder:
 
     def _lane(self, client: ClientRequest, request: Request) -> Lane:
         """By what is known before; what turns out long later is noted by `_turns_long`."""
-        long = request.stream is not None or request.kind in (Kind.SCAN, Kind.LONG_POLL)
+        long = request.stream is not None or request.purpose in (Purpose.SCAN, Purpose.LONG_POLL)
         return Lane.LONG if long or client.path in self._long_paths else Lane.SHORT
 
     def _turns_long(self, client: ClientRequest, lease: Lease) -> None:

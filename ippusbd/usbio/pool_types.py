@@ -37,7 +37,7 @@ class Lane(Enum):
     LONG = "long"  # documents and pictures
 
 
-class Kind(Enum):
+class Purpose(Enum):
     """What a request is for."""
 
     DOCUMENT = "document"  # to be printed or faxed
@@ -49,7 +49,7 @@ class Kind(Enum):
     @property
     def is_work(self) -> bool:
         """The printer may be working on it for minutes."""
-        return self in (Kind.DOCUMENT, Kind.SCAN, Kind.OTHER)
+        return self in (Purpose.DOCUMENT, Purpose.SCAN, Purpose.OTHER)
 
 
 class Awaits(Enum):
@@ -72,7 +72,7 @@ class About:
 
     client: str
     request: str  # method and target
-    kind: Kind
+    purpose: Purpose
     size: int | None  # of its body
     began_at: float
     moved_at: float = 0.0  # a byte
@@ -96,7 +96,7 @@ class Unfinished(Protocol):
         """Bytes of an answer so far."""
 
     @property
-    def kind(self) -> Kind: ...
+    def purpose(self) -> Purpose: ...
 
     @property
     def awaits(self) -> Awaits: ...

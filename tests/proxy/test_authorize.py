@@ -17,7 +17,7 @@ import pytest
 from support.http_client import IPP_TYPE, ask, connected, head, ipp_request, message
 from support.scripted_printer import SETTINGS, Served, answer, serve
 
-from ippusbd.proxy.access.rules import Access, Kind
+from ippusbd.proxy.access.rules import Access, Activity
 from ippusbd.users import accounts, client_identity
 from ippusbd.users.accounts import Allowed
 from ippusbd.users.tcp_owner import OwnerUnknown
@@ -28,9 +28,9 @@ NOBODY = 65534
 PRINT_JOB, GET_PRINTER_ATTRIBUTES = 0x02, 0x0B
 
 
-def only(*kinds: Kind, uid: int = SOMEBODY_ELSE) -> Access:
-    """Rules under which `kinds` are `uid`'s alone."""
-    return Access({kind: Allowed(uids=frozenset({uid})) for kind in kinds})
+def only(*activities: Activity, uid: int = SOMEBODY_ELSE) -> Access:
+    """Rules under which `activities` are `uid`'s alone."""
+    return Access({activity: Allowed(uids=frozenset({uid})) for activity in activities})
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ async def print_job(port: int, document: bytes, *, chunked: bool = False) -> ipp
 async def test_a_denied_print_is_answered_in_ipp(
     caplog: pytest.LogCaptureFixture, size: int, chunked: bool
 ):
-    async with ruled(only(Kind.PRINT)) as served:
+    async with ruled(only(Activity.PRINT)) as served:
         said = await print_job(served.port, bytes(size), chunked=chunked)
         assert (said.code, said.request_id) == (0x0403, 77)
         text = said.first_text(ipp.Tag.OPERATION, "status-message")
@@ -71,7 +71,7 @@ async def test_a_denied_print_is_answered_in_ipp(
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_allowed_print_arrives_whole(chunked: bool):
     document = os.urandom(200_000)
-    async with ruled(only(Kind.PRINT, uid=1000), answer(b"ok")) as served:
+    async with ruled(only(Activity.PRINT, uid=1000), answer(b"ok")) as served:
         body = ipp_request(PRINT_JOB) + document
         reply = await ask(served.port, "POST", "/ipp/print", body, IPP_TYPE, chunked=chunked)
         assert reply.body == b"ok"
@@ -81,7 +81,7 @@ async def test_an_allowed_print_arrives_whole(chunked: bool):
 async def test_ipp_attributes_that_arrive_in_pieces_are_waited_for():
     body = ipp_request(PRINT_JOB) + bytes(100_000)
     fields = [*IPP_TYPE, ("Content-Length", str(len(body)))]
-    async with ruled(only(Kind.PRINT)) as served, connected(served.port) as client:
+    async with ruled(only(Activity.PRINT)) as served, connected(served.port) as client:
         await client.send(head("POST", "/ipp/print", fields))
         for at in range(0, 60, 7):
             await client.send(body[at : at + 7])
@@ -91,7 +91,7 @@ async def test_ipp_attributes_that_arrive_in_pieces_are_waited_for():
 
 
 async def test_a_denied_scan_or_configuration_gets_403():
-    async with ruled(only(Kind.SCAN, Kind.CONFIG)) as served:
+    async with ruled(only(Activity.SCAN, Activity.CONFIG)) as served:
         scan = await ask(served.port, "POST", "/eSCL/ScanJobs", b"<x/>")
         console = await ask(served.port)
         assert (scan.status, console.status) == (403, 403)
@@ -102,7 +102,7 @@ async def test_a_denied_scan_or_configuration_gets_403():
 
 async def test_capabilities_may_be_queried_by_everybody_who_is_allowed_anything():
     question = ipp_request(GET_PRINTER_ATTRIBUTES)
-    async with ruled(only(Kind.PRINT, Kind.SCAN), answer(b"1"), answer(b"2")) as served:
+    async with ruled(only(Activity.PRINT, Activity.SCAN), answer(b"1"), answer(b"2")) as served:
         told = await ask(served.port, "POST", "/ipp/print", question, IPP_TYPE)
         assert told.body == b"1"
         assert (await ask(served.port, target="/eSCL/ScannerCapabilities")).body == b"2"
@@ -110,7 +110,7 @@ async def test_capabilities_may_be_queried_by_everybody_who_is_allowed_anything(
 
 async def test_a_group_of_the_user_is_enough(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(accounts, "groups_of", lambda uid: frozenset({uid + 1}))
-    rules = Access({Kind.CONFIG: Allowed(gids=frozenset({1001}))})
+    rules = Access({Activity.CONFIG: Allowed(gids=frozenset({1001}))})
     async with ruled(rules, answer(b"in")) as served:
         assert (await ask(served.port)).body == b"in"
 
@@ -123,7 +123,7 @@ async def test_a_connections_user_is_looked_up_once(monkeypatch: pytest.MonkeyPa
         return frozenset({1001})
 
     monkeypatch.setattr(accounts, "groups_of", groups_of)
-    rules = Access({Kind.CONFIG: Allowed(gids=frozenset({1001}))})
+    rules = Access({Activity.CONFIG: Allowed(gids=frozenset({1001}))})
     async with ruled(rules, answer(b"1"), answer(b"2")) as served, connected(served.port) as client:
         for body in (b"1", b"2"):
             await client.send(message("GET", "/"))
@@ -138,7 +138,7 @@ async def test_where_netlink_is_forbidden_the_table_in_proc_is_used(
         raise OwnerUnknown("a sandbox")
 
     monkeypatch.setattr(client_identity, "owner", untold)
-    async with ruled(only(Kind.CONFIG, uid=os.getuid()), answer(b"in")) as served:
+    async with ruled(only(Activity.CONFIG, uid=os.getuid()), answer(b"in")) as served:
         monkeypatch.setattr(accounts, "own_uid", lambda: 999)
         assert (await ask(served.port)).body == b"in"
 
@@ -148,7 +148,7 @@ async def test_an_unidentified_client_is_allowed_only_what_everybody_is(
 ):
     monkeypatch.setattr(client_identity, "owner", lambda *_: None)
     monkeypatch.setattr(client_identity, "owner_in_tables", lambda *_: None)
-    async with ruled(only(Kind.CONFIG), answer(b"scanned")) as served:
+    async with ruled(only(Activity.CONFIG), answer(b"scanned")) as served:
         assert (await ask(served.port)).status == 403
         assert (await ask(served.port, "POST", "/eSCL/ScanJobs", b"x")).body == b"scanned"
 
@@ -191,7 +191,7 @@ async def test_a_client_of_another_user_is_identified_by_the_kernel(
     monkeypatch.undo()
     if os.geteuid() != 0:
         pytest.xfail("only root can become somebody else")
-    async with ruled(only(Kind.CONFIG, uid=uid), answer(b"x")) as served:
+    async with ruled(only(Activity.CONFIG, uid=uid), answer(b"x")) as served:
         where = str(served.port)
         if way == "unix":
             listening = socket.socket(socket.AF_UNIX)

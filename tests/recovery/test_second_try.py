@@ -7,7 +7,7 @@ from support.daemon import run_daemon
 from support.http_client import ask, ask_ipp
 
 from ippusbd.exchange.request import Request
-from ippusbd.usbio.pool_types import Kind
+from ippusbd.usbio.pool_types import Purpose
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.wire import ipp, ipp_codes
 from ippusbd.wire.ipp import Operation, Status
@@ -79,7 +79,7 @@ def test_method_target_and_operation_decide_what_may_be_repeated():
 )
 def test_the_next_page_is_never_requested_twice(path: str):
     assert not Request("GET", path, ()).repeatable
-    assert Request("GET", path, ()).kind is Kind.SCAN
+    assert Request("GET", path, ()).purpose is Purpose.SCAN
 
 
 @pytest.mark.parametrize("path", ["/hp/device/reset", "/cgi-bin/clean", "/?action=cancel", "/a"])

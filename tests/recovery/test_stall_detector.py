@@ -22,7 +22,7 @@ from ippusbd.daemon.recovery.verdict import Patience
 from ippusbd.errors import NotAsked, PrinterSilent, TransferFailed, TransferTimeout
 from ippusbd.exchange.query import Asked, Outcome, outcome_of
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
-from ippusbd.usbio.pool_types import Awaits, Kind
+from ippusbd.usbio.pool_types import Awaits, Purpose
 from ippusbd.wire.ipp import Operation, PrinterState
 
 MINUTE_S = 60.0
@@ -35,10 +35,10 @@ class Work:
     taken = False
 
     def __init__(
-        self, kind: Kind = Kind.DOCUMENT, *, awaits: Awaits = Awaits.PRINTER_TAKES
+        self, kind: Purpose = Purpose.DOCUMENT, *, awaits: Awaits = Awaits.PRINTER_TAKES
     ) -> None:
         self.progress = self.received = 0
-        self.kind = kind
+        self.purpose = kind
         self.awaits = awaits
 
     def give_up(self) -> None: ...
@@ -163,7 +163,7 @@ def test_a_job_that_stalls_without_a_reason_is_on_an_unresponsive_interface(
 
 def test_silence_on_all_interfaces_ends_a_question_within_two_minutes_and_work_later():
     async def story() -> None:
-        for kind, patient_min in ((Kind.QUESTION, 0.5), (Kind.DOCUMENT, 5.0)):
+        for kind, patient_min in ((Purpose.QUESTION, 0.5), (Purpose.DOCUMENT, 5.0)):
             watched = Watched(3)
             watched.failure = PrinterSilent("no answer")
             async with working(watched, Work(kind)):
@@ -252,7 +252,7 @@ def test_no_question_is_asked_while_a_print_moves():
 def test_a_harmless_question_on_an_unresponsive_interface_is_given_up_while_others_answer():
     async def story() -> None:
         watched = Watched(2)
-        async with working(watched, Work(Kind.QUESTION)):
+        async with working(watched, Work(Purpose.QUESTION)):
             await watched.minutes(2)
             assert watched.ended == [0]
         await watched.pool.close()
@@ -263,7 +263,7 @@ def test_a_harmless_question_on_an_unresponsive_interface_is_given_up_while_othe
 def test_a_long_poll_is_never_given_up():
     async def story() -> None:
         watched = Watched(2)
-        async with working(watched, Work(Kind.LONG_POLL, awaits=Awaits.PRINTER_ANSWERS)):
+        async with working(watched, Work(Purpose.LONG_POLL, awaits=Awaits.PRINTER_ANSWERS)):
             await watched.minutes(300)
             assert (watched.ended, watched.asked) == ([], 0)
         await watched.pool.close()
@@ -296,7 +296,7 @@ async def test_a_job_that_waits_for_paper_prints_when_paper_is_there(
 
         def prints() -> list[ExchangeStatus]:
             (row,) = daemon.supervisor.status()
-            return [one for one in row.exchanges if one.kind == "document"]
+            return [one for one in row.exchanges if one.purpose == "document"]
 
         await daemon.until(lambda: len(prints()) == 2)
         small, large = sorted(prints(), key=lambda one: one.size or 0)

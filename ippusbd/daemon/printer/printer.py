@@ -183,7 +183,7 @@ def _exchange(
         interface=interface,
         client=about.client,
         request=about.request,
-        kind=about.kind.value,
+        kind=about.purpose.value,
         size=about.size,
         bytes_out=about.bytes_out,
         bytes_in=about.bytes_in,

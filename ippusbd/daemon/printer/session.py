@@ -37,7 +37,7 @@ from ippusbd.log import escaped, set_context
 from ippusbd.proxy.settings import Wiring
 from ippusbd.quirks.model import Effective
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Kind
+from ippusbd.usbio.pool_types import Purpose
 from ippusbd.usbio.protocols import Channel, UsbDevice
 from ippusbd.wire import links
 from ippusbd.wire.ipp_codes import Operation
@@ -373,4 +373,4 @@ class PrinterSession:
 def _documents(pool: InterfacePool) -> dict[int, int]:
     """How far documents that are sent to the printer are, by interface."""
     works = [(slot.number, slot.work) for slot in pool.slots]
-    return {n: work.progress for n, work in works if work and work.kind is Kind.DOCUMENT}
+    return {n: work.progress for n, work in works if work and work.purpose is Purpose.DOCUMENT}

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ippusbd.exchange.query import Asked
 from ippusbd.kinds import Severity
-from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState, Unfinished
+from ippusbd.usbio.pool_types import Awaits, PoolSlot, Purpose, SlotState, Unfinished
 from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import advice
 
@@ -49,12 +49,12 @@ _NOT_YET: Final = frozenset(("report", "low", "almost", "near"))
 
 @dataclass(frozen=True, slots=True)
 class InterfaceEvidence:
-    """One interface, and the exchange on it: `kind` is None when there is none."""
+    """One interface, and the exchange on it: `purpose` is None when there is none."""
 
     number: int
     state: SlotState
     held: bool = False  # by another program
-    kind: Kind | None = None
+    purpose: Purpose | None = None
     awaits: Awaits = Awaits.CLIENT_READS
     taken: bool = False  # the printer took the request to its end
     began_at: float = 0.0
@@ -68,7 +68,7 @@ class InterfaceEvidence:
     @property
     def awaits_printer(self) -> bool:
         """Its exchange waits for the printer."""
-        return self.kind not in (None, Kind.LONG_POLL) and self.awaits.printer
+        return self.purpose not in (None, Purpose.LONG_POLL) and self.awaits.printer
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class EvidenceLog:
         one = _Seen(work.progress, work.received, now, now)
         if before is not None:
             moved = one.progress != before.progress
-            document = moved and work.kind is Kind.DOCUMENT
+            document = moved and work.purpose is Purpose.DOCUMENT
             # That an endpoint accepts a question is no proof that the firmware reads it.
             if document or one.received != before.received:
                 self._note(moved_at=now)
@@ -202,5 +202,5 @@ class EvidenceLog:
             one.since = now if moved or not awaits.printer else before.since
         seen[work] = one
         return InterfaceEvidence(
-            slot.number, slot.state, held, work.kind, awaits, work.taken, one.began_at, one.since
+            slot.number, slot.state, held, work.purpose, awaits, work.taken, one.began_at, one.since
         )

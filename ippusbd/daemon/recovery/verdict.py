@@ -26,7 +26,7 @@ from typing import Final
 
 from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence
 from ippusbd.exchange.query import Asked
-from ippusbd.usbio.pool_types import Awaits, Kind
+from ippusbd.usbio.pool_types import Awaits, Purpose
 from ippusbd.wire.ipp import PrinterState
 
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof
@@ -134,8 +134,8 @@ def _port_attention(evidence: Evidence) -> bool:
 def at_work(evidence: Evidence, now: float) -> str:
     """Why nothing may be done to the device as a whole now; empty: nothing would be lost."""
     for one in evidence.interfaces:
-        if one.kind is not None and one.kind.is_work:
-            return f"interface {one.number} carries a {one.kind.value} request"
+        if one.purpose is not None and one.purpose.is_work:
+            return f"interface {one.number} carries a {one.purpose.value} request"
     report = evidence.report
     if report is not None and now - report.at < PRINTING_S:
         if report.waits_for:
@@ -217,8 +217,8 @@ def _is_unanswered_question(
 
     One that was not even accepted proves nothing while the printer is busy.
     """
-    busy = any(other.kind is not None for other in evidence.interfaces if other is not one)
-    return one.kind is Kind.QUESTION and len(answered) >= CHECKS and (one.taken or not busy)
+    busy = any(other.purpose is not None for other in evidence.interfaces if other is not one)
+    return one.purpose is Purpose.QUESTION and len(answered) >= CHECKS and (one.taken or not busy)
 
 
 def _limit_s(
@@ -229,9 +229,9 @@ def _limit_s(
     if answered:
         idle = report is not None and report.at >= one.since and report.state == PrinterState.IDLE
         return patience.idle_s if idle else patience.blind_s
-    if one.kind is Kind.QUESTION:
+    if one.purpose is Purpose.QUESTION:
         return patience.blind_s if page_may_print(evidence, now) else patience.idle_s
-    return math.inf if one.kind is Kind.DOCUMENT and one.taken else patience.blind_s
+    return math.inf if one.purpose is Purpose.DOCUMENT and one.taken else patience.blind_s
 
 
 def _silent_long_enough(
@@ -259,7 +259,7 @@ def _unresponsive(
     port = evidence.port
     port_is_fine = port is not None and port.at >= one.since and not port.attention
     stalled_upload = (
-        one.kind is Kind.DOCUMENT
+        one.purpose is Purpose.DOCUMENT
         and one.awaits is Awaits.PRINTER_TAKES
         and (bool(answered) or port_is_fine)
         and untouched

@@ -1,8 +1,8 @@
 """Who may print, scan, fax, and use the rest of a printer.
 
-The kind of a request follows from everything that a printer might evaluate: its
+What a request does follows from everything that a printer might evaluate: its
 path in any spelling, its content type, and the URIs in its IPP attributes. Where
-they disagree the request is of both kinds and needs both rights. A request that
+they disagree the request is of both activities and needs both rights. A request that
 neither prints nor scans nor faxes is `config`: the web console, and vendor paths.
 
 An empty list allows every user of this machine. A client that cannot be
@@ -35,7 +35,7 @@ _ABOUT_THE_SCANNER: Final = frozenset({"/escl/scannercapabilities", "/escl/scann
 _UNDONE: Final = 4  # rounds of unescaping: percent signs may be escaped themselves
 
 
-class Kind(Enum):
+class Activity(Enum):
     """The purpose of a request; the values are keys of the section [access]."""
 
     PRINT = "print"
@@ -46,9 +46,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules; a kind without a rule is open to everybody."""
+    """The rules; an activity without a rule is open to everybody."""
 
-    rules: Mapping[Kind, Allowed] = field(default_factory=dict)
+    rules: Mapping[Activity, Allowed] = field(default_factory=dict)
 
     @property
     def unrestricted(self) -> bool:
@@ -60,12 +60,20 @@ class Access:
         """A rule names groups."""
         return any(allowed.gids for allowed in self.rules.values())
 
-    def refuses(self, asked: Asked, uid: int | None, gids: frozenset[int]) -> list[Kind]:
-        """The kinds that the user is not allowed; empty: the request is allowed."""
-        may = {kind for kind in Kind if self.rules.get(kind, EVERYBODY).admits(uid, gids)}
+    def refuses(self, asked: Asked, uid: int | None, gids: frozenset[int]) -> list[Activity]:
+        """The activities that the user is not allowed; empty: the request is allowed."""
+        may = {
+            activity
+            for activity in Activity
+            if self.rules.get(activity, EVERYBODY).admits(uid, gids)
+        }
         if asked.harmless and may:
             return []
-        return [kind for kind in Kind if kind in asked.kinds and kind not in may]
+        return [
+            activity
+            for activity in Activity
+            if activity in asked.activities and activity not in may
+        ]
 
 
 UNRESTRICTED: Final = Access()
@@ -75,7 +83,7 @@ UNRESTRICTED: Final = Access()
 class Asked:
     """The classification of a request."""
 
-    kinds: frozenset[Kind]
+    activities: frozenset[Activity]
     harmless: bool = False  # it only queries capabilities and status
     head: ipp_requests.RequestHead | None = None  # of an IPP request
 
@@ -93,16 +101,16 @@ def asked(method: str, target: str, content_types: Iterable[str], start: bytes) 
     path = _path(target)
     scans = path.startswith("/escl")
     if not is_ipp(target, content_types):
-        kinds = frozenset({Kind.SCAN if scans else Kind.CONFIG})
-        return Asked(kinds, scans and method in ("GET", "HEAD") and path in _ABOUT_THE_SCANNER)
+        activities = frozenset({Activity.SCAN if scans else Activity.CONFIG})
+        return Asked(activities, scans and method in ("GET", "HEAD") and path in _ABOUT_THE_SCANNER)
     head = _head(start)
-    kinds = _ipp_kinds(path, head, start)
+    activities = _ipp_activities(path, head, start)
     if scans:
-        return Asked(kinds | {Kind.SCAN}, head=head)
+        return Asked(activities | {Activity.SCAN}, head=head)
     if not path.startswith("/ipp"):
-        return Asked(kinds | {Kind.CONFIG}, head=head)
+        return Asked(activities | {Activity.CONFIG}, head=head)
     harmless = head is not None and head.operation in _ABOUT_THE_PRINTER and method == "POST"
-    return Asked(kinds, harmless, head)
+    return Asked(activities, harmless, head)
 
 
 def not_authorized(head: ipp_requests.RequestHead, reason: str) -> bytes:
@@ -123,21 +131,28 @@ def access_of(config: Config, inherited: Mapping[str, tuple[Account, ...]] | Non
     Raises ConfigError for unknown accounts. Blocks.
     """
     lists = {
-        Kind.PRINT: config.access_print,
-        Kind.SCAN: config.access_scan,
-        Kind.FAX: config.access_fax,
-        Kind.CONFIG: config.access_config,
+        Activity.PRINT: config.access_print,
+        Activity.SCAN: config.access_scan,
+        Activity.FAX: config.access_fax,
+        Activity.CONFIG: config.access_config,
     }
-    for kind, names in lists.items():
-        if not names and kind.value not in config.access_set:
-            lists[kind] = (inherited or {}).get(kind.value, ())
-    return Access({kind: allowed(names, f"[access] {kind.value}") for kind, names in lists.items()})
+    for activity, names in lists.items():
+        if not names and activity.value not in config.access_set:
+            lists[activity] = (inherited or {}).get(activity.value, ())
+    return Access(
+        {
+            activity: allowed(names, f"[access] {activity.value}")
+            for activity, names in lists.items()
+        }
+    )
 
 
-def _ipp_kinds(path: str, head: ipp_requests.RequestHead | None, start: bytes) -> frozenset[Kind]:
+def _ipp_activities(
+    path: str, head: ipp_requests.RequestHead | None, start: bytes
+) -> frozenset[Activity]:
     """By the path and by every URI in the attributes, because printers use either."""
     if head is None:
-        return frozenset({Kind.PRINT, Kind.FAX})
+        return frozenset({Activity.PRINT, Activity.FAX})
     message, _ = ipp.decode(start, tolerant=True)
     uris = [
         value.text or ""
@@ -147,7 +162,7 @@ def _ipp_kinds(path: str, head: ipp_requests.RequestHead | None, start: bytes) -
         if value.tag == ipp.Tag.URI and attribute.name in ("printer-uri", "job-uri")
     ]
     faxes = {"faxout" in _path(one) for one in (path, *uris)}
-    return frozenset(Kind.FAX if one else Kind.PRINT for one in faxes)
+    return frozenset(Activity.FAX if one else Activity.PRINT for one in faxes)
 
 
 def _head(start: bytes) -> ipp_requests.RequestHead | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.exchange.query import Asked, Outcome
-from ippusbd.usbio.pool_types import Awaits, Kind, PoolSlot, SlotState
+from ippusbd.usbio.pool_types import Awaits, PoolSlot, Purpose, SlotState
 from ippusbd.wire.ipp import PrinterState
 
 
 class Work:
     """An exchange whose progress the test sets."""
 
-    def __init__(self, kind: Kind = Kind.DOCUMENT) -> None:
-        self.kind = kind
+    def __init__(self, kind: Purpose = Purpose.DOCUMENT) -> None:
+        self.purpose = kind
         self.awaits = Awaits.PRINTER_TAKES
         self.progress = self.received = 0
         self.taken = False
@@ -59,7 +59,7 @@ def test_waiting_for_the_client_is_no_stall():
 
 
 def test_an_accepted_question_does_not_prove_that_the_printer_responds_but_an_answer_does():
-    work = Work(Kind.QUESTION)
+    work = Work(Purpose.QUESTION)
     seen = Seen(work)
     seen.after(0)
     work.progress = 1

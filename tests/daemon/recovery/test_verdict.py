@@ -22,7 +22,7 @@ from ippusbd.daemon.recovery.verdict import (
     judge,
 )
 from ippusbd.exchange.query import Asked, Outcome
-from ippusbd.usbio.pool_types import Awaits, Kind, SlotState
+from ippusbd.usbio.pool_types import Awaits, Purpose, SlotState
 from ippusbd.wire.ipp import PrinterState
 
 NOW = 10_000.0
@@ -34,7 +34,7 @@ HELD = InterfaceEvidence(1, SlotState.RELEASED, held=True)
 
 def stalled(
     for_s: float,
-    kind: Kind = Kind.DOCUMENT,
+    kind: Purpose = Purpose.DOCUMENT,
     *,
     number: int = 0,
     taken: bool = False,
@@ -124,14 +124,14 @@ def test_a_stall_leads_to_a_question_on_an_available_interface():
 
 
 def test_a_question_without_an_answer_is_given_up_when_others_are_answered():
-    asks = stalled(70, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    asks = stalled(70, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks, FREE, asked=answers(40)), Ask)
     assert isinstance(verdict(asks, FREE, asked=answers(40, 10)), InterfaceUnresponsive)
 
 
 def test_a_question_that_is_not_accepted_proves_nothing_while_another_interface_is_busy():
-    asks = stalled(70, Kind.QUESTION)
-    reading = InterfaceEvidence(2, SlotState.LEASED, False, Kind.SCAN, Awaits.CLIENT_READS)
+    asks = stalled(70, Purpose.QUESTION)
+    reading = InterfaceEvidence(2, SlotState.LEASED, False, Purpose.SCAN, Awaits.CLIENT_READS)
     proof = answers(40, 10)
     assert isinstance(verdict(asks, FREE, asked=proof), InterfaceUnresponsive)
     assert isinstance(verdict(asks, FREE, reading, asked=proof), Wait)
@@ -159,20 +159,20 @@ def test_a_document_that_was_accepted_completely_may_be_printing_and_is_waited_f
 
 
 def test_a_question_on_the_only_interface_waits_longer_while_a_page_may_print():
-    asks = stalled(301, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    asks = stalled(301, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks), InterfaceUnresponsive)
     assert isinstance(verdict(asks, document_at=NOW - 320), Wait)
     assert isinstance(verdict(asks, report=reported(PrinterState.PROCESSING, ago_s=400)), Wait)
 
 
 def test_a_long_poll_is_never_silent():
-    poll = stalled(90_000, Kind.LONG_POLL, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    poll = stalled(90_000, Purpose.LONG_POLL, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert verdict(poll, FREE, asked=answers(60, 30)) == Wait()
 
 
 def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow_where_it_is():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (60, 30))
-    asks = stalled(100, Kind.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    asks = stalled(100, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks, FREE, asked=silent), PrinterUnresponsive)
     assert not isinstance(verdict(stalled(100), FREE, asked=silent), PrinterUnresponsive)
     long_silent = tuple(question(Outcome.NOT_TAKEN, ago) for ago in (310, 30))
@@ -194,7 +194,7 @@ def test_silence_ends_nothing_on_an_interface_whose_stall_has_a_reason():
 def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
     moving = InterfaceEvidence(
-        2, SlotState.LEASED, False, Kind.SCAN, Awaits.PRINTER_ANSWERS, since=NOW
+        2, SlotState.LEASED, False, Purpose.SCAN, Awaits.PRINTER_ANSWERS, since=NOW
     )
     found = verdict(stalled(400), FREE, moving, asked=silent, moved_at=NOW - 1)
     assert isinstance(found, Ask | Wait)
@@ -218,7 +218,7 @@ def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence((stalled(1),)), NOW)
     assert at_work(Evidence(report=reported(PrinterState.PROCESSING)), NOW)
     assert at_work(Evidence(report=reported(PrinterState.IDLE, "media-empty-error")), NOW)
-    assert not at_work(Evidence((stalled(1, Kind.QUESTION),)), NOW)
+    assert not at_work(Evidence((stalled(1, Purpose.QUESTION),)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.IDLE)), NOW)
 
@@ -239,7 +239,7 @@ INTERFACES = st.builds(
     number=st.integers(0, 3),
     state=st.sampled_from(SlotState),
     held=st.booleans(),
-    kind=st.none() | st.sampled_from(Kind),
+    purpose=st.none() | st.sampled_from(Purpose),
     awaits=st.sampled_from(Awaits),
     taken=st.booleans(),
     began_at=TIMES,
@@ -286,7 +286,7 @@ def test_only_what_waits_for_the_printer_ends_and_no_long_poll(evidence: Evidenc
     by_number = {one.number: one for one in evidence.interfaces}
     for number in ended(judge(evidence, NOW, PATIENCE)):
         one = by_number[number]
-        assert one.kind not in (None, Kind.LONG_POLL)
+        assert one.purpose not in (None, Purpose.LONG_POLL)
         assert one.awaits.printer
 
 

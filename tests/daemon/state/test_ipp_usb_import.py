@@ -18,7 +18,7 @@ from ippusbd.config import Config
 from ippusbd.daemon.state.ipp_usb_import import Imported, access, find, parse
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
-from ippusbd.proxy.access.rules import Kind, access_of
+from ippusbd.proxy.access.rules import Activity, access_of
 from ippusbd.virtual.printer import VirtualPrinter
 
 NOBODY = 65534
@@ -164,16 +164,19 @@ def test_rules_hold_until_the_configuration_sets_the_same(tmp_path: Path) -> Non
     config.ipp_usb_conf.write_text(CLOSED)
     inherited = access(config, tmp_path / "state")
     rules = access_of(config, inherited).rules
-    assert [kind for kind in Kind if not rules[kind].admits(NOBODY, ())] == [
-        Kind.PRINT,
-        Kind.FAX,
-        Kind.CONFIG,
+    assert [kind for kind in Activity if not rules[kind].admits(NOBODY, ())] == [
+        Activity.PRINT,
+        Activity.FAX,
+        Activity.CONFIG,
     ]
     opened = replace(config, access_set=frozenset({"print", "fax", "config"}))
     assert access_of(opened, inherited).unrestricted
     others = replace(config, access_print=(NOBODY,), access_set=frozenset({"print"}))
     rules = access_of(others, inherited).rules
-    assert [kind for kind in Kind if rules[kind].admits(NOBODY, ())] == [Kind.PRINT, Kind.SCAN]
+    assert [kind for kind in Activity if rules[kind].admits(NOBODY, ())] == [
+        Activity.PRINT,
+        Activity.SCAN,
+    ]
 
 
 def test_rules_outlive_the_file_and_end_with_a_file_without_them(tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ from support.http_client import ipp_request
 
 from ippusbd.config import Config
 from ippusbd.errors import ConfigError
-from ippusbd.proxy.access.rules import Access, Kind, access_of, asked
+from ippusbd.proxy.access.rules import Access, Activity, access_of, asked
 from ippusbd.users.accounts import Allowed
 from ippusbd.wire import ipp
 
 IPP = ("application/ipp",)
 PRINT_JOB, GET_JOBS, GET_PRINTER_ATTRIBUTES = 0x02, 0x0A, 0x0B
-PRINT, SCAN, FAX, CONFIG = Kind.PRINT, Kind.SCAN, Kind.FAX, Kind.CONFIG
+PRINT, SCAN, FAX, CONFIG = Activity.PRINT, Activity.SCAN, Activity.FAX, Activity.CONFIG
 ALICE, BOB, STAFF = 1001, 1002, 2001
 
 
-def kinds(target: str, *, method: str = "POST", types: tuple[str, ...] = (), body: bytes = b""):
-    return set(asked(method, target, types, body).kinds)
+def does(target: str, *, method: str = "POST", types: tuple[str, ...] = (), body: bytes = b""):
+    return set(asked(method, target, types, body).activities)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def kinds(target: str, *, method: str = "POST", types: tuple[str, ...] = (), bod
         ("/%69pp/print", {PRINT, FAX}),
     ],
 )
-def test_a_path_is_classified_in_any_spelling(target: str, expected: set[Kind]):
-    assert kinds(target) == expected
+def test_a_path_is_classified_in_any_spelling(target: str, expected: set[Activity]):
+    assert does(target) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,28 @@ def test_a_path_is_classified_in_any_spelling(target: str, expected: set[Kind]):
     ],
 )
 def test_an_ipp_request_is_classified_by_its_path_and_its_uris(
-    target: str, uri_path: str, expected: set[Kind]
+    target: str, uri_path: str, expected: set[Activity]
 ):
     body = ipp_request(PRINT_JOB, path=uri_path) + b"%PDF"
-    assert kinds(target, types=IPP, body=body) == expected
+    assert does(target, types=IPP, body=body) == expected
 
 
 def test_a_second_uri_counts_too():
     second = ipp.attribute("printer-uri", ipp.uri("ipp://localhost/ipp/faxout"))
-    assert kinds("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, second)) == {PRINT, FAX}
+    assert does("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, second)) == {PRINT, FAX}
 
 
 def test_a_job_with_fax_in_its_name_is_still_a_print():
     name = ipp.attribute("job-name", ipp.name("faxout.pdf"))
-    assert kinds("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, name)) == {PRINT}
+    assert does("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, name)) == {PRINT}
 
 
 def test_any_of_several_content_types_makes_it_ipp():
     body = ipp_request(PRINT_JOB)
-    assert kinds("/", types=("text/plain", "Application/IPP; x=y"), body=body) == {PRINT, CONFIG}
+    assert does("/", types=("text/plain", "Application/IPP; x=y"), body=body) == {
+        PRINT,
+        CONFIG,
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,9 @@ def test_a_query_of_capabilities_or_status_is_harmless(
 
 
 @given(st.text(max_size=60), st.binary(max_size=60))
-def test_every_request_has_a_kind(target: str, body: bytes):
-    assert asked("POST", target, IPP, body).kinds
-    assert asked("GET", target, (), body).kinds
+def test_every_request_is_an_activity(target: str, body: bytes):
+    assert asked("POST", target, IPP, body).activities
+    assert asked("GET", target, (), body).activities
 
 
 RULES = Access(
@@ -132,7 +135,7 @@ RULES = Access(
     ],
 )
 def test_users_and_groups_are_allowed_what_the_rules_say(
-    uid: int | None, gids: set[int], may: set[Kind]
+    uid: int | None, gids: set[int], may: set[Activity]
 ):
     requests = {
         PRINT: asked("POST", "/ipp/print", IPP, ipp_request(PRINT_JOB)),
@@ -147,7 +150,7 @@ def test_users_and_groups_are_allowed_what_the_rules_say(
 def test_a_user_who_is_allowed_anything_may_query_the_capabilities():
     question = asked("POST", "/ipp/print", IPP, ipp_request(GET_PRINTER_ATTRIBUTES))
     assert RULES.refuses(question, BOB, frozenset()) == []
-    nothing = Access({kind: Allowed(uids=frozenset({ALICE})) for kind in Kind})
+    nothing = Access({activity: Allowed(uids=frozenset({ALICE})) for activity in Activity})
     assert nothing.refuses(question, BOB, frozenset()) == [PRINT]
 
 
