@@ -20,6 +20,7 @@ from lab import BIN, LOGS, RUN, Daemon, Printers, forget_state, stopping
 from programs import run, until
 from report import Failed, Group
 
+from ippusbd.daemon.observe import status
 from ippusbd.doctor import devices
 from ippusbd.doctor.findings import Finding, Level
 from ippusbd.doctor.machine import Machine
@@ -63,10 +64,10 @@ GROUP = Group("what an administrator is told", context)
 
 def devices_told(served: Served) -> dict[str, Finding]:
     """The doctor's lines on USB devices; in this process, because a full run takes long here."""
-    status = served.daemon.status()
-    machine, answer = Machine(), Answer(status)
-    who = machine.credentials(answer.pid)
-    return {each.check: each for each in devices.check(machine, who, answer.serves, answer.pid)}
+    now = status.read(served.daemon.status())
+    machine, serves = Machine(), Answer(now).serves
+    found = devices.check(machine, machine.credentials(now.pid), serves, now.pid)
+    return {each.check: each for each in found}
 
 
 def told() -> dict[str, dict[str, str]]:
