@@ -296,7 +296,7 @@ async def test_a_job_that_waits_for_paper_prints_when_paper_is_there(
 
         def prints() -> list[ExchangeStatus]:
             (row,) = daemon.supervisor.status()
-            return [one for one in row.exchanges if one.purpose == "document"]
+            return [one for one in row.exchanges if one.kind == "document"]
 
         await daemon.until(lambda: len(prints()) == 2)
         small, large = sorted(prints(), key=lambda one: one.size or 0)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.ports import FIRST_PORT
 from support.waiting import until_true
 
 import ippusbd
@@ -45,7 +46,7 @@ class DaemonProcess:
         self.config = folder / "ippusbd.conf"
         self.config.write_text(
             f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n{own}'
-            f'[dnssd]\npublisher = "off"\n{more}'
+            f'[listen]\nport_min = {FIRST_PORT}\n[dnssd]\npublisher = "off"\n{more}'
         )
         self._log = (folder / "log").open("a")
         python, environ = (sys.executable, {}) if user is None else python_of_everybody()
