@@ -85,6 +85,7 @@ def test_cups_prints_if_lp_is_allowed(rules: Rules, document: str, listed: str):
     desk.run("lpadmin", "-p", "free", "-E", "-v", uri, "-m", "everywhere")
     desk.run("lp", "-d", "free", document)
     desk.wait(lambda: len(desk.printed()) == 1, "the page printed")
+    assert "client-error-not-authorized" not in desk.log()
 
 
 def test_ipptool_gets_not_authorized_unless_its_user_is_allowed(rules: Rules, document: str):

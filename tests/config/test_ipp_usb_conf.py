@@ -193,4 +193,6 @@ def test_the_copy_of_a_deleted_file_still_counts(tmp_path: Path):
 
 @given(st.text())
 def test_any_text_is_read(text: str):
-    conf_of(f"[auth uid]\n{text}\n[network]\n{text}\n[logging]\n{text}")
+    conf = conf_of(f"[auth uid]\n{text}\n[network]\n{text}\n[logging]\n{text}")
+    assert conf.access.keys() <= set(KINDS)
+    assert conf.access == CLOSED or not conf.access_broken, "what cannot be read opens nothing"

@@ -34,8 +34,10 @@ async def test_a_printer_plugged_in_later_is_found_without_udev(
 ):
     printer = make_printer()
     async with run_daemon(state_path=state_path) as daemon:
+        assert daemon.supervisor.status() == ()
         daemon.backend.plug(printer.device)  # nobody says so: the poll finds it
         await daemon.until_state("ready")
+        assert [row.serial for row in daemon.supervisor.status()] == [printer.device.model.serial]
 
 
 async def test_look_finds_what_has_just_changed(make_printer: MakePrinter, state_path: Path):

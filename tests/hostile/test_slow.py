@@ -46,6 +46,7 @@ async def serves(daemon: InProcessDaemon, times: int = 5) -> None:
 async def test_heads_that_come_byte_by_byte_delay_nobody(folder: Path):
     async with one_printer(folder) as (_, daemon), dripping(daemon.port(), 50, HEAD):
         await serves(daemon)
+        assert daemon.interfaces()["in_use"] == 0, "what is no request yet has no interface"
 
 
 async def test_a_head_that_is_never_complete_times_out(folder: Path):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 
 def heard(systemd: socket.socket) -> str:
     return systemd.recv(4096).decode()
+
+
+def waiting(systemd: socket.socket) -> list[str]:
+    """All messages that are there now."""
+    messages, patience_s = [], systemd.gettimeout()
+    systemd.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            messages.append(heard(systemd))
+    systemd.settimeout(patience_s)
+    return messages
 
 
 # --- signals
@@ -114,15 +126,20 @@ def test_a_socket_without_a_file_works_too():
 
 
 def test_without_systemd_a_notification_does_nothing(tmp_path: Path):
-    Notifier({}).ready()
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "none")}).ready()
-    Notifier({"NOTIFY_SOCKET": "x" * 300}).ready()
+    for environ in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}, {"NOTIFY_SOCKET": "x" * 300}):
+        Notifier(environ).ready()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_queue_of_systemd_does_not_block(systemd: socket.socket):
     notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
     for _ in range(2000):
         notifier.alive()
+    kept = waiting(systemd)
+    assert 0 < len(kept) < 2000, "the queue was never full"
+    assert set(kept) == {"WATCHDOG=1"}
+    notifier.ready()
+    assert heard(systemd) == "READY=1", "it is heard again when there is space"
 
 
 async def test_the_watchdog_is_notified_twice_in_every_interval(systemd: socket.socket):
@@ -147,8 +164,11 @@ async def test_the_watchdog_is_notified_twice_in_every_interval(systemd: socket.
         {"WATCHDOG_USEC": "-5"},
     ],
 )
-async def test_without_a_watchdog_of_this_process_none_is_notified(environ: dict[str, str]):
-    await Notifier(environ).keep_alive()
+async def test_without_a_watchdog_of_this_process_none_is_notified(
+    systemd: socket.socket, environ: dict[str, str]
+):
+    await Notifier({"NOTIFY_SOCKET": systemd.getsockname(), **environ}).keep_alive()
+    assert waiting(systemd) == []
 
 
 # --- sockets from systemd

@@ -100,7 +100,9 @@ def test_invalid_values_are_ignored() -> None:
 
 @given(st.text())
 def test_no_text_is_an_error(text: str) -> None:
-    parse(f"[device]\n{text}")
+    imported = parse(f"[device]\n{text}")
+    assert 0 <= imported.port <= 65535
+    assert len(imported.name.encode()) <= 63
 
 
 def test_a_port_that_another_printer_owns_is_not_taken(tmp_path: Path) -> None:
