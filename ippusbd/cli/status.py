@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, ask_status, load_config
 from ippusbd.cli.output import show, write
-from ippusbd.daemon.observe.status import (
-    ConditionStatus,
-    InterfaceCounts,
-    PrinterStatus,
-    RecentError,
-    SharingStatus,
-    Status,
-)
 from ippusbd.daemon.observe.waiting import duration, explained, size, told
 from ippusbd.kinds import Severity
-from ippusbd.model import Supply
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # every command loads this module: the types cost it 50 ms
     from ippusbd.config import Config
+    from ippusbd.daemon.observe.status import (
+        ConditionStatus,
+        InterfaceCounts,
+        PrinterStatus,
+        RecentError,
+        SharingStatus,
+        Status,
+    )
+    from ippusbd.model import Supply
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -32,7 +32,6 @@ log = logging.getLogger("ippusbd.usb")
 _BULK = 2
 _ADD_ZERO_PACKET = 1 << 3
 _NO_DEVICE = -4  # LIBUSB_ERROR_NO_DEVICE
-_NOT_FOUND = -5  # LIBUSB_ERROR_NOT_FOUND: the transfer is over already
 
 
 class Status(IntEnum):

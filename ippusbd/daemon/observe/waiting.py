@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import time
 from time import localtime, strftime
+from typing import TYPE_CHECKING
 
-from ippusbd.daemon.observe.status import ExchangeStatus, PrinterStatus
 from ippusbd.kinds import Severity
+
+if TYPE_CHECKING:
+    from ippusbd.daemon.observe.status import ExchangeStatus, PrinterStatus
 
 _WORDS = {
     "document": "a print",
