@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,8 @@ ROOT: Final = "ippusbd"
 AREAS: Final = ("usb", "http", "dnssd", "daemon", "broker", "virtual")
 LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_LINE_CHARS: Final = 2000  # a printer's name may have 10 KB
+_PIECE_CHARS: Final = select.PIPE_BUF // 4  # UTF-8 has at most 4 bytes a character
+READER_PAUSE_S: Final = 0.05  # that a reader of the log may be behind before lines are lost
 _CUT: Final = "..."
 _BAR: Final = "    | "
 # Prefixes of sd-daemon(3): the priority of a line on standard error.
@@ -123,6 +126,48 @@ class ContextFilter(logging.Filter):
         return True
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream whose reader may have stopped: a terminal after Ctrl-S, a full pipe.
+
+    The daemon does not wait for a reader: once one took nothing for a moment, lines are lost until
+    it reads again, and the next line is about how many.
+    """
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__(stream)
+        self.setFormatter(formatter)
+        self.addFilter(ContextFilter())
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = f"{self.format(record)}\n"
+            if self._lost:
+                text = f"\n({self._lost} log entries are lost: nobody read them)\n{text}"
+            self._lost = 0 if self._write(text) else self._lost + 1
+        except (OSError, ValueError, TypeError):
+            self.handleError(record)
+
+    def _write(self, text: str) -> bool:
+        """Write in pieces that a pipe takes as a whole; False when the reader takes no more."""
+        for start in range(0, len(text), _PIECE_CHARS):
+            if not _takes_more(self.stream, 0 if self._lost else READER_PAUSE_S):
+                return False
+            self.stream.write(text[start : start + _PIECE_CHARS])
+            self.flush()
+        return True
+
+
+def _takes_more(stream: TextIO, timeout_s: float) -> bool:
+    """Whether a line can be written without waiting; a file and a dead reader take all of them."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return True  # in memory, or closed: for the write to find out
+    return bool(poll.poll(timeout_s * 1000))
+
+
 class JournalHandler(logging.Handler):
     """Sends records to the journal with their fields: `journalctl PRINTER=... KIND=...`."""
 
@@ -176,9 +221,7 @@ def setup(
     if native is not None:
         handler = JournalHandler(native)
     else:
-        handler = logging.StreamHandler(stream)
-        handler.setFormatter(LineFormatter(journal=to_journal))
-        handler.addFilter(ContextFilter())
+        handler = LineHandler(stream, LineFormatter(journal=to_journal))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -103,6 +103,26 @@ def test_levels_are_set_by_area_and_can_be_changed_while_running():
     assert said == ["one", "three", "five"]
 
 
+def test_a_log_that_nobody_reads_blocks_nothing_and_tells_afterwards_what_is_lost():
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "w", encoding="utf-8") as stream:
+        log.setup("info", stream=stream, environ={})
+        usb = logging.getLogger("ippusbd.usb")
+        for number in range(100):
+            usb.info("%d %s", number, "ü" * 1500)
+        os.set_blocking(reader, False)
+        kept = pipe.read().decode()
+        usb.info("afterwards")
+        told = pipe.read().decode()
+        log.setup("info", environ={})
+    whole = [line for line in kept.splitlines() if line.endswith("ü" * 1500)]
+    assert [f"usb: {number} " in line for number, line in enumerate(whole)] == [True] * len(whole)
+    assert len(whole) > 10
+    notice, after = told.strip().splitlines()
+    assert notice == f"({100 - len(whole)} log entries are lost: nobody read them)"
+    assert after.endswith("usb: afterwards")
+
+
 def test_setting_up_twice_does_not_say_everything_twice():
     log.setup("info", stream=io.StringIO(), environ={})
     stream = io.StringIO()
