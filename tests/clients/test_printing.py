@@ -97,8 +97,9 @@ def test_options_reach_the_printer(office: Office, document: Path):
 
     text = office.run("pdftotext", str(office.stored(printed)), "-").stdout
     assert printed["sha256"] == sent
+    filters = [line for line in office.log().splitlines() if "filter" in line or "argv[5]" in line]
     assert "The second page" in text
-    assert "The first page" not in text
+    assert "The first page" not in text, "\n".join(filters[-12:])
 
 
 def test_ten_jobs_at_once_all_arrive(office: Office, tmp_path: Path):
