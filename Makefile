@@ -73,6 +73,10 @@ $(VENV)/.fuzz: $(VENV)/.made
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
+.PHONY: promises
+promises: $(VENV)/.made packages ## take every guard of SECURITY.md's promises out of a copy: its test must fail (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m security $(ARGS)
+
 ENGINE ?= qemu
 bench-peer: $(VENV)/.made packages ## compare with Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
 	@PYTHONPATH=tests/e2e $(BIN)/python tests/bench/peer/bench_peer.py --engine $(ENGINE) $(ARGS)

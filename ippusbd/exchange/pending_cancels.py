@@ -122,7 +122,7 @@ class PendingCancels:
                 job.sent_bytes = int(each["sent_bytes"])
                 times = float(each["began_at"]), float(each["cut_at"])
                 pending = PendingCancel(job, b64decode(each["answer"]), *times, EARLIER)
-            except (LookupError, ValueError, TypeError) as exc:
+            except (LookupError, ValueError, TypeError, OverflowError) as exc:
                 log.warning("a kept cancellation cannot be read: %s", type(exc).__name__)
                 continue
             self._add(pending)

@@ -5,15 +5,29 @@ The parsers are instrumented as they are imported, so this comes first.
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["ippusbd.wire"]):
+READERS = (
+    *("wire", "quirks", "config", "ipp_usb_conf", "ini_lines", "toml_lines", "toml_merge"),
+    *("toml_schema", "daemon.state", "exchange.pending_cancels", "users.passwords"),
+)
+
+with atheris.instrument_imports(include=[f"ippusbd.{name}" for name in READERS]):
     from fuzz.targets import TARGETS
 
 
+class Formatting(logging.Handler):
+    """What is logged of an input can be formatted, and is not printed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.getMessage()
+
+
 def main() -> None:
+    logging.getLogger().addHandler(Formatting())
     target = TARGETS[sys.argv.pop(1)]
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()

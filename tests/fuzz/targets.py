@@ -10,6 +10,8 @@ the size of results, bounds on time by the runner.
     usb   interfaces, strings and IEEE 1284 ids
     links where an answer is cut changes nothing of how it is rewritten and repaired
 
+What others than devices may send or damage is in `readers`.
+
 Knows wire and the functions that read strings; nothing of fuzzers.
 """
 
@@ -21,6 +23,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Final
 
+from fuzz import readers
 from support.http1_streams import cut_at, outcome, single_bytes
 
 from ippusbd.errors import BadDescriptor, BadIpp, BadXml
@@ -154,6 +157,10 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "xml": xml,
     "usb": usb,
     "links": rewriting,
+    "broker": readers.broker,
+    "state": readers.state,
+    "config": readers.config,
+    "quirks": readers.quirks,
 }
 
 

@@ -55,6 +55,9 @@ def take(folder: Path, clock: Callable[[], float]) -> Kept:
         return {str(key): list(entries) for key, entries in content["printers"].items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as exc:
+    except (
+        *(OSError, ValueError, LookupError, TypeError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as exc:
         log.warning("%s cannot be used: %s", path, type(exc).__name__)
         return {}

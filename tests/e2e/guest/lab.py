@@ -205,6 +205,7 @@ def _as_service(notify: Path) -> list[object]:
         f"STATE_DIRECTORY={STATE}",
         f"RUNTIME_DIRECTORY={RUN}",
         "HOME=/var/lib/ippusbd",
+        "PYTHONFAULTHANDLER=1",  # a crash of libusb shows its stack
         "PATH=/usr/bin:/bin",
     )
     user = ("--reuid=ippusbd", "--regid=ippusbd", "--init-groups")
