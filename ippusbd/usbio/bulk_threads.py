@@ -107,7 +107,7 @@ class ThreadChannel:
         """See `Tappable`."""
         self._tap = None if tap is None else BlockingTap(tap, self._endpoints, self._post)
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         if not self._wanted and self._read_buffer.failure is None:
             self._tell(wanted=True)
         data = await self._read_buffer.get()

@@ -185,6 +185,7 @@ class OpenDevice:
                 self._handle.pointer,
                 endpoint_in=info.bulk_in,
                 endpoint_out=info.bulk_out,
+                packet_bytes=info.packet_in,
                 transfer_bytes=min(read_bytes, ASYNC_BYTES),
                 write_bytes=min(write_bytes, ASYNC_BYTES),
                 pacing=pacing,

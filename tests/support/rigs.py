@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 from support.fake_channel import FakeChannel
+from support.usbip_libusb import UsbIpHost
 
 from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
@@ -165,6 +166,15 @@ async def thread_rig() -> AsyncIterator[Rig]:
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def async_rig() -> AsyncIterator[Rig]:
+    """The asynchronous Channel over URBs of the virtual device in this process."""
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    device.plug()
+    async with device_rig(device, UsbIpHost(device), window=6 * 65_536) as rig:
         yield rig
 
 
