@@ -31,7 +31,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
-from ippusbd.usbio.protocols import USUAL, Pacing
+from ippusbd.usbio.protocols import USUAL, Pacing, TransferCounts
 from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.read_sizes import IN_FLIGHT, ReadSizes
 from ippusbd.usbio.tap import Tap
@@ -82,6 +82,7 @@ class AsyncChannel:
         transfer_bytes: int = 65_536,
         write_bytes: int | None = None,
         pacing: Pacing = USUAL,
+        counts: TransferCounts | None = None,
     ) -> None:
         self._number = number
         self._claimed = claimed
@@ -92,10 +93,17 @@ class AsyncChannel:
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer()
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
-        self._in = [Transfer(libusb, handle, endpoint_in, self._in_done) for _ in self._buffers]
+        self._in = [
+            Transfer(libusb, handle, endpoint_in, self._in_done, counts=counts)
+            for _ in self._buffers
+        ]
         self._posted: deque[Transfer] = deque()  # in the order of posting
         self._out = [
-            Transfer(libusb, handle, endpoint_out, self._out_done, zlp=pacing.write_zlp)
+            Transfer(
+                *(libusb, handle, endpoint_out, self._out_done),
+                zlp=pacing.write_zlp,
+                counts=counts,
+            )
             for _ in range(OUT_FLIGHT)
         ]
         self._upload: _Upload | None = None

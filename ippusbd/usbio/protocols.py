@@ -35,6 +35,15 @@ class Pacing:
 USUAL: Final = Pacing()
 
 
+@dataclass(slots=True)
+class TransferCounts:
+    """Bulk transfers of a printer, both ways, since the start of the daemon."""
+
+    submitted: int = 0
+    completed: int = 0
+    cancelled: int = 0  # real firmware loses data on these
+
+
 class Channel(Protocol):
     """The two bulk endpoints of one claimed interface: a pipe each way."""
 
@@ -102,9 +111,12 @@ class UsbDevice(Protocol):
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         """The usable IPP-over-USB interfaces of the configuration in use."""
 
-    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
+    async def claim(
+        self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
+    ) -> Channel:
         """Detach the kernel's driver if it has one, claim, set the alternate setting.
 
+        Transfers of the channel are counted in `counts`.
         Raises DeviceBusy, DeviceGone, TransferFailed.
         """
 

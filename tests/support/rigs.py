@@ -18,7 +18,7 @@ from support.usbip_libusb import UsbIpHost
 
 from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
-from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
+from ippusbd.usbio.protocols import Channel, TransferCounts, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.http.firmware import Start, in_thread
 from ippusbd.virtual.personalities.base import ActivePersonalities
@@ -82,9 +82,16 @@ class DeviceRig:
     """A device without firmware: it keeps what is written, the test says what is read."""
 
     def __init__(
-        self, device: VirtualDevice, channel: Channel, *, window: int, start: Start = in_thread
+        self,
+        device: VirtualDevice,
+        channel: Channel,
+        counts: TransferCounts,
+        *,
+        window: int,
+        start: Start = in_thread,
     ) -> None:
         self.channel = channel
+        self.counts = counts
         self.window = window
         self._device = device
         self._face = device.interface(0)
@@ -153,8 +160,9 @@ async def device_rig(
         opened = await open_first(host)
         ears = stack.enter_context(ExitStack())
         stack.push_async_callback(opened.close)
-        channel = await opened.claim(opened.interfaces[0])
-        rig = DeviceRig(device, channel, window=window, start=start)
+        counts = TransferCounts()
+        channel = await opened.claim(opened.interfaces[0], counts=counts)
+        rig = DeviceRig(device, channel, counts, window=window, start=start)
         ears.callback(rig.join)
         yield rig
 

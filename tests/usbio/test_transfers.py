@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
-from support.rigs import SPEC, DeviceRig, device_rig
+from support.rigs import SPEC, DeviceRig, async_rig, device_rig, thread_rig
 from support.usbip_libusb import Counted, UsbIpHost
 from support.waiting import until
 
 from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.request import Request
 from ippusbd.virtual.personalities.base import ActivePersonalities
+from ippusbd.virtual.personalities.usb import IgnoresCancel
 from ippusbd.virtual.usb.device import VirtualDevice
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -23,8 +25,10 @@ TRANSFER = 65_536
 class CountedRig:
     """The asynchronous channel, and what became of its IN transfers."""
 
-    def __init__(self, rig: DeviceRig, counted: Counted) -> None:
-        self.rig, self.counted = rig, counted
+    def __init__(
+        self, rig: DeviceRig, counted: Counted, personalities: ActivePersonalities
+    ) -> None:
+        self.rig, self.counted, self.personalities = rig, counted, personalities
 
     async def exchange(self, *said: bytes) -> bytes:
         """The body of the answer to a small question, read to its end."""
@@ -43,12 +47,13 @@ class CountedRig:
 
 @pytest.fixture
 async def counted() -> AsyncIterator[CountedRig]:
-    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    personalities = ActivePersonalities({})
+    device = VirtualDevice(SPEC, personalities)
     device.plug()
     async with AsyncExitStack() as stack:
         host = UsbIpHost(device)
         rig = await stack.enter_async_context(device_rig(device, host, window=6 * TRANSFER))
-        yield CountedRig(rig, host.libusb.counted)
+        yield CountedRig(rig, host.libusb.counted, personalities)
 
 
 def by_length(size: int) -> bytes:
@@ -155,6 +160,31 @@ async def test_a_drain_costs_one_transfer_which_the_next_answer_uses(counted: Co
 
     await counted.exchange(by_length(100))
     assert counted.counted == Counted(submitted=1, cancelled=0, pending=0, largest=512)
+
+
+@pytest.mark.parametrize("make", [async_rig, thread_rig])
+async def test_transfers_are_counted_for_the_status(make: Callable[..., Any]):
+    async with make() as rig:
+        await rig.channel.write(b"question")
+        rig.say(b"answer")
+        assert await rig.channel.read() == b"answer"
+        await until(lambda: rig.counts.completed == 2, lambda: rig.counts)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await rig.channel.read()
+        rig.channel.rest()
+        await until(lambda: rig.counts.cancelled == 1, lambda: rig.counts)
+        assert rig.counts.submitted == 3
+
+
+async def test_small_answers_of_a_printer_that_ignores_cancels_are_read(counted: CountedRig):
+    counted.personalities.switch_on(IgnoresCancel)
+    await counted.rig.channel.drain(0.05, 1000)
+
+    for size in (100, 5000, 60_000):
+        assert len(await counted.exchange(by_length(size))) == size
+        assert len(await counted.exchange(chunked(size))) == size
 
 
 async def test_bytes_after_the_end_of_an_answer_do_not_reach_the_next_one(counted: CountedRig):
