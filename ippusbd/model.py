@@ -71,7 +71,8 @@ class InterfaceInfo:
     bulk_in: int
     bulk_out: int
     capabilities: Capability | None  # None: no 0x21 descriptor, or an empty one
-    packet_out: int = 512  # the most bytes of a packet to `bulk_out`
+    packet_in: int = 512  # the most bytes of a packet from `bulk_in`
+    packet_out: int = 512  # the same to `bulk_out`
 
 
 @dataclass(frozen=True, slots=True)

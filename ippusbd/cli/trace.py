@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import json
 import os
 import signal
@@ -113,7 +114,7 @@ class Files:
 
         self._base = base
         self._capture, self._har = capture, har
-        self._transfers = self._exchanges = self._dropped = 0
+        self._transfers = self._cancelled = self._exchanges = self._dropped = 0
         capture.write(pcapng.header(f"ippusbd {__version__}"))
         creator = json.dumps({"name": "ippusbd", "version": __version__})
         har.write(b'{"log": {"version": "1.2", "creator": %b, "entries": [' % creator.encode())
@@ -142,6 +143,7 @@ class Files:
             data=base64.b64decode(told["data"]),
         )
         self._transfers += not urb.begins
+        self._cancelled += urb.status == -errno.ENOENT
         return self._capture.write(packet(urb))
 
     def _exchange(self, entry: Mapping[str, Any]) -> int:
@@ -153,7 +155,8 @@ class Files:
         self._har.write(b"\n]}}\n")
 
     def summary(self) -> Iterator[str]:
-        yield f"{self._transfers} USB transfers: {self._base}.pcapng"
+        count = f"{self._transfers} USB transfers ({self._cancelled} cancelled)"
+        yield f"{count}: {self._base}.pcapng"
         yield f"{self._exchanges} HTTP exchanges: {self._base}.har"
         if self._dropped:
             yield f"{self._dropped} events were dropped: the files could not be written fast enough"

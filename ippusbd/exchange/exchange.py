@@ -41,6 +41,7 @@ from ippusbd.wire.whole import FIRST, TAIL, looks_whole
 
 log = logging.getLogger("ippusbd.http")
 
+SURPLUS_QUIET_S, SURPLUS_MAX = 0.05, 64 << 20  # of bytes after the end of an answer
 EOF_QUIET_S = 2.0  # a response without framing that looks complete is over after this silence
 EOF_CUT_S = 20.0  # one that does not
 
@@ -93,7 +94,13 @@ class Exchange:
     @property
     def complete(self) -> bool:
         """The interface is free: sent to the end and read to a provable end, without a failure."""
-        return self._parser.done and not self._ended_by_silence and self.written
+        ended = self._parser.done and not self._ended_by_silence and not self._surplus
+        return ended and self.written
+
+    @property
+    def _surplus(self) -> bool:
+        """Bytes followed the answer, and more may be on their way; not so after an empty line."""
+        return bool(self._parser.surplus.strip())
 
     @property
     def written(self) -> bool:
@@ -277,6 +284,8 @@ class Exchange:
         self._channel.rest()
         if self._ended_by_silence:  # the rest, if any, must not reach the next client
             await self._channel.reset()
+        elif self._surplus:
+            await self._channel.drain(SURPLUS_QUIET_S, SURPLUS_MAX)
         if not self.refused:
             await self._undo(quiet_s)
 
@@ -373,7 +382,7 @@ class Exchange:
         try:
             self._in_read = True
             async with asyncio.timeout(self._allowed_silence_s()):
-                data = await self._channel.read()
+                data = await self._channel.read(parser.due, exact=parser.due_exactly)
         except TimeoutError:
             if not (self.upload_over or self.refused):
                 return  # it goes on when it has the document

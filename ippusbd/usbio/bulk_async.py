@@ -1,13 +1,11 @@
 """A Channel over libusb's asynchronous transfers: no thread, several transfers in flight.
 
-IN transfers are posted only while an answer is awaited and only as many as
-the consumer has room for: that is the back-pressure. They are delivered in
-the order in which they were posted. An answer of k x 512 bytes without a
-zero-length packet leaves a transfer unfinished: while nothing arrives, the
-oldest is cancelled from time to time, and its bytes are delivered.
+IN transfers are posted only while an answer is awaited, as few as will do
+(`read_sizes`), and no more than the consumer has room for: that is the
+back-pressure. They are delivered in the order in which they were posted.
 
-    read()  -> post IN, cancel the oldest while silent
-    rest()  -> post no more; after a while cancel those that are posted
+    read()  -> post IN, cancel those that do not end by themselves while silent
+    rest()  -> cancel what is posted
     write() -> OUT in pieces, two in flight
     reset(), close() -> cancel all, wait a bounded time for each to end
 
@@ -33,18 +31,19 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.usbio.libusb import Libusb, Status, Transfer
-from ippusbd.usbio.protocols import USUAL, Pacing
+from ippusbd.usbio.protocols import USUAL, Pacing, TransferCounts
 from ippusbd.usbio.read_buffer import ReadBuffer
+from ippusbd.usbio.read_sizes import IN_FLIGHT, ReadSizes
 from ippusbd.usbio.tap import Tap
 
 log = logging.getLogger("ippusbd.usb")
 
-IN_FLIGHT = 3
 OUT_FLIGHT = 2
 STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
-# After how much silence an IN transfer is cancelled for its bytes: ordinary printers end an answer
-# with a short packet; one that once did not is cancelled sooner from then on.
-FLUSH_S, FLUSH_SOON_S, FLUSH_MAX_S = 0.1, 0.02, 0.25
+# After how much silence IN transfers that go beyond what is due are cancelled for their bytes:
+# later each time that there were none, soon at a printer that once did not end by a short packet.
+FLUSH_S, FLUSH_SOON_S, FLUSH_MAX_S = 0.1, 0.02, 2.0
+DRAINED_S = 5.0  # how long a question may use the transfer that a drain posted
 
 _FAILURES: dict[Status, type[UsbError]] = {
     Status.STALL: EndpointHalted,
@@ -79,30 +78,38 @@ class AsyncChannel:
         *,
         endpoint_in: int,
         endpoint_out: int,
+        packet_bytes: int = 512,
         transfer_bytes: int = 65_536,
         write_bytes: int | None = None,
         pacing: Pacing = USUAL,
+        counts: TransferCounts | None = None,
     ) -> None:
         self._number = number
         self._claimed = claimed
         self._control = control
-        self._size = transfer_bytes
         self._write_size = write_bytes or transfer_bytes
         self._pause_s, self._pause_bytes = pacing.write_pause_s, pacing.write_pause_bytes
         self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer()
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
-        self._in = [Transfer(libusb, handle, endpoint_in, self._in_done) for _ in self._buffers]
+        self._in = [
+            Transfer(libusb, handle, endpoint_in, self._in_done, counts=counts)
+            for _ in self._buffers
+        ]
         self._posted: deque[Transfer] = deque()  # in the order of posting
         self._out = [
-            Transfer(libusb, handle, endpoint_out, self._out_done, zlp=pacing.write_zlp)
+            Transfer(
+                *(libusb, handle, endpoint_out, self._out_done),
+                zlp=pacing.write_zlp,
+                counts=counts,
+            )
             for _ in range(OUT_FLIGHT)
         ]
         self._upload: _Upload | None = None
         self._wanted = False
+        self._sizes = ReadSizes(packet_bytes, transfer_bytes)
         self._flush_s = FLUSH_S
-        self._next_flush_s = self._flush_s
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -118,16 +125,18 @@ class AsyncChannel:
         for transfer in self._in + self._out:
             transfer.tap = tap
 
-    async def read(self) -> bytes:
-        self._want()
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
+        self._sizes.expect(due, exact=exact)
+        self._wanted = True
+        self._post()
         data = await self._read_buffer.get()
-        if self._wanted and len(self._posted) < IN_FLIGHT:
-            self._post()
+        self._sizes.taken(len(data))
         return data
 
     def rest(self) -> None:
         self._wanted = False
-        self._flush_later(FLUSH_MAX_S)
+        self._sizes.rest()
+        self._cancel_in()
 
     def discard(self) -> int:
         return self._read_buffer.clear()
@@ -140,10 +149,14 @@ class AsyncChannel:
                     stale += len(await self.read())
             except TimeoutError:
                 silent = True
-                await self._cancel_posted()
+                if self._sizes.beyond:
+                    await self._cancel_posted()
                 stale += self._read_buffer.clear()
             if stale > limit:
                 raise TransferFailed(f"over {limit} stale bytes, and no end of them")
+        self._wanted = False
+        self._sizes.rest()
+        self._cancel_after(DRAINED_S)
         return stale
 
     async def write(self, data: bytes) -> None:
@@ -152,7 +165,6 @@ class AsyncChannel:
         if self._stopping:
             raise TransferFailed("the interface is being stopped")
         upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
-        self._want()
         try:
             if (pause_s := self._paused_until - self._loop.time()) > 0:
                 await asyncio.sleep(pause_s)
@@ -180,6 +192,7 @@ class AsyncChannel:
         await self._stop()
         await self._loop.run_in_executor(self._control, recovery)
         self._read_buffer.revive()
+        self._sizes.rest()
         self._stopping = False
 
     async def close(self) -> None:
@@ -199,31 +212,27 @@ class AsyncChannel:
 
     # --- IN
 
-    def _want(self) -> None:
-        """An answer is awaited: have transfers posted."""
-        if self._stopping or self._read_buffer.failure is not None:
-            return
-        if not self._wanted:
-            self._wanted = True
-            self._next_flush_s = self._flush_s
-            self._flush_later(self._next_flush_s)
-        if len(self._posted) < IN_FLIGHT:
-            self._post()
-
     def _post(self) -> None:
-        """Post as many IN transfers as the buffer has room for."""
-        room = IN_FLIGHT * self._size - self._read_buffer.size
+        """Post the IN transfers that are needed now."""
         for transfer, buffer in zip(self._in, self._buffers, strict=True):
-            if room < self._size * (len(self._posted) + 1):
-                return
             if transfer.pending or transfer in self._posted:
                 continue
+            if not (size := self._next_size()):
+                break
             try:
-                transfer.submit(ctypes.addressof(buffer), self._size, buffer)
+                transfer.submit(ctypes.addressof(buffer), size, buffer)
             except UsbError as exc:
                 self._fail(exc)
                 return
             self._posted.append(transfer)
+        if self._sizes.beyond and self._wanted:
+            self._cancel_after(self._flush_s)
+
+    def _next_size(self) -> int:
+        if not self._wanted or self._stopping or self._read_buffer.failure is not None:
+            return 0
+        ahead = self._read_buffer.size + sum(transfer.length for transfer in self._posted)
+        return self._sizes.next(ahead)
 
     def _in_done(self, _: Transfer) -> None:
         """Deliver finished transfers in the order of posting."""
@@ -233,15 +242,16 @@ class AsyncChannel:
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._read_buffer.put(ctypes.string_at(buffer, length))
-                if transfer.status is Status.CANCELLED:
-                    self._flush_s = min(self._flush_s, FLUSH_SOON_S)
-                self._next_flush_s = self._flush_s
-                self._flush_later(self._next_flush_s)
+                self._sizes.arrived(length)
+                if self._sizes.silent and transfer.status is Status.CANCELLED:
+                    self._flush_s = FLUSH_SOON_S
+                else:
+                    self._sizes.silent = False
             self._judge(transfer)
-        if self._wanted and not self._stopping and self._read_buffer.failure is None:
-            self._post()
         if not self._posted:
+            self._sizes.beyond = False
             self._none_posted.set()
+        self._post()
         self._check_stopped()
 
     def _judge(self, transfer: Transfer) -> None:
@@ -254,8 +264,7 @@ class AsyncChannel:
         """End the posted transfers, and wait until what they carried is in the read buffer."""
         self._wanted = False
         self._none_posted.clear()
-        for transfer in self._posted:
-            transfer.cancel()
+        self._cancel_in()
         if self._posted:
             await self._bounded(self._none_posted)
 
@@ -267,22 +276,27 @@ class AsyncChannel:
         except TimeoutError as exc:
             raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
 
-    def _flush_later(self, after_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(after_s, self._flush)
+    def _cancel_after(self, silence_s: float) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(silence_s, self._flush)
 
     def _flush(self) -> None:
-        """Nothing arrived for a while: fetch what the oldest has; at rest none is needed."""
-        self._timer = None
-        if not self._wanted:
-            for transfer in list(self._posted):
-                transfer.cancel()
-            return
-        if self._posted:
-            self._posted[0].cancel()
-        self._next_flush_s = min(2 * self._next_flush_s, FLUSH_MAX_S)
-        self._flush_later(self._next_flush_s)
+        """Nothing arrived for a while: fetch what posted transfers have, or end a drain's."""
+        if self._wanted and self._sizes.beyond:
+            self._sizes.silent = True
+            self._flush_s = min(2 * self._flush_s, FLUSH_MAX_S)
+        if not self._wanted or self._sizes.beyond:
+            self._cancel_in()
+
+    def _cancel_in(self) -> None:
+        self._stop_timer()
+        for transfer in list(self._posted):
+            transfer.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # --- OUT
 
@@ -336,9 +350,7 @@ class AsyncChannel:
         """Cancel everything, and wait until the kernel has ended it."""
         self._stopping = True
         self._wanted = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self._upload is not None and not self._upload.done.done():
             self._upload.done.set_exception(TransferFailed("a write was stopped"))
         self._stopped.clear()

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from ippusbd.errors import TransferFailed, TransferTimeout, UsbError
 from ippusbd.usbio.bulk_async import Claimed
-from ippusbd.usbio.protocols import USUAL, Pacing
+from ippusbd.usbio.protocols import USUAL, Pacing, TransferCounts
 from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
@@ -65,6 +65,7 @@ class ThreadChannel:
         transfer_bytes: int = 262_144,
         write_bytes: int | None = None,
         pacing: Pacing = USUAL,
+        counts: TransferCounts | None = None,
         endpoints: tuple[int, int] = (0x81, 0x02),
         packet_bytes: int = 512,
     ) -> None:
@@ -74,6 +75,7 @@ class ThreadChannel:
         self._transfer_bytes = transfer_bytes
         self._write_bytes = write_bytes or transfer_bytes
         self._pacing = pacing
+        self._counts = counts or TransferCounts()
         self._packet_bytes = packet_bytes
         self._paused_until = 0.0  # no OUT transfer begins before
         self._window = 2 * transfer_bytes
@@ -107,7 +109,7 @@ class ThreadChannel:
         """See `Tappable`."""
         self._tap = None if tap is None else BlockingTap(tap, self._endpoints, self._post)
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         if not self._wanted and self._read_buffer.failure is None:
             self._tell(wanted=True)
         data = await self._read_buffer.get()
@@ -199,6 +201,12 @@ class ThreadChannel:
         with contextlib.suppress(UsbError):
             await self._loop.run_in_executor(self._control, self._io.release)
 
+    def _count(self, whole: bool, failure: UsbError | None) -> None:
+        """A slice is over; the library cancels what is not moved when its time is over."""
+        self._counts.submitted += 1
+        self._counts.completed += whole and failure is None
+        self._counts.cancelled += not whole and failure is None
+
     def _tell(self, *, wanted: bool) -> None:
         with self._turn:
             self._wanted = wanted
@@ -238,6 +246,7 @@ class ThreadChannel:
                 self._fail(exc)
             finally:
                 self._leave()
+            self._post(self._count, bool(data), failure)
             if self._tap is not None:
                 self._tap.read(began, len(buffer), data, failure)
 
@@ -282,6 +291,7 @@ class ThreadChannel:
             failure = exc
             raise
         finally:
+            self._post(self._count, moved == len(part), failure)
             if self._tap is not None:
                 self._tap.wrote(began, part, moved, failure)
         return moved

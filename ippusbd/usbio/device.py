@@ -28,7 +28,7 @@ from ippusbd.model import DeviceFacts, InterfaceInfo
 from ippusbd.usbio.bulk_async import AsyncChannel
 from ippusbd.usbio.bulk_threads import ThreadChannel
 from ippusbd.usbio.libusb import Libusb
-from ippusbd.usbio.protocols import USUAL, Channel, Pacing
+from ippusbd.usbio.protocols import USUAL, Channel, Pacing, TransferCounts
 from ippusbd.wire.descriptors import (
     alternates,
     decode_languages,
@@ -167,13 +167,21 @@ class OpenDevice:
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         return self._interfaces
 
-    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
+    async def claim(
+        self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
+    ) -> Channel:
         claimed = await self._run(partial(ClaimedInterface, self._handle, info))
-        channel = self._channel(info, claimed, pacing)
+        channel = self._channel(info, claimed, pacing, counts)
         self._channels[info.number] = channel
         return channel
 
-    def _channel(self, info: InterfaceInfo, claimed: ClaimedInterface, pacing: Pacing) -> Channel:
+    def _channel(
+        self,
+        info: InterfaceInfo,
+        claimed: ClaimedInterface,
+        pacing: Pacing,
+        counts: TransferCounts | None,
+    ) -> Channel:
         read_bytes = whole_packets(pacing.read_bytes or self._transfer_bytes)
         write_bytes = pacing.write_bytes or self._transfer_bytes
         if self._libusb is not None:
@@ -185,9 +193,11 @@ class OpenDevice:
                 self._handle.pointer,
                 endpoint_in=info.bulk_in,
                 endpoint_out=info.bulk_out,
+                packet_bytes=info.packet_in,
                 transfer_bytes=min(read_bytes, ASYNC_BYTES),
                 write_bytes=min(write_bytes, ASYNC_BYTES),
                 pacing=pacing,
+                counts=counts,
             )
         return ThreadChannel(
             info.number,
@@ -196,6 +206,7 @@ class OpenDevice:
             transfer_bytes=read_bytes,
             write_bytes=write_bytes,
             pacing=pacing,
+            counts=counts,
             endpoints=(info.bulk_in, info.bulk_out),
             packet_bytes=info.packet_out,
         )

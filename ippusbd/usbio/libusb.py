@@ -25,6 +25,7 @@ from enum import IntEnum
 from typing import Any
 
 from ippusbd.errors import DeviceGone, TransferFailed, UsbError
+from ippusbd.usbio.protocols import TransferCounts
 from ippusbd.usbio.tap import IN, IN_PROGRESS, Tap, UsbEvent
 
 log = logging.getLogger("ippusbd.usb")
@@ -187,6 +188,7 @@ class Transfer:
         done: Callable[[Transfer], None],
         *,
         zlp: bool = False,  # end whole packets with a zero-length one
+        counts: TransferCounts | None = None,
     ) -> None:
         self._libusb = libusb
         self._done = done
@@ -195,6 +197,7 @@ class Transfer:
         self._kept: object = None  # what the buffer points into
         self.pending = False
         self.tap: Tap | None = None
+        self._counts = counts or TransferCounts()
         fields = self._pointer.contents
         fields.dev_handle = handle
         fields.flags = _ADD_ZERO_PACKET if zlp else 0
@@ -225,6 +228,7 @@ class Transfer:
         if result:
             self.pending, self._kept = False, None
             raise _submit_error(result)
+        self._counts.submitted += 1
         if self.tap is not None:
             self._report(self.tap, IN_PROGRESS, length, begins=True)
 
@@ -254,6 +258,8 @@ class Transfer:
         if self.tap is not None:
             self._report(self.tap, _AS_USBMON[self.status], self.actual_length, begins=False)
         self.pending, self._kept = False, None
+        self._counts.completed += self.status is Status.COMPLETED
+        self._counts.cancelled += self.status is Status.CANCELLED
         self._done(self)
 
 

@@ -35,6 +35,15 @@ class Pacing:
 USUAL: Final = Pacing()
 
 
+@dataclass(slots=True)
+class TransferCounts:
+    """Bulk transfers of a printer, both ways, since the start of the daemon."""
+
+    submitted: int = 0
+    completed: int = 0
+    cancelled: int = 0  # real firmware loses data on these
+
+
 class Channel(Protocol):
     """The two bulk endpoints of one claimed interface: a pipe each way."""
 
@@ -42,9 +51,11 @@ class Channel(Protocol):
     def number(self) -> int:
         """bInterfaceNumber, for logs and status."""
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         """The next bytes from bulk IN, at least one; waits as long as the printer is silent.
 
+        `due` says how many bytes of the answer are still to come at least, `exact` that they are
+        all: a hint for the size and number of transfers, no limit of what is returned.
         Raises DeviceGone, EndpointHalted or TransferFailed.
         """
 
@@ -58,16 +69,17 @@ class Channel(Protocol):
     def rest(self) -> None:
         """No answer is awaited any more: stop asking the printer for bytes.
 
-        What had been read ahead, or still arrives, is kept for `discard`.
+        What had been read ahead is kept for `discard`; what comes later stays in the printer.
         """
 
     def discard(self) -> int:
-        """Discard all bytes that arrived unasked; how many there were."""
+        """Discard all bytes that were read ahead; how many there were."""
 
     async def drain(self, quiet_s: float, limit: int) -> int:
         """Read and discard until silent for `quiet_s`; raises TransferFailed over `limit` bytes.
 
-        For a claim: bytes of an answer nobody fetched. Returns how many bytes were stale.
+        For bytes of an answer that nobody fetched. Returns how many bytes were stale. A
+        question may follow soon: its answer can use what was posted here.
         """
 
     def fail(self, failure: UsbError) -> None:
@@ -99,9 +111,12 @@ class UsbDevice(Protocol):
     def interfaces(self) -> tuple[InterfaceInfo, ...]:
         """The usable IPP-over-USB interfaces of the configuration in use."""
 
-    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
+    async def claim(
+        self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
+    ) -> Channel:
         """Detach the kernel's driver if it has one, claim, set the alternate setting.
 
+        Transfers of the channel are counted in `counts`.
         Raises DeviceBusy, DeviceGone, TransferFailed.
         """
 

@@ -141,6 +141,7 @@ def _info(configuration: int, setting: _Setting) -> InterfaceInfo:
         bulk_in=setting.bulk[True],
         bulk_out=setting.bulk[False],
         capabilities=setting.capabilities,
+        packet_in=setting.packets[True],
         packet_out=setting.packets[False],
     )
 

@@ -52,6 +52,11 @@ class ChunkedBody:
         """The last chunk's size was read; only trailers or their end may be missing."""
         return self._state in (_State.TRAILER, _State.DONE)
 
+    @property
+    def due(self) -> int:
+        """Bytes missing from the chunk that began; 0: no chunk did."""
+        return self._left
+
     def feed(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Decode from `data[at:]`; returns where the body ended, or the length of `data`.
 

@@ -93,6 +93,18 @@ class ResponseParser:
         """
         return self.done or self._chunked.all_data
 
+    @property
+    def due(self) -> int:
+        """Bytes that are still to come, at least; all of them if `due_exactly`."""
+        if self.head is not None and self.head.framing is BodyFraming.CHUNKED:
+            return self._chunked.due
+        return self._left
+
+    @property
+    def due_exactly(self) -> bool:
+        """Nothing but `due` bytes is to come, or a last line that fits into a packet."""
+        return self._left > 0 or self.body_complete
+
     def feed(self, data: bytes) -> None:
         """Parse what the printer sent; empty data, as of a zero-length packet, means nothing.
 

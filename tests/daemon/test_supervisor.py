@@ -70,6 +70,8 @@ async def test_the_status_shows_what_a_printer_does(make_printer: MakePrinter, s
         assert (counts["total"], counts["in_use"], counts["broken"]) == (3, 0, 0)
         assert row["requests"] == before["requests"] + 1
         assert row["bytes_out"] > before["bytes_out"] + 1000
+        moved, had = row["transfers"], before["transfers"]
+        assert moved["submitted"] >= moved["completed"] > had["completed"]
         assert row["url"] == f"http://localhost:{row['port']}/"
 
 

@@ -24,7 +24,7 @@ from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.daemon.supervisor import Supervisor
 from ippusbd.model import BusAddress, Capability, DeviceFacts, InterfaceInfo, UsbId
 from ippusbd.quirks.load import load
-from ippusbd.usbio.protocols import USUAL, Pacing
+from ippusbd.usbio.protocols import USUAL, Pacing, TransferCounts
 from ippusbd.wire import ipp
 
 FIVE_MINUTES_S = 300.0
@@ -100,7 +100,9 @@ class SlowStarter:
     async def open(self, facts: DeviceFacts) -> SlowStarter:
         return self
 
-    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> FakeChannel:
+    async def claim(
+        self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
+    ) -> FakeChannel:
         self.claimed.add(info.number)
         return self._channel(info.number)
 

@@ -52,7 +52,7 @@ class SimulatedChannel:
 
     # --- reading
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         while not self._arrived.size and self._arrived.failure is None:
             if self._transfer(whole=True):
                 break

@@ -26,7 +26,7 @@ from ippusbd.errors import (
     UsbError,
 )
 from ippusbd.model import BusAddress, DeviceFacts, InterfaceInfo
-from ippusbd.usbio.protocols import USUAL, Channel, Pacing
+from ippusbd.usbio.protocols import USUAL, Channel, Pacing, TransferCounts
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.device import Setup, VirtualDevice
 from ippusbd.virtual.usb.host import Port, Refused, VirtualHandle
@@ -128,7 +128,9 @@ class SimulatedDevice:
             parse_device_id(raw) if raw else "",
         )
 
-    async def claim(self, info: InterfaceInfo, pacing: Pacing = USUAL) -> Channel:
+    async def claim(
+        self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
+    ) -> Channel:
         async with self._lock:
             await asyncio.sleep(CALL_S)
             with translated():

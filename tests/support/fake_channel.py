@@ -55,7 +55,7 @@ class FakeChannel:
 
     # --- Channel
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         return await self._inbox.get()
 
     async def write(self, data: bytes) -> None:

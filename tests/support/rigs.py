@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 from support.fake_channel import FakeChannel
+from support.usbip_libusb import UsbIpHost
 
 from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
-from ippusbd.usbio.protocols import Channel, UsbDevice, UsbHost
+from ippusbd.usbio.protocols import Channel, TransferCounts, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.http.firmware import Start, in_thread
 from ippusbd.virtual.personalities.base import ActivePersonalities
@@ -81,9 +82,16 @@ class DeviceRig:
     """A device without firmware: it keeps what is written, the test says what is read."""
 
     def __init__(
-        self, device: VirtualDevice, channel: Channel, *, window: int, start: Start = in_thread
+        self,
+        device: VirtualDevice,
+        channel: Channel,
+        counts: TransferCounts,
+        *,
+        window: int,
+        start: Start = in_thread,
     ) -> None:
         self.channel = channel
+        self.counts = counts
         self.window = window
         self._device = device
         self._face = device.interface(0)
@@ -152,8 +160,9 @@ async def device_rig(
         opened = await open_first(host)
         ears = stack.enter_context(ExitStack())
         stack.push_async_callback(opened.close)
-        channel = await opened.claim(opened.interfaces[0])
-        rig = DeviceRig(device, channel, window=window, start=start)
+        counts = TransferCounts()
+        channel = await opened.claim(opened.interfaces[0], counts=counts)
+        rig = DeviceRig(device, channel, counts, window=window, start=start)
         ears.callback(rig.join)
         yield rig
 
@@ -165,6 +174,15 @@ async def thread_rig() -> AsyncIterator[Rig]:
     device.plug()
     host = PyusbHost(VirtualBackend([device]), transfer_bytes=65_536, channel="threads")
     async with device_rig(device, host, window=3 * 65_536) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def async_rig() -> AsyncIterator[Rig]:
+    """The asynchronous Channel over URBs of the virtual device in this process."""
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    device.plug()
+    async with device_rig(device, UsbIpHost(device), window=6 * 65_536) as rig:
         yield rig
 
 

@@ -79,6 +79,7 @@ def test_an_interface_tells_all_that_is_needed_to_use_it():
             bulk_in=0x81,
             bulk_out=0x02,
             capabilities=Capability.PRINT | Capability.SCAN | Capability.FAX,
+            packet_in=512,
             packet_out=64,
         )
     ]

@@ -123,6 +123,33 @@ def test_accepted_whole_and_byte_by_byte(stream: bytes, body: bytes):
     assert outcome(single_bytes(stream)) == result
 
 
+@pytest.mark.parametrize("stream", [stream for stream, _ in ACCEPTED.values()], ids=ACCEPTED)
+def test_no_more_is_due_than_what_comes(stream: bytes):
+    parser = ResponseParser("GET")
+    for at, byte in enumerate(single_bytes(stream), start=1):
+        parser.feed(byte)
+        assert parser.due <= len(stream) - at
+        if parser.due_exactly and parser.due:
+            assert parser.due == len(stream) - at
+
+
+@pytest.mark.parametrize(
+    ("begun", "due", "exact"),
+    [
+        (b"HTTP/1.1 200 O", 0, False),
+        (OK + FIVE + b"\r\nhe", 3, True),
+        (OK + CHUNKED + b"\r\n5\r\nhe", 3, False),
+        (OK + CHUNKED + b"\r\n5\r\nhello", 0, False),
+        (OK + CHUNKED + b"\r\n5\r\nhello\r\n0\r\n", 0, True),
+        (OK + b"\r\nhe", 0, False),
+    ],
+)
+def test_what_is_due_is_known_from_the_framing(begun: bytes, due: int, exact: bool):
+    parser = ResponseParser("GET")
+    parser.feed(begun)
+    assert (parser.due, parser.due_exactly) == (due, exact)
+
+
 @pytest.mark.parametrize("stream", REFUSED.values(), ids=REFUSED)
 def test_refused_whole_and_byte_by_byte(stream: bytes):
     result = outcome([stream])

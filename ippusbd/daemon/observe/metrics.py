@@ -43,6 +43,15 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
     "ippusbd_printer_requests_total": ("counter", "HTTP requests sent to the printer."),
     "ippusbd_printer_sent_bytes_total": ("counter", "Bytes sent to the printer."),
     "ippusbd_printer_received_bytes_total": ("counter", "Bytes read from the printer."),
+    "ippusbd_printer_transfers_submitted_total": ("counter", "USB bulk transfers begun."),
+    "ippusbd_printer_transfers_completed_total": (
+        "counter",
+        "USB bulk transfers that ended by themselves.",
+    ),
+    "ippusbd_printer_transfers_cancelled_total": (
+        "counter",
+        "USB bulk transfers that the daemon ended.",
+    ),
     "ippusbd_printer_interfaces": ("gauge", "USB interfaces, by use."),
     "ippusbd_printer_waiting_requests": ("gauge", "Requests that wait for an interface."),
     "ippusbd_printer_reason": ("gauge", "1 for each of the printer's printer-state-reasons."),
@@ -127,6 +136,9 @@ def _printer(samples: _Samples, row: PrinterStatus) -> None:
         samples.add("ippusbd_printer_requests_total", row.requests, about)
         samples.add("ippusbd_printer_sent_bytes_total", row.bytes_out, about)
         samples.add("ippusbd_printer_received_bytes_total", row.bytes_in, about)
+        samples.add("ippusbd_printer_transfers_submitted_total", row.transfers.submitted, about)
+        samples.add("ippusbd_printer_transfers_completed_total", row.transfers.completed, about)
+        samples.add("ippusbd_printer_transfers_cancelled_total", row.transfers.cancelled, about)
         _interfaces(samples, about, row.interfaces)
     if row.condition is not None:
         _condition(samples, about, row.condition)

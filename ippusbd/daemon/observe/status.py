@@ -36,6 +36,15 @@ class InterfaceCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferStatus:
+    """USB bulk transfers of a printer since the start of the daemon."""
+
+    submitted: Annotated[int, "All that were begun."] = 0
+    completed: Annotated[int, "Those that ended by themselves."] = 0
+    cancelled: Annotated[int, "Those that the daemon ended."] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissingStatus:
     """A function that a device claims to have and does not show."""
 
@@ -118,6 +127,7 @@ class PrinterStatus:
     requests: Annotated[int, "HTTP requests since the start of the daemon."] = 0
     bytes_in: Annotated[int, "Bytes read from it."] = 0
     bytes_out: Annotated[int, "Bytes sent to it."] = 0
+    transfers: Annotated[TransferStatus, "USB bulk transfers."] = TransferStatus()
     learned: Annotated[dict[str, object], "Quirks that were learned, by key."] = field(
         default_factory=dict
     )

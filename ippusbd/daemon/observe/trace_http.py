@@ -204,9 +204,9 @@ class WatchedChannel:
     def number(self) -> int:
         return self._channel.number
 
-    async def read(self) -> bytes:
+    async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         try:
-            data = await self._channel.read()
+            data = await self._channel.read(due, exact=exact)
         except UsbError as exc:
             self._over(exc)
             raise

@@ -27,7 +27,7 @@ from ippusbd.errors import (
 from ippusbd.kinds import Diagnosis
 from ippusbd.model import InterfaceInfo
 from ippusbd.quirks.model import Effective
-from ippusbd.usbio.protocols import Channel, Pacing, UsbDevice
+from ippusbd.usbio.protocols import Channel, Pacing, TransferCounts, UsbDevice
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -38,9 +38,15 @@ class Claimer:
     """A `Claims` for the pool. `label` names the printer in the log."""
 
     def __init__(
-        self, device: UsbDevice, quirks: Effective, history: RecoveryHistory, label: str
+        self,
+        device: UsbDevice,
+        quirks: Effective,
+        history: RecoveryHistory,
+        label: str,
+        counts: TransferCounts,
     ) -> None:
         self._device = device
+        self._counts = counts
         self._history = history
         self._quirks = quirks
         self._label = label
@@ -136,7 +142,7 @@ class Claimer:
 
     async def _claim(self, info: InterfaceInfo) -> Channel:
         try:
-            return await self._device.claim(info, self._pacing)
+            return await self._device.claim(info, self._pacing, self._counts)
         except DeviceBusy as exc:
             by = await self._holder()
             raise DeviceBusy(interface=info.number, by=by) from exc

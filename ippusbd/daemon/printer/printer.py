@@ -11,11 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.status import ExchangeStatus, InterfaceCounts, PrinterStatus
+from ippusbd.daemon.observe.status import (
+    ExchangeStatus,
+    InterfaceCounts,
+    PrinterStatus,
+    TransferStatus,
+)
 from ippusbd.daemon.printer.missing import MissingFunction
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.printer.status_poll import StatusPoll
@@ -30,7 +35,7 @@ from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pool_types import About, PoolSlot, PoolStatus, SlotState
-from ippusbd.usbio.protocols import UsbHost
+from ippusbd.usbio.protocols import TransferCounts, UsbHost
 from ippusbd.wire.overheard import printer_state
 
 if TYPE_CHECKING:
@@ -75,6 +80,7 @@ class Printer:
         self.reason: Diagnosis | None = None
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
+        self.transfers = TransferCounts()
         self.status_poll = StatusPoll()
         self.evidence = EvidenceLog(lambda: asyncio.get_running_loop().time())
         self.detector: StallDetector | None = None  # while it is served
@@ -149,6 +155,7 @@ class Printer:
             requests=traffic.requests,
             bytes_in=traffic.bytes_in,
             bytes_out=traffic.bytes_out,
+            transfers=TransferStatus(**asdict(self.transfers)),
             learned=dict(learned or {}),
         )
 

@@ -142,7 +142,9 @@ class PrinterSession:
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """Set up what serving needs, on the stack in the order of the shutdown."""
         config, printer, quirks = self._config, self._printer, self._quirks
-        claimer = self._claimer = Claimer(device, quirks, self._history, printer.label)
+        claimer = self._claimer = Claimer(
+            device, quirks, self._history, printer.label, printer.transfers
+        )
         self._waits = (quirks.passive or config.passive) and not self._history.in_recovery
         channels = [] if self._waits else await claimer.claim_all()
         if self._history.in_recovery:

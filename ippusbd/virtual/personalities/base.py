@@ -59,6 +59,10 @@ class Personality:
         """Does bulk IN deliver bytes now? May raise what the host's transfer ends with."""
         return True
 
+    def stops(self, interface: VirtualInterface) -> bool:
+        """Does a bulk IN transfer end when the host cancels it? Asked over USB/IP only."""
+        return True
+
     def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         """The transfers that a transfer of the device is split into; an empty one is a ZLP."""
         return (transfer,)
@@ -154,6 +158,9 @@ class ActivePersonalities:
 
     def gives(self, interface: VirtualInterface) -> bool:
         return all([one.gives(interface) for one in self._on])
+
+    def stops(self, interface: VirtualInterface) -> bool:
+        return all([one.stops(interface) for one in self._on])
 
     def packets(self, interface: VirtualInterface, transfer: Buffer) -> Iterable[Buffer]:
         transfers: Iterable[Buffer] = (transfer,)

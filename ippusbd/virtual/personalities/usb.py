@@ -331,6 +331,15 @@ class ChokesOnLargeTransfers(Personality):
         return interface.number not in self._choked
 
 
+class IgnoresCancel(Personality):
+    """A cancelled IN transfer is reported as ended, and takes the next bytes (USB/IP only)."""
+
+    name = "ignores-cancel"
+
+    def stops(self, interface: VirtualInterface) -> bool:
+        return False
+
+
 class Suspended(Personality):
     """The bus sleeps: while this is on every transfer fails, control requests too."""
 

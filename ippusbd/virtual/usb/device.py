@@ -60,6 +60,7 @@ class DeviceHooks(Protocol):
     def takes(self, interface: VirtualInterface) -> bool: ...
     def offered(self, interface: VirtualInterface, size: int) -> None: ...
     def gives(self, interface: VirtualInterface) -> bool: ...
+    def stops(self, interface: VirtualInterface) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ class VirtualDevice:
         for pair in interface.pairs:
             pair.out.gate = lambda: not self.unresponsive and self._hooks.takes(interface)
             pair.into.gate = lambda: not self.unresponsive and self._hooks.gives(interface)
+            pair.into.stops = lambda: self._hooks.stops(interface)
             pair.out.offered = lambda size: self._hooks.offered(interface, size)
             pair.out.gave_up = lambda: self._tell(DeviceEvent.GAVE_UP, interface)
 

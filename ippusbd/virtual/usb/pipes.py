@@ -70,6 +70,7 @@ class Pipe:
         self.packet = packet
         self.capacity = capacity
         self.gate: Callable[[], bool] = _always  # False: the endpoint answers NAK; may raise
+        self.stops: Callable[[], bool] = _always  # False: a cancelled transfer goes on
         self._changed = Signal()
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._size = 0

@@ -50,7 +50,7 @@ def status_of(exc: IppUsbError) -> int:
 class PendingUrb:
     """A bulk URB that waits. `data` is what an OUT URB still has to send."""
 
-    __slots__ = ("data", "done", "length", "sequence", "unlinked_by")
+    __slots__ = ("data", "done", "forgotten", "length", "sequence", "unlinked_by")
 
     def __init__(self, sequence: int, length: int, data: memoryview) -> None:
         self.sequence = sequence
@@ -58,6 +58,7 @@ class PendingUrb:
         self.data = data
         self.done = 0
         self.unlinked_by = 0  # sequence number of the CMD_UNLINK; 0: none
+        self.forgotten = False  # the host was told that it ended, and it goes on
 
     def keep(self) -> None:
         """Copy `data`: its buffer will be reused."""
@@ -108,8 +109,12 @@ class Endpoint:
         """False: the URB is not here (any more)."""
         for urb in tuple(self._waiting):
             if urb.sequence == target:
-                urb.unlinked_by = by
-                self.pump()
+                if self.pipe.stops():
+                    urb.unlinked_by = by
+                    self.pump()
+                else:
+                    urb.forgotten = True
+                    self._send(m.unlinked(by, UNLINKED))
                 return True
         return False
 
@@ -148,7 +153,7 @@ class Endpoint:
     def _end_all(self) -> None:
         while self._waiting:
             urb = self._waiting.popleft()
-            if self._last_status is not None:
+            if self._last_status is not None and not urb.forgotten:
                 self._send(m.submitted(urb.sequence, self._last_status, urb.done))
 
     def _complete(self, urb: PendingUrb) -> bool:

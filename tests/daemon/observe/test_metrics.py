@@ -42,6 +42,7 @@ STATUS = decode(Status, {
             "requests": 7,
             "bytes_in": 8,
             "bytes_out": 9,
+            "transfers": {"submitted": 12, "completed": 10, "cancelled": 2},
             "interfaces": {"total": 3, "in_use": 1, "broken": 0, "waiting": 2, "released": 0},
             "condition": {
                 "asks": [{"reason": "media-empty-error", "text": "paper out", "severity": "error"}],
@@ -85,6 +86,9 @@ def test_known_numbers_of_the_status_are_exposed_and_unknown_ones_left_out():
     found = samples(metrics.exposition(STATUS))
     about = r'{printer="Desk\nprinter",id="03f0:1234",serial="S\"1\\",port="60000"'
     assert found[f"ippusbd_printer_requests_total{about}}}"] == 7
+    assert found[f"ippusbd_printer_transfers_submitted_total{about}}}"] == 12
+    assert found[f"ippusbd_printer_transfers_completed_total{about}}}"] == 10
+    assert found[f"ippusbd_printer_transfers_cancelled_total{about}}}"] == 2
     assert found[f"ippusbd_printer_pages_total{about}}}"] == 4711
     assert found[f'ippusbd_printer_interfaces{about},use="free"}}'] == 2
     assert found[f'ippusbd_supply_level_ratio{about},supply="Black",kind="toner"}}'] == 0.08

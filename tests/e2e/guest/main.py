@@ -15,6 +15,7 @@ import checks_many
 import checks_ops
 import checks_plug
 import checks_recovery
+import checks_transfers
 from lab import Desktop, logs
 from report import Report
 
@@ -27,6 +28,7 @@ PARTS = {
         checks_channel.GROUP,
         checks_recovery.GROUP,
         checks_layouts.GROUP,
+        checks_transfers.GROUP,
     ),
 }
 

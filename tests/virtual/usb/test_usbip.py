@@ -16,6 +16,7 @@ from support.usbip_client import Reply, UsbIpClient, submit
 
 from ippusbd.model import Capability, UsbId
 from ippusbd.virtual.personalities.base import ActivePersonalities, Personality
+from ippusbd.virtual.personalities.usb import IgnoresCancel
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb import usbip_messages as m
@@ -221,6 +222,19 @@ def test_an_unlinked_read_leaves_the_data_to_the_next(
     device.interface(0).ipp.into.push(b"late")
 
     assert client.read(1) == b"late"
+
+
+def test_a_device_that_ignores_a_cancel_completes_the_read_later(
+    client: UsbIpClient, device: VirtualDevice, personalities: ActivePersonalities
+) -> None:
+    personalities.switch_on(IgnoresCancel)
+    reading = client.submit_in(1, 512)
+    taking = client.unlink(reading)
+    assert client.reply()[0] == Reply(m.RET_UNLINK, taking, RESET, 0)
+
+    device.interface(0).ipp.into.push(b"late")
+
+    assert client.reply(incoming=True) == (Reply(m.RET_SUBMIT, reading, 0, 4), b"late")
 
 
 def test_an_unlinked_read_with_data_completes_with_the_data_first(

@@ -1,0 +1,60 @@
+"""How many bytes the next bulk IN transfer asks for, so that as few as possible are cancelled.
+
+Real firmware loses data when a transfer is cancelled. One that ends by itself needs no cancel:
+
+    nothing known         one packet: any byte ends it, however long the printer is silent
+    so much is to come    whole packets of that: no transfer goes beyond it
+    a large answer whose  several at once, of full size: chunks of 4 KB must not come in
+    end is not known      transfers of 4 KB
+
+Only the last go beyond what is due. They are cancelled at the end of the answer, and in a
+silence, because an answer of k x 512 bytes without a zero-length packet does not end one.
+
+Knows numbers; no transfers.
+"""
+
+from __future__ import annotations
+
+IN_FLIGHT = 3
+
+
+class ReadSizes:
+    """For one answer after the other; `rest` is between them."""
+
+    def __init__(self, packet_bytes: int, transfer_bytes: int) -> None:
+        self._packet = packet_bytes
+        self._full = transfer_bytes
+        self._received = 0  # bytes of this answer
+        self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
+        self.beyond = False  # a transfer is posted that may not end by itself
+        self.silent = False  # nothing came since such transfers were cancelled
+
+    def rest(self) -> None:
+        self._received = 0
+        self.silent = False
+
+    def expect(self, due: int, *, exact: bool) -> None:
+        """See `Channel.read`."""
+        self._due, self._exact = due, exact
+
+    def taken(self, size: int) -> None:
+        """The reader has `size` bytes more."""
+        self._due -= size
+
+    def arrived(self, size: int) -> None:
+        self._received += size
+
+    def next(self, ahead: int) -> int:
+        """Size of a further transfer; 0: none is needed.
+
+        `ahead`: bytes that the reader has not taken, and those that posted transfers ask for.
+        """
+        if ahead + self._full > IN_FLIGHT * self._full:
+            return 0
+        due = self._due - ahead
+        if self._received >= self._full and not self._exact and not self.silent:
+            self.beyond |= due < self._full
+            return self._full
+        if due > 0:
+            return min(-(-due // self._packet) * self._packet, self._full)
+        return 0 if ahead else self._packet

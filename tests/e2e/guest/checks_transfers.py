@@ -1,0 +1,178 @@
+"""How many transfers the kernel sees, and that none is cancelled where none has to be."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from documents import arrived, jpeg, must_be
+from lab import Daemon, Printers, forget_state, stopping
+from programs import run, until
+from report import Failed, Group
+
+from ippusbd.wire.ipp_requests import get_printer_attributes
+
+DEBUG = Path("/sys/kernel/debug")
+USBMON = DEBUG / "usb/usbmon/0u"
+# usbmon's text: tag, time, event, address (type, direction, bus, device, endpoint), status
+BULK_IN = re.compile(r"^\S+ \d+ ([SC]) Bi:\d+:\d+:\d+ (-?\d+)")
+UNLINKED = ("-2", "-104")  # ENOENT, ECONNRESET
+QUIET_S = 0.5
+SMALL = 20
+BIG = 10_000_000
+
+
+class Usbmon:
+    """Counts bulk IN transfers: submitted, completed, cancelled."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._last = time.monotonic()
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Usbmon:
+        if not USBMON.exists():
+            run("mount", "-t", "debugfs", "none", DEBUG)
+        self._file = os.open(USBMON, os.O_RDONLY | os.O_NONBLOCK)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._thread.join()
+        os.close(self._file)
+
+    def _read(self) -> None:
+        while not self._ended:
+            select.select([self._file], [], [], 0.1)
+            try:
+                text = os.read(self._file, 65_536).decode("ascii", "replace")
+            except BlockingIOError:
+                continue
+            for line in text.splitlines():
+                if found := BULK_IN.match(line):
+                    self._last = time.monotonic()
+                    self._counts[self._what(*found.groups())] += 1
+
+    @staticmethod
+    def _what(event: str, status: str) -> str:
+        if event == "S":
+            return "submitted"
+        return "cancelled" if status in UNLINKED else "completed"
+
+    def taken(self) -> Counter[str]:
+        """The counts since the last call, when nothing moves any more."""
+        until(lambda: time.monotonic() - self._last > QUIET_S, "the bus to be quiet")
+        counts, self._counts = self._counts, Counter()
+        return counts
+
+
+@dataclass
+class Counted:
+    """A printer that is served, and its transfers."""
+
+    daemon: Daemon
+    printers: Printers
+    usbmon: Usbmon
+    row: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        return int(self.row["port"])
+
+    def released(self) -> None:
+        until(lambda: self._counts()["released"] == self._counts()["total"], "their release")
+
+    def _counts(self) -> dict[str, int]:
+        return dict(self.daemon.printers()[0]["interfaces"])
+
+    def ask(self, connection: HTTPConnection) -> None:
+        body = get_printer_attributes(f"ipp://localhost:{self.port}/ipp/print", ("all",))
+        headers = {"Content-Type": "application/ipp", "Host": "localhost"}
+        connection.request("POST", "/ipp/print", body, headers)
+        if not connection.getresponse().read().startswith(b"\2\0\0\0"):
+            raise Failed("Get-Printer-Attributes failed")
+
+    def get(self, path: str) -> None:
+        run("curl", "-sSf", "-o/dev/null", f"http://localhost:{self.port}{path}")
+
+
+@contextmanager
+def context() -> Iterator[Counted]:
+    forget_state()
+    with Usbmon() as usbmon:
+        printers = Printers()
+        with stopping(printers):
+            daemon = Daemon()
+            with stopping(daemon):
+                row = daemon.ready()[0]
+                yield Counted(daemon, printers, usbmon, row)
+
+
+GROUP = Group("transfers", context)
+
+
+def told(counts: Counter[str], each: int = 1) -> str:
+    names = ("submitted", "completed", "cancelled")
+    return ", ".join(f"{counts[name] / each:g} {name}" for name in names)
+
+
+def at_most(counts: Counter[str], cancelled: int, each: int = 1) -> str:
+    if counts["cancelled"] > cancelled or not counts["completed"]:
+        raise Failed(f"{told(counts, each)}; at most {cancelled} cancelled")
+    return told(counts, each)
+
+
+@GROUP.check("a start cancels at most the drain's transfer of each interface")
+def start(counted: Counted) -> str:
+    counted.released()
+    return at_most(counted.usbmon.taken(), int(counted.row["interfaces"]["total"]))
+
+
+@GROUP.check("a claim for one question, and the release, cancel no transfer")
+def claim(counted: Counted) -> str:
+    connection = HTTPConnection("localhost", counted.port)
+    counted.ask(connection)
+    counted.released()
+    return at_most(counted.usbmon.taken(), 0)
+
+
+@GROUP.check("small answers over one connection cancel no transfer")
+def small(counted: Counted) -> str:
+    connection = HTTPConnection("localhost", counted.port)
+    counted.ask(connection)
+    counted.usbmon.taken()
+    for _ in range(SMALL):
+        counted.ask(connection)
+    return at_most(counted.usbmon.taken(), 0, SMALL) + " each"
+
+
+@GROUP.check("a print cancels no transfer")
+def printed(counted: Counted) -> str:
+    before = len(counted.printers.documents())
+    run("ipptool", "-tf", jpeg(), f"ipp://localhost:{counted.port}/ipp/print", "print-job.test")
+    must_be(arrived(counted.printers.documents, before), jpeg())
+    return at_most(counted.usbmon.taken(), 0)
+
+
+@GROUP.check("a large answer with a length cancels no transfer")
+def large(counted: Counted) -> str:
+    counted.get(f"/big?bytes={BIG}")
+    return at_most(counted.usbmon.taken(), 0)
+
+
+@GROUP.check("a large answer in chunks cancels only transfers that go beyond its end")
+def chunked(counted: Counted) -> str:
+    counted.get(f"/big?bytes={BIG}&chunked=1")
+    return at_most(counted.usbmon.taken(), 3)

@@ -1,0 +1,66 @@
+"""How many bytes are asked for: an IN transfer ends by itself wherever that is possible."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ippusbd.usbio.read_sizes import IN_FLIGHT, ReadSizes
+
+PACKET, FULL = 512, 65_536
+
+
+def asked(sizes: ReadSizes, buffered: int = 0) -> list[int]:
+    """The transfers that are posted now."""
+    posted: list[int] = []
+    while size := sizes.next(buffered + sum(posted)):
+        posted.append(size)
+    return posted
+
+
+def test_nothing_is_known_of_an_answer_before_its_head():
+    assert asked(ReadSizes(PACKET, FULL)) == [PACKET]
+
+
+@given(st.integers(1, 10 * FULL), st.booleans())
+def test_no_transfer_of_a_small_answer_goes_beyond_the_packet_in_which_it_may_end(
+    due: int, exact: bool
+):
+    sizes = ReadSizes(PACKET, FULL)
+    sizes.arrived(PACKET)
+    sizes.expect(due, exact=exact)
+
+    assert sum(asked(sizes)) <= -(-due // PACKET) * PACKET
+    assert not sizes.beyond
+
+
+def test_a_long_answer_has_several_full_transfers_at_once():
+    sizes = ReadSizes(PACKET, FULL)
+    sizes.expect(10_000_000, exact=True)
+
+    assert asked(sizes) == [FULL] * IN_FLIGHT
+
+
+def test_small_chunks_of_a_large_answer_are_read_in_full_transfers():
+    sizes = ReadSizes(PACKET, FULL)
+    sizes.arrived(FULL)
+    sizes.expect(4000, exact=False)
+
+    assert asked(sizes) == [FULL] * IN_FLIGHT
+    assert sizes.beyond
+
+
+def test_the_end_of_a_large_answer_is_not_passed():
+    sizes = ReadSizes(PACKET, FULL)
+    sizes.arrived(FULL)
+    sizes.expect(4000, exact=True)
+
+    assert asked(sizes) == [4096]
+
+
+def test_what_the_reader_has_not_taken_is_counted():
+    sizes = ReadSizes(PACKET, FULL)
+    sizes.expect(10_000_000, exact=True)
+
+    assert asked(sizes, buffered=2 * FULL) == [FULL]
+    assert asked(sizes, buffered=IN_FLIGHT * FULL) == []
