@@ -113,7 +113,7 @@ async def poll_status(
 
 
 async def _asked(status_poll: StatusPoll, query: Query, port: int) -> bool:
-    """False: asking again is useless in this session."""
+    """False: asking again is useless, it never reported a status; one error does not count."""
     try:
         status_poll.update(await ask_condition(query, port))
     except DeviceGone:
@@ -122,7 +122,7 @@ async def _asked(status_poll: StatusPoll, query: Query, port: int) -> bool:
         log.debug("no status: %s", exc)
     except PrinterError as exc:
         log.debug("the printer reports no status: %s", exc)
-        return False
+        return status_poll.condition is not None
     except IppUsbError as exc:
         log.debug("no status: %s", exc)
     return True

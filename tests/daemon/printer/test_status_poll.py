@@ -108,6 +108,24 @@ async def test_a_printer_without_ipp_is_not_asked_twice():
     await pool.close()
 
 
+async def test_a_printer_that_once_answers_404_to_everything_is_asked_again(
+    make_printer, state_path, monkeypatch, caplog
+):
+    """Firmware does so while it starts, and the last report may be that it prints."""
+    caplog.set_level("DEBUG", "ippusbd.daemon")
+    monkeypatch.setattr(status_poll, "STEP_S", 0.05)
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path, supplies_s=0.1) as daemon:
+        await daemon.until(lambda: condition(daemon))
+        printer.switch("404-everything", on=True)
+        assert (await ask(daemon.port())).status == 404
+        await daemon.until(lambda: "reports no status" in caplog.text)
+        printer.switch("404-everything", on=False)
+        printer.printer.state_reasons = ("toner-low-warning",)
+        assert (await ask(daemon.port())).status == 200
+        await daemon.until(lambda: condition(daemon)["asks"])
+
+
 async def test_an_old_report_is_shown_with_its_age():
     now = [0.0]
     polled = status_poll.StatusPoll(clock=lambda: now[0])
