@@ -73,6 +73,12 @@ $(VENV)/.fuzz: $(VENV)/.made
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
+DEVICE_S ?= 1800
+.PHONY: fuzz-device
+fuzz-device: $(VENV)/.made packages ## devices that answer anything, before the daemon in a guest: DEVICE_S=300, SEED=7 (root)
+	@$(BIN)/python tests/e2e/run.py --timeout $$(($(DEVICE_S) + 900)) $(if $(LOGS),--logs $(LOGS)) --command \
+		"$(CURDIR)/$(BIN)/python tests/e2e/guest/fuzz_device.py --seconds $(DEVICE_S) --seed $(or $(SEED),1)"
+
 .PHONY: promises
 promises: $(VENV)/.made packages ## take every guard of SECURITY.md's promises out of a copy: its test must fail (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m security $(ARGS)
