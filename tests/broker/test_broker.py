@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 from support.fake_directory import (
@@ -148,6 +154,43 @@ async def test_keep_alives_of_one_process_starve_nobody(folder: Path, printer: F
     for _, writer in crowd:
         writer.close()
         await writer.wait_closed()
+
+
+CROWD = """\
+import socket, sys
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(70)]
+for each in crowd:
+    each.connect(sys.argv[1])
+    each.sendall(b"\\x0bkeep-alive\\0")
+    each.recv(5)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def crowd_at(path: str) -> Iterator[IO[str]]:
+    """Another process with more dialogues than there are places; what it prints."""
+    command = [sys.executable, "-c", CROWD, path]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as crowd:
+        yield crowd.stdout
+        crowd.stdin.close()
+
+
+async def test_many_dialogues_of_one_process_end_its_own_oldest_one(
+    folder: Path, printer: FakePrinter
+):
+    await ask(folder / NAME, "03f0_1234")
+    path = str(folder / "03f0_1234_keep_alive.sock")
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"\x0bkeep-alive\0")
+    assert await reader.readexactly(5) == b"\x04ack\0"
+    with crowd_at(path) as crowd:
+        assert await asyncio.to_thread(crowd.readline) == "there\n"
+        writer.write(b"\x0bkeep-alive\0")
+        assert await reader.readexactly(5) == b"\x04ack\0"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_socket_serves_the_printer_of_the_last_answer(
