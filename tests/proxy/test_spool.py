@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.waiting import until
 
 from ippusbd.errors import ClientGone, DeviceGone
-from ippusbd.proxy.spool import MEMORY, PIECE, Spool, SpoolSpace
+from ippusbd.proxy.spool import FAST_S, MEMORY, PIECE, Spool, SpoolSpace
 
 MIB = 1 << 20
 
@@ -216,8 +216,9 @@ async def test_a_client_that_leaves_ends_the_waiting_of_the_printers_side(tmp_pa
 
 
 async def test_a_spool_that_is_closed_while_its_file_is_used_leaves_nothing_open(tmp_path: Path):
-    for _ in range(30):
-        spool = Spool(SpoolSpace(tmp_path, 64 * MIB))
+    spools = [Spool(SpoolSpace(tmp_path, 64 * MIB)) for _ in range(30)]
+    await asyncio.sleep(FAST_S)  # from here on they use files
+    for spool in spools:
         await spool.put(bytes(MEMORY))
         writing = asyncio.create_task(spool.put(bytes(PIECE)))
         await asyncio.sleep(0.0003)

@@ -171,14 +171,16 @@ async def test_silent_connections_of_one_address_delay_nobody_and_end_with_the_l
         there = ("127.0.0.2", bench.site.port)
         loop = asyncio.get_running_loop()
         silent = []
-        for _ in range(HANDSHAKES + 3):
+        for address in ("127.0.0.8", *("127.0.0.9",) * (HANDSHAKES + 3)):
             silent.append(client := socket.socket())
             client.setblocking(False)
-            client.bind(("127.0.0.9", 0))
+            client.bind((address, 0))
             await loop.sock_connect(client, there)
         (listener,) = bench.sharing._listeners.values()
         await bench.until(lambda: len(listener._handshakes) == HANDSHAKES)
-        assert await loop.sock_recv(silent[0], 1) == b""
+        assert await loop.sock_recv(silent[1], 1) == b""
+        with pytest.raises(BlockingIOError):  # it is still there, though it came before
+            silent[0].recv(1)
         for _ in range(3):
             assert await bench.ask(source="127.0.0.8") != b""
         for client in silent:

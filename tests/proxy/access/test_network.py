@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.waiting import until
 
@@ -57,6 +57,7 @@ def test_other_paths_are_closed_in_every_spelling(target: str):
     assert not is_open(target)
 
 
+@example("../admin")
 @given(st.text(alphabet="ip/.%25eEfFsclL\\;?", max_size=30))
 def test_paths_with_parent_segments_are_closed(tail: str):
     if is_open("/ipp/" + tail):
@@ -155,11 +156,12 @@ async def test_a_missing_or_invalid_file_admits_nobody(
     gate = BasicAuth(Users(file))
     assert await gate.admits(basic("anna", "geheim"))
     file.write_text("anna:geheim\n")
-    assert not await gate.admits(basic("anna", "geheim"))
+    for _ in range(3):
+        assert not await gate.admits(basic("anna", "geheim"))
     file.unlink()
     for _ in range(3):
         assert not await gate.admits(basic("anna", "geheim"))
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2  # each trouble once
     assert "geheim" not in caplog.text
 
 
