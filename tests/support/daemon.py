@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,17 @@ class InProcessDaemon:
     """What runs; made by `run_daemon`."""
 
     def __init__(
-        self, config: Config, backend: VirtualBackend, state: StateFile, publisher: MemoryPublisher
+        self,
+        config: Config,
+        backend: VirtualBackend,
+        state: StateFile,
+        publisher: MemoryPublisher,
+        host: PyusbHost,
     ) -> None:
         self.config = config
         self.backend = backend
         self.state = state
         self.publisher = publisher
-        host = PyusbHost(backend, transfer_bytes=config.transfer_bytes)
         self.host = host
         self.supervisor = Supervisor(
             Services(config, host, publisher, load(config.quirks_dirs)), state
@@ -158,6 +163,7 @@ async def run_daemon(
     state_path: Path,
     config: Config = QUICK,
     wait: Iterable[str] = ("ready",),
+    host: Callable[[VirtualBackend], PyusbHost] | None = None,
     **settings: Any,
 ) -> AsyncIterator[InProcessDaemon]:
     """A daemon that serves `printers`, until the end of the block; `wait`: for these states.
@@ -170,7 +176,8 @@ async def run_daemon(
         stack.callback(backend._finalize_object)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
         stack.push_async_callback(state.close)
-        daemon = InProcessDaemon(config, backend, state, MemoryPublisher())
+        make = host or partial(PyusbHost, transfer_bytes=config.transfer_bytes)
+        daemon = InProcessDaemon(config, backend, state, MemoryPublisher(), make(backend))
         stack.push_async_callback(daemon.host.close)
         stack.push_async_callback(daemon.supervisor.close)
         task = asyncio.create_task(daemon.supervisor.run(hotplug=False), name="supervisor")

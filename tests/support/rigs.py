@@ -182,7 +182,9 @@ async def async_rig() -> AsyncIterator[Rig]:
     """The asynchronous Channel over URBs of the virtual device in this process."""
     device = VirtualDevice(SPEC, ActivePersonalities({}))
     device.plug()
-    async with device_rig(device, UsbIpHost(device), window=6 * 65_536) as rig:
+    async with device_rig(
+        device, UsbIpHost(VirtualBackend([device]), device), window=6 * 65_536
+    ) as rig:
         yield rig
 
 

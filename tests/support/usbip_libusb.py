@@ -139,11 +139,11 @@ class _Handle(PyusbHandle):
 
 
 class UsbIpHost(PyusbHost):
-    """Devices in this process whose channels are asynchronous."""
+    """A device in this process whose channels are asynchronous."""
 
-    def __init__(self, device: VirtualDevice) -> None:
-        self._virtual = VirtualBackend([device])
-        super().__init__(self._virtual, channel="threads")
+    def __init__(self, backend: VirtualBackend, device: VirtualDevice) -> None:
+        self._virtual = backend
+        super().__init__(backend, channel="threads")
         self.libusb = UsbIpLibusb(device)
 
     async def open(self, facts: DeviceFacts) -> OpenDevice:

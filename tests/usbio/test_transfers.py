@@ -16,6 +16,7 @@ from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.request import Request
 from ippusbd.virtual.personalities.base import ActivePersonalities
 from ippusbd.virtual.personalities.usb import IgnoresCancel
+from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.device import VirtualDevice
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -51,7 +52,7 @@ async def counted() -> AsyncIterator[CountedRig]:
     device = VirtualDevice(SPEC, personalities)
     device.plug()
     async with AsyncExitStack() as stack:
-        host = UsbIpHost(device)
+        host = UsbIpHost(VirtualBackend([device]), device)
         rig = await stack.enter_async_context(device_rig(device, host, window=6 * TRANSFER))
         yield CountedRig(rig, host.libusb.counted, personalities)
 

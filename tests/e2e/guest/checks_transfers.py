@@ -8,8 +8,8 @@ import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -30,6 +30,10 @@ UNLINKED = ("-2", "-104")  # ENOENT, ECONNRESET
 QUIET_S = 0.5
 SMALL = 20
 BIG = 10_000_000
+SCAN = """<?xml version="1.0"?><scan:ScanSettings xmlns:pwg="http://www.pwg.org/schemas/2010/12/sm"
+xmlns:scan="http://schemas.hp.com/imaging/escl/2011/05/03"><scan:XResolution>75</scan:XResolution>
+<scan:YResolution>75</scan:YResolution><pwg:InputSource>Platen</pwg:InputSource>
+</scan:ScanSettings>"""
 
 
 class Usbmon:
@@ -108,11 +112,15 @@ class Counted:
         run("curl", "-sSf", "-o/dev/null", f"http://localhost:{self.port}{path}")
 
 
+def serving(*options: object) -> Callable[[], AbstractContextManager[Counted]]:
+    return lambda: _serving(*options)
+
+
 @contextmanager
-def context() -> Iterator[Counted]:
+def _serving(*options: object) -> Iterator[Counted]:
     forget_state()
     with Usbmon() as usbmon:
-        printers = Printers()
+        printers = Printers(*options)
         with stopping(printers):
             daemon = Daemon()
             with stopping(daemon):
@@ -120,7 +128,9 @@ def context() -> Iterator[Counted]:
                 yield Counted(daemon, printers, usbmon, row)
 
 
-GROUP = Group("transfers", context)
+GROUP = Group("transfers", serving())
+IGNORES = Group("a printer that ignores cancels", serving("--personality", "ignores-cancel"))
+GROUPS = (GROUP, IGNORES)
 
 
 def told(counts: Counter[str], each: int = 1) -> str:
@@ -160,10 +170,14 @@ def small(counted: Counted) -> str:
 
 @GROUP.check("a print cancels no transfer")
 def printed(counted: Counted) -> str:
+    prints(counted)
+    return at_most(counted.usbmon.taken(), 0)
+
+
+def prints(counted: Counted) -> None:
     before = len(counted.printers.documents())
     run("ipptool", "-tf", jpeg(), f"ipp://localhost:{counted.port}/ipp/print", "print-job.test")
     must_be(arrived(counted.printers.documents, before), jpeg())
-    return at_most(counted.usbmon.taken(), 0)
 
 
 @GROUP.check("a large answer with a length cancels no transfer")
@@ -176,3 +190,35 @@ def large(counted: Counted) -> str:
 def chunked(counted: Counted) -> str:
     counted.get(f"/big?bytes={BIG}&chunked=1")
     return at_most(counted.usbmon.taken(), 3)
+
+
+@GROUP.check("the status counts the transfers that the kernel cancels")
+def counts(counted: Counted) -> str:
+    connection = HTTPConnection("localhost", counted.port)
+    counted.released()
+    before = counted.daemon.printers()[0]["transfers"]
+    counted.usbmon.taken()
+    counted.get(f"/big?bytes={BIG}&chunked=1")
+    counted.ask(connection)
+    counted.released()
+    kernel, after = counted.usbmon.taken(), counted.daemon.printers()[0]["transfers"]
+    if after["cancelled"] - before["cancelled"] != kernel["cancelled"]:
+        raise Failed(f"{before} and then {after}; the kernel: {told(kernel)}")
+    return f"{kernel['cancelled']} cancelled"
+
+
+@IGNORES.check("small answers, a print and a scan work though it ignores cancels")
+def ignores(counted: Counted) -> None:
+    connection = HTTPConnection("localhost", counted.port)
+    for _ in range(SMALL):
+        counted.ask(connection)
+    prints(counted)
+    counted.get(f"/big?bytes={BIG}")
+    connection.request("POST", "/eSCL/ScanJobs", SCAN, {"Content-Type": "text/xml"})
+    answer = connection.getresponse()
+    answer.read()
+    path = "/eSCL" + str(answer.getheader("Location")).partition("/eSCL")[2]
+    connection.request("GET", f"{path}/NextDocument")
+    page = connection.getresponse().read()
+    if not page.startswith(b"\xff\xd8") or not page.endswith(b"\xff\xd9"):
+        raise Failed(f"a page of {len(page)} bytes: {page[:60]!r}")

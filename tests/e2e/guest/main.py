@@ -28,7 +28,7 @@ PARTS = {
         checks_channel.GROUP,
         checks_recovery.GROUP,
         checks_layouts.GROUP,
-        checks_transfers.GROUP,
+        *checks_transfers.GROUPS,
     ),
 }
 
