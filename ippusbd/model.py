@@ -86,6 +86,7 @@ class DeviceFacts:
     serial: str = ""
     device_id: str = ""  # IEEE 1284 device id, from GET_DEVICE_ID
     unreadable: bool = False  # it has strings that nobody could read
+    virtual: bool = False  # software in this process
 
     @property
     def key(self) -> str:

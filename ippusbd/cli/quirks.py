@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
 from ippusbd.cli.output import show
-from ippusbd.errors import ConfigError
+from ippusbd.errors import WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd.quirks.match import MatchTarget
 
     if args.all and args.device is None:
-        raise ConfigError("--all needs --device")
+        raise WrongUsage("--all needs --device")
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))

@@ -319,6 +319,7 @@ class PyusbHost:
         return DeviceFacts(
             usb_id=UsbId(descriptor.idVendor, descriptor.idProduct),
             address=BusAddress(bus, descriptor.address or 0, path, controller),
+            virtual=getattr(self._backend, "lib", None) is None,
         )
 
     def _is_there(self, facts: DeviceFacts) -> bool:
@@ -355,9 +356,7 @@ class PyusbHost:
             library = usb.backend.libusb1
             self._backend = library.get_backend(lambda _: SONAME) or library.get_backend()
             if self._backend is None:
-                raise NoLibrary(
-                    "libusb-1.0 is not installed; on Debian: apt-get install libusb-1.0-0"
-                )
+                raise NoLibrary
         return self._backend
 
     def _printers(self) -> Iterator[tuple[Any, Any, str]]:

@@ -13,11 +13,11 @@ from support.installed_system import Box, small_system
 
 from ippusbd.doctor import installation as doctor
 from ippusbd.doctor.findings import Level
-from ippusbd.doctor.machine import Machine
 from ippusbd.errors import IppUsbError
+from ippusbd.init_system import Init
+from ippusbd.local_commands import LocalCommands
 from ippusbd.setup.manifest import fingerprint
 from ippusbd.setup.plan import COMMAND
-from ippusbd.setup.system import Init
 
 CONFIG = "/etc/ippusbd/ippusbd.conf"
 SERVICE = {
@@ -192,9 +192,14 @@ def test_after_a_failed_write_uninstall_removes_what_was_written(box: Box):
 
 
 def test_a_client_without_a_daemon_gets_the_command_that_starts_the_service(box: Box):
-    assert Machine(etc=box.at("/etc")).how_to_start() == "ippusbd run"
-    if box.init is Init.SYSTEMD:
-        box.at("/run/systemd/system").mkdir(parents=True)
+    assert LocalCommands(root=box.root).start == "ippusbd run"
+    signs = {Init.SYSTEMD: "/run/systemd/system", Init.OPENRC: "/run/openrc"}
+    signs[Init.RUNIT] = "/run/runit"
+    if box.init in signs:
+        box.at(signs[box.init]).mkdir(parents=True)
+    else:
+        box.at("/usr/sbin/start-stop-daemon").parent.mkdir(parents=True, exist_ok=True)
+        box.at("/usr/sbin/start-stop-daemon").touch()
     box.install()
     expected = {
         Init.SYSTEMD: "systemctl start ippusbd",
@@ -202,7 +207,7 @@ def test_a_client_without_a_daemon_gets_the_command_that_starts_the_service(box:
         Init.RUNIT: "sv start ippusbd",
         Init.SYSVINIT: "/etc/init.d/ippusbd start",
     }
-    assert Machine(etc=box.at("/etc")).how_to_start() == expected[box.init]
+    assert LocalCommands(root=box.root).start == expected[box.init]
 
 
 def test_doctor_judges_what_setup_installed(box: Box):

@@ -138,6 +138,7 @@ class Printer:
             serial=facts.serial if facts else "",
             address=str(facts.address) if facts and self.state is not State.AWAY else "",
             model=facts.model if facts else "",
+            virtual=facts.virtual if facts else False,
             state=self.state,
             reason=self.reason,
             port=self.site.port,
