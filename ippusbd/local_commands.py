@@ -179,8 +179,13 @@ class LocalCommands:
             return "see the terminal in which it was started"
         if self.init is Init.SYSTEMD:
             return self.as_root(f"journalctl -u {BROKER if self.is_on_demand else SERVICE}")
-        files = (Path("/") / each for each in LOGS if (self.root / each).exists())
-        return self.as_root(f"grep ippusbd {next(files, Path('/var/log/messages'))}")
+        files = [Path("/") / path.relative_to(self.root) for path in self.log_files]
+        return self.as_root(f"grep ippusbd {files[0] if files else '/var/log/messages'}")
+
+    @property
+    def log_files(self) -> list[Path]:
+        """Files of the system log, where there is no journal."""
+        return [path for each in LOGS if (path := self.root / each).exists()]
 
     def _by_hand(self) -> str:
         named = f" --config {shlex.quote(str(self.config))}" if self.config else ""

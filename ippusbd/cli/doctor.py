@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ippusbd.cli import report
 from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
 from ippusbd.cli.output import write
-from ippusbd.errors import IppUsbError, NotRunning
+from ippusbd.errors import IppUsbError, NotRunning, WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -31,15 +33,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "exit status: 0 no problem, 1 at least one FAIL, 2 wrong configuration.",
         examples=[
             "ippusbd doctor",
+            "sudo ippusbd doctor --report ippusbd-report.txt",
             "ippusbd doctor --json | jq -r '.[] | select(.level==\"problem\")'",
         ],
     )
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
     parser.add_argument("-q", "--quiet", action="store_true", help="print problems only")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="make a file for a bug report: findings, status, descriptors, quirks, log, versions, "
+        "without serial numbers, names, addresses and documents; it is shown first",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --report: write it without asking")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine one thing after the other and print each finding at once."""
+    if args.yes and args.report is None:
+        raise WrongUsage("--yes needs --report")
+    if args.report is not None:
+        if args.json or args.quiet:
+            raise WrongUsage("--report has a form of its own: leave out --json and --quiet")
+        return report.run(args, examination(args))
     return show_findings(examination(args).everything(), as_json=args.json, quiet=args.quiet)
 
 

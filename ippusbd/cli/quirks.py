@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         show(f"not used: {line}" for line in table.unused)
         return Exit.OK
     device = MatchTarget.from_text(args.device)
-    show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
+    show(effective(table.effective_for(device), args.device, with_defaults=args.all))
     show(
         f"not used: {line}"
         for line in table.unused
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _effective(found: Effective, asked: str, *, with_defaults: bool) -> Iterator[str]:
+def effective(found: Effective, asked: str, *, with_defaults: bool = False) -> Iterator[str]:
+    """What holds for a device, each setting with its origin and reason."""
     from ippusbd.quirks.model import KNOWN
 
     special = list(found.origins)

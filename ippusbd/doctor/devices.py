@@ -38,6 +38,7 @@ class Printer:
     node: Path
     speaks_ipp: bool
     drivers: tuple[str, ...]  # of its interfaces, in order; "" if none is bound
+    descriptors: bytes  # of the device, and its configurations
     over_network: bool  # attached by USB/IP, as `ippusbd virtual --attach` does
 
     @property
@@ -63,7 +64,8 @@ def _all_printers(machine: Machine) -> list[Printer]:
 
 def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
     """The printer in `folder`, if it is one."""
-    device, configurations = _split((folder / "descriptors").read_bytes())
+    raw = (folder / "descriptors").read_bytes()
+    device, configurations = _split(raw)
     speaks_ipp = bool(usable_interfaces(device, configurations, active=None))
     if not speaks_ipp and not is_printer(configurations):
         return
@@ -78,6 +80,7 @@ def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
         machine.dev / f"bus/usb/{bus:03d}/{number:03d}",
         speaks_ipp,
         tuple(_driver(child) for child in sorted(folder.glob(f"{folder.name}:*"))),
+        raw,
         "vhci_hcd" in str(folder.resolve()),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,3 +97,17 @@ def ports(config: Config) -> Iterator[Finding]:
     if any(is_free(config.listen_addresses, port) for port in ports):
         return
     yield told(Kind.PORTS.of(first=ports.start, last=ports.stop - 1))
+
+
+def log_lines(machine: Machine, count: int) -> Iterator[str]:
+    """The last lines of the service's log, as far as this user may read it."""
+    commands = machine.commands
+    if commands.init is Init.SYSTEMD:
+        units = ["-u", "ippusbd", "-u", "ippusbd-broker"]
+        form = ["-n", str(count), "--no-pager", "--no-hostname", "-o", "short-iso"]
+        _, out = machine.run(["journalctl", *units, *form])
+        yield from out.splitlines()
+        return
+    for path in commands.log_files:
+        with suppress(OSError), path.open(errors="replace") as file:
+            yield from deque((line.rstrip() for line in file if "ippusbd" in line), count)

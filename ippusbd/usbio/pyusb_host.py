@@ -225,6 +225,15 @@ class PyusbHandle:
                 return 0
 
 
+def libusb_version() -> str:
+    """Of the libusb that would be used; "": there is none."""
+    try:
+        library = PyusbHost()._library()
+    except NoLibrary:
+        return ""
+    return ".".join(map(str, version_of(getattr(library, "lib", None))))
+
+
 def _breaks_mutex(backend: Any) -> bool:
     """Whether the loaded libusb has the fault that `set_alternate` works around."""
     library = getattr(backend, "lib", None)  # None: a virtual printer

@@ -189,8 +189,8 @@ def test_a_wrong_setting_is_refused_by_check_as_by_run(
     [
         (
             '[dnssd]\npublisher = "static"\nstatic_dir = "/nosuch"\n',
-            "FAIL  static: /nosuch: it is no folder\n      -> set another static_dir in [dnssd], or "
-            "run: mkdir /nosuch",
+            "FAIL  static: /nosuch: it is no folder\n      -> set another static_dir in "
+            "[dnssd], or run: mkdir /nosuch",
         ),
         ("", "longer than the 106 bytes a socket may have\n      -> set another runtime_dir"),
     ],
