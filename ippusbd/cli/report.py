@@ -144,7 +144,8 @@ def _log(examination: Examination) -> Iterator[str]:
     """Of the service, as far as this user may read it, and the daemon's last errors."""
     from ippusbd.doctor.service import log_lines
 
-    yield from log_lines(examination.machine, LOG_LINES)
+    told = list(log_lines(examination.machine, LOG_LINES))
+    yield from told or [f"none that can be read here; {examination.machine.commands.log}"]
     if examination.answer.status is not None:
         for each in examination.answer.status.recent:
             yield f"recent: {each.level}: {each.printer}: {each.text} ({each.times} times)"

@@ -27,6 +27,7 @@ from ippusbd.doctor import (
 from ippusbd.doctor.findings import Finding, Level
 from ippusbd.doctor.machine import Machine
 from ippusbd.doctor.service import Answer
+from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts
 from ippusbd.quirks.load import QuirkTable, load
 from ippusbd.usbio.pyusb_host import PyusbHost
@@ -90,9 +91,10 @@ class Examination:
         pid = answer.status.pid if answer.status is not None else None
         wrong = set()
         for finding in devices.check(machine, machine.credentials(pid), answer.serves, pid):
-            yield finding
             if finding.level is Level.PROBLEM:
                 wrong.add(finding.about)
+            if finding.kind != Kind.NO_DEVICE.label or not answer.serves:  # else they are virtual
+                yield finding
         unusable = {
             str(printer.address)
             for printer in devices.printers(machine)

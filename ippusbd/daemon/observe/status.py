@@ -18,7 +18,7 @@ from ippusbd.daemon.printer.states import State
 from ippusbd.dataclass_json import decode
 from ippusbd.errors import OtherDaemon
 from ippusbd.kinds import Diagnosis
-from ippusbd.model import Supply
+from ippusbd.model import Awaits, Supply
 from ippusbd.wire.state_reasons import Advice
 
 SCHEMA: Final = 1
@@ -77,7 +77,7 @@ class ExchangeStatus:
     bytes_in: Annotated[int, "Bytes read from it."] = 0
     for_s: Annotated[float, "How long it has lasted or waited, in seconds."] = 0.0
     still_s: Annotated[float, "How long no byte has moved, in seconds."] = 0.0
-    waits_for: Annotated[str, "Whose turn it is."] = ""
+    waits_for: Annotated[Awaits, "Whose turn it is."] = Awaits.INTERFACE
     is_left: Annotated[bool, "Its client has left; it is being finished."] = False
 
 
