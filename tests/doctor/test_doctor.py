@@ -100,7 +100,7 @@ def test_a_printer_is_recognized_by_its_descriptors_and_its_strings_are_escaped(
 
 def test_a_bus_without_a_printer_is_a_note(folder: Path):
     finding = of(looked(Machine(sys=folder)), "devices")
-    assert finding.level is Level.NOTE
+    assert (finding.level, finding.kind) == (Level.NOTE, Kind.NO_DEVICE.label)
     assert "cable" in finding.remedy
 
 
@@ -116,7 +116,7 @@ def test_a_printer_without_ipp_over_usb_is_named_as_one(machine: Machine):
     (device / "descriptors").write_bytes(LEGACY)
     (device / "product").write_text("POS-80\n")
     (finding,) = looked(machine)
-    assert finding.level is Level.NOTE
+    assert (finding.level, finding.kind) == (Level.NOTE, Kind.LEGACY.label)
     assert finding.text == (
         "Test POS-80 (1209:0001) is a printer without IPP over USB: it needs its maker's driver"
     )
@@ -147,7 +147,7 @@ def test_a_node_that_the_daemons_user_may_not_open_is_a_problem(machine: Machine
 
 def test_a_node_that_is_missing_is_a_problem(machine: Machine):
     node_of(machine).unlink()
-    assert "container" in of(looked(machine), "node").remedy
+    assert of(looked(machine), "node").kind == Kind.NO_NODE.label
 
 
 USERS = [  # mode, owner, group, ACL entries (tag, permissions, id)
@@ -215,13 +215,14 @@ def test_the_process_that_holds_a_printer_is_named(machine: Machine):
 
 def test_an_invisible_holder_is_still_reported(machine: Machine):
     bind(machine, "usbfs")
-    assert of(looked(machine), "held").remedy.endswith("ippusbd doctor")
+    assert of(looked(machine), "held").kind == Kind.HELD_UNSEEN.label
     assert not [f for f in looked(machine, served=frozenset({"001:007"})) if f.check == "held"]
 
 
 def test_the_kernels_own_driver_is_no_problem(machine: Machine):
     bind(machine, "usblp")
-    assert of(looked(machine), "driver").level is Level.NOTE
+    found = of(looked(machine), "driver")
+    assert (found.level, found.kind) == (Level.NOTE, Kind.USBLP.label)
 
 
 # --- rivals
@@ -233,7 +234,7 @@ def test_a_running_ipp_usb_is_found_by_its_process(folder: Path, machine: Machin
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
         until_true(lambda: machine.named("ipp-usb"))
         finding = of(list(rivals.check(machine, {})), "ipp-usb")
-        assert finding.level is Level.PROBLEM
+        assert (finding.level, finding.kind) == (Level.PROBLEM, Kind.IPP_USB.label)
         assert f"process {process.pid}" in finding.text
         assert finding.remedy.endswith(machine.commands.disable_ipp_usb)
     assert of(list(rivals.check(machine, {})), "ipp-usb").level is Level.OK
@@ -244,7 +245,9 @@ def test_an_installed_ipp_usb_is_noted_unless_it_is_masked(machine: Machine):
     rules = machine.root / "lib/udev/rules.d"
     rules.mkdir(parents=True)
     (rules / "71-ipp-usb.rules").touch()
-    assert of(list(rivals.check(machine, {})), "ipp-usb").remedy == "systemctl mask ipp-usb"
+    waits = of(list(rivals.check(machine, {})), "ipp-usb")
+    assert waits.kind == Kind.IPP_USB_WAITS.label
+    assert waits.remedy.endswith("systemctl mask ipp-usb")
     mask = machine.etc / "systemd/system/ipp-usb.service"
     mask.parent.mkdir(parents=True)
     mask.symlink_to("/dev/null")
@@ -254,7 +257,7 @@ def test_an_installed_ipp_usb_is_noted_unless_it_is_masked(machine: Machine):
 def test_a_queue_of_hplip_for_the_same_printer_is_a_problem(machine: Machine):
     uris = {"Desk": "ipp://localhost:60000/ipp/print", "Old": "hp:/usb/HP_LaserJet?serial=1"}
     finding = of(list(rivals.check(machine, uris)), "hplip")
-    assert (finding.level, "lpadmin -x Old" in finding.remedy) == (Level.PROBLEM, True)
+    assert (finding.kind, "lpadmin -x Old" in finding.remedy) == (Kind.HPLIP.label, True)
     assert of(list(rivals.check(machine, {})), "hplip").level is Level.OK
 
 
@@ -335,7 +338,7 @@ async def test_released_interfaces_are_no_problem(make_printer, state_path):
         when=lambda row: row["state"] == "ready" and row["interfaces"]["released"] == 3,
         idle_release_s=0.1,
     )
-    assert of(found, "released").level is Level.NOTE
+    assert of(found, Kind.RELEASED.label).level is Level.NOTE
     assert not [each for each in found if each.level is Level.PROBLEM]
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from ippusbd.config import Config
-from ippusbd.daemon.observe.status import ConditionStatus, PrinterStatus, PublisherStatus, Status
+from ippusbd.daemon.observe.status import (
+    BrokerStatus,
+    ConditionStatus,
+    InterfaceCounts,
+    PrinterStatus,
+    PublisherStatus,
+    Status,
+)
 from ippusbd.daemon.printer.states import State
 from ippusbd.doctor import announcing, printers, queues, service
 from ippusbd.doctor.findings import Finding, Level
@@ -18,6 +25,8 @@ from ippusbd.doctor.machine import Machine
 from ippusbd.init_system import Init
 from ippusbd.kinds import Kind
 from ippusbd.local_commands import LocalCommands
+from ippusbd.model import Supply
+from ippusbd.wire.state_reasons import advice
 
 SCANNER = PrinterStatus(state=State.READY, name="Scanner", url="http://localhost:60000/")
 PRINTER = replace(SCANNER, name="Jet (USB)", condition=ConditionStatus())
@@ -175,6 +184,33 @@ def test_a_virtual_printer_is_said_to_be_one():
     status = Status(printers=(replace(PRINTER, virtual=True),))
     (found,) = [each for each in printers.check(status) if each.check == "printer"]
     assert found.text == "a virtual printer, served at http://localhost:60000/"
+
+
+def test_trouble_of_a_served_printer_and_of_the_daemon_has_its_kind(machine: Machine):
+    condition = ConditionStatus(
+        asks=(advice("media-empty-error"), advice("standby-report")),
+        supplies=(Supply("Black", low=True),),
+    )
+    row = replace(PRINTER, interfaces=InterfaceCounts(total=3, broken=1), condition=condition)
+    kinds = {each.kind for each in printers.check(Status(printers=(row,)))}
+    wanted = Kind.BROKEN, Kind.ATTENTION, Kind.SAYS, Kind.LOW
+    assert {kind.label for kind in wanted} <= kinds
+    (empty,) = printers.check(Status())
+    assert empty.kind == Kind.NO_PRINTER.label
+    answer = service.Answer(Status(broker=BrokerStatus(trouble="no folder")))
+    _, sockets = service.check(answer, Config(), machine, False)
+    assert (sockets.level, sockets.kind) == (Level.PROBLEM, Kind.NO_SOCKETS.label)
+
+
+@pytest.mark.usefixtures("no_bus")
+def test_a_loopback_interface_that_is_down_is_a_problem(machine: Machine):
+    flags = machine.root / "sys/class/net/lo/flags"
+    flags.parent.mkdir(parents=True)
+    flags.write_text("0x8\n")
+    here = replace(machine, sys=machine.root / "sys")
+    found = next(announcing.check(here, Config(), None))
+    assert (found.level, found.kind) == (Level.PROBLEM, Kind.LOOPBACK.label)
+    assert found.remedy.endswith("ip link set lo up")
 
 
 # --- commands
