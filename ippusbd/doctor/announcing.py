@@ -155,7 +155,7 @@ async def _register() -> bool:
     publisher = AvahiPublisher(patience_s=TRIAL_S)
     await publisher.start()
     try:
-        if not publisher.server.is_there:
+        if not publisher.server.is_owned:
             return False
         await _ready(publisher)
         publication = await publisher.publish(ServiceSet(name, (record,)))

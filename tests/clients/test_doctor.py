@@ -94,6 +94,7 @@ def test_a_hanging_avahi_is_reported(tmp_path: Path):
         told = findings(desktop)
         desktop.resume_avahi()
         assert told["avahi"]["level"] == "problem"
+        assert told["avahi"]["text"].startswith("Avahi refuses: ")
 
 
 def test_a_working_office_has_no_problem(office: Office):
