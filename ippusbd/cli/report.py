@@ -86,13 +86,13 @@ def _section(title: str, content: Iterable[str]) -> Iterator[str]:
 
 
 def _versions(machine: Machine) -> Iterator[str]:
-    from ippusbd.usbio.pyusb_host import libusb_version
+    from ippusbd.usbio.libusb import installed_version
 
     yield f"ippusbd {__version__} ({Path(__file__).parents[1]})"
     yield f"Python {platform.python_version()}, Linux {platform.release()} {platform.machine()}"
     with suppress(OSError):
         yield f"distribution {platform.freedesktop_os_release().get('PRETTY_NAME', '?')}"
-    yield f"libusb {libusb_version() or 'none'}"
+    yield f"libusb {installed_version() or 'none'}"
     yield f"init system {machine.commands.init or 'none that is known'}"
     for name in LIBRARIES:
         try:

@@ -40,13 +40,12 @@ from ippusbd.kinds import Kind
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import SYSFS, OpenDevice
 from ippusbd.usbio.device_lock import lock_device
-from ippusbd.usbio.libusb import Libusb, version_of
+from ippusbd.usbio.libusb import SONAME, Libusb, version_of
 from ippusbd.wire.descriptors import WITHOUT_IPP
 
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
-SONAME = "libusb-1.0.so.0"
 _HUB = 9
 DEVICE_NODES = Path("/dev/bus/usb")
 _BY_ERRNO: dict[int, type[UsbError]] = {
@@ -223,15 +222,6 @@ class PyusbHandle:
                 )
             except usb.core.USBTimeoutError:
                 return 0
-
-
-def libusb_version() -> str:
-    """Of the libusb that would be used; "": there is none."""
-    try:
-        library = PyusbHost()._library()
-    except NoLibrary:
-        return ""
-    return ".".join(map(str, version_of(getattr(library, "lib", None))))
 
 
 def _breaks_mutex(backend: Any) -> bool:
