@@ -155,5 +155,6 @@ def test_without_ipp_usb_there_is_nothing_to_do(machine: Machine):
 def test_sharing_is_taken_over_with_what_has_to_be_known(machine: Machine):
     certificate = '[share]\ncertificate = "/c"\nkey = "/k"\n'
     machine.write(certificate, theirs="[network]\ninterface = all\n")
-    assert "see SHARING in ippusbd(8)" in machine.run()[1]
+    said = machine.run()[1]
+    assert f"note  {Kind.SHARED.sentence}\n      -> {Kind.SHARED.remedy}" in said
     assert load(machine.ours).share_interfaces == ("*",)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.waiting import until_true
 
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import (
@@ -19,7 +22,7 @@ from ippusbd.daemon.observe.status import (
     Status,
 )
 from ippusbd.daemon.printer.states import State
-from ippusbd.doctor import announcing, printers, queues, service
+from ippusbd.doctor import announcing, printers, queues, rivals, service
 from ippusbd.doctor.findings import Finding, Level
 from ippusbd.doctor.machine import Machine
 from ippusbd.init_system import Init
@@ -211,6 +214,17 @@ def test_a_loopback_interface_that_is_down_is_a_problem(machine: Machine):
     found = next(announcing.check(here, Config(), None))
     assert (found.level, found.kind) == (Level.PROBLEM, Kind.LOOPBACK.label)
     assert found.remedy.endswith("ip link set lo up")
+
+
+def test_a_running_hplip_is_a_note_with_its_process(machine: Machine):
+    hpssd = machine.root / "bin/hpssd"
+    shutil.copy(shutil.which("cat") or "", hpssd)
+    here = replace(machine, proc=Path("/proc"))
+    with subprocess.Popen([hpssd], stdin=subprocess.PIPE) as process:
+        until_true(lambda: here.named("hpssd"))
+        _, found = rivals.check(here, {})
+    assert (found.level, found.kind) == (Level.NOTE, Kind.HPLIP_RUNS.label)
+    assert found.remedy.endswith(f"kill {process.pid}")
 
 
 # --- commands

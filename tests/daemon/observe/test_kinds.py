@@ -448,8 +448,6 @@ def test_every_kind_comes_true():
     not_yet = {
         Kind.UNREADABLE,  # a file of root's, read by others
         Kind.NO_CERTIFICATE,  # without the package cryptography
-        Kind.SHARED,  # tests/cli/test_migrate.py reads its sentence
-        Kind.HPLIP_RUNS,
         Kind.NETWORK_UNKNOWN,  # an Avahi that fails between two questions
     }
     assert set(Kind) - here - elsewhere == not_yet
