@@ -8,7 +8,7 @@ cross a layer. What an error means to a person, and what to do about it, says it
 
 from __future__ import annotations
 
-from ippusbd.kinds import Kind
+from ippusbd.kinds import Diagnosis, Kind
 
 
 class IppUsbError(Exception):
@@ -28,10 +28,16 @@ class IppUsbError(Exception):
 
 
 class ConfigError(IppUsbError):
-    """A configuration or quirk file, or a command line, is wrong; names file and key."""
+    """A configuration or quirk file is wrong; names file and key."""
 
     kind = Kind.CONFIGURATION
     retry = False
+
+
+class WrongUsage(ConfigError):
+    """Options or arguments that mean nothing, alone or together."""
+
+    kind = Kind.USAGE
 
 
 class StateError(IppUsbError):
@@ -46,6 +52,28 @@ class NotRunning(IppUsbError):
 
     kind = Kind.NOT_RUNNING
     retry = False
+
+
+class Forbidden(IppUsbError):
+    """This user may not use the control socket."""
+
+    kind = Kind.CONTROL
+    retry = False
+
+
+class OtherDaemon(IppUsbError):
+    """The running daemon is of another version than this program."""
+
+    kind = Kind.OTHER_DAEMON
+    retry = False
+
+
+class Told(IppUsbError):
+    """What the running daemon answered instead of a result."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.text)
+        self.diagnosis = diagnosis
 
 
 # --- the USB side

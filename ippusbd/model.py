@@ -6,7 +6,7 @@ Knows nothing of the project; everything may know it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntFlag
+from enum import Enum, IntFlag
 from typing import Annotated
 
 
@@ -44,6 +44,26 @@ class BusAddress:
 
     def __str__(self) -> str:
         return f"{self.bus:03d}:{self.address:03d}"
+
+
+class Awaits(Enum):
+    """What an exchange waits for, or a request in the queue."""
+
+    PRINTER_TAKES = "the printer to take data"
+    PRINTER_ANSWERS = "the printer's answer"
+    CLIENT_SENDS = "the client to send"
+    CLIENT_READS = "the client to read"
+    INTERFACE = "an interface"
+
+    @property
+    def printer(self) -> bool:
+        """It is the printer's turn."""
+        return self in (Awaits.PRINTER_TAKES, Awaits.PRINTER_ANSWERS)
+
+    @property
+    def client(self) -> bool:
+        """It is the client's turn."""
+        return self in (Awaits.CLIENT_SENDS, Awaits.CLIENT_READS)
 
 
 class Capability(IntFlag):
@@ -86,6 +106,7 @@ class DeviceFacts:
     serial: str = ""
     device_id: str = ""  # IEEE 1284 device id, from GET_DEVICE_ID
     unreadable: bool = False  # it has strings that nobody could read
+    virtual: bool = False  # software in this process
 
     @property
     def key(self) -> str:

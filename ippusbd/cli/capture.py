@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ippusbd.cli.common import Exit, add_command, ask_status, load_config
 from ippusbd.cli.output import show
-from ippusbd.errors import BadIpp, BadResponse, ConfigError, IppUsbError
+from ippusbd.errors import BadIpp, BadResponse, IppUsbError, WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.wire.anonymous import Replaced
@@ -86,9 +86,9 @@ def _url(text: str) -> SplitResult:
         url = urlsplit(text)
         port = url.port
     except ValueError as exc:
-        raise ConfigError(f"{text!r}: {exc}") from exc
+        raise WrongUsage(f"{text!r}: {exc}") from exc
     if url.scheme not in ("ipp", "http") or not url.hostname:
-        raise ConfigError(f"{text!r}: must be like ipp://HOST/ipp/print or http://HOST:PORT/")
+        raise WrongUsage(f"{text!r}: must be like ipp://HOST/ipp/print or http://HOST:PORT/")
     path = url.path if len(url.path) > 1 else "/ipp/print"
     port = port or (IPP_PORT if url.scheme == "ipp" else 80)
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname

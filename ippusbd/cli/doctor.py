@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ippusbd.cli import report
 from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
 from ippusbd.cli.output import write
-from ippusbd.errors import IppUsbError, NotRunning
+from ippusbd.errors import IppUsbError, NotRunning, WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
+    from ippusbd.doctor.examination import Examination
     from ippusbd.doctor.findings import Finding
     from ippusbd.doctor.service import Answer
 
@@ -31,16 +33,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "exit status: 0 no problem, 1 at least one FAIL, 2 wrong configuration.",
         examples=[
             "ippusbd doctor",
+            "sudo ippusbd doctor --report ippusbd-report.txt",
             "ippusbd doctor --json | jq -r '.[] | select(.level==\"problem\")'",
         ],
     )
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
     parser.add_argument("-q", "--quiet", action="store_true", help="print problems only")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="make a file for a bug report: findings, status, descriptors, quirks, log, versions, "
+        "without serial numbers, names, addresses and documents; it is shown first",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --report: write it without asking")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine one thing after the other and print each finding at once."""
-    return show_findings(_examine(args), as_json=args.json, quiet=args.quiet)
+    if args.yes and args.report is None:
+        raise WrongUsage("--yes needs --report")
+    if args.report is not None:
+        if args.json or args.quiet:
+            raise WrongUsage("--report has a form of its own: leave out --json and --quiet")
+        return report.run(args, examination(args))
+    return show_findings(examination(args).everything(), as_json=args.json, quiet=args.quiet)
 
 
 def show_findings(
@@ -62,40 +79,13 @@ def show_findings(
     return Exit.FAILED if any(each.level is Level.PROBLEM for each in found) else Exit.OK
 
 
-def _examine(args: argparse.Namespace) -> Iterator[Finding]:
-    """Every check, in the order of a printer's way: configuration, USB, daemon, Avahi, CUPS."""
-    from ippusbd.doctor import (
-        announcing,
-        configuration,
-        devices,
-        installation,
-        ipp_usb,
-        printers,
-        queues,
-        rivals,
-        service,
-    )
+def examination(args: argparse.Namespace) -> Examination:
+    """Of this machine, with the configuration that is named. Raises ConfigError."""
+    from ippusbd.doctor.examination import Examination
     from ippusbd.doctor.machine import Machine
-    from ippusbd.quirks.load import load
 
-    config, machine = load_config(args), Machine()
-    yield from configuration.check(config, config_file(args), load(config.quirks_dirs))
-    yield from ipp_usb.check(config, config_file(args))
-    yield from installation.check(Path("/"))
-    answer = asked(config)
-    if not answer.runs:
-        yield from configuration.before_start(config)
-    pid = answer.status.pid if answer.status is not None else None
-    user = machine.credentials(pid)
-    uris = queues.device_uris(machine)
-    yield from service.check(answer, config, machine)
-    yield from devices.check(machine, user, answer.serves, pid)
-    yield from rivals.check(machine, uris)
-    if answer.status is not None:
-        yield from printers.check(answer.status)
-    yield from announcing.check(machine, config, answer.status)
-    ready = [row for row in answer.printers if row.is_served]
-    yield from queues.check(machine, ready, uris)
+    config = load_config(args)
+    return Examination(config, config_file(args), Machine(config=args.config), asked(config))
 
 
 def asked(config: Config) -> Answer:

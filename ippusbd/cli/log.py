@@ -6,7 +6,7 @@ import argparse
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
 from ippusbd.cli.output import show
-from ippusbd.errors import ConfigError
+from ippusbd.errors import WrongUsage
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd.log import AREAS, LEVELS
 
     if args.level not in ("", *LEVELS):
-        raise ConfigError(f"unknown level {args.level}: levels are {', '.join(LEVELS)}")
+        raise WrongUsage(f"unknown level {args.level}: levels are {', '.join(LEVELS)}")
     if args.area not in ("", *AREAS):
-        raise ConfigError(f"unknown area {args.area}: areas are {', '.join(AREAS)}")
+        raise WrongUsage(f"unknown area {args.area}: areas are {', '.join(AREAS)}")
     levels = ask_daemon(load_config(args), "log", dict, level=args.level, area=args.area)
     show(f"{area:<8} {level}" for area, level in levels.items())
     return Exit.OK

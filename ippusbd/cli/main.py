@@ -32,6 +32,8 @@ from ippusbd.cli import run as cli_run
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.cli.output import prepare_streams, show
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
+from ippusbd.kinds import Kind
+from ippusbd.local_commands import LocalCommands
 
 DESCRIPTION: Final = """\
 Makes IPP-over-USB printers and scanners available as network devices on this
@@ -70,23 +72,26 @@ PACKAGES: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: sys.argv) and return its exit code."""
     prepare_streams()
+    args = argparse.Namespace()
     try:
-        args = build_parser().parse_args(argv)
+        build_parser().parse_args(argv, args)
         return int(args.run(args))
     except IppUsbError as exc:
-        return _failed(exc)
+        return _failed(exc, args)
     except ModuleNotFoundError as exc:
         package = (exc.name or "").partition(".")[0]
         if package not in PACKAGES:
             raise
-        return _failed(IppUsbError(f"this needs the Python package {package}: {PACKAGES[package]}"))
+        needs = f"this needs the Python package {package}: {PACKAGES[package]}"
+        return _failed(IppUsbError(needs), args)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe: `ippusbd status | head -1`
         return Exit.FAILED
     except OSError as exc:
         logging.getLogger("ippusbd.daemon").debug("%r", exc, exc_info=exc)  # for `run --verbose`
-        return _failed(IppUsbError(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)))
+        why = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+        return _failed(IppUsbError(why), args)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -144,15 +149,17 @@ def _version(_: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _failed(exc: IppUsbError) -> Exit:
+def _failed(exc: IppUsbError, args: argparse.Namespace) -> Exit:
+    """One line for what is wrong, and one for what to do, where the kind of the error says it."""
     from ippusbd.log import escaped
 
-    print(f"ippusbd: {escaped(str(exc))}", file=sys.stderr)
+    reason = exc.diagnosis
+    if isinstance(exc, NotRunning):
+        commands = LocalCommands(config=getattr(args, "config", None))
+        reason = Kind.NOT_RUNNING.on(commands, reason.text)
+    print(f"ippusbd: {escaped(reason.text)}", file=sys.stderr)
+    if reason.kind != Kind.OTHER.label:  # its remedy is the daemon's log
+        print(f"ippusbd: to do ({reason.kind}): {escaped(reason.remedy)}", file=sys.stderr)
     if isinstance(exc, ConfigError):
         return Exit.USAGE
-    if isinstance(exc, NotRunning):
-        from ippusbd.doctor.machine import Machine
-
-        print(f"ippusbd: start it with: {Machine().how_to_start()}", file=sys.stderr)
-        return Exit.NOT_RUNNING
-    return Exit.FAILED
+    return Exit.NOT_RUNNING if isinstance(exc, NotRunning) else Exit.FAILED

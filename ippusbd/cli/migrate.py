@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Final
 from ippusbd.cli.common import Exit, add_command, config_file
 from ippusbd.cli.output import show
 from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.kinds import Kind
+from ippusbd.local_commands import LocalCommands
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
     from ippusbd.doctor.findings import Finding
     from ippusbd.ipp_usb_conf import IppUsbConf
+    from ippusbd.kinds import Diagnosis
     from ippusbd.toml_merge import Addition
 
 
@@ -74,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     show([f"{'would be ' * args.dry_run}added to {plan.target}:"])
     show(f"  [{each.section}] {each.line}" for each in plan.additions)
     if not args.dry_run:
-        show(["the daemon reads it when it is started again: systemctl restart ippusbd"])
+        restart = LocalCommands(config=args.config).restart
+        show([f"the daemon reads it when it is started again: {restart}"])
     return code
 
 
@@ -122,23 +126,26 @@ class _Plan:
 
     def findings(self, conf: IppUsbConf) -> Iterator[Finding]:
         """What conflicts, what is not taken over, and what to know of the rest."""
-        from ippusbd.doctor.findings import note, problem
+        from ippusbd.doctor.findings import told
 
         for remark in conf.remarks:
             if remark.wrong:
-                yield problem("ipp-usb.conf", str(remark), f"correct {conf.path}")
+                reason = Kind.IPP_USB_LINE.of(line=remark, path=conf.path)
             else:
-                yield note("ipp-usb.conf", f"not taken over: {remark}")
+                reason = Kind.NOT_TAKEN_OVER.of(what=remark)
+            yield told(reason, check="ipp-usb.conf")
         theirs: dict[str, object] = {f"access.{kind}": names for kind, names in conf.access.items()}
         theirs |= {key: value for key, (value, _) in conf.settings.items()}
         for key in theirs.keys() & self.given.keys():
-            yield from self._conflict(key, theirs[key])
+            conflict = self._conflict(key, theirs[key])
+            if conflict is not None:
+                yield told(conflict, check=key)
         if SHARING in conf.settings.keys() - self.given.keys():
-            yield from _about_sharing(self.config)
+            kind = Kind.SHARED if _can_share(self.config) else Kind.NO_CERTIFICATE
+            yield told(kind.of(), check=SHARING)
 
-    def _conflict(self, key: str, theirs: object) -> Iterator[Finding]:
+    def _conflict(self, key: str, theirs: object) -> Diagnosis | None:
         from ippusbd.config import KNOWN
-        from ippusbd.doctor.findings import note, problem
         from ippusbd.toml_merge import shown
 
         section, _, name = key.partition(".")
@@ -147,13 +154,11 @@ class _Plan:
             ours = {(): "loopback", ("*",): "all"}.get(ours, ours)
         where = f"{self.target}:{self.given[key]}: [{section}] {name}"
         if section == "access" and not ours:
-            yield problem(
-                key,
-                f"{where} allows every user, ipp-usb only {shown(theirs)}",
-                f"set {name} = {shown(theirs)} there, unless this is intended",
-            )
-        elif ours != theirs:
-            yield note(key, f"{where} = {shown(ours)} stays; ipp-usb has {shown(theirs)}")
+            text = f"{where} allows every user, ipp-usb only {shown(theirs)}"
+            return Kind.ACCESS_OPEN.of(text, kind=name, file=self.target)
+        if ours != theirs:
+            return Kind.STAYS.of(where=where, ours=shown(ours), theirs=shown(theirs))
+        return None
 
 
 def _additions(conf: IppUsbConf, config: Config, given: Collection[str]) -> Iterator[Addition]:
@@ -173,23 +178,6 @@ def _additions(conf: IppUsbConf, config: Config, given: Collection[str]) -> Iter
 def _can_share(config: Config) -> bool:
     """Whether there is a certificate, or one can be made."""
     return bool(config.share_certificate) or find_spec("cryptography") is not None
-
-
-def _about_sharing(config: Config) -> Iterator[Finding]:
-    from ippusbd.doctor.findings import note
-
-    if not _can_share(config):
-        yield note(
-            SHARING,
-            "not taken over: sharing needs a certificate",
-            "install python3-cryptography, or set certificate and key in [share]; then try again",
-        )
-        return
-    yield note(
-        SHARING,
-        "printers are shared over TLS only, as ipps, and without the printer's web console",
-        "the service's sandbox must name the networks: see SHARING in ippusbd(8)",
-    )
 
 
 def _write(target: Path, document: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command, ask_daemon, load_config
 from ippusbd.cli.output import show
-from ippusbd.errors import ConfigError
+from ippusbd.errors import WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.quirks.load import Effective, QuirkTable
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ippusbd.quirks.match import MatchTarget
 
     if args.all and args.device is None:
-        raise ConfigError("--all needs --device")
+        raise WrongUsage("--all needs --device")
     table = load(load_config(args).quirks_dirs)
     if args.device is None:
         show(_entries(table))
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         show(f"not used: {line}" for line in table.unused)
         return Exit.OK
     device = MatchTarget.from_text(args.device)
-    show(_effective(table.effective_for(device), args.device, with_defaults=args.all))
+    show(effective(table.effective_for(device), args.device, with_defaults=args.all))
     show(
         f"not used: {line}"
         for line in table.unused
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _effective(found: Effective, asked: str, *, with_defaults: bool) -> Iterator[str]:
+def effective(found: Effective, asked: str, *, with_defaults: bool = False) -> Iterator[str]:
+    """What holds for a device, each setting with its origin and reason."""
     from ippusbd.quirks.model import KNOWN
 
     special = list(found.origins)

@@ -21,7 +21,7 @@ from ippusbd.cli.common import (
     store_folder,
 )
 from ippusbd.cli.output import show, tell
-from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.errors import IppUsbError, WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
@@ -173,7 +173,7 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
     names = "personality", "interfaces", "no_serial", "model_file", "store", "virtual_control"
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
     if given and not (args.virtual or args.virtual_if_none):
-        raise ConfigError(f"{given[0]} needs --virtual or --virtual-if-none")
+        raise WrongUsage(f"{given[0]} needs --virtual or --virtual-if-none")
 
 
 async def _serve(args: argparse.Namespace, config: Config) -> int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ippusbd.cli.common import Exit, add_command
 from ippusbd.cli.output import show, tell
-from ippusbd.errors import ConfigError, IppUsbError
-from ippusbd.setup.system import Init
+from ippusbd.errors import IppUsbError, WrongUsage
+from ippusbd.init_system import Init
 
 if TYPE_CHECKING:
     from ippusbd.setup.apply import Worker
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
     root: Path = args.root.resolve()
     if args.purge and not args.uninstall:
-        raise ConfigError("--purge needs --uninstall")
+        raise WrongUsage("--purge needs --uninstall")
     if not root.is_dir():
-        raise ConfigError(f"--root {root}: there is no such directory")
+        raise WrongUsage(f"--root {root}: there is no such directory")
     is_image = root != Path("/")
     if not (args.dry_run or is_image or is_root()):
         raise IppUsbError(f"setup must be run as root: {as_root(sys.argv)}")

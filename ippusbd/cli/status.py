@@ -92,7 +92,7 @@ def lines(status: Status) -> Iterator[str]:
     if status.sharing is not None:
         yield from _sharing(status.sharing)
     if not status.printers:
-        yield "no IPP-over-USB printer is connected (for details: ippusbd check)"
+        yield "no IPP-over-USB printer is connected (for details: ippusbd doctor)"
     for printer in status.printers:
         yield ""
         yield from _printer(printer)
@@ -127,7 +127,8 @@ def _recent_errors(recent: Sequence[RecentError]) -> Iterator[str]:
 
 def _printer(printer: PrinterStatus) -> Iterator[str]:
     reason = f", {printer.reason}" if printer.reason is not None else ""
-    yield f"{printer.model or 'printer'} ({printer.id}): {printer.state.value}{reason}"
+    what = f"{printer.id}, virtual" if printer.virtual else printer.id
+    yield f"{printer.model or 'printer'} ({what}): {printer.state.value}{reason}"
     if printer.reason is not None:
         yield f"  {'to do':<11} {printer.reason.remedy}"
     for title, value in _details(printer):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from ippusbd.cli.common import STORE_HELP, Exit, add_command, store_folder
 from ippusbd.cli.output import show, tell, write
-from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.errors import IppUsbError, WrongUsage
 
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
@@ -109,9 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if args.tell:
         given = [name for name, default in STARTS.items() if getattr(args, name) != default]
         if given:
-            raise ConfigError(
-                f"--tell starts nothing: --{given[0].replace('_', '-')} has no effect"
-            )
+            raise WrongUsage(f"--tell starts nothing: --{given[0].replace('_', '-')} has no effect")
         return _tell(args.control or _default_control(), args.tell)
     if args.personality == ["help"]:
         return _list_personalities()
@@ -128,9 +126,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     if not 1 <= args.interfaces <= 4:
-        raise ConfigError("--interfaces: 1 to 4")
+        raise WrongUsage("--interfaces: 1 to 4")
     if not 1 <= args.printers <= MOST_PRINTERS:
-        raise ConfigError(f"--printers: 1 to {MOST_PRINTERS}")
+        raise WrongUsage(f"--printers: 1 to {MOST_PRINTERS}")
 
 
 @contextmanager
@@ -196,13 +194,13 @@ def _printers(args: argparse.Namespace) -> list[VirtualPrinter]:
             for number in range(1, args.printers + 1)
         ]
     except KeyError as exc:
-        raise ConfigError(f"--personality, --layout: {exc.args[0]}") from exc
+        raise WrongUsage(f"--personality, --layout: {exc.args[0]}") from exc
 
 
 def _listen(server: UsbIpServer, address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"--usbip: {address!r} is not ADDR:PORT")
+        raise WrongUsage(f"--usbip: {address!r} is not ADDR:PORT")
     try:
         bound = server.listen(host.strip("[]"), int(port))
     except OSError as exc:
@@ -227,7 +225,7 @@ def _tell(path: Path, words: Sequence[str]) -> int:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--tell: {setting!r} is not KEY=VALUE")
+            raise WrongUsage(f"--tell: {setting!r} is not KEY=VALUE")
         arguments[key] = _value(value)
     answer = ask(path, command, **arguments)
     write(json.dumps(answer, indent=2))

@@ -168,6 +168,11 @@ class AvahiServer:
         self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_owned(self) -> bool:
+        """A process had Avahi's name when the bus was asked last, even if it does not answer."""
+        return bool(self._owner)
+
     async def start(self) -> None:
         """Begin to follow; done when it is known whether Avahi is there."""
         self._task = asyncio.create_task(keep_running("follow Avahi", self._keep_connected))

@@ -11,16 +11,20 @@ import asyncio
 import configparser
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.doctor.findings import Finding, Level, note, ok, problem
+from ippusbd.doctor.findings import Finding, Level, ok, told
 from ippusbd.doctor.machine import Machine
 from ippusbd.errors import PublishError
+from ippusbd.init_system import Init
+from ippusbd.kinds import Kind
+from ippusbd.local_commands import LocalCommands
 from ippusbd.wire import txt
 
 if TYPE_CHECKING:
     from ippusbd.config import Config
-    from ippusbd.daemon.observe.status import Status
+    from ippusbd.daemon.observe.status import PublisherStatus, Status
     from ippusbd.dnssd.avahi_browser import Instance
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
 
@@ -34,39 +38,48 @@ _SWITCHES: Final = (
     ("publish", "disable-publishing", "yes", "nothing is announced"),
     ("publish", "disable-user-service-publishing", "yes", "programs cannot announce services"),
 )
+NO_LOOPBACK: Final = "Avahi does not use loopback"
+WITHOUT: Final = ("auto", "zeroconf")  # publishers of the configuration that need no Avahi
 
 
 def check(machine: Machine, config: Config, status: Status | None) -> Iterator[Finding]:
-    """`status`: the daemon's, None if it does not run."""
+    """`status`: the daemon's, None if it does not run. Avahi must be well where it is needed."""
     if config.dnssd in ("off", "static"):
-        yield note("announcing", f'[dnssd] publisher = "{config.dnssd}": Avahi is not tested')
+        yield ok("announcing", f'[dnssd] publisher = "{config.dnssd}": Avahi is not used')
         return
+    needed = config.dnssd not in WITHOUT
     if status is not None:
-        yield from _daemons_publisher(status.publisher.state)
-    if not machine.has("avahi-daemon"):
-        yield note(
-            "avahi",
-            "Avahi is not installed: the daemon announces printers itself, but CUPS needs Avahi"
-            " to find them",
-            "apt install avahi-daemon",
-        )
-        return
+        yield from _daemons_publisher(status.publisher)
+        needed = needed or status.publisher.state not in ("ok", "starting")
     yield from _loopback(machine)
-    yield from _configuration(machine)
+    commands = machine.commands
+    if not machine.has("avahi-daemon"):
+        yield _without("is not installed", commands.install("avahi"), needed)
+        return
     trial = _trial(machine)
+    if trial is None:
+        yield _without("does not run", commands.enable_avahi, needed)
+        return
+    yield from _configuration(machine)
     yield trial
     names = [row.name for row in status.printers if row.name] if status is not None else []
     if trial.level is Level.OK and names:
         yield from _twins(names, config.dnssd_suffix)
 
 
-def _daemons_publisher(state: str) -> Iterator[Finding]:
-    if state not in ("ok", "starting"):
-        yield problem(
-            "announcing",
-            f"the daemon cannot announce: {state}",
-            "see the Avahi lines below; printing by address works meanwhile",
-        )
+def _daemons_publisher(publisher: PublisherStatus) -> Iterator[Finding]:
+    if publisher.state not in ("ok", "starting"):
+        reason = Kind.ANNOUNCING.of(f"the daemon cannot announce: {publisher.state}")
+        yield told(reason, check="announcing")
+    elif publisher.state == "ok":
+        yield ok("announcing", f"the daemon announces with {publisher.kind}")
+
+
+def _without(how: str, command: str, needed: bool) -> Finding:
+    """An absent Avahi is a problem only where the daemon does not announce without it."""
+    if needed:
+        return told(Kind.AVAHI.of(how=how, command=command), check="avahi")
+    return told(Kind.NO_AVAHI.of(how=how, command=command), check="avahi")
 
 
 # --- Avahi's configuration
@@ -79,7 +92,7 @@ def _loopback(machine: Machine) -> Iterator[Finding]:
     except (OSError, ValueError):
         return
     if not flags & 0x1:
-        yield problem("loopback", "the loopback interface is down", "ip link set lo up")
+        yield told(Kind.LOOPBACK.of())
 
 
 def _configuration(machine: Machine) -> Iterator[Finding]:
@@ -89,27 +102,21 @@ def _configuration(machine: Machine) -> Iterator[Finding]:
         parser.read_string(path.read_text(errors="replace"))
     except (OSError, configparser.Error):
         return
-    restart = "then: systemctl restart avahi-daemon"
     allowed = _list(parser, "allow-interfaces")
     if allowed and "lo" not in allowed:
-        yield problem(
-            "avahi-lo",
-            f"Avahi does not use loopback: allow-interfaces={','.join(allowed)} in {path}",
-            f"add lo to it, {restart}",
-        )
-    if "lo" in _list(parser, "deny-interfaces"):
-        yield problem(
-            "avahi-lo",
-            f"Avahi does not use loopback: deny-interfaces in {path} contains lo",
-            f"remove lo from it, {restart}",
-        )
+        yield _line(path, f"allow-interfaces={','.join(allowed)}", NO_LOOPBACK, "add lo to it")
+    denied = _list(parser, "deny-interfaces")
+    if "lo" in denied:
+        yield _line(path, f"deny-interfaces={','.join(denied)}", NO_LOOPBACK, "remove lo from it")
     for section, key, wrong, why in _SWITCHES:
         if parser.get(section, key, fallback="").strip() == wrong:
-            yield problem(
-                "avahi-configuration",
-                f"{key}={wrong} in {path}: {why}",
-                f"remove that line, {restart}",
-            )
+            change = f"sed -i 's/^{key} *=/#&/' {path}"
+            yield _line(path, f"{key}={wrong}", why, LocalCommands().as_root(change))
+
+
+def _line(path: Path, line: str, why: str, change: str) -> Finding:
+    check = "avahi-lo" if why == NO_LOOPBACK else "avahi-configuration"
+    return told(Kind.AVAHI_LINE.of(path=path, line=line, why=why, change=change), check=check)
 
 
 def _list(parser: configparser.ConfigParser, key: str) -> list[str]:
@@ -120,23 +127,25 @@ def _list(parser: configparser.ConfigParser, key: str) -> list[str]:
 # --- a test registration
 
 
-def _trial(machine: Machine) -> Finding:
+def _trial(machine: Machine) -> Finding | None:
+    """Whether Avahi announces; None: it does not run."""
     try:
-        asyncio.run(_register())
+        if not asyncio.run(_register()):
+            return None
     except PublishError as exc:
-        runs = bool(machine.named("avahi-daemon"))
-        remedy = (
-            "systemctl restart avahi-daemon; for details: journalctl -u avahi-daemon"
-            if runs
-            else "systemctl enable --now avahi-daemon dbus"
-        )
-        what = "Avahi refuses" if runs else "Avahi does not run"
-        return problem("avahi", f"{what}: {exc}", remedy)
+        commands = machine.commands
+        command = commands.restart_avahi
+        if commands.init is Init.SYSTEMD:
+            command += f"; for details: {commands.as_root('journalctl -u avahi-daemon')}"
+        return told(Kind.AVAHI.of(how=f"refuses: {exc}", command=command), check="avahi")
     return ok("avahi", "Avahi announces on loopback")
 
 
-async def _register() -> None:
-    """Register a service of an unused type, then withdraw it. Raises PublishError."""
+async def _register() -> bool:
+    """Register a service of an unused type, then withdraw it; False: Avahi does not run.
+
+    Raises PublishError.
+    """
     from ippusbd.dnssd.avahi_publisher import AvahiPublisher
     from ippusbd.dnssd.protocols import ESTABLISHED
     from ippusbd.model import ServiceRecord, ServiceSet
@@ -146,12 +155,15 @@ async def _register() -> None:
     publisher = AvahiPublisher(patience_s=TRIAL_S)
     await publisher.start()
     try:
+        if not publisher.server.is_owned:
+            return False
         await _ready(publisher)
         publication = await publisher.publish(ServiceSet(name, (record,)))
         state = publication.state
         await publication.withdraw()
         if state != ESTABLISHED:
             raise PublishError(state)
+        return True
     finally:
         await publisher.close()
 
@@ -175,7 +187,7 @@ def _twins(names: list[str], suffix: str) -> Iterator[Finding]:
     try:
         network = asyncio.run(browse(*_TWIN_TYPES, patience_s=NETWORK_S))
     except PublishError as exc:
-        yield note("twin", f"the network's printers are not known: {exc}")
+        yield told(Kind.NETWORK_UNKNOWN.of(why=exc), check="twin")
         return
     yield from twins(names, network, suffix)
 
@@ -185,18 +197,6 @@ def twins(names: Iterable[str], network: Iterable[Instance], suffix: str) -> Ite
     found = {(name, each.name) for name in names for each in network}
     for name, other in sorted(found):
         if name == other:
-            yield note(
-                "twin",
-                "the network has a printer of this name, too: programs take the two for one,"
-                " and may print to that one",
-                "set another [dnssd] suffix and restart ippusbd, or print to the address that"
-                " `ippusbd status` shows",
-                about=name,
-            )
+            yield told(Kind.SAME_NAME.of(), name, check="twin")
         elif txt.is_made_of(other, name, suffix):
-            yield note(
-                "twin",
-                f"the network has {other!r}: the same device, or another of its model; this one"
-                " is on USB",
-                about=name,
-            )
+            yield told(Kind.TWIN.of(other=other), name, check="twin")

@@ -15,12 +15,14 @@ from ippusbd.daemon.brokering import socket_clients, socket_group
 from ippusbd.daemon.share import interfaces
 from ippusbd.daemon.share.certificate import configured
 from ippusbd.dnssd.static_publisher import read_template
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.errors import ConfigError
+from ippusbd.kinds import Diagnosis, Kind
+from ippusbd.local_commands import LocalCommands
 from ippusbd.proxy.access.rules import access_of
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.users.accounts import group_id
-from ippusbd.users.ownership import foreign, give, user_name, why
+from ippusbd.users.ownership import foreign, give, user_name
 from ippusbd.users.passwords import Users
 
 Where = Callable[[Config, Mapping[str, str], int], Path]
@@ -36,10 +38,8 @@ def check(config: Config, file: Path | None, quirks: QuirkTable) -> Iterator[Fin
     local = sum(not entry.built_in for entry in quirks.entries)
     yield ok("quirks", f"quirks: {len(quirks.entries)} entries, {local} of them local")
     for line in quirks.unused:
-        if line.wrong:
-            yield problem("quirks", str(line), "correct the line; it has no effect as it is")
-        else:
-            yield note("quirks", f"not used: {line}", "delete the line, or see ippusbd-quirks(5)")
+        kind = Kind.QUIRK_LINE if line.wrong else Kind.QUIRK_UNUSED
+        yield told(kind.of(line=line), check="quirks")
 
 
 def _accounts(config: Config) -> None:
@@ -77,50 +77,53 @@ def _directories(config: Config) -> Iterator[Finding]:
 
 
 def _directory(name: str, key: str, path: Path) -> Finding:
+    diagnosis = _unusable(name, key, path)
+    return ok(name, f"{name}: {path}") if diagnosis is None else told(diagnosis, check=name)
+
+
+def _unusable(name: str, key: str, path: Path) -> Diagnosis | None:
     try:
         existing = next(p for p in (path, *path.parents) if p.exists())
     except PermissionError as exc:
-        return problem(name, f"{name}: {path}: {why(exc, path)}", f"set another {key}")
-    if not existing.is_dir() or not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
-        return problem(
-            name,
-            f"{name}: {path}: you may not read and write {existing}",
-            f"set another {key}, or change the owner of {existing}",
-        )
+        return _folder(name, key, path, exc.strerror or str(exc), f"install -d {path}")
+    if not existing.is_dir():
+        aside = f"mv {existing} {existing}.old"
+        return _folder(name, key, path, f"{existing} is no folder", aside)
+    user = user_name(os.geteuid())
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        mine = f"install -d -o {user} {path}" if existing != path else give(path, os.geteuid())
+        return _folder(name, key, path, f"you may not read and write {existing}", mine)
     control = path / "control.sock"
     if name == "sockets" and len(os.fsencode(control)) >= MAX_PATH:
-        return problem(
-            name,
-            f"sockets: {control}: longer than the {MAX_PATH - 1} bytes a socket may have",
-            f"set another {key}",
-        )
+        return Kind.SOCKET_PATH.of(name=name, path=control, most=MAX_PATH - 1, key=key)
     others = list(foreign(path)) if path.is_dir() else []
-    if others:
-        owner = path.stat().st_uid
-        return problem(
-            name,
-            f"{name}: {others[0]} belongs to {user_name(others[0].lstat().st_uid)},"
-            f" not to {user_name(owner)} as {path}",
-            give(path, owner),
-        )
-    return ok(name, f"{name}: {path}")
+    if not others:
+        return None
+    owner = path.stat().st_uid
+    return Kind.FOREIGN_FILE.of(
+        name=name,
+        path=others[0],
+        owner=user_name(others[0].lstat().st_uid),
+        user=f"{user_name(owner)} as {path}",
+        command=LocalCommands().as_root(give(path, owner)),
+    )
+
+
+def _folder(name: str, key: str, path: Path, why: str, command: str) -> Diagnosis:
+    """This user's daemon cannot use `path`; root's `command` changes that."""
+    mends = LocalCommands().as_root(command)
+    return Kind.FOLDER.of(name=name, path=path, key=key, why=why, command=mends)
 
 
 def _static(path: Path) -> Finding:
     """The daemon does not create the folder that Avahi reads."""
+    name, key = "static", "static_dir in [dnssd]"
     if not path.is_dir():
-        return problem(
-            "static",
-            f"static: {path} is no folder",
-            f"mkdir {path}, or set another static_dir in [dnssd]",
-        )
+        return told(_folder(name, key, path, "it is no folder", f"mkdir {path}"), check=name)
     if not os.access(path, os.W_OK | os.X_OK):
-        return problem(
-            "static",
-            f"static: {path}: you may not write to it",
-            f"set another static_dir in [dnssd], or change the owner of {path}",
-        )
-    return ok("static", f"static: {path}")
+        mine = f"setfacl -m u:{user_name(os.geteuid())}:rwx {path}"
+        return told(_folder(name, key, path, "you may not write to it", mine), check=name)
+    return ok(name, f"{name}: {path}")
 
 
 def _sharing(config: Config, look: Look) -> Finding:
@@ -132,10 +135,10 @@ def _sharing(config: Config, look: Look) -> Finding:
     except ConfigError as exc:
         if not isinstance(exc.__cause__, PermissionError):
             raise
-        return note("sharing", str(exc), "run this as root to check the file")
+        return told(Kind.UNREADABLE.of(str(exc)), check="sharing")
     where = [f"{address.text} ({address.interface})" for address in look(config.share_interfaces)]
     if not where:
         names = ", ".join(config.share_interfaces).replace("*", "any interface")
-        return note("sharing", f"sharing: {names}: no address now")
+        return told(Kind.NO_ADDRESS.of(names=names), check="sharing")
     how = "with a password" if config.share_users_file else "without a password"
     return ok("sharing", f"sharing: on {', '.join(where)}, {how}")

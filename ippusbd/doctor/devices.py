@@ -14,7 +14,7 @@ from typing import Final
 
 from ippusbd.daemon.process.device_users import holders
 from ippusbd.doctor.access import may_use
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.doctor.machine import Credentials, Machine
 from ippusbd.errors import BadDescriptor
 from ippusbd.kinds import Kind
@@ -38,6 +38,14 @@ class Printer:
     node: Path
     speaks_ipp: bool
     drivers: tuple[str, ...]  # of its interfaces, in order; "" if none is bound
+    descriptors: bytes  # of the device, and its configurations
+    over_network: bool  # attached by USB/IP, as `ippusbd virtual --attach` does
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        far = ", attached by USB/IP" if self.over_network else ""
+        return f"{self.name} ({self.usb_id}{far})"
 
 
 def printers(machine: Machine) -> list[Printer]:
@@ -56,7 +64,8 @@ def _all_printers(machine: Machine) -> list[Printer]:
 
 def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
     """The printer in `folder`, if it is one."""
-    device, configurations = _split((folder / "descriptors").read_bytes())
+    raw = (folder / "descriptors").read_bytes()
+    device, configurations = _split(raw)
     speaks_ipp = bool(usable_interfaces(device, configurations, active=None))
     if not speaks_ipp and not is_printer(configurations):
         return
@@ -71,6 +80,8 @@ def _printer(machine: Machine, folder: Path) -> Iterator[Printer]:
         machine.dev / f"bus/usb/{bus:03d}/{number:03d}",
         speaks_ipp,
         tuple(_driver(child) for child in sorted(folder.glob(f"{folder.name}:*"))),
+        raw,
+        "vhci_hcd" in str(folder.resolve()),
     )
 
 
@@ -105,44 +116,33 @@ def check(
     """Each printer's device node and users. `served`: addresses that the daemon has open."""
     found = _all_printers(machine)
     if not found:
-        yield note(
-            "devices",
-            "no IPP-over-USB printer is connected",
-            "switch it on and check its cable; `lsusb` must list it",
-        )
+        yield told(Kind.NO_DEVICE.of(), check="devices")
     for printer in found:
         if printer.speaks_ipp:
-            yield from _node(printer, who)
+            yield _node(printer, who, machine)
             yield from _users(printer, machine, served, daemon_pid)
         else:
-            about = f"{printer.name} ({printer.usb_id})"
-            yield note("devices", f"{about} is {WITHOUT_IPP}")
+            text = f"{printer.name} ({printer.usb_id}) is {WITHOUT_IPP}"
+            yield told(Kind.LEGACY.of(text), check="devices")
 
 
-def _node(printer: Printer, who: Credentials) -> Iterator[Finding]:
-    about = f"{printer.name} ({printer.usb_id})"
+def _node(printer: Printer, who: Credentials, machine: Machine) -> Finding:
+    commands = machine.commands
     try:
         allowed = may_use(printer.node, who)
     except OSError as exc:
-        yield problem(
-            "node",
-            f"cannot access its device node {printer.node}: {exc.strerror}",
-            "in a container, pass /dev/bus/usb to it; otherwise restart systemd-udevd",
-            about,
-        )
-        return
+        missing = Kind.NO_NODE.on(commands, node=printer.node, why=exc.strerror)
+        return told(missing, printer.label, check="node")
     if allowed:
-        yield ok("node", f"user {who.uid} may open {printer.node}", about)
-    else:
-        yield problem(
-            "node", f"user {who.uid} may not open {printer.node}", Kind.PERMISSION.remedy, about
-        )
+        return ok("node", f"user {who.uid} may open {printer.node}", printer.label)
+    text = f"user {who.uid} may not open {printer.node}"
+    mends = commands.allow_devices_to(who.uid)
+    return told(Kind.PERMISSION.of(text, allow_devices=mends), printer.label, check="node")
 
 
 def _users(
     printer: Printer, machine: Machine, served: frozenset[str], daemon_pid: int | None
 ) -> Iterator[Finding]:
-    about = f"{printer.name} ({printer.usb_id})"
     ours = f"process {daemon_pid} "
     others = [
         who
@@ -150,18 +150,8 @@ def _users(
         if not who.startswith(ours)
     ]
     if others:
-        yield problem(
-            "held",
-            f"{', '.join(others)} uses it",
-            "stop that program or wait until it exits; two programs cannot use one interface",
-            about,
-        )
+        yield told(Kind.HELD.of(f"{', '.join(others)} uses it", by=others), printer.label)
     elif USBFS in printer.drivers and str(printer.address) not in served:
-        yield problem(
-            "held",
-            "a program of another user has claimed its interfaces",
-            "run `ippusbd doctor` as root to see which",
-            about,
-        )
+        yield told(Kind.HELD_UNSEEN.of(), printer.label, check="held")
     elif any(driver == "usblp" for driver in printer.drivers):
-        yield note("driver", "idle: the kernel driver usblp is bound to it", about=about)
+        yield told(Kind.USBLP.of(), printer.label, check="driver")

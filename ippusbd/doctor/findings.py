@@ -1,7 +1,8 @@
 """The result of a check, as a line for people and as data for programs.
 
-A problem requires an action, and its remedy says which; a note is information. Only problems
-count for the exit status of `ippusbd doctor` and `ippusbd check`.
+What is not well is of a kind (`ippusbd.kinds`), which has its severity, its words and its remedy.
+A problem requires an action; a note is information. Only problems count for the exit status of
+`ippusbd doctor` and `ippusbd check`.
 """
 
 from __future__ import annotations
@@ -31,25 +32,19 @@ class Finding:
     text: str
     remedy: str = ""
     about: str = ""
+    kind: str = ""  # of what is not well
 
 
 def ok(check: str, text: str, about: str = "") -> Finding:
     return Finding(Level.OK, check, text, about=about)
 
 
-def note(check: str, text: str, remedy: str = "", about: str = "") -> Finding:
-    return Finding(Level.NOTE, check, text, remedy, about)
-
-
-def problem(check: str, text: str, remedy: str, about: str = "") -> Finding:
-    return Finding(Level.PROBLEM, check, text, remedy, about)
-
-
-def told(diagnosis: Diagnosis, about: str = "") -> Finding:
+def told(diagnosis: Diagnosis, about: str = "", *, check: str = "") -> Finding:
     """A problem, or a note on what passes by itself or needs no action soon."""
     is_note = diagnosis.passes or diagnosis.severity is Severity.REPORT
     level = Level.NOTE if is_note else Level.PROBLEM
-    return Finding(level, diagnosis.kind, diagnosis.text, diagnosis.remedy, about)
+    kind = diagnosis.kind
+    return Finding(level, check or kind, diagnosis.text, diagnosis.remedy, about, kind)
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:

@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd import __version__
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.setup.manifest import Manifest, below, load
 from ippusbd.setup.plan import COMMAND
-from ippusbd.setup.system import Init, package_file
+from ippusbd.setup.system import package_file
 
 CHECK: Final = "setup"
-AGAIN: Final = "sudo ippusbd setup"
-START: Final = {
-    Init.SYSTEMD: "systemctl start ippusbd",
-    Init.OPENRC: "rc-service ippusbd start",
-    Init.RUNIT: "sv start ippusbd",
-    Init.SYSVINIT: "/etc/init.d/ippusbd start",
-}
 
 
 def check(root: Path) -> Iterator[Finding]:
@@ -28,43 +22,30 @@ def check(root: Path) -> Iterator[Finding]:
     try:
         manifest = load(root)
     except IppUsbError as exc:
-        yield problem(CHECK, str(exc), AGAIN)
+        yield told(Kind.INCOMPLETE.of(str(exc)), check=CHECK)
         return
     if manifest is not None:
-        yield _judged(root, manifest)
+        diagnosis = _judged(root, manifest)
+        yield told(diagnosis, check=CHECK) if diagnosis else _fine(manifest)
 
 
-def start_command(root: Path) -> str:
-    """How to start the service that setup installed; "" if there is none."""
-    try:
-        manifest = load(root)
-    except IppUsbError:
-        return ""
-    return START[Init(manifest.init)] if manifest is not None else ""
-
-
-def _judged(root: Path, manifest: Manifest) -> Finding:
+def _judged(root: Path, manifest: Manifest) -> Diagnosis | None:
     packaged = package_file(root)
     if packaged is not None:
-        return problem(
-            CHECK,
-            f"installed twice: by setup, and {packaged} by a package of this distribution",
-            "sudo ippusbd setup --uninstall",
-        )
+        return Kind.INSTALLED_TWICE.of(file=packaged)
     missing = [path for path in manifest.files if not _exists(below(root, Path(path)))]
     if missing or not manifest.complete:
         about = f"{missing[0]} is missing" if missing else "it was interrupted, or a command failed"
-        return problem(CHECK, f"what setup installed is not complete: {about}", AGAIN)
+        return Kind.INCOMPLETE.of(why=about)
     python = Path(below(root, COMMAND).read_text().partition(" ")[0].removeprefix("#!"))
     if not below(root, python).exists():
-        return problem(
-            CHECK,
-            f"the service needs {python}, which is gone",
-            "install ippusbd again with the system's Python, then: sudo ippusbd setup",
-        )
+        return Kind.NO_PYTHON.of(python=python)
     if manifest.version != __version__:
-        text = f"the service is ippusbd {manifest.version}, this command {__version__}"
-        return note(CHECK, text, AGAIN)
+        return Kind.OLD_SERVICE.of(version=manifest.version, own=__version__)
+    return None
+
+
+def _fine(manifest: Manifest) -> Finding:
     return ok(CHECK, f"installed by setup, for {manifest.init}, complete")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ippusbd import ipp_usb_conf
 from ippusbd.config import SYSTEM_FILE, Config, state_dir
-from ippusbd.doctor.findings import Finding, note, problem
+from ippusbd.doctor.findings import Finding, told
+from ippusbd.kinds import Kind
 from ippusbd.users.accounts import Account
 
 
@@ -18,34 +19,26 @@ def check(config: Config, file: Path | None) -> Iterator[Finding]:
     if conf is None or not conf.access:
         return
     if not conf.access_line and conf.access_broken and os.getuid() != 0:
-        yield note("access", f"{conf.path} cannot be read by you", "run this as root to check it")
+        yield told(Kind.UNREADABLE.of(path=conf.path), check="access")
         return
+    ours_is = file or SYSTEM_FILE
     where, inherited = f"{conf.path}:{conf.access_line}", []
     for kind, names in conf.access.items():
         ours = getattr(config, f"access_{kind}")
         if not ours and kind in config.access_set:
-            yield problem(
-                "access",
-                f"{kind}: everybody may; {where} allows only {shown(names)}",
-                f"set {kind} in [access] of {file or SYSTEM_FILE}, or delete that rule if this is "
-                "intended",
-            )
+            open_now = Kind.ACCESS_OPEN.of(kind=kind, where=where, names=shown(names), file=ours_is)
+            yield told(open_now, check="access")
         elif not ours:
             inherited.append(f"{kind} ({shown(names)})")
     if inherited and conf.access_broken:
         wrong = "; ".join(str(remark) for remark in conf.remarks if remark.wrong)
-        yield problem(
-            "access",
-            f"only root may use printers: {wrong}",
-            f"correct {conf.path}, or set {', '.join(conf.access)} in [access] of "
-            f"{file or SYSTEM_FILE}",
-        )
+        kinds = ", ".join(conf.access)
+        broken = Kind.ACCESS_BROKEN.of(wrong=wrong, path=conf.path, kinds=kinds, file=ours_is)
+        yield told(broken, check="access")
     elif inherited:
-        yield note(
-            "access",
-            f"restricted as in {conf.path}: {', '.join(inherited)}",
-            f"ippusbd migrate writes these rules into {file or SYSTEM_FILE}",
-        )
+        rules = ", ".join(inherited)
+        diagnosis = Kind.ACCESS_INHERITED.of(path=conf.path, rules=rules, file=ours_is)
+        yield told(diagnosis, check="access")
 
 
 def shown(names: Iterable[Account]) -> str:

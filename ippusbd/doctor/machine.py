@@ -6,7 +6,9 @@ only reads and blocks for moments; what it has no permission to see is treated a
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,19 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ippusbd.doctor import installation
+from ippusbd.local_commands import PRINTER_GROUP, SBIN, SERVICE_USER, LocalCommands
 from ippusbd.wire.text import one_line
 
 RUN_S: Final = 15.0
-# Where systemd looks for units, the administrator's first.
-UNITS: Final = (
-    "etc/systemd/system",
-    "run/systemd/system",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-)
-SBIN: Final = ":/usr/sbin:/sbin"
+ACCEPTS: Final = 1 << 16  # __SO_ACCEPTCON
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The daemon's if it runs, otherwise our own."""
+    """The daemon's if it runs, its service's if there is one, otherwise our own."""
 
     uid: int
     groups: frozenset[int]
@@ -51,6 +45,8 @@ class Machine:
     dev: Path = Path("/dev")
     etc: Path = Path("/etc")
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    sbin: str = SBIN  # searched, too: users' PATHs often lack it
+    config: Path | None = None  # named on the command line
 
     def processes(self) -> Iterator[Process]:
         """All visible processes."""
@@ -65,31 +61,40 @@ class Machine:
         return [process for process in self.processes() if process.name in short]
 
     def credentials(self, pid: int | None) -> Credentials:
-        """Those of process `pid`; our own if it is None or not visible."""
+        """Those of process `pid`; without one those that it would have."""
         if pid is not None:
             with suppress(OSError, ValueError, KeyError):
                 return _credentials((self.proc / str(pid) / "status").read_text())
+        elif self.commands.has_service:
+            with suppress(KeyError):
+                user, group = pwd.getpwnam(SERVICE_USER), grp.getgrnam(PRINTER_GROUP)
+                return Credentials(user.pw_uid, frozenset((user.pw_gid, group.gr_gid)))
         return Credentials(os.geteuid(), frozenset((os.getegid(), *os.getgroups())))
 
     def has(self, program: str) -> bool:
-        return shutil.which(program, path=self.environ.get("PATH", "") + SBIN) is not None
+        return shutil.which(program, path=self.environ.get("PATH", "") + self.sbin) is not None
 
-    def how_to_start(self) -> str:
-        """The command that starts the daemon: its service, where there is one."""
-        root = self.etc.parent
-        units = [
-            path
-            for each in UNITS
-            if (path := root / each / "ippusbd.service").is_symlink() or path.exists()
-        ]
-        if not units or not (root / "run/systemd/system").is_dir():
-            return installation.start_command(root) or "ippusbd run"
-        masked = units[0].is_symlink() and str(units[0].readlink()) == "/dev/null"
-        return f"systemctl start ippusbd{'-broker.socket' if masked else ''}"
+    @property
+    def root(self) -> Path:
+        return self.etc.parent
+
+    @property
+    def commands(self) -> LocalCommands:
+        path = self.environ.get("PATH", "")
+        return LocalCommands(root=self.root, config=self.config, path=path, sbin=self.sbin)
+
+    def listens(self, path: str) -> bool:
+        """Whether a program accepts connections at this Unix socket."""
+        with suppress(OSError):
+            for line in (self.proc / "net/unix").read_text(errors="replace").splitlines():
+                fields = line.split(maxsplit=7)
+                if fields[7:] == [path] and int(fields[3], 16) & ACCEPTS:
+                    return True
+        return False
 
     def run(self, argv: Sequence[str], timeout_s: float = RUN_S) -> tuple[int, str]:
         """Exit status and output of a program; 127 if it does not exist, 124 if it hangs."""
-        path = self.environ.get("PATH", "") + SBIN
+        path = self.environ.get("PATH", "") + self.sbin
         try:
             done = subprocess.run(
                 argv,

@@ -1,12 +1,15 @@
 """Can each USB printer be opened? Tried with libusb, as the daemon does it at its start.
 
-A device that the running daemon serves is not opened a second time.
+A device that the running daemon serves is not opened a second time. What sysfs shows of devices
+is said in `devices`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ippusbd.config import Config
-from ippusbd.doctor.findings import Finding, note, ok, told
+from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.errors import IppUsbError
 from ippusbd.kinds import Kind
 from ippusbd.model import DeviceFacts
@@ -15,32 +18,30 @@ from ippusbd.usbio.pyusb_host import PyusbHost
 
 
 async def check(
-    host: PyusbHost, config: Config, quirks: QuirkTable, *, served: bool
+    host: PyusbHost, config: Config, quirks: QuirkTable, *, served: bool, unusable: Collection[str]
 ) -> list[Finding]:
-    """One finding for each printer on the bus. `served`: a running daemon uses them."""
+    """One finding for each IPP-over-USB printer on the bus. `served`: a running daemon uses them.
+
+    `unusable` has the addresses of those that need not be tried.
+    """
     try:
         survey = await host.survey()
     except IppUsbError as exc:
-        return [told(exc.diagnosis)]
-    if not survey:
-        return [note("devices", "devices: no USB printer is connected")]
-    return [await _device(host, *found, config, quirks, served=served) for found in survey]
+        return [told(exc.diagnosis, check="device")]
+    found = [facts for facts, reason in survey if not reason]
+    return [
+        await _device(host, facts, config, quirks, served=served)
+        for facts in found
+        if str(facts.address) not in unusable
+    ]
 
 
 async def _device(
-    host: PyusbHost,
-    facts: DeviceFacts,
-    reason: str,
-    config: Config,
-    quirks: QuirkTable,
-    *,
-    served: bool,
+    host: PyusbHost, facts: DeviceFacts, config: Config, quirks: QuirkTable, *, served: bool
 ) -> Finding:
     about = f"{facts.usb_id} at {facts.address}"
     if str(facts.usb_id) in config.ignore:
-        reason = Kind.IGNORED.of(why="by the configuration").text
-    if reason:
-        return note("device", reason, about=about)
+        return told(Kind.IGNORED.of(why="by the configuration"), about, check="device")
     if served:
         return ok("device", "in use by the running daemon (ippusbd status)", about)
     return await _opened(host, facts, quirks, about)
@@ -50,10 +51,11 @@ async def _opened(host: PyusbHost, facts: DeviceFacts, quirks: QuirkTable, about
     try:
         device = await host.open(facts)
     except IppUsbError as exc:
-        return told(exc.diagnosis, about)
+        return told(exc.diagnosis, about, check="device")
     facts, count = device.facts, len(device.interfaces)
     await device.close()
     name = facts.model or "a printer without a name"
     if why := quirks.effective(facts).ignore_reason:
-        return note("device", f"{name}: ignored by a quirk: {why}", about=about)
+        ignored = Kind.IGNORED.of(f"{name}: ignored by a quirk: {why}")
+        return told(ignored, about, check="device")
     return ok("device", f"{name}, {count} interfaces", about)

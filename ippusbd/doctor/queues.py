@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ippusbd.daemon.observe.status import PrinterStatus
-from ippusbd.doctor.findings import Finding, note, ok, problem
+from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.doctor.machine import Machine
+from ippusbd.kinds import Kind
 
-LIST_S = 10.0  # lpstat -e waits for announcements
+CHECK: Final = "cups"
+LIST_S: Final = 10.0  # lpstat -e waits for announcements
 
 
 def queue_name(name: str) -> str:
@@ -33,21 +36,24 @@ def check(
     machine: Machine, printers: Sequence[PrinterStatus], queues: dict[str, str]
 ) -> Iterator[Finding]:
     """`printers`: those that are served."""
-    if not machine.has("lpstat"):
-        yield note(
-            "cups", "CUPS is not installed", "to print with it: apt install cups cups-client"
+    wanted = [printer for printer in printers if _prints(printer)]
+    commands = machine.commands
+    if not (machine.has("lpstat") and machine.has("cupsd")):
+        yield told(
+            Kind.NO_CUPS.of(how="is not installed", command=commands.install("cups")), check=CHECK
         )
         return
     status, out = machine.run(["lpstat", "-r"])
     if status != 0 or "is running" not in out:
-        yield problem("cups", "CUPS does not run", "systemctl enable --now cups.socket cups")
+        stopped = Kind.CUPS if wanted else Kind.NO_CUPS
+        yield told(stopped.of(how="does not run", command=commands.enable_cups), check=CHECK)
         return
-    yield ok("cups", "CUPS runs")
-    if any(_prints(printer) for printer in printers):
+    yield ok(CHECK, "CUPS runs")
+    if wanted:
         _, out = machine.run(["lpstat", "-e"], LIST_S)
         listed = {line.strip() for line in out.splitlines()}
-        for printer in filter(_prints, printers):
-            yield _listed(printer, listed, queues)
+        for printer in wanted:
+            yield _listed(printer, listed, queues, machine)
 
 
 def _prints(printer: PrinterStatus) -> bool:
@@ -55,17 +61,15 @@ def _prints(printer: PrinterStatus) -> bool:
     return bool(printer.name) and printer.condition is not None
 
 
-def _listed(printer: PrinterStatus, listed: set[str], queues: dict[str, str]) -> Finding:
+def _listed(
+    printer: PrinterStatus, listed: set[str], queues: dict[str, str], machine: Machine
+) -> Finding:
     name, queue = printer.name, queue_name(printer.name)
     own = [each for each, uri in queues.items() if re.search(rf"://[^/]+:{printer.port}/", uri)]
     if own:
         return ok("queue", f"CUPS prints to it as {own[0]}", name)
     if queue in listed:
         return ok("queue", f"CUPS lists it as {queue}", name)
-    return problem(
-        "queue",
-        "CUPS does not list it",
-        "see the Avahi lines, or create a queue:"
-        f" lpadmin -p {queue or 'printer'} -E -v {printer.ipp_uri} -m everywhere",
-        name,
-    )
+    make = f"lpadmin -p {queue or 'printer'} -E -v {printer.ipp_uri} -m everywhere"
+    command = machine.commands.as_root(make)
+    return told(Kind.NOT_LISTED.of(command=command), name, check="queue")

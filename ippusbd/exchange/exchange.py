@@ -33,7 +33,8 @@ from ippusbd.exchange.interrupted_job import (
     is_refusal,
 )
 from ippusbd.exchange.request import Request
-from ippusbd.usbio.pool_types import About, Awaits, Purpose
+from ippusbd.model import Awaits
+from ippusbd.usbio.pool_types import About, Purpose
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire.http1 import BODILESS, LAST_CHUNK, Framing, chunk, encode_request
 from ippusbd.wire.http1_response import BodyFraming, Head, ResponseParser

@@ -33,8 +33,9 @@ from ippusbd.errors import (
 )
 from ippusbd.exchange.exchange import Exchange, Traffic
 from ippusbd.exchange.request import Headers, Request
+from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Awaits, Purpose, SlotState
+from ippusbd.usbio.pool_types import Purpose, SlotState
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire import http1, ipp
 from ippusbd.wire.http1_response import Head

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import IppUsbError
-from ippusbd.setup.system import Init
+from ippusbd.init_system import Init
 
 FILE: Final = Path("/usr/local/lib/ippusbd/installed.json")
 

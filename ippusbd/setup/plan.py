@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ippusbd.setup.system import Init, System
+from ippusbd.init_system import Init
+from ippusbd.setup.system import System
 
 LIB: Final = Path("/usr/local/lib/ippusbd")
 COMMAND: Final = LIB / "bin/ippusbd"

@@ -7,13 +7,19 @@ test for a folder. Only files are read; no program is started.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from ippusbd.errors import IppUsbError
+from ippusbd.init_system import (
+    RUNIT_ENABLED,
+    RUNIT_SERVICES,
+    Init,
+    first_folder,
+    has_program,
+    init_of,
+)
 
-PROGRAM_FOLDERS: Final = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 PROGRAMS: Final = (
     "systemd-sysusers",
     "useradd",
@@ -32,15 +38,6 @@ PACKAGED: Final = (
     "usr/lib/ippusbd/ippusbd",
 )
 CUPS: Final = ("usr/lib/cups", "usr/libexec/cups", "usr/lib64/cups")
-RUNIT_SERVICES: Final = ("etc/runit/sv", "etc/sv")
-RUNIT_ENABLED: Final = ("etc/runit/runsvdir/default", "etc/service", "var/service")
-
-
-class Init(StrEnum):
-    SYSTEMD = "systemd"
-    OPENRC = "openrc"
-    RUNIT = "runit"
-    SYSVINIT = "sysvinit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +59,11 @@ class System:
 
 def examined(root: Path, init: Init | None = None) -> System:
     """The system below `root`. Raises IppUsbError if its init system is not known."""
-    cups = _first(root, CUPS)
+    cups = first_folder(root, CUPS)
     apparmor = (root / "etc/apparmor.d").is_dir()
     return System(
-        init=init or _init(root),
-        programs=frozenset(name for name in PROGRAMS if _has(root, name)),
+        init=init or _known(init_of(root)),
+        programs=frozenset(name for name in PROGRAMS if has_program(root, name)),
         users=_names(root / "etc/passwd"),
         groups=_names(root / "etc/group"),
         cups=cups,
@@ -74,8 +71,8 @@ def examined(root: Path, init: Init | None = None) -> System:
         apparmor_enabled=apparmor and (root / "sys/kernel/security/apparmor").is_dir(),
         selinux=(root / "sys/fs/selinux/enforce").exists(),
         state_of_root=_is_of_root(root / "var/lib/ippusbd"),
-        runit_services=_first(root, RUNIT_SERVICES) or Path("/etc/sv"),
-        runit_enabled=_first(root, RUNIT_ENABLED) or Path("/etc/service"),
+        runit_services=first_folder(root, RUNIT_SERVICES) or Path("/etc/sv"),
+        runit_enabled=first_folder(root, RUNIT_ENABLED) or Path("/etc/service"),
     )
 
 
@@ -84,35 +81,13 @@ def package_file(root: Path) -> Path | None:
     return next((Path("/") / name for name in PACKAGED if (root / name).exists()), None)
 
 
-def _init(root: Path) -> Init:
-    """The init system that runs, or in an image the one that would."""
-    if (root / "run/systemd/system").is_dir():
-        return Init.SYSTEMD
-    if (root / "run/openrc").is_dir():
-        return Init.OPENRC
-    if (root / "run/runit").is_dir() or _text(root / "proc/1/comm").strip() == "runit":
-        return Init.RUNIT
-    link = root / "sbin/init"
-    program = link.readlink().name if link.is_symlink() else ""
-    for name, init in (
-        ("systemd", Init.SYSTEMD),
-        ("openrc-init", Init.OPENRC),
-        ("runit-init", Init.RUNIT),
-    ):
-        if program == name:
-            return init
-    if _has(root, "start-stop-daemon") and (root / "etc/init.d").is_dir():
-        return Init.SYSVINIT
-    names = ", ".join(Init)
-    raise IppUsbError(f"no init system that setup knows is found: name it with --init ({names})")
-
-
-def _first(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((Path("/") / name for name in names if (root / name).is_dir()), None)
-
-
-def _has(root: Path, program: str) -> bool:
-    return any((root / folder / program).exists() for folder in PROGRAM_FOLDERS)
+def _known(init: Init | None) -> Init:
+    if init is None:
+        names = ", ".join(Init)
+        raise IppUsbError(
+            f"no init system that setup knows is found: name it with --init ({names})"
+        )
+    return init
 
 
 def _is_of_root(folder: Path) -> bool:

@@ -30,6 +30,7 @@ from ippusbd.usbio.tap import IN, IN_PROGRESS, Tap, UsbEvent
 
 log = logging.getLogger("ippusbd.usb")
 
+SONAME = "libusb-1.0.so.0"
 _BULK = 2
 _ADD_ZERO_PACKET = 1 << 3
 _NO_DEVICE = -4  # LIBUSB_ERROR_NO_DEVICE
@@ -78,6 +79,14 @@ def version_of(library: Any) -> tuple[int, int, int]:
     ask.restype = POINTER(_Version)
     found = ask().contents
     return found.major, found.minor, found.micro
+
+
+def installed_version() -> str:
+    """Of the libusb that the daemon would load; "": there is none."""
+    try:
+        return ".".join(map(str, version_of(ctypes.CDLL(SONAME))))
+    except OSError:
+        return ""
 
 
 class _Transfer(ctypes.Structure):

@@ -30,10 +30,10 @@ from contextlib import asynccontextmanager, suppress
 
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.kinds import Diagnosis, Kind
+from ippusbd.model import Awaits
 from ippusbd.usbio.fair_queue import FairQueue
 from ippusbd.usbio.idle_release import IdleRelease
 from ippusbd.usbio.pool_types import (
-    Awaits,
     Claims,
     Lane,
     Lease,

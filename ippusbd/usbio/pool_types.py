@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from ippusbd import kinds
 from ippusbd.errors import NoInterface
 from ippusbd.kinds import Diagnosis
+from ippusbd.model import Awaits
 from ippusbd.usbio.protocols import Channel
 
 LONG_S: Final = 5.0  # an exchange that lasts longer is a long one
@@ -50,20 +51,6 @@ class Purpose(Enum):
     def is_work(self) -> bool:
         """The printer may be working on it for minutes."""
         return self in (Purpose.DOCUMENT, Purpose.SCAN, Purpose.OTHER)
-
-
-class Awaits(Enum):
-    """What an exchange waits for."""
-
-    PRINTER_TAKES = "the printer to take data"
-    PRINTER_ANSWERS = "the printer's answer"
-    CLIENT_SENDS = "the client to send"
-    CLIENT_READS = "the client to read"
-
-    @property
-    def printer(self) -> bool:
-        """It is the printer's turn."""
-        return self in (Awaits.PRINTER_TAKES, Awaits.PRINTER_ANSWERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,12 @@ from ippusbd.kinds import Kind
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.usbio.device import SYSFS, OpenDevice
 from ippusbd.usbio.device_lock import lock_device
-from ippusbd.usbio.libusb import Libusb, version_of
+from ippusbd.usbio.libusb import SONAME, Libusb, version_of
 from ippusbd.wire.descriptors import WITHOUT_IPP
 
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
-SONAME = "libusb-1.0.so.0"
 _HUB = 9
 DEVICE_NODES = Path("/dev/bus/usb")
 _BY_ERRNO: dict[int, type[UsbError]] = {
@@ -319,6 +318,7 @@ class PyusbHost:
         return DeviceFacts(
             usb_id=UsbId(descriptor.idVendor, descriptor.idProduct),
             address=BusAddress(bus, descriptor.address or 0, path, controller),
+            virtual=getattr(self._backend, "lib", None) is None,
         )
 
     def _is_there(self, facts: DeviceFacts) -> bool:
@@ -355,9 +355,7 @@ class PyusbHost:
             library = usb.backend.libusb1
             self._backend = library.get_backend(lambda _: SONAME) or library.get_backend()
             if self._backend is None:
-                raise NoLibrary(
-                    "libusb-1.0 is not installed; on Debian: apt-get install libusb-1.0-0"
-                )
+                raise NoLibrary
         return self._backend
 
     def _printers(self) -> Iterator[tuple[Any, Any, str]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ippusbd.errors import ConfigError
+from ippusbd.errors import WrongUsage
 
 IPP_NAME: Final = "Get-Printer-Attributes.ipp"
 XML_NAME: Final = "ScannerCapabilities.xml"
@@ -53,9 +53,9 @@ def load(path: Path) -> DeviceAnswers:
         else:
             found = _unpacked(path)
     except OSError as exc:
-        raise ConfigError(f"model file {path}: {exc.strerror or exc}") from exc
+        raise WrongUsage(f"model file {path}: {exc.strerror or exc}") from exc
     if not (found.ipp or found.xml):
-        raise ConfigError(f"model file {path}: it has neither {IPP_NAME} nor {XML_NAME}")
+        raise WrongUsage(f"model file {path}: it has neither {IPP_NAME} nor {XML_NAME}")
     return found
 
 
@@ -65,7 +65,7 @@ def _optional(path: Path) -> bytes:
 
 def _bounded(path: Path) -> bytes:
     if path.stat().st_size > SIZE_MAX:
-        raise ConfigError(f"model file {path}: over {SIZE_MAX} bytes")
+        raise WrongUsage(f"model file {path}: over {SIZE_MAX} bytes")
     return path.read_bytes()
 
 
@@ -74,7 +74,7 @@ def _unpacked(path: Path) -> DeviceAnswers:
         with zipfile.ZipFile(path) as archive:
             return DeviceAnswers(_member(archive, IPP_NAME, path), _member(archive, XML_NAME, path))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
-        raise ConfigError(
+        raise WrongUsage(
             f"model file {path}: not a ZIP archive, folder, .ipp or .xml file ({exc})"
         ) from exc
 
@@ -85,5 +85,5 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     with archive.open(name) as member:
         data = member.read(SIZE_MAX + 1)
     if len(data) > SIZE_MAX:
-        raise ConfigError(f"model file {path}: {name} is over {SIZE_MAX} bytes")
+        raise WrongUsage(f"model file {path}: {name} is over {SIZE_MAX} bytes")
     return data

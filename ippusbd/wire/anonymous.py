@@ -78,6 +78,10 @@ class Anonymizer:
             done = self._ipp(ipp_answer) if ipp_answer else b"", self._xml(xml)
         return done
 
+    def text(self, value: str) -> str:
+        """A text without addresses, host names, UUIDs and what was private before."""
+        return self._everywhere(value.encode("utf-8", "replace")).decode("utf-8", "replace")
+
     # --- IPP
 
     def _ipp(self, data: bytes) -> bytes:

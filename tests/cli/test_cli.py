@@ -21,6 +21,8 @@ from ippusbd.cli.run import ready_lines
 from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.dataclass_json import decode
 from ippusbd.errors import UsbError
+from ippusbd.kinds import Kind
+from ippusbd.local_commands import LocalCommands
 
 HEAVY = ("asyncio", "aiohttp", "usb", "dbus_fast", "zeroconf", "pyudev", "h11", "PIL")
 
@@ -103,13 +105,15 @@ def test_the_version_is_that_of_the_package(ippusbd: Ippusbd):
 
 
 @pytest.mark.parametrize("command", ["run", "status", "check", "quirks"])
-def test_a_wrong_configuration_exits_with_2_and_one_line(
+def test_a_wrong_configuration_exits_with_2_and_what_to_do(
     ippusbd: Ippusbd, config: Path, command: str
 ):
     config.write_text("[listen]\nport = 1\n")
     code, out, err = ippusbd(command, "--config", config)
     assert (code, out) == (2, "")
-    assert err == f"ippusbd: {config}:2: unknown key in [listen]: port (did you mean port_min?)\n"
+    wrong, remedy = err.splitlines()
+    assert wrong == f"ippusbd: {config}:2: unknown key in [listen]: port (did you mean port_min?)"
+    assert remedy == f"ippusbd: to do (configuration): {Kind.CONFIGURATION.of().remedy}"
 
 
 def test_a_wrong_quirk_file_is_found_by_check(ippusbd: Ippusbd, config: Path):
@@ -152,7 +156,9 @@ def test_errors_are_printed_without_control_characters(ippusbd: Ippusbd, answer:
     answer(UsbError("printer \x1b[31mred\nippusbd: all is well"))
     code, _, err = ippusbd("status")
     assert code == 1
-    assert err == "ippusbd: printer \\x1b[31mred\\nippusbd: all is well\n"
+    said, remedy = err.splitlines()
+    assert said == "ippusbd: printer \\x1b[31mred\\nippusbd: all is well"
+    assert remedy.startswith("ippusbd: to do (transfer): wait for the recovery")
 
 
 def test_ctrl_c_is_130_and_no_traceback(ippusbd: Ippusbd, monkeypatch: pytest.MonkeyPatch):
@@ -340,7 +346,8 @@ def test_a_status_of_another_schema_is_refused_with_a_remedy(
     code, _, err = ippusbd("status")
     assert code == 1
     assert "the running daemon (9.0) has a status of schema" in err
-    assert "systemctl restart ippusbd" in err
+    assert "to do (other-daemon): " in err
+    assert LocalCommands().restart in err
     assert json.loads(ippusbd("status", "--json")[1]) == other
 
 

@@ -10,6 +10,7 @@ import pytest
 from ippusbd.cli.main import main
 from ippusbd.cli.migrate import NEW_FILE
 from ippusbd.config import load
+from ippusbd.kinds import Kind
 
 THEIRS = """\
 [network]
@@ -59,6 +60,7 @@ def test_the_rules_become_access_and_the_rest_is_taken_over_or_named(machine: Ma
     assert (config.port_min, config.listen_ipv6) == (61000, "")
     assert '  [access] print = ["root", "@root"]' in said
     assert f"not taken over: {machine.theirs}:8: [logging] console-color = disable" in said
+    assert Kind.NOT_TAKEN_OVER.remedy in said
     assert f"# From {machine.theirs}:5\nprint = [" in machine.ours.read_text()
     assert machine.theirs.read_text() == THEIRS
 
@@ -90,6 +92,7 @@ def test_a_key_that_is_set_stays_and_is_named(machine: Machine):
     assert (config.port_min, config.access_print) == (62000, ("root",))
     assert config.access_fax == ("root", "@root")
     assert f"{machine.ours}:6: [listen] port_min = 62000 stays; ipp-usb has 61000" in said
+    assert Kind.STAYS.remedy in said
     assert f'{machine.ours}:8: [access] print = ["root"] stays; ipp-usb has ["root"' in said
     kept = iter(machine.ours.read_text().splitlines())
     assert all(line in kept for line in before.splitlines()), "no line is lost or moved"
@@ -108,6 +111,7 @@ def test_rules_that_cannot_be_read_are_left_to_the_administrator(machine: Machin
     code, said = machine.run()
     assert code == 1
     assert f"FAIL  {machine.theirs}:2: [auth uid] prnt = lp: there is no operation prnt" in said
+    assert Kind.IPP_USB_LINE.of("x", path=machine.theirs).remedy in said
     assert machine.ours.read_text() == before
 
 
@@ -151,5 +155,6 @@ def test_without_ipp_usb_there_is_nothing_to_do(machine: Machine):
 def test_sharing_is_taken_over_with_what_has_to_be_known(machine: Machine):
     certificate = '[share]\ncertificate = "/c"\nkey = "/k"\n'
     machine.write(certificate, theirs="[network]\ninterface = all\n")
-    assert "see SHARING in ippusbd(8)" in machine.run()[1]
+    said = machine.run()[1]
+    assert f"note  {Kind.SHARED.sentence}\n      -> {Kind.SHARED.remedy}" in said
     assert load(machine.ours).share_interfaces == ("*",)

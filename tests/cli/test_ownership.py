@@ -71,7 +71,8 @@ def test_members_of_the_control_group_may_ask_however_many_groups_they_have(
     assert (asked.returncode, asked.stderr) == (0, "")
     refused = daemon.command("status", user=STRANGER, groups=others)
     assert refused.returncode == 1
-    assert "run it as root, or set control_group in [daemon]" in refused.stderr
+    assert "to do (control): run it as root: " in refused.stderr
+    assert "ippusbd status --config " in refused.stderr
 
 
 def roots(path: Path, mode: int = 0o600) -> None:

@@ -31,7 +31,7 @@ def test_run_serves_status_answers_and_sigterm_ends_it(start: Start, tmp_path: P
     assert status["pid"] == daemon.process.pid
     assert (printer["state"], printer["id"], printer["url"]) == ("ready", "1209:0001", url)
     assert printer["requests"] > 0
-    assert "VirtualJet 900 (1209:0001): ready" in daemon.command("status").stdout
+    assert "VirtualJet 900 (1209:0001, virtual): ready" in daemon.command("status").stdout
     assert f"process {daemon.process.pid}" in daemon.command("check").stdout
 
     second = daemon.command("run", "--virtual")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from html import unescape
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from support.browser import chromium
+from support.browser import chromium, shown
 from support.daemon import run_daemon
+from support.http_client import ask
 from support.page_status import STATUS
 
 from ippusbd.config import Config
@@ -23,6 +30,7 @@ from ippusbd.virtual.printer import VirtualPrinter
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
 HEIGHT = 1400
+DARK = ("--force-dark-mode", "--enable-features=WebUIDarkMode")
 
 
 async def served(stack: AsyncExitStack, status: Callable[[], Status]) -> str:
@@ -50,9 +58,8 @@ async def test_it_fits_the_window_and_shows_its_colours(
     url: str, tmp_path: Path, width: int, dark: bool
 ):
     shot = tmp_path / "page.png"
-    scheme = ["--force-dark-mode", "--enable-features=WebUIDarkMode"] if dark else []
     await chromium(
-        *scheme,
+        *(DARK if dark else ()),
         f"--screenshot={shot}",
         f"--window-size={width},{HEIGHT}",
         url,
@@ -66,6 +73,35 @@ async def test_it_fits_the_window_and_shows_its_colours(
         assert rgb(name, dark) in seen, name
     edges = {pixels.getpixel((x, y)) for x in (0, width - 1) for y in range(HEIGHT)}
     assert edges == {rgb("ground", dark)}, "something is wider than the window"
+
+
+# axe-core's rules, in the page itself: it has no scripts, so its file gets them beside it.
+AUDIT = """
+<script src="axe.min.js"></script>
+<script>
+axe.run().then(found => {
+  const ids = each => each.map(one => one.id);
+  const where = one => [one.id, one.help, ...one.nodes.map(node => node.html)];
+  document.body.textContent = JSON.stringify(
+    {passes: ids(found.passes), violations: found.violations.map(where)});
+});
+</script>
+</body>"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+async def test_axe_finds_no_barrier_for_keyboards_and_screen_readers(
+    url: str, tmp_path: Path, width: int, dark: bool
+):
+    page = (await ask(urlsplit(url).port)).body.decode()
+    shutil.copy(files("axe_core_python") / "axe.min.js", tmp_path)
+    (tmp_path / "page.html").write_text(page.replace("</body>", AUDIT))
+    size, where = f"--window-size={width},{HEIGHT}", (tmp_path / "page.html").as_uri()
+    dom = await shown(where, *(DARK if dark else ()), size, profile=tmp_path / "profile")
+    found = json.loads(unescape(re.search(r"<body[^>]*>(.*)</body>", dom, re.DOTALL)[1]))
+    assert {"color-contrast", "document-title", "region", "list"} <= set(found["passes"])
+    assert found["violations"] == []
 
 
 async def test_device_strings_are_text_in_the_browser(url: str, tmp_path: Path):

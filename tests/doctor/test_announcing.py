@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ippusbd.dnssd.avahi_browser import Instance
 from ippusbd.doctor.announcing import twins
+from ippusbd.kinds import Kind
 
 
 def told(*names: str, suffix: str = " (USB)") -> list[tuple[str, str]]:
@@ -12,17 +13,16 @@ def told(*names: str, suffix: str = " (USB)") -> list[tuple[str, str]]:
         for name in ("Office", "Lobby", "Attic (USB)")
         for kind in ("_ipp._tcp", "_uscan._tcp")
     ]
-    return [(each.about, each.remedy) for each in twins(names, network, suffix)]
+    return [(each.about, each.kind) for each in twins(names, network, suffix)]
 
 
 def test_the_same_device_on_the_network_is_named_once():
-    assert told("Office (USB)") == [("Office (USB)", "")]
-    assert told("Lobby (USB 2)", "Cellar (USB)") == [("Lobby (USB 2)", "")]
-    assert told("Lobby (Kabel)", suffix=" (Kabel)") == [("Lobby (Kabel)", "")]
+    assert told("Office (USB)") == [("Office (USB)", Kind.TWIN.label)]
+    assert told("Lobby (USB 2)", "Cellar (USB)") == [("Lobby (USB 2)", Kind.TWIN.label)]
+    assert told("Lobby (Kabel)", suffix=" (Kabel)") == [("Lobby (Kabel)", Kind.TWIN.label)]
 
 
 def test_a_name_that_is_the_same_has_a_remedy():
     for name in ("Office", "Attic (USB)"):
-        ((about, remedy),) = told(name, suffix="")
-        assert about == name
-        assert "set another [dnssd] suffix" in remedy
+        assert told(name, suffix="") == [(name, Kind.SAME_NAME.label)]
+    assert "set another suffix in [dnssd]" in Kind.SAME_NAME.of().remedy

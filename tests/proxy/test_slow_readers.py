@@ -12,7 +12,7 @@ from support.scripted_printer import SETTINGS, answer, serve
 from support.waiting import until
 
 from ippusbd.errors import TransferFailed, UsbError
-from ippusbd.usbio.pool_types import Awaits
+from ippusbd.model import Awaits
 
 MIB = 1 << 20
 PAGE = bytes(range(256)) * (20 * MIB // 256)

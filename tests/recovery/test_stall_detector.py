@@ -21,8 +21,9 @@ from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
 from ippusbd.errors import NotAsked, PrinterSilent, TransferFailed, TransferTimeout
 from ippusbd.exchange.query import Asked, Outcome, outcome_of
+from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
-from ippusbd.usbio.pool_types import Awaits, Purpose
+from ippusbd.usbio.pool_types import Purpose
 from ippusbd.wire.ipp import Operation, PrinterState
 
 MINUTE_S = 60.0

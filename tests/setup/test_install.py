@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from support.installed_system import Box, small_system
 
+from ippusbd import __version__
 from ippusbd.doctor import installation as doctor
 from ippusbd.doctor.findings import Level
-from ippusbd.doctor.machine import Machine
 from ippusbd.errors import IppUsbError
-from ippusbd.setup.manifest import fingerprint
+from ippusbd.init_system import Init
+from ippusbd.kinds import Kind
+from ippusbd.local_commands import LocalCommands
+from ippusbd.setup.manifest import FILE, fingerprint
 from ippusbd.setup.plan import COMMAND
-from ippusbd.setup.system import Init
 
 CONFIG = "/etc/ippusbd/ippusbd.conf"
 SERVICE = {
@@ -172,7 +174,7 @@ def test_a_failed_command_is_named_and_run_again_the_next_time(box: Box):
     with pytest.raises(IppUsbError, match="out of order"):
         box.install()
     (finding,) = doctor.check(box.root)
-    assert (finding.level, "not complete" in finding.text) == (Level.PROBLEM, True)
+    assert (finding.level, finding.kind) == (Level.PROBLEM, Kind.INCOMPLETE.label)
 
     box.broken = "no command"
     box.install()
@@ -192,9 +194,14 @@ def test_after_a_failed_write_uninstall_removes_what_was_written(box: Box):
 
 
 def test_a_client_without_a_daemon_gets_the_command_that_starts_the_service(box: Box):
-    assert Machine(etc=box.at("/etc")).how_to_start() == "ippusbd run"
-    if box.init is Init.SYSTEMD:
-        box.at("/run/systemd/system").mkdir(parents=True)
+    assert LocalCommands(root=box.root).start == "ippusbd run"
+    signs = {Init.SYSTEMD: "/run/systemd/system", Init.OPENRC: "/run/openrc"}
+    signs[Init.RUNIT] = "/run/runit"
+    if box.init in signs:
+        box.at(signs[box.init]).mkdir(parents=True)
+    else:
+        box.at("/usr/sbin/start-stop-daemon").parent.mkdir(parents=True, exist_ok=True)
+        box.at("/usr/sbin/start-stop-daemon").touch()
     box.install()
     expected = {
         Init.SYSTEMD: "systemctl start ippusbd",
@@ -202,7 +209,7 @@ def test_a_client_without_a_daemon_gets_the_command_that_starts_the_service(box:
         Init.RUNIT: "sv start ippusbd",
         Init.SYSVINIT: "/etc/init.d/ippusbd start",
     }
-    assert Machine(etc=box.at("/etc")).how_to_start() == expected[box.init]
+    assert LocalCommands(root=box.root).start == expected[box.init]
 
 
 def test_doctor_judges_what_setup_installed(box: Box):
@@ -210,12 +217,19 @@ def test_doctor_judges_what_setup_installed(box: Box):
     box.install()
     (gone,) = doctor.check(box.root)
     assert "python3.11, which is gone" in gone.text
+    assert gone.kind == Kind.NO_PYTHON.label
 
     python = box.at("/usr/bin/python3.11")
     python.parent.mkdir(exist_ok=True)
     python.touch()
     (fine,) = doctor.check(box.root)
     assert (fine.level, box.init in fine.text) == (Level.OK, True)
+    record = box.at(str(FILE))
+    current = record.read_text()
+    record.write_text(current.replace(f'"version": "{__version__}"', '"version": "0.0.1"'))
+    (old,) = doctor.check(box.root)
+    assert (old.level, old.kind) == (Level.NOTE, Kind.OLD_SERVICE.label)
+    record.write_text(current)
 
     box.at(SERVICE[box.init]).unlink()
     (missing,) = doctor.check(box.root)
@@ -225,7 +239,7 @@ def test_doctor_judges_what_setup_installed(box: Box):
     package.parent.mkdir(parents=True)
     package.touch()
     (twice,) = doctor.check(box.root)
-    assert "twice" in twice.text
+    assert twice.kind == Kind.INSTALLED_TWICE.label
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from ippusbd.cli import setup
 from ippusbd.cli.main import main
 from ippusbd.errors import IppUsbError
+from ippusbd.init_system import Init
 from ippusbd.setup import program
 from ippusbd.setup.plan import installation
-from ippusbd.setup.system import Init, System, examined
+from ippusbd.setup.system import System, examined
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ippusbd.dataclass_json import encode
 from ippusbd.errors import IppUsbError
 
 
@@ -24,7 +25,9 @@ class AnsweringDaemon:
         self.asked.append(request)
         answer = self.answer(request) if isinstance(self.answer, Callable) else self.answer
         if isinstance(answer, IppUsbError):
-            return json.dumps({"ok": False, "error": str(answer)}).encode() + b"\n"
+            reason = encode(answer.diagnosis)
+            refused = {"ok": False, "error": str(answer), "reason": reason}
+            return json.dumps(refused).encode() + b"\n"
         return json.dumps({"ok": True, "result": answer}).encode() + b"\n"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ippusbd.init_system import Init
 from ippusbd.setup.apply import Worker
 from ippusbd.setup.manifest import load
 from ippusbd.setup.plan import LIB, File, Plan, installation, removal
 from ippusbd.setup.program import packaging_folder
-from ippusbd.setup.system import Init, System, examined
+from ippusbd.setup.system import System, examined
 
 PYTHON = Path("/usr/bin/python3.11")
 PROGRAM = (File(LIB / "ippusbd/__init__.py", b"# the program\n"),)

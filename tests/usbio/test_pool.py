@@ -10,8 +10,8 @@ from support.fake_channel import FakeChannel
 from support.waiting import until
 
 from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFailed
+from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
-from ippusbd.usbio.pool_types import Awaits
 
 
 class Answer:

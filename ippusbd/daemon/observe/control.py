@@ -1,7 +1,9 @@
 r"""The control socket: JSON lines over a Unix socket, from the daemon's first moment to its last.
 
     -> {"command": "status"}\n
-    <- {"ok": true, "result": {...}}\n      or {"ok": false, "error": "why"}\n
+    <- {"ok": true, "result": {...}}\n      or {"ok": false, "error": "why", "reason": {...}}\n
+
+`reason` is the error as a `Diagnosis`: its kind, its remedy and its facts.
 
 A client whose first line is an HTTP request (`curl --unix-socket ... http://localhost/metrics`)
 is passed to `http`, which closes the connection. A command of `streams` answers with a line for
@@ -33,6 +35,7 @@ from ippusbd.broker.unix import Bound, bind
 from ippusbd.daemon.state.files import make_directory
 from ippusbd.dataclass_json import encode
 from ippusbd.errors import IppUsbError
+from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.users.accounts import Allowed, group_id
 from ippusbd.users.peers import Connected, Peer, peer_of
 
@@ -110,22 +113,22 @@ class ControlServer:
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         refused = self._refusal(writer)
-        if refused:
-            writer.write(_line({"ok": False, "error": refused}))
+        if refused is not None:
+            writer.write(_line(_failure(refused)))
             writer.close()
             return
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="control")
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
 
-    def _refusal(self, writer: asyncio.StreamWriter) -> str:
+    def _refusal(self, writer: asyncio.StreamWriter) -> Diagnosis | None:
         if len(self._clients) >= self._max_clients:
-            return "too many clients; try again"
+            return Kind.CROWDED.of()
         peer = self._peer_of(writer.get_extra_info("socket"))
         if self._allowed.admits(peer.uid, peer.gids):
-            return ""
+            return None
         log.warning("control socket: refused %s", peer)
-        return "permission denied: run it as root, or set control_group in [daemon]"
+        return Kind.CONTROL.of(again="the same command")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client: a line in, a line out, until it leaves or is too slow."""
@@ -173,7 +176,7 @@ class ControlServer:
                     async with asyncio.timeout(self._client_s):
                         await writer.drain()
             except IppUsbError as exc:
-                writer.write(_line({"ok": False, "error": str(exc)}))
+                writer.write(_line(_failure(exc.diagnosis)))
 
     async def _pass_to_http(
         self, http: Http, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -209,16 +212,16 @@ class ControlServer:
     async def _reply(self, line: bytes) -> dict[str, object]:
         request = _parsed(line)
         if not request:
-            return {"ok": False, "error": "not a JSON object on a line"}
+            return _failure(Kind.REQUEST.of("not a JSON object on a line"))
         name = request.get("command")
         handler = self._handlers.get(name) if isinstance(name, str) else None
         if handler is None:
             known = ", ".join(sorted(self._handlers))
-            return {"ok": False, "error": f"unknown command; known: {known}"}
+            return _failure(Kind.REQUEST.of(f"unknown command; known: {known}"))
         try:
             return {"ok": True, "result": encode(await handler(request))}
         except IppUsbError as exc:
-            return {"ok": False, "error": str(exc)}
+            return _failure(exc.diagnosis)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -228,6 +231,10 @@ def _parsed(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return request if isinstance(request, dict) else {"command": None}
+
+
+def _failure(reason: Diagnosis) -> dict[str, object]:
+    return {"ok": False, "error": reason.text, "reason": encode(reason)}
 
 
 def _line(answer: Mapping[str, object]) -> bytes:

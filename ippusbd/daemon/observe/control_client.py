@@ -8,21 +8,21 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ippusbd.errors import IppUsbError, NotRunning
+from ippusbd.errors import Forbidden, NotRunning, OtherDaemon, Told
+from ippusbd.kinds import Diagnosis, Kind
 
-ALLOWED: Final = "run it as root, or set control_group in [daemon]"
 MAX_ANSWER_BYTES: Final = 16 << 20
 
 
 def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object) -> object:
     """The daemon's answer to `command`, within `timeout_s` in all.
 
-    Raises NotRunning, or IppUsbError with the daemon's own error.
+    Raises NotRunning, Forbidden, or Told with the daemon's own reason.
     """
     request = json.dumps({**arguments, "command": command}).encode() + b"\n"
     try:
@@ -30,7 +30,7 @@ def ask(path: Path, command: str, *, timeout_s: float = 5.0, **arguments: object
     except TimeoutError as exc:
         raise NotRunning(f"the daemon at {path} does not answer") from exc
     except PermissionError as exc:
-        raise IppUsbError(f"you may not use {path}: {exc.strerror}; {ALLOWED}") from exc
+        raise Forbidden(f"you may not use {path}: {exc.strerror}") from exc
     except OSError as exc:
         raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
     return _result(line)
@@ -46,7 +46,7 @@ def stream(path: Path, command: str, **arguments: object) -> Iterator[object]:
         try:
             client.connect(str(path))
         except PermissionError as exc:
-            raise IppUsbError(f"you may not use {path}: {exc.strerror}; {ALLOWED}") from exc
+            raise Forbidden(f"you may not use {path}: {exc.strerror}") from exc
         except OSError as exc:
             raise NotRunning(f"no daemon is running ({path}: {exc.strerror or exc})") from exc
         client.sendall(request)
@@ -82,10 +82,20 @@ def _result(line: bytes, name: str = "result") -> object:
     try:
         answer = json.loads(line)
         ok = answer["ok"]
-        return answer[name] if ok else _refused(answer["error"])
+        if ok:
+            return answer[name]
+        reason = _reason(answer)
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise IppUsbError("what answers on the control socket is not an ippusbd") from exc
+        raise OtherDaemon("what answers on the control socket is not an ippusbd") from exc
+    if reason.kind == Kind.CONTROL.label:
+        raise Forbidden(reason.text)  # how to run this as root is known here
+    raise Told(reason)
 
 
-def _refused(error: object) -> object:
-    raise IppUsbError(str(error))
+def _reason(answer: Mapping[str, object]) -> Diagnosis:
+    from ippusbd.dataclass_json import decode  # the types cost a successful command 50 ms
+
+    reason = answer["reason"]
+    if not isinstance(reason, Mapping):
+        raise TypeError
+    return decode(Diagnosis, reason)

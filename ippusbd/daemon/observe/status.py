@@ -16,9 +16,9 @@ from typing import Annotated, Final
 
 from ippusbd.daemon.printer.states import State
 from ippusbd.dataclass_json import decode
-from ippusbd.errors import IppUsbError
+from ippusbd.errors import OtherDaemon
 from ippusbd.kinds import Diagnosis
-from ippusbd.model import Supply
+from ippusbd.model import Awaits, Supply
 from ippusbd.wire.state_reasons import Advice
 
 SCHEMA: Final = 1
@@ -77,7 +77,7 @@ class ExchangeStatus:
     bytes_in: Annotated[int, "Bytes read from it."] = 0
     for_s: Annotated[float, "How long it has lasted or waited, in seconds."] = 0.0
     still_s: Annotated[float, "How long no byte has moved, in seconds."] = 0.0
-    waits_for: Annotated[str, "Whose turn it is."] = ""
+    waits_for: Annotated[Awaits, "Whose turn it is."] = Awaits.INTERFACE
     is_left: Annotated[bool, "Its client has left; it is being finished."] = False
 
 
@@ -104,6 +104,7 @@ class PrinterStatus:
     serial: Annotated[str, "Serial number of its USB descriptor."] = ""
     address: Annotated[str, "Bus and device number, while it is plugged in."] = ""
     model: Annotated[str, "Manufacturer and product."] = ""
+    virtual: Annotated[bool, "It is software: `ippusbd run --virtual`."] = False
     state: Annotated[State, "What the daemon does with it."] = State.AWAY
     reason: Annotated[Diagnosis | None, "Why it is in this state; null: as it should be."] = None
     port: Annotated[int, "Its TCP port on loopback; 0: none yet."] = 0
@@ -216,11 +217,10 @@ class Status:
 
 
 def read(answer: Mapping[str, object]) -> Status:
-    """The status in a daemon's answer. Raises IppUsbError for one of another schema."""
+    """The status in a daemon's answer. Raises OtherDaemon for one of another schema."""
     if answer.get("schema") != SCHEMA:
-        raise IppUsbError(
+        raise OtherDaemon(
             f"the running daemon ({answer.get('version', 'of another version')}) has a status of"
-            f" schema {answer.get('schema', 0)}, and this ippusbd reads schema {SCHEMA}: restart"
-            " the daemon (systemctl restart ippusbd), or run the `ippusbd` that belongs to it"
+            f" schema {answer.get('schema', 0)}, and this ippusbd reads schema {SCHEMA}"
         )
     return decode(Status, answer)

@@ -40,7 +40,7 @@ def explained(printer: PrinterStatus) -> str:
 def _is_stopped(each: ExchangeStatus) -> bool:
     """It is work, and it waits for the printer or for an interface."""
     is_work = each.kind not in ("question", "long poll")
-    return is_work and (each.interface is None or each.waits_for.startswith("the printer"))
+    return is_work and not each.waits_for.client
 
 
 def told(each: ExchangeStatus) -> str:
@@ -53,7 +53,7 @@ def told(each: ExchangeStatus) -> str:
     still = f" for {duration(each.still_s)}" if each.still_s >= 1 else ""
     return (
         f"{for_whom}: {moved} in {duration(each.for_s)} ({rate}/s); waits for"
-        f" {each.waits_for}{still}"
+        f" {each.waits_for.value}{still}"
     )
 
 

@@ -30,7 +30,7 @@ from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.exchange.pending_cancels import PendingCancels, boottime
 from ippusbd.kinds import Diagnosis
-from ippusbd.model import DeviceFacts
+from ippusbd.model import Awaits, DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
 from ippusbd.quirks.load import QuirkTable
 from ippusbd.usbio.pool import InterfacePool
@@ -138,6 +138,7 @@ class Printer:
             serial=facts.serial if facts else "",
             address=str(facts.address) if facts and self.state is not State.AWAY else "",
             model=facts.model if facts else "",
+            virtual=facts.virtual if facts else False,
             state=self.state,
             reason=self.reason,
             port=self.site.port,
@@ -177,14 +178,13 @@ def _exchanges(slots: Iterable[PoolSlot], queued: Iterable[About]) -> Iterator[E
         work = slot.work
         if work is not None:
             is_left = slot.state is not SlotState.LEASED
-            awaits = work.awaits.value
-            yield _exchange(work.about, slot.number, awaits, now, is_left=is_left)
+            yield _exchange(work.about, slot.number, work.awaits, now, is_left=is_left)
     for about in queued:
-        yield _exchange(about, None, "an interface", now)
+        yield _exchange(about, None, Awaits.INTERFACE, now)
 
 
 def _exchange(
-    about: About, interface: int | None, waits_for: str, now: float, *, is_left: bool = False
+    about: About, interface: int | None, waits_for: Awaits, now: float, *, is_left: bool = False
 ) -> ExchangeStatus:
     return ExchangeStatus(
         interface=interface,

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from ippusbd.exchange.query import Asked
 from ippusbd.kinds import Severity
-from ippusbd.usbio.pool_types import Awaits, PoolSlot, Purpose, SlotState, Unfinished
+from ippusbd.model import Awaits
+from ippusbd.usbio.pool_types import PoolSlot, Purpose, SlotState, Unfinished
 from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import advice
 

@@ -26,7 +26,8 @@ from typing import Final
 
 from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence
 from ippusbd.exchange.query import Asked
-from ippusbd.usbio.pool_types import Awaits, Purpose
+from ippusbd.model import Awaits
+from ippusbd.usbio.pool_types import Purpose
 from ippusbd.wire.ipp import PrinterState
 
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof

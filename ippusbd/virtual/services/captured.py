@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ippusbd.errors import BadIpp, ConfigError
+from ippusbd.errors import BadIpp, WrongUsage
 from ippusbd.model import Capability
 from ippusbd.virtual.model_file import SIZE_MAX, DeviceAnswers
 from ippusbd.virtual.services.escl_xml import Abilities
@@ -44,7 +44,7 @@ class CapturedPrinter:
         try:
             readable, end = ipp.decode(raw, tolerant=True, limits=LIMITS)
         except BadIpp as exc:
-            raise ConfigError(f"model file: the IPP answer cannot be decoded: {exc}") from exc
+            raise WrongUsage(f"model file: the IPP answer cannot be decoded: {exc}") from exc
         self._raw = raw[:end]
         self._message = _strict(self._raw)
         self.attributes: Table = {

@@ -125,7 +125,7 @@ async def test_a_client_that_does_not_read_delays_nobody_and_is_dropped(path: Pa
 async def test_clients_above_the_limit_are_refused_with_a_reason(server: ControlServer, path: Path):
     held = [await asyncio.open_unix_connection(str(path)) for _ in range(3)]
     await until(lambda: len(server._clients) < 3)
-    with pytest.raises(IppUsbError, match="too many clients"):
+    with pytest.raises(IppUsbError, match="too many commands"):
         await asked(path, "echo")
     for _, writer in held:
         writer.close()

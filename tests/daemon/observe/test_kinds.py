@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import errno
+import os
 import re
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +22,34 @@ import usb.core
 from support.daemon import InProcessDaemon, run_daemon
 from support.fake_channel import FakeChannel
 from support.http_client import ask
+from support.scripted_printer import SETTINGS, answer, serve
 
+from ippusbd.broker.framing import message_stream
 from ippusbd.cli import status as cli_status
+from ippusbd.cli.report import refuse
 from ippusbd.config import Config, load
+from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.control_client import ask as ask_daemon
+from ippusbd.daemon.observe.endpoints import Endpoints
+from ippusbd.daemon.observe.status import Status
+from ippusbd.daemon.observe.status import read as read_status
 from ippusbd.daemon.service import Daemon
 from ippusbd.daemon.single import Choice, OneDevice
 from ippusbd.daemon.state.files import make_directory
 from ippusbd.dnssd.static_publisher import StaticPublisher
-from ippusbd.errors import IppUsbError
+from ippusbd.errors import IppUsbError, StartsAfresh
 from ippusbd.kinds import Kind, Meaning, Severity
 from ippusbd.model import ServiceRecord, ServiceSet
-from ippusbd.proxy.access.network import Network
+from ippusbd.proxy.access.network import BasicAuth, Network
 from ippusbd.proxy.access.origin import refused_browser, refused_host, refused_site
+from ippusbd.proxy.access.rules import Access, Activity
 from ippusbd.proxy.heads import origin_form
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pyusb_host import PyusbHost, translated
+from ippusbd.users import accounts, client_identity
+from ippusbd.users.accounts import Allowed
+from ippusbd.users.passwords import Users, line
+from ippusbd.users.peers import Peer
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
@@ -50,8 +70,14 @@ async def read(daemon: InProcessDaemon, kind: Kind) -> str:
     await daemon.until(lambda: kind_and_text(daemon)[0] == kind.label)
     shown = "\n".join(cli_status.lines(daemon.status()))
     assert kind_and_text(daemon)[1] in shown
-    assert kind.remedy in shown
+    assert remedy_of(daemon, kind) in shown
     return shown
+
+
+def remedy_of(daemon: InProcessDaemon, kind: Kind) -> str:
+    """What the table says for the facts of the only printer."""
+    reason = daemon.row()["reason"]
+    return kind.of(reason["text"], **reason["facts"]).remedy
 
 
 SERVED: list[tuple[Kind, str, dict[str, Any], str]] = [
@@ -246,10 +272,117 @@ def test_a_refused_browser_is_told_the_kind_and_what_to_do(kind: Kind):
     assert refusal.reason.remedy == kind.remedy.format(url="http://localhost:1")
 
 
-async def test_a_network_client_is_told_the_kind_and_what_to_do():
+async def test_a_network_client_is_told_the_kind_and_what_to_do(tmp_path: Path):
     closed = await Network().refusal("/", None)
     assert closed is not None
     assert closed.reason == Kind.CLOSED.of()
+    (tmp_path / "users").write_text(f"{line('anna', 'geheim')}\n")
+    needs_login = Network(gate=BasicAuth(Users(tmp_path / "users")))
+    login = await needs_login.refusal("/ipp/print", None)
+    assert login is not None
+    assert (login.status, login.reason) == (401, Kind.LOGIN.of())
+
+
+async def test_a_client_that_the_rules_exclude_is_told_the_kind(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client_identity, "owner", lambda *_: 1000)  # not root, who may everything
+    monkeypatch.setattr(accounts, "own_uid", lambda: 999)
+    nobody = Access({Activity.SCAN: Allowed(uids=frozenset({54321}))})
+    async with serve(settings=replace(SETTINGS, access=nobody)) as served:
+        refused = await ask(served.port, "POST", "/eSCL/ScanJobs", b"<x/>")
+    assert (refused.status, refused.headers["ippusbd-kind"]) == (403, Kind.DENIED.label)
+    assert Kind.DENIED.of("", who="it", what="scan with").remedy in refused.body.decode()
+
+
+async def test_a_redirect_to_another_host_says_the_kind():
+    away = answer(status="302 Found", headers=[("Location", "http://192.168.1.7/hp")])
+    async with serve(away, host="localhost") as served:
+        refused = await ask(served.port, "GET", "/hp")
+        assert (refused.status, refused.headers["ippusbd-kind"]) == (502, Kind.REDIRECTS.label)
+        assert Kind.REDIRECTS.of(host="192.168.1.7").remedy in refused.body.decode()
+
+
+async def test_a_printer_that_was_just_plugged_in_is_being_opened(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer, told = make_printer(), []
+    async with run_daemon(state_path=state_path) as daemon:
+        daemon.supervisor._on_change = lambda: told.append(kind_and_text(daemon))
+        daemon.plug(printer)
+        await daemon.until_state("ready")
+    assert (Kind.OPENING.label, "being opened") in told
+
+
+async def test_a_status_page_without_a_port_says_why():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        endpoints = Endpoints(Config(page=True, page_port=port, listen_ipv6=""), Status)
+        async with AsyncExitStack() as stack:
+            await endpoints.start(stack)
+            page = endpoints.status()
+    assert page.trouble == Kind.PAGE.of(port=port, why="Address already in use").text
+
+
+async def test_a_command_that_the_daemon_refuses_says_the_kind(tmp_path: Path):
+    path = tmp_path / "control.sock"
+    for limit, kind in ((0, Kind.CROWDED), (9, Kind.CONTROL)):
+        stranger = Peer(1, 54321, 54321, frozenset({54321}))
+        server = ControlServer(path, {}, max_clients=limit, peer_of=lambda _, who=stranger: who)
+        await server.start()
+        with pytest.raises(IppUsbError) as refused:
+            await asyncio.to_thread(ask_daemon, path, "status")
+        assert refused.value.diagnosis.kind == kind.label
+        assert refused.value.diagnosis.remedy == kind.of().remedy
+        await server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a library")
+def test_without_libusb_check_says_how_to_install_it(tmp_path: Path):
+    config = tmp_path / "c.conf"
+    config.write_text(f'[daemon]\nruntime_dir = "{tmp_path}"\nstate_dir = "{tmp_path}"\n')
+    hide = 'for each in $(ldconfig -p | sed -n "s/.*libusb-1.0.so.*=> //p"); do'
+    hide += ' mount --bind /dev/null "$(readlink -f "$each")"; done; exec "$@"'
+    argv = [sys.executable, "-m", "ippusbd", "check", "--config", str(config)]
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", hide, "sh", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"FAIL  {Kind.LIBRARY.sentence}\n      -> {Kind.LIBRARY.of().remedy}" in done.stdout
+    assert done.returncode == 1
+
+
+async def too_many_passwords(folder: Path) -> None:
+    class Slow(Users):
+        def verify(self, user: str, password: str) -> bool:
+            hurry.wait()
+            return super().verify(user, password)
+
+    hurry = threading.Event()
+    (folder / "users").write_text(f"{line('anna', 'geheim')}\n")
+    gate = BasicAuth(Slow(folder / "users"), wait_s=0.01)
+    credentials = "Basic " + base64.b64encode(b"anna:geheim").decode()
+    first = asyncio.create_task(gate.admits(credentials))
+    await asyncio.sleep(0)
+    try:
+        await gate.admits(credentials)
+    finally:
+        hurry.set()
+        assert await first
+
+
+async def a_client_that_left(_: Path) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    async with message_stream(ours) as messages:
+        await messages.receive(1)
+
+
+async def a_new_start(_: Path) -> None:
+    pool = InterfacePool([FakeChannel()], drain_s=1)
+    pool.abandon(StartsAfresh())
+    async with pool.lease(wait_s=1):
+        pass
 
 
 RAISED: dict[Kind, Callable[[Path], Awaitable[None] | None]] = {
@@ -263,6 +396,12 @@ RAISED: dict[Kind, Callable[[Path], Awaitable[None] | None]] = {
     Kind.STARTING: still_starting,
     Kind.BUSY: no_interface,
     Kind.NO_IPP: no_ipp,
+    Kind.RETRIED: a_new_start,
+    Kind.TOO_MANY: too_many_passwords,
+    Kind.CLIENT_GONE: a_client_that_left,
+    Kind.OTHER_DAEMON: lambda _: never(read_status({"schema": 0})),
+    Kind.USAGE: lambda folder: refuse(folder / "new", unasked=False),
+    Kind.OTHER: lambda folder: refuse(folder, unasked=True),
 }
 
 
@@ -271,7 +410,8 @@ async def test_an_error_knows_its_kind_and_its_remedy(kind: Kind, tmp_path: Path
     with pytest.raises(IppUsbError) as raised:
         await caused(RAISED[kind], tmp_path)
     found = raised.value.diagnosis
-    assert (found.kind, found.remedy, found.text) == (kind.label, kind.remedy, str(raised.value))
+    remedy = kind.of(found.text, **found.facts).remedy
+    assert (found.kind, found.remedy, found.text) == (kind.label, remedy, str(raised.value))
 
 
 # --- the table
@@ -291,27 +431,23 @@ def test_a_kind_without_a_remedy_cannot_be_declared(row: tuple[Any, ...]):
         Meaning(*row)
 
 
-def test_every_kind_comes_true_here():
-    elsewhere = {
-        Kind.TOO_MANY,  # tests/proxy/access
-        Kind.LOGIN,  # tests/daemon/share
-        Kind.DENIED,  # tests/proxy/test_authorize.py
-        Kind.OPENING,  # tests/daemon/test_supervisor.py
-        Kind.PAGE,  # tests/daemon/observe/test_metrics.py
-        Kind.REDIRECTS,  # tests/proxy/test_redirects.py
-        Kind.RETRIED,  # tests/recovery/test_retry.py
-        Kind.CLIENT_GONE,  # tests/proxy/test_leaving_clients.py: nobody is there to read it
-        Kind.LIBRARY,  # tests/usbio: only without libusb
-        Kind.OTHER,  # what no kind describes
+STORIES = {
+    Kind.CLOSED, Kind.HELD, Kind.UNPLUGGED, Kind.STOPPING, Kind.BUG, Kind.PORTS, Kind.LOGIN,
+    Kind.DENIED, Kind.REDIRECTS, Kind.OPENING, Kind.PAGE, Kind.CROWDED, Kind.CONTROL, Kind.LIBRARY,
+}  # fmt: skip
+
+
+def test_every_kind_comes_true():
+    here = {kind for kind, *_ in [*SERVED, *MISSING]} | set(RAISED) | set(REFUSED) | STORIES
+    tests = "".join(
+        path.read_text()
+        for name in ("doctor", "setup", "cli", "clients")
+        for path in sorted((Path(__file__).parents[2] / name).glob("*.py"))
+    )
+    elsewhere = {kind for kind in Kind if f"Kind.{kind.name}" in tests}
+    not_yet = {
+        Kind.UNREADABLE,  # a file of root's, read by others
+        Kind.NO_CERTIFICATE,  # without the package cryptography
+        Kind.NETWORK_UNKNOWN,  # an Avahi that fails between two questions
     }
-    stories = {
-        *REFUSED,
-        Kind.CLOSED,
-        Kind.HELD,
-        Kind.UNPLUGGED,
-        Kind.STOPPING,
-        Kind.BUG,
-        Kind.PORTS,
-    }
-    shown = {kind for kind, *_ in [*SERVED, *MISSING]} | set(RAISED) | stories
-    assert set(Kind) - shown == elsewhere
+    assert set(Kind) - here - elsewhere == not_yet

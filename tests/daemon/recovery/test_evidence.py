@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.exchange.query import Asked, Outcome
-from ippusbd.usbio.pool_types import Awaits, PoolSlot, Purpose, SlotState
+from ippusbd.model import Awaits
+from ippusbd.usbio.pool_types import PoolSlot, Purpose, SlotState
 from ippusbd.wire.ipp import PrinterState
 
 

@@ -22,7 +22,8 @@ from ippusbd.daemon.recovery.verdict import (
     judge,
 )
 from ippusbd.exchange.query import Asked, Outcome
-from ippusbd.usbio.pool_types import Awaits, Purpose, SlotState
+from ippusbd.model import Awaits
+from ippusbd.usbio.pool_types import Purpose, SlotState
 from ippusbd.wire.ipp import PrinterState
 
 NOW = 10_000.0
