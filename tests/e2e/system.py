@@ -139,7 +139,7 @@ def _build_wheels(folder: Path, release: str) -> None:
     _, ours = build(folder)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
     version = ["--only-binary", ":all:", "--python-version", PYTHONS[release]]
-    run([*pip, *version, "--dest", folder, f"{ours}[virtual,share]"])
+    run([*pip, *version, "--dest", folder, f"{ours}[virtual,share]", "pip"])  # for pipx itself
 
 
 def _next_version(deb: Path, target: Path) -> None:
