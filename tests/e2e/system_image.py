@@ -135,6 +135,9 @@ def _lay_in(root: Path) -> None:
 
 
 def _lay_in_units(root: Path) -> None:
+    for profile in (root / "etc/apparmor.d").iterdir():
+        if profile.is_file() and not profile.name.startswith("usr."):
+            profile.unlink()  # of browsers and such: each is compiled at every boot
     system = root / "etc/systemd/system"
     for unit in MASKED:
         (system / unit).unlink(missing_ok=True)

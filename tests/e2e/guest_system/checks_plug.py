@@ -132,7 +132,7 @@ def killed(_: None) -> str:
     start, pid = time.monotonic(), main_pid()
     os.kill(pid, signal.SIGKILL)
     if not RESPAWNS:
-        until(lambda: main_pid() == 0, "the end of the service")
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the service")
         tell_init("start")
     until(lambda: main_pid() not in (0, pid) and active(), "the service again")
     kept()

@@ -7,6 +7,7 @@ under OpenRC, runit and sysvinit it always runs, and only sysvinit does not star
 from __future__ import annotations
 
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 from programs import run, until
@@ -64,7 +65,7 @@ def _is_daemon(line: Path) -> bool:
         words = line.read_text(errors="replace").split("\0")
     except OSError:
         return False
-    return words[-2:] == ["run", ""] and words[-3].endswith("bin/ippusbd")
+    return any(pair[0].endswith("bin/ippusbd") and pair[1] == "run" for pair in pairwise(words))
 
 
 def says_running() -> bool:

@@ -14,7 +14,7 @@ ROOTS = ("/etc", "/usr", "/lib", "/var", "/run", "/opt", "/root", "/home")
 # What a machine writes while it runs, whoever is installed.
 OTHERS = re.compile(
     r"/var/(lib/dpkg|lib/apt|cache|log|lib/systemd/(timers|random-seed|catalog|coredump)|spool/cups"
-    r"|lib/e2e|lib/private|tmp|lib/ucf|backups|lib/systemd/timesync|lib/systemd/rfkill)"
+    r"|lib/e2e|lib/private|tmp|lib/ucf|backups|lib/systemd/timesync|lib/urandom|lib/systemd/rfkill)"
     r"|/run/(?!ippusb|systemd/(system|transient)/.*ippusb)"
     r"|/etc/(cups/|printcap|passwd-|group-|shadow-|gshadow-|subuid|subgid|\.pwd|ld\.so\.cache"
     r"|apparmor\.d/(local|disable)$|mtab|sane\.d)"

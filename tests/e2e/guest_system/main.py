@@ -67,7 +67,7 @@ def restart() -> None:
     checks_boot.plug_at_boot()
     sys.stdout.flush()
     reboot()
-    time.sleep(120)
+    time.sleep(600)  # until this process is killed
 
 
 def end(code: int) -> None:
