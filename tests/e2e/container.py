@@ -40,7 +40,8 @@ def build_container(deb: Path, release: str, target: Path) -> None:
         buildah = ["buildah", *store, "--storage-driver", "vfs"]
         (context / "Base").write_text("FROM scratch\nADD base.tar /\n")
         base.rename(context / "base.tar")
-        build = [*buildah, "build", "--isolation", "chroot", "--network", "host", "--pull-never"]
+        build = [*buildah, *("build", "--format", "docker", "--pull-never")]
+        build += ["--isolation", "chroot", "--network", "host"]
         run([*build, "-t", name, "-f", context / "Base", context])
         run([*build, "-t", "ippusbd", "-f", context / RECIPE / "Containerfile", context])
         run([*buildah, "push", "ippusbd", f"docker-archive:{target}/container.tar:ippusbd:latest"])

@@ -52,7 +52,8 @@ def use_installed() -> None:
 def status() -> list[dict[str, Any]]:
     """The printers in `ippusbd status --json`; none while no daemon runs."""
     if KIND == "container":
-        return list(json.loads(told("status", "--json") or "{}").get("printers", []))
+        said = run(*IPPUSBD, "status", "--json", check=False)
+        return list(json.loads(said)["printers"]) if said else []
     from ippusbd.daemon.observe.control_client import ask
     from ippusbd.errors import IppUsbError
 
