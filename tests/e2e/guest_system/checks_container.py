@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import checks_plug
-from checks_plug import QUEUE, kept, listens, prints
+from checks_plug import QUEUE, http_status, kept, prints
 from desk import E2E, documents, printer, served, tell, use_installed
 from paper import arrived, jpeg, must_be
 from programs import run, until
@@ -87,11 +87,11 @@ def replaced(_: None) -> str:
     return prints(QUEUE)
 
 
-@GROUP.check("unplugged: port and service file are gone; a job that waits prints later")
+@GROUP.check("unplugged: 503 is the answer, its service file is gone; a waiting job prints later")
 def unplugged(_: None) -> str:
     port, before = served()["port"], len(documents())
     tell("unplug")
-    until(lambda: not listens(port), "its port is closed")
+    until(lambda: http_status(port) == "503", "its port answers 503")
     until(lambda: not list(SERVICES.glob("*ipp*")), "its service file is gone")
     run("lp", "-d", QUEUE, jpeg())
     tell("plug")
