@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e personalities e2e-system deb
+.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e personalities e2e-system e2e-setup e2e-container deb
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -30,6 +30,13 @@ e2e: $(VENV)/.made packages ## tests on a real kernel: USB, udev, CUPS, SANE in 
 
 e2e-system: $(VENV)/.made packages ## test the Debian package in a guest with systemd and AppArmor; RELEASE=trixie or bookworm (root)
 	@$(BIN)/python tests/e2e/system.py --release $(or $(RELEASE),trixie) $(ARGS)
+
+INIT ?= systemd
+e2e-setup: $(VENV)/.made packages ## test pipx and `ippusbd setup` in a guest with INIT=systemd, openrc, runit or sysvinit (root)
+	@$(BIN)/python tests/e2e/system.py $(INIT) --release $(or $(RELEASE),trixie) $(ARGS)
+
+e2e-container: $(VENV)/.made packages ## test the container of packaging/container with podman in a guest (root)
+	@$(BIN)/python tests/e2e/system.py container $(ARGS)
 
 packages: ## install the Debian packages that tests need (root if some are missing)
 	@.ci/install-packages

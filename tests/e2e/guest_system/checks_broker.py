@@ -9,17 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from checks_plug import prints
-from desk import (
-    BROKER_SERVICE,
-    BROKER_SOCKET,
-    SERVICE,
-    VID_PID,
-    active,
-    label_of,
-    main_pid,
-    printer,
-    unit,
-)
+from desk import BROKER_SERVICE, BROKER_SOCKET, VID_PID, label_of, printer
+from inits import SERVICE, active, main_pid, unit
 from programs import run, until
 from report import Failed, Group
 

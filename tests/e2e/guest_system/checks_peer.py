@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from desk import SERVICE, active, printer, served, tell, unit
+from desk import CONFIG, printer, served, tell
+from inits import SERVICE, active, unit
 from programs import run, until
 from report import Failed, Group
 
@@ -17,6 +18,8 @@ PEER = "ipp-usb.service"
 PEER_STATE = Path("/var/ipp-usb")
 STATE = Path("/var/lib/ippusbd/printers.json")
 ASIDE = Path("/var/lib/e2e-printers.json")
+PEER_CONFIG = Path("/etc/ipp-usb/ipp-usb.conf")
+AUTH = "\n[auth uid]\n  all = root\n"
 PORT = 61111  # one that neither of us would take by itself
 
 
@@ -25,6 +28,7 @@ def beside() -> Iterator[None]:
     run("systemctl", "mask", "--now", SERVICE)
     run("cp", "-p", STATE, ASIDE)
     STATE.unlink()
+    config = CONFIG.read_text()
     run("apt-get", "install", "-y", *DEBS.glob("ipp-usb_*.deb"), limit_s=120)
     try:
         with printer():
@@ -35,6 +39,8 @@ def beside() -> Iterator[None]:
         shutil.rmtree(PEER_STATE, ignore_errors=True)
         shutil.rmtree("/var/log/ipp-usb", ignore_errors=True)
         run("cp", "-p", ASIDE, STATE)
+        STATE.with_name("ipp-usb.conf").unlink(missing_ok=True)
+        CONFIG.write_text(config)
         run("systemctl", "unmask", SERVICE)
 
 
@@ -70,6 +76,26 @@ def taken_over(_: None) -> str:
     if unit(PEER, "ActiveState") == "active":
         raise Failed("ipp-usb runs beside us")
     return f"port {row['port']}, {row['name']}"
+
+
+def open_for(port: int) -> dict[str, str]:
+    """The status that the printer's web console has for root and for somebody else."""
+    curl = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://localhost:{port}/")
+    return {user: run("runuser", "-u", user, "--", *curl) for user in ("root", "nobody")}
+
+
+@GROUP.check("whom [auth uid] refuses is refused by ours, before `ippusbd migrate` and after it")
+def closed(_: None) -> str:
+    PEER_CONFIG.write_text(PEER_CONFIG.read_text().partition("\n[auth")[0] + AUTH)
+    run("systemctl", "restart", SERVICE)
+    found = [open_for(served()["port"])]
+    run("ippusbd", "migrate")
+    PEER_CONFIG.unlink()
+    run("systemctl", "restart", SERVICE)
+    found.append(open_for(served()["port"]))
+    if found != [{"root": "200", "nobody": "403"}] * 2:
+        raise Failed(f"{found}\n{CONFIG.read_text()}")
+    return str(found[0])
 
 
 @GROUP.check("the doctor names ipp-usb and says what to do")

@@ -1,7 +1,8 @@
-"""A printer is plugged in: udev and systemd start the service, programs use it, it stops again."""
+"""A printer is plugged in: the service serves it, programs use it, until it is unplugged."""
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import signal
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from desk import SERVICE, active, documents, label_of, main_pid, printer, served, tell, unit
+from desk import documents, label_of, printer, served, tell
+from inits import RESPAWNS, SERVICE, SYSTEMD, active, main_pid, tell_init, unit
 from paper import arrived, jpeg, must_be, picture_hash
 from programs import run, until
 from report import Failed, Group
@@ -28,7 +30,7 @@ def plugged() -> Iterator[None]:
 GROUP = Group("a printer is plugged in", plugged)
 
 
-@GROUP.check("udev has systemd start the service, which serves and announces it")
+@GROUP.check("the service serves and announces it; udev has systemd start it")
 def started(_: None) -> str:
     until(active, "the service")
     row = served()
@@ -43,22 +45,31 @@ def kept() -> None:
         raise Failed(f"{row['port']} {row['name']} instead of {KEPT.read_text()}")
 
 
-@GROUP.check("it runs as its own user, without capabilities, confined by AppArmor")
+@GROUP.check("it runs as its own user, without capabilities; under systemd confined by AppArmor")
 def rights(_: None) -> str:
     pid = main_pid()
-    fields = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
-    if fields["Uid"].startswith("0\t") or int(fields["CapEff"], 16) or int(fields["CapBnd"], 16):
+    fields = _fields(pid)
+    if fields["Uid"].startswith("0\t") or int(fields["CapEff"], 16):
         raise Failed(str(fields))
-    if fields["NoNewPrivs"] != "1" or fields["Seccomp"] != "2":
+    if not SYSTEMD:
+        groups = {grp.getgrgid(int(number)).gr_name for number in fields["Groups"].split()}
+        if groups - {"ippusbd"} != {"lp"}:
+            raise Failed(f"groups {groups}")
+        return f"uid {fields['Uid'].split()[0]}, groups {' '.join(sorted(groups))}"
+    if int(fields["CapBnd"], 16) or fields["NoNewPrivs"] != "1" or fields["Seccomp"] != "2":
         raise Failed(str(fields))
     label = label_of(pid)
     if label != "ippusbd (enforce)":
         raise Failed(f"confined as {label}")
     return label
+
+
+def _fields(pid: int) -> dict[str, str]:
+    return dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if ":\t" in line
+    )
 
 
 def has(*wanted: str, command: tuple[object, ...], limit_s: float = 90.0) -> str:
@@ -115,25 +126,38 @@ def scans(_: None) -> str:
     return f"{match[1]}, twice the same sha256 {sums[0][:12]}"
 
 
-@GROUP.check("kill -9: systemd starts it again, port and name are kept")
+@GROUP.check("kill -9: it is started again, by hand under sysvinit; port and name are kept")
 def killed(_: None) -> str:
     start, pid = time.monotonic(), main_pid()
     os.kill(pid, signal.SIGKILL)
+    if not RESPAWNS:
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the service")
+        tell_init("start")
     until(lambda: main_pid() not in (0, pid) and active(), "the service again")
     kept()
     took = time.monotonic() - start
     return f"served again after {took:.1f} s; {prints(QUEUE)}"
 
 
-@GROUP.check("unplugged: its services go, and after its idle time the service ends by itself")
+@GROUP.check("unplugged: 503 is the answer; after its idle time systemd's service ends by itself")
 def unplugged(_: None) -> str:
-    start = time.monotonic()
+    start, port = time.monotonic(), served()["port"]
     tell("unplug")
+    if not SYSTEMD:
+        until(lambda: http_status(port) == "503", "its port answers 503")
+        if not active():
+            raise Failed("the service ended")
+        return f"{time.monotonic() - start:.1f} s after the unplug"
     until(lambda: unit(SERVICE, "ActiveState") == "inactive", "the service has ended", 120)
     took, result = time.monotonic() - start, unit(SERVICE, "Result")
     if result != "success" or took < 25:
         raise Failed(f"ended with {result} after {took:.1f} s")
     return f"{took:.1f} s after the unplug"
+
+
+def http_status(port: int) -> str:
+    page = ("-o", "/dev/null", "-w", "%{http_code}", f"http://localhost:{port}/")
+    return run("curl", "-s", *page, check=False)
 
 
 @GROUP.check("a job sent meanwhile waits, and prints when the printer is plugged in again")

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from checks_plug import QUEUE, kept, prints
-from desk import CONFIG, SERVICE, active, printer, served, status, told
+from desk import CONFIG, printer, served, status, told
+from inits import SERVICE, active
 from programs import Service, run, until
 from report import Failed, Group
 

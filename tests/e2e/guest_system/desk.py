@@ -1,12 +1,13 @@
-"""The guest as its administrator sees it: systemd's units, the daemon's status, a printer.
+"""The guest as its administrator sees it: the program, the daemon's status, a printer.
 
-Only the virtual printer is started here; systemd and udev start the rest,
+Only the virtual printer is started here; the init system and udev start the rest,
 which is what the checks test.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -15,44 +16,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from programs import Service, run, until
+from inits import SERVICE, SYSTEMD
+from programs import Service, run, tail, until
 from report import Failed
 
 E2E = Path("/e2e")
-LIB = Path("/usr/lib/ippusbd")
+KIND = (E2E / "kind").read_text()  # what is tested: package, container, or setup under an init
+LIB = {
+    "package": Path("/usr/lib/ippusbd"),
+    "container": Path("/run/unpacked/usr/lib/ippusbd"),  # for the virtual printer alone
+}.get(KIND, Path("/usr/local/lib/ippusbd"))
 PRINTER_SOCKET = Path("/run/virtual.sock")
 CONTROL = Path("/run/ippusbd/control.sock")
 CONFIG = Path("/etc/ippusbd/ippusbd.conf")
-SERVICE = "ippusbd.service"
 BROKER_SOCKET = "ippusbd-broker.socket"
 BROKER_SERVICE = "ippusbd-broker.service"
 VID_PID = "1209_0001"
 
+# Two programs only beside a container: the host has nothing of ours.
+IPPUSBD = VIRTUAL = ("ippusbd",)
+if KIND == "container":
+    IPPUSBD = ("podman", "exec", "ippusbd", "ippusbd")
+    VIRTUAL = ("env", f"PYTHONPATH={LIB}:{LIB}/vendor", "python3", "-m", "ippusbd.cli.main")
+
 os.environ["DEBIAN_FRONTEND"] = "noninteractive"
 
 
-def use_package() -> None:
-    """Import the package's own control clients; it was not installed when this process started."""
+def use_installed() -> None:
+    """Import the installed control clients; they were not there when this process started."""
     sys.path[:0] = [str(LIB), str(LIB / "vendor")]
     importlib.invalidate_caches()
     sys.path_importer_cache.clear()
 
 
-def unit(name: str, what: str) -> str:
-    """A property of a unit, as systemctl shows it."""
-    return run("systemctl", "show", "-P", what, name).strip()
-
-
-def active(name: str = SERVICE) -> bool:
-    return unit(name, "ActiveState") == "active"
-
-
-def main_pid(name: str = SERVICE) -> int:
-    return int(unit(name, "MainPID"))
-
-
 def status() -> list[dict[str, Any]]:
     """The printers in `ippusbd status --json`; none while no daemon runs."""
+    if KIND == "container":
+        said = run(*IPPUSBD, "status", "--json", check=False)
+        return list(json.loads(said)["printers"]) if said else []
     from ippusbd.daemon.observe.control_client import ask
     from ippusbd.errors import IppUsbError
 
@@ -89,7 +90,7 @@ def start_printer() -> Service:
     """The virtual printer's process; its printer is on this kernel's bus when it returns."""
     run("modprobe", "vhci_hcd")
     PRINTER_SOCKET.unlink(missing_ok=True)
-    command = ("/usr/bin/ippusbd", "virtual", "--attach", "--control", PRINTER_SOCKET)
+    command = (*VIRTUAL, "virtual", "--attach", "--control", PRINTER_SOCKET)
     service = Service("virtual", command, E2E / "virtual.log")
     until(lambda: service.must_run() and PRINTER_SOCKET.exists(), "the virtual printer")
     until(lambda: service.must_run() and on_the_bus(), "the virtual printer on the bus")
@@ -127,9 +128,15 @@ def denials() -> list[str]:
     ]
 
 
+def system_log() -> str:
+    """What the service and its neighbours wrote, under the init systems without a journal."""
+    log = Path("/var/log/syslog")
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 def told(*command: object) -> str:
     """All output of `ippusbd COMMAND`."""
-    words = ["/usr/bin/ippusbd", *map(str, command)]
+    words = [*IPPUSBD, *map(str, command)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as exc:
@@ -140,10 +147,13 @@ def told(*command: object) -> str:
 def words() -> str:
     """Logs that explain most failures."""
     parts = []
-    for name in (SERVICE, BROKER_SERVICE):
-        said = run("journalctl", "-b", "-q", "-n", "15", "-o", "cat", "-u", name, check=False)
-        parts.append(f"--- {name}\n{said}")
-    with suppress(OSError, Failed):
-        parts.append("--- denied\n" + "\n".join(denials()[-10:]))
+    if SYSTEMD:
+        for name in (SERVICE, BROKER_SERVICE):
+            said = run("journalctl", "-b", "-q", "-n", "15", "-o", "cat", "-u", name, check=False)
+            parts.append(f"--- {name}\n{said}")
+        with suppress(OSError, Failed):
+            parts.append("--- denied\n" + "\n".join(denials()[-10:]))
+    else:
+        parts.append(f"--- system log\n{tail(system_log())}")
     parts.append("--- status\n" + told("status"))
     return "\n".join(parts)

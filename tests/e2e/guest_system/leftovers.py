@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from programs import run
 
+SNAPSHOT = Path("/var/lib/e2e-before.json")
 ROOTS = ("/etc", "/usr", "/lib", "/var", "/run", "/opt", "/root", "/home")
 
 # What a machine writes while it runs, whoever is installed.
 OTHERS = re.compile(
     r"/var/(lib/dpkg|lib/apt|cache|log|lib/systemd/(timers|random-seed|catalog|coredump)|spool/cups"
-    r"|lib/e2e|lib/private|tmp|lib/ucf|backups|lib/systemd/timesync|lib/systemd/rfkill)"
+    r"|lib/e2e|lib/private|tmp|lib/ucf|backups|lib/systemd/timesync|lib/urandom|lib/systemd/rfkill)"
     r"|/run/(?!ippusb|systemd/(system|transient)/.*ippusb)"
     r"|/etc/(cups/|printcap|passwd-|group-|shadow-|gshadow-|subuid|subgid|\.pwd|ld\.so\.cache"
     r"|apparmor\.d/(local|disable)$|mtab|sane\.d)"
@@ -20,14 +22,19 @@ OTHERS = re.compile(
 )
 
 
-def remember() -> list[str]:
-    """Paths of all files, folders and links."""
+def remember() -> None:
+    SNAPSHOT.write_text(json.dumps(_paths()))
+
+
+def _paths() -> list[str]:
+    """Of all files, folders and links."""
     said = run("find", *ROOTS, "-xdev", check=False)
     return sorted(path for path in said.splitlines() if not OTHERS.match(path))
 
 
-def compare(before: list[str]) -> list[str]:
-    """Paths that are new, or gone."""
-    now = set(remember())
+def compare() -> list[str]:
+    """Paths that are new, or gone, since `remember`."""
+    before = json.loads(SNAPSHOT.read_text())
+    now = set(_paths())
     more = [path for path in sorted(now - set(before)) if Path(path).exists(follow_symlinks=True)]
     return more + [f"gone: {path}" for path in sorted(set(before) - now)]
