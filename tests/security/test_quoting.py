@@ -62,7 +62,7 @@ MADE_TEXT = {
     "proxy/forward.py": {"_request"},  # header fields
     "proxy/heads.py": {"_utf8"},
     "usbio/pool.py": {"_ended"},
-    "wire/anonymous.py": {"_note"},
+    "wire/anonymous.py": {"_note", "text"},  # of IPP answers and reports, made anonymous
     "wire/broker.py": {"next_message"},
     "wire/descriptors.py": {"usb_id", "_settings", "parse_device_id", "decode_string"},
     "wire/http1_fields.py": {"head_lines"},
