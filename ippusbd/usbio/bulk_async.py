@@ -148,10 +148,10 @@ class AsyncChannel:
                 async with asyncio.timeout(quiet_s):
                     stale += len(await self.read())
             except TimeoutError:
-                silent = True
                 if self._sizes.beyond:
                     await self._cancel_posted()
-                stale += self._read_buffer.clear()
+                arrived = self._read_buffer.clear()  # perhaps just when the time was over
+                stale, silent = stale + arrived, not arrived
             if stale > limit:
                 raise TransferFailed(f"over {limit} stale bytes, and no end of them")
         self._wanted = False

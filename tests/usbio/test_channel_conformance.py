@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
@@ -174,6 +175,16 @@ async def test_a_claim_drains_stale_bytes(rig: Rig, stale: int):
     assert await rig.channel.drain(0.05, 1 << 20) == stale
     rig.say(b"fresh")
     assert await read_exactly(rig, 5) == b"fresh"
+
+
+async def test_a_drain_is_not_over_because_the_machine_is_busy(rig: Rig):
+    rig.say(b"s" * 100_000)
+    drain = asyncio.create_task(rig.channel.drain(0.05, 1 << 20))
+    for _ in range(20):
+        await asyncio.sleep(0)
+        # Then both are due: what arrived, and the end of the silence.
+        time.sleep(0.06)  # noqa: ASYNC251
+    assert await drain == 100_000
 
 
 async def test_a_drain_of_an_endless_stream_is_limited(rig: Rig):
