@@ -274,7 +274,7 @@ class Kind(Meaning, Enum):
         "{restart_udev}; in a container, pass /dev/bus/usb to it instead"
     )  # fmt: skip
     HELD_UNSEEN = "held-unseen", _E, "a program of another user has claimed its interfaces", (
-        "to see which: {doctor}"
+        "to see which: {doctor_as_root}"
     )  # fmt: skip
     USBLP = "usblp", _R, "idle: the kernel driver usblp is bound to it", (
         "nothing: the next request claims it"

@@ -109,9 +109,22 @@ class LocalCommands:
     def uninstall(self) -> str:
         return self._own("setup", "--uninstall")
 
+    def _as_reader(self, *arguments: str) -> str:
+        """The same as whoever reads it, who may use the daemon; as root if that is the service.
+
+        A user's daemon is not found by root's commands, and the service answers root only.
+        """
+        if self.uid == _uid_of(SERVICE_USER):
+            return self._own(*arguments)
+        return f"{self.program} {shlex.join(arguments)}"
+
     @property
     def doctor(self) -> str:
-        """As root, who sees everything."""
+        return self._as_reader("doctor")
+
+    @property
+    def doctor_as_root(self) -> str:
+        """Root sees the programs of all users."""
         return self._own("doctor")
 
     @property
@@ -120,11 +133,11 @@ class LocalCommands:
 
     @property
     def report(self) -> str:
-        return self._own("doctor", "--report", "ippusbd-report.txt")
+        return self._as_reader("doctor", "--report", "ippusbd-report.txt")
 
     @property
     def retry(self) -> str:
-        return self._own("retry")
+        return self._as_reader("retry")
 
     @property
     def migrate(self) -> str:
@@ -289,6 +302,14 @@ class Facts:
 
 def _same(found: str | None, file: Path) -> bool:
     return found is not None and Path(found).resolve() == file.resolve()
+
+
+def _uid_of(user: str) -> int:
+    """-1: there is no such user."""
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return -1
 
 
 def _is_known(uid: int) -> bool:

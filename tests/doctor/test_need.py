@@ -256,6 +256,13 @@ def test_a_program_that_no_shell_finds_is_named_with_its_path(machine: Machine):
     assert user.setup == f"su -c '{own} setup'"
 
 
+def test_a_users_own_daemon_is_not_asked_as_root(machine: Machine):
+    path, argv0 = machine.environ["PATH"], str(machine.root / "venv/bin/ippusbd")
+    user = LocalCommands(root=machine.root, uid=1000, path=path, argv0=argv0)
+    assert user.retry == f"{argv0} retry"
+    assert user.doctor_as_root == f"su -c '{argv0} doctor'"
+
+
 def test_services_of_others_have_the_commands_of_the_init_system(tmp_path: Path):
     (tmp_path / "run/openrc").mkdir(parents=True)
     commands = LocalCommands(root=tmp_path, uid=0)
