@@ -81,10 +81,9 @@ def config(data: bytes) -> None:
     kind, content = data[:1], data[1:]
     text = content.decode("utf-8", "replace")
     if kind == b"u":
-        path = _folder() / "users"
-        path.write_bytes(content)
+        (_folder() / "users").write_bytes(content)
         with suppress(ConfigError):
-            Users(path)
+            _users().refresh()
     elif kind == b"i":
         conf = ipp_usb_conf.parse(text, Path("ipp-usb.conf"))
         assert all(conf.access.values())  # an empty list would allow everybody
@@ -136,6 +135,17 @@ def _named(file: str) -> Iterator[None]:
 @cache
 def _temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="fuzz-")
+
+
+@cache
+def _users() -> Users:
+    """Made once, of an empty file: that takes as long as a password."""
+    path = _folder() / "users"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    users = Users(path)
+    path.write_bytes(content)
+    return users
 
 
 def _folder() -> Path:
