@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.watched_loop import WatchedLoop, blocked_s
 
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
 
 SETTLE_S = 3.0
+
+# How fast this machine is decides no test; the rest of the profile is hypothesis's own choice.
+settings.register_profile(
+    "any machine", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

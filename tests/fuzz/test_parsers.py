@@ -38,13 +38,12 @@ def test_kept_inputs_cause_no_fault(target: str, path: Path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_any_input_gives_a_value_or_our_error(target: str, data: st.DataObject):
     TARGETS[target](data.draw(st.one_of(mutants(SEEDS[target]), st.binary(max_size=300))))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_an_input_kept_as_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, data: bytes):
     path = tmp_path_factory.getbasetemp() / "kept.txt"

@@ -47,7 +47,7 @@ def open_files(folder: Path) -> list[os.stat_result]:
 # --- what comes out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 600_000), min_size=1, max_size=12),
     takes=st.lists(st.booleans(), max_size=24),

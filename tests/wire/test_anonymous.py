@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from support.captured import captured
 from support.ipp_strategies import messages
 
@@ -143,7 +143,7 @@ def test_xml_in_an_encoding_that_cannot_be_searched_is_refused():
         Anonymizer().both(b"", XML.decode().encode("utf-16"))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(messages)
 def test_no_message_changes_its_structure(message: Message):
     before = ipp.encode(message)

@@ -235,7 +235,7 @@ parts = st.one_of(
 @given(
     st.lists(st.lists(parts, max_size=8).map(lambda p: configuration(*p)) | st.binary(), max_size=3)
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_are_usable_interfaces_or_refused(raw):
     try:
         found = used(*raw, vendor=0x03F0)

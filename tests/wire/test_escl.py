@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.captured import captured
 
@@ -108,7 +108,6 @@ def _element(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(
     st.lists(st.recursive(st.text(st.characters(codec="utf-8", exclude_characters="<&")), _element))
 )
-@settings(deadline=None)
 def test_any_document_gives_clean_facts_or_our_error(inside):
     try:
         facts = capabilities(*inside)

@@ -184,7 +184,7 @@ def test_options_may_ask_for_everything():
     st.one_of(latin1, st.sampled_from(["/", "/ipp/print"])),
     st.lists(st.tuples(st.one_of(latin1, st.text(string.ascii_letters)), latin1), max_size=4),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_request_is_refused_or_read_as_that_one_request(method, target, headers):
     try:
         fields = forwardable(headers, host=HOST)

@@ -25,7 +25,7 @@ surpluses = st.sampled_from([b"", b"\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"junk\0"
 
 
 @given(mangled, cuts, methods, limits)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_where_usb_cuts_the_stream_changes_nothing(stream, cuts, method, limits):
     whole = outcome([stream], method=method, **limits)
 
@@ -34,7 +34,7 @@ def test_where_usb_cuts_the_stream_changes_nothing(stream, cuts, method, limits)
 
 
 @given(st.lists(st.one_of(mangled, st.binary(max_size=50)), max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_give_a_value_or_our_error_and_invent_nothing(pieces):
     result = outcome(pieces)
 
@@ -43,7 +43,7 @@ def test_any_bytes_give_a_value_or_our_error_and_invent_nothing(pieces):
 
 
 @given(mangled)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_head_that_was_read_can_be_written_to_a_client(stream):
     head = outcome([stream]).head
     if head is not None:
@@ -52,7 +52,7 @@ def test_a_head_that_was_read_can_be_written_to_a_client(stream):
 
 
 @given(statuses, fields, bodies, st.booleans(), surpluses, cuts)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_h11_reads_the_same(status, fields, body, in_chunks, surplus, cuts):
     stream = _response(status, fields, body, in_chunks=in_chunks)
     result = outcome(cut_at(stream + surplus, cuts))
@@ -63,7 +63,7 @@ def test_h11_reads_the_same(status, fields, body, in_chunks, surplus, cuts):
 
 
 @given(statuses, bodies, cuts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_without_framing_nothing_ends_the_body_but_silence(status, body, cuts):
     stream = b"HTTP/1.1 %d x\r\n\r\n" % status + b"".join(body)
     result = outcome(cut_at(stream, cuts))
@@ -77,7 +77,7 @@ def test_without_framing_nothing_ends_the_body_but_silence(status, body, cuts):
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=40), st.integers(1, 300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_chunks_come_out_as_they_went_in(pieces, read_size):
     stream = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(pieces)
     reads = [stream[at : at + read_size] for at in range(0, len(stream), read_size)]

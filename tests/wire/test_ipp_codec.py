@@ -323,7 +323,6 @@ def test_encoding_has_the_same_depth_limit_as_decoding():
 
 
 @given(messages, st.binary(max_size=20))
-@settings(deadline=None)
 def test_what_is_encoded_decodes_to_the_same_message(sent, document):
     data = encode(sent)
     assert decode(data + document) == (sent, len(data))
@@ -331,7 +330,6 @@ def test_what_is_encoded_decodes_to_the_same_message(sent, document):
 
 
 @given(messages, st.data())
-@settings(deadline=None)
 def test_a_cut_message_asks_for_more_wherever_it_is_cut(sent, draw):
     data = encode(sent)
     end = draw.draw(st.integers(0, len(data) - 1))
@@ -341,7 +339,7 @@ def test_a_cut_message_asks_for_more_wherever_it_is_cut(sent, draw):
 
 @given(st.one_of(item_streams(), st.binary(max_size=400).map(HEADER.__add__), st.binary()))
 @example(HEADER + b"\x04" + BEGIN + item(0x4A, b"", b"") + item(0x21, b"", b"") + END + b"\x03")
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_any_bytes_give_a_message_or_our_error(data):
     try:
         got, offset = decode(data)
@@ -352,7 +350,7 @@ def test_any_bytes_give_a_message_or_our_error(data):
 
 
 @given(item_streams())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_any_items_read_tolerantly_become_well_formed(data):
     try:
         clean = ipp.sanitize(data)

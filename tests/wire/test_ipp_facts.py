@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.captured import captured
 from support.ipp_strategies import answer, item_streams, values
@@ -269,7 +269,6 @@ def strings(facts: PrinterFacts) -> list[str]:
         st.sampled_from(ipp_facts.REQUESTED), st.lists(values, min_size=1, max_size=2), max_size=4
     )
 )
-@settings(deadline=None)
 def test_any_values_give_clean_facts(told):
     facts = ipp_facts.facts(
         answer(ipp.attribute("x", ipp.no_value()), *(ipp.attribute(n, *v) for n, v in told.items()))
@@ -279,7 +278,6 @@ def test_any_values_give_clean_facts(told):
 
 
 @given(item_streams())
-@settings(deadline=None)
 def test_any_items_give_facts_or_our_error(data):
     try:
         message, _ = ipp.decode(data, tolerant=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ippusbd.errors import BadIpp
@@ -196,7 +196,6 @@ def test_only_operations_without_effect_are_idempotent():
 
 
 @given(st.binary(max_size=200), st.one_of(st.none(), st.integers()))
-@settings(deadline=None)
 def test_no_bytes_break_the_looking(data, job_id):
     with contextlib.suppress(BadIpp):
         head = ipp.head(print_job(Operation.SEND_DOCUMENT)[: len(data)] + data)

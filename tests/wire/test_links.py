@@ -145,7 +145,6 @@ def test_any_bytes_come_back_whole_or_rewritten(noise: bytes):
 
 
 @given(messages, st.lists(st.integers(0, 2000), max_size=6), st.booleans())
-@settings(deadline=None)
 def test_a_message_without_links_passes_as_it_came_wherever_it_is_cut(sent, cuts, repair):
     data = ipp.encode(sent) + b"document"
     links = rewriter("application/ipp", DESK, PrinterHosts(), repair=repair)
@@ -153,7 +152,7 @@ def test_a_message_without_links_passes_as_it_came_wherever_it_is_cut(sent, cuts
 
 
 @given(item_streams(), st.lists(st.integers(0, 300), max_size=6))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_a_stream_is_repaired_as_a_whole_answer_is_wherever_it_is_cut(data, cuts):
     try:
         clean = ipp.sanitize(data)
@@ -253,7 +252,6 @@ ANSWERS = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 @given(cuts=st.lists(st.integers(0, 20_000), max_size=6))
-@settings(deadline=None)
 def test_an_error_status_in_front_of_printer_attributes_becomes_successful(case, cuts):
     body, code = ANSWERS[case]
     right = body[:2] + code.to_bytes(2, "big") + body[4:]

@@ -315,7 +315,7 @@ def test_without_a_serial_the_uuid_is_that_of_the_plug():
 
 
 @given(probes, st.integers(1, 65535))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_facts_make_records_within_the_limits(probe, port):
     services = txt.services(probe, port=port)
     assert services == txt.services(probe, port=port)

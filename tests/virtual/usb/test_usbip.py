@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.usbip_client import Reply, UsbIpClient, submit
 
@@ -397,7 +397,7 @@ def test_data_of_a_lost_host_is_discarded_before_the_next(
 # --- the stream
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(1, 400), max_size=40))
 def test_how_the_stream_is_split_never_changes_the_urbs(cuts: list[int]) -> None:
     spec = d.DeviceSpec(UsbId(1, 2), "E", "B", "S", "", (d.ipp_interface(0, 0, None),))
