@@ -153,7 +153,7 @@ class Worker:
         """Whether it is gone: it was as setup wrote it, or was not there."""
         found = fingerprint(below(self.root, path))
         if found not in ("", files[str(path)]):
-            self.show(f"keep   {path}: changed since setup wrote it")
+            self.show(f"keep   {path}: changed since setup wrote it; delete it if it has no use")
             return False
         if found and not path.is_relative_to(LIB):
             self.show(f"remove {path}")

@@ -303,7 +303,7 @@ async def test_a_job_that_waits_for_paper_prints_when_paper_is_there(
         small, large = sorted(prints(), key=lambda one: one.size or 0)
         assert (large.interface is None, large.is_left) == (False, False)
         assert (large.size or 0) > len(document) > large.bytes_out > 0
-        assert large.waits_for == "the printer to take data"
+        assert large.waits_for == Awaits.PRINTER_TAKES
         assert "uid" in small.client
         waits = r"since \d\d:\d\d: a print of .+ and a print of .+ wait$"
         await daemon.until(lambda: re.search(waits, explained(daemon.supervisor.status()[0])))

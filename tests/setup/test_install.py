@@ -140,7 +140,7 @@ def test_a_changed_file_is_kept_and_named(box: Box):
 
     box.uninstall()
     assert box.at(CONFIG).read_text() == "[listen]\n"
-    assert f"keep   {CONFIG}: changed since setup wrote it" in box.lines
+    assert f"keep   {CONFIG}: changed since setup wrote it; delete it if it has no use" in box.lines
 
 
 def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(box: Box):
