@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ippusbd.cli import report
 from ippusbd.cli.common import Exit, add_command, ask_status, config_file, load_config
 from ippusbd.cli.output import write
 from ippusbd.errors import IppUsbError, NotRunning, WrongUsage
@@ -56,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         if args.json or args.quiet:
             raise WrongUsage("--report has a form of its own: leave out --json and --quiet")
+        from ippusbd.cli import report
+
         return report.run(args, examination(args))
     return show_findings(examination(args).everything(), as_json=args.json, quiet=args.quiet)
 
