@@ -97,13 +97,11 @@ class PrintDesk:
         return done
 
     def log(self) -> str:
-        """All of cupsd's log."""
-        return self.error_log.read_text(errors="replace")
+        """All of cupsd's log, which begins with its first line."""
+        return self.error_log.read_text(errors="replace") if self.error_log.exists() else ""
 
     def log_tail(self, lines: int = 60) -> str:
         """The end of cupsd's log."""
-        if not self.error_log.exists():
-            return ""
         return "\n".join(self.log().splitlines()[-lines:])
 
     # --- cupsd
