@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -158,3 +159,13 @@ def test_sharing_is_taken_over_with_what_has_to_be_known(machine: Machine):
     said = machine.run()[1]
     assert f"note  {Kind.SHARED.sentence}\n      -> {Kind.SHARED.remedy}" in said
     assert load(machine.ours).share_interfaces == ("*",)
+
+
+def test_sharing_without_a_certificate_names_the_package_that_makes_one(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # what an import finds without it
+    machine.write(theirs="[network]\ninterface = all\n")
+    code, said = machine.run()
+    assert f"{Kind.NO_CERTIFICATE.sentence}\n      -> {Kind.NO_CERTIFICATE.of().remedy}" in said
+    assert (code, load(machine.ours).share_interfaces) == (0, ())

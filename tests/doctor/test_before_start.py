@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -205,6 +207,27 @@ def test_rules_that_cannot_be_read_are_a_problem_until_access_decides(theirs: Pa
     assert f"only root may use printers: {theirs}:3: [auth uid] prnt = lp" in finding.text
     decided = "\n".join(f'{kind} = ["root"]' for kind in ("print", "scan", "fax", "config"))
     assert access(theirs, f"[access]\n{decided}") == []
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """This process without root's rights, if it has them."""
+    if is_root := os.getuid() == 0:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+
+
+def test_rules_that_only_root_can_read_are_not_called_broken(theirs: Path) -> None:
+    theirs.chmod(0)
+    with as_nobody():
+        (finding,) = access(theirs, "")
+    assert (finding.level, finding.kind) == (Level.NOTE, Kind.UNREADABLE.label)
+    assert finding.text == f"{theirs} cannot be read by you"
+    assert "ippusbd check" in finding.remedy
 
 
 def test_without_rules_of_ipp_usb_nothing_is_said(theirs: Path) -> None:
