@@ -40,6 +40,7 @@ if KIND == "container":
     VIRTUAL = ("env", f"PYTHONPATH={LIB}:{LIB}/vendor", "python3", "-m", "ippusbd.cli.main")
 
 os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+os.environ["HOME"] = "/root"  # a shell of root's has it, a child of runit not
 
 
 def use_installed() -> None:
