@@ -64,7 +64,7 @@ def check(machine: Machine, config: Config, status: Status | None) -> Iterator[F
     yield trial
     names = [row.name for row in status.printers if row.name] if status is not None else []
     if trial.level is Level.OK and names:
-        yield from _twins(names, config.dnssd_suffix)
+        yield from network(names, config.dnssd_suffix)
 
 
 def _daemons_publisher(publisher: PublisherStatus) -> Iterator[Finding]:
@@ -181,15 +181,16 @@ async def _ready(publisher: AvahiPublisher) -> None:
 # --- printers of the network with our names
 
 
-def _twins(names: list[str], suffix: str) -> Iterator[Finding]:
+def network(names: list[str], suffix: str) -> Iterator[Finding]:
+    """Asks Avahi which printers the network has."""
     from ippusbd.dnssd.avahi_browser import browse
 
     try:
-        network = asyncio.run(browse(*_TWIN_TYPES, patience_s=NETWORK_S))
+        found = asyncio.run(browse(*_TWIN_TYPES, patience_s=NETWORK_S))
     except PublishError as exc:
         yield told(Kind.NETWORK_UNKNOWN.of(why=exc), check="twin")
         return
-    yield from twins(names, network, suffix)
+    yield from twins(names, found, suffix)
 
 
 def twins(names: Iterable[str], network: Iterable[Instance], suffix: str) -> Iterator[Finding]:

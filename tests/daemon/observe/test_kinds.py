@@ -445,5 +445,4 @@ def test_every_kind_comes_true():
         for path in sorted((Path(__file__).parents[2] / name).glob("*.py"))
     )
     elsewhere = {kind for kind in Kind if f"Kind.{kind.name}" in tests}
-    not_yet = {Kind.NETWORK_UNKNOWN}  # an Avahi that fails between two questions
-    assert set(Kind) - here - elsewhere == not_yet
+    assert set(Kind) - here - elsewhere == set()
