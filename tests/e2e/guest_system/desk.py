@@ -40,7 +40,9 @@ if KIND == "container":
     VIRTUAL = ("env", f"PYTHONPATH={LIB}:{LIB}/vendor", "python3", "-m", "ippusbd.cli.main")
 
 os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-os.environ["HOME"] = "/root"  # a shell of root's has it, a child of runit not
+# What a shell of root's has, and a child of runit or sysvinit not.
+os.environ["HOME"] = "/root"
+os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def use_installed() -> None:
