@@ -88,7 +88,11 @@ def debian_system(release: str, cache: Path, kind: str) -> System:
     Raises KitError.
     """
     packages = PACKAGES[kind]
-    starters = [path for path in sorted((HERE / "guest_system").iterdir()) if path.suffix != ".py"]
+    starters = [
+        path
+        for path in sorted((HERE / "guest_system").iterdir())
+        if path.is_file() and path.suffix != ".py"
+    ]
     recipe = repr((packages, MASKED, FILES, SIZE, [one.read_text() for one in starters]))
     folder = cache / release
     name = f"disk-{kind}"
