@@ -33,6 +33,8 @@ def host() -> Iterator[None]:
     use_installed()
     pasted("install -m 644")
     run("podman", "load", "--quiet", "-i", E2E / "container.tar", limit_s=600)
+    run("modprobe", "vhci-hcd")  # without a bus there is no /dev/bus/usb to hand over
+    run("udevadm", "settle")
     pasted("podman run")
     with printer():
         yield
