@@ -30,6 +30,7 @@ GET_DESCRIPTOR: Final = 6
 ERRORS: Final = (errno.EPIPE, errno.EPROTO, errno.EOVERFLOW, errno.EILSEQ, errno.ESHUTDOWN)
 REQUESTS: Final = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ")
 RATES: Final = (0.0, 0.0, 0.002, 0.01, 0.05, 0.3)
+ATTACH_S: Final = 10.0
 WORDS: Final = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFE)
 _REPLY: Final = struct.Struct(">IIIIIii")  # code, sequence, ..., status, size
 
@@ -56,9 +57,7 @@ class Cable:
             raise OSError(f"{busid} is not free")
         self._host, theirs = socket.socketpair()
         with theirs:  # the kernel keeps a reference
-            (CONTROLLER / "attach").write_text(
-                f"{_free_port()} {theirs.fileno()} {devid} {m.SPEED_HIGH}"
-            )
+            _attach(f"{theirs.fileno()} {devid} {m.SPEED_HIGH}")
         self._threads = [
             threading.Thread(target=self._run, args=(pass_on,), daemon=True)
             for pass_on in (self._to_printer, self._to_host)
@@ -162,6 +161,20 @@ def _kind(command: m.Command) -> str:
         return "data"
     is_descriptor = command.setup[1] == GET_DESCRIPTOR and command.setup[3] != 3
     return "descriptor" if is_descriptor else "control"
+
+
+def _attach(device: str) -> None:
+    """Another cable may take the port first, or the kernel not have freed it yet: then again."""
+    until = time.monotonic() + ATTACH_S
+    while True:
+        try:
+            (CONTROLLER / "attach").write_text(f"{_free_port()} {device}")
+        except OSError as exc:
+            if exc.errno != errno.EBUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _free_port() -> int:
