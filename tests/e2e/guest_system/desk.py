@@ -37,7 +37,7 @@ VID_PID = "1209_0001"
 IPPUSBD = VIRTUAL = ("ippusbd",)
 if KIND == "container":
     IPPUSBD = ("podman", "exec", "ippusbd", "ippusbd")
-    VIRTUAL = ("env", f"PYTHONPATH={LIB}:{LIB}/vendor", "python3", "-m", "ippusbd.cli.main")
+    VIRTUAL = ("env", f"PYTHONPATH={LIB}:{LIB}/vendor", "python3", "-m", "ippusbd")
 
 os.environ["DEBIAN_FRONTEND"] = "noninteractive"
 # What a shell of root's has, and a child of runit or sysvinit not.
