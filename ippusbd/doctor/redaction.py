@@ -4,7 +4,7 @@ What is private on this machine is collected first, because a serial number or a
 stand anywhere; addresses, UUIDs and host names are recognised by their form. Models stay: a report
 is about them.
 
-Text in, text out; `private_words` reads the machine's user database.
+Text in, text out; `people` reads the machine's user database.
 """
 
 from __future__ import annotations

@@ -91,7 +91,10 @@ async def test_a_document_that_arrives_byte_by_byte_is_cut_and_its_job_cancelled
 async def test_a_document_that_trickles_is_cut_when_others_wait(folder: Path):
     """A kilobyte in each period would hold the only interface for hours."""
     settings = {"upload_stall_s": 0.5, "min_bytes_s": 16_384}
-    async with one_printer(folder, **settings) as (_, daemon), connected(daemon.port()) as client:
+    async with (
+        one_printer(folder, **settings) as (printer, daemon),
+        connected(daemon.port()) as client,
+    ):
         await client.send(print_job_head(10_000_000))
 
         async def trickle() -> None:
@@ -104,6 +107,8 @@ async def test_a_document_that_trickles_is_cut_when_others_wait(folder: Path):
         await serves(daemon)
         trickling.cancel()
         await asyncio.wait([trickling])
+        await daemon.until_idle()
+        assert [document.completed for document in printer.documents] in ([], [False])
 
 
 async def test_a_slow_document_is_not_cut_while_nobody_waits(folder: Path):
