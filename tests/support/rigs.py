@@ -48,6 +48,7 @@ class Rig(Protocol):
     def stop_taking(self) -> None: ...
     def take_again(self) -> None: ...
     def unread(self) -> int: ...
+    def block(self, seconds: float) -> None: ...
     def unplug(self) -> None: ...
 
 
@@ -74,6 +75,9 @@ class FakeRig:
     def unread(self) -> int:
         return 0
 
+    def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def unplug(self) -> None:
         self.channel.fail(DeviceGone("unplugged"))
 
@@ -89,12 +93,14 @@ class DeviceRig:
         *,
         window: int,
         start: Start = in_thread,
+        apart: bool = False,
     ) -> None:
         self.channel = channel
         self.counts = counts
         self.window = window
         self._device = device
         self._face = device.interface(0)
+        self._apart = apart
         self._heard = bytearray()
         self._takes = threading.Event()
         self._takes.set()
@@ -117,6 +123,13 @@ class DeviceRig:
 
     def unread(self) -> int:
         return len(self._face.ipp.into)
+
+    def block(self, seconds: float) -> None:
+        """Keep the loop busy, until a printer that is slow itself has said more, too."""
+        left, end = self.unread(), time.monotonic() + 0.5
+        while self._apart and 0 < left == self.unread() and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(seconds)
 
     def unplug(self) -> None:
         self._device.unplug()
@@ -152,9 +165,14 @@ async def fake_rig() -> AsyncIterator[Rig]:
 
 @asynccontextmanager
 async def device_rig(
-    device: VirtualDevice, host: UsbHost, *, window: int, start: Start = in_thread
+    device: VirtualDevice,
+    host: UsbHost,
+    *,
+    window: int,
+    start: Start = in_thread,
+    apart: bool = False,
 ) -> AsyncIterator[DeviceRig]:
-    """The device's only interface, claimed through `host`."""
+    """The device's only interface, claimed through `host`; `apart`: it needs no loop of ours."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(host.close)
         opened = await open_first(host)
@@ -162,7 +180,7 @@ async def device_rig(
         stack.push_async_callback(opened.close)
         counts = TransferCounts()
         channel = await opened.claim(opened.interfaces[0], counts=counts)
-        rig = DeviceRig(device, channel, counts, window=window, start=start)
+        rig = DeviceRig(device, channel, counts, window=window, start=start, apart=apart)
         ears.callback(rig.join)
         yield rig
 
@@ -217,7 +235,7 @@ async def _kernel_rig(channel: str) -> AsyncIterator[Rig]:
     try:
         await asyncio.to_thread(Attacher(server).attach, device)
         host = PyusbHost(transfer_bytes=65_536, channel=channel)
-        async with device_rig(device, host, window=6 * 65_536) as rig:
+        async with device_rig(device, host, window=6 * 65_536, apart=True) as rig:
             yield rig
     finally:
         server.close()

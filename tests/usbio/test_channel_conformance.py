@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
@@ -183,7 +182,7 @@ async def test_a_drain_is_not_over_because_the_machine_is_busy(rig: Rig):
     for _ in range(20):
         await asyncio.sleep(0)
         # Then both are due: what arrived, and the end of the silence.
-        time.sleep(0.06)  # noqa: ASYNC251
+        rig.block(0.06)
     assert await drain == 100_000
 
 
