@@ -32,7 +32,7 @@ log = logging.getLogger("ippusbd.usb")
 
 SONAME = "libusb-1.0.so.0"
 _BULK = 2
-_ADD_ZERO_PACKET = 1 << 3
+ADD_ZERO_PACKET = 1 << 3
 _NO_DEVICE = -4  # LIBUSB_ERROR_NO_DEVICE
 
 
@@ -209,7 +209,7 @@ class Transfer:
         self._counts = counts or TransferCounts()
         fields = self._pointer.contents
         fields.dev_handle = handle
-        fields.flags = _ADD_ZERO_PACKET if zlp else 0
+        fields.flags = ADD_ZERO_PACKET if zlp else 0
         fields.endpoint = endpoint
         fields.type = _BULK
         fields.timeout = 0

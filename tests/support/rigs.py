@@ -18,7 +18,7 @@ from support.usbip_libusb import UsbIpHost
 
 from ippusbd.errors import DeviceGone
 from ippusbd.model import Capability, UsbId
-from ippusbd.usbio.protocols import Channel, TransferCounts, UsbDevice, UsbHost
+from ippusbd.usbio.protocols import Channel, Pacing, TransferCounts, UsbDevice, UsbHost
 from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.http.firmware import Start, in_thread
 from ippusbd.virtual.personalities.base import ActivePersonalities
@@ -88,6 +88,7 @@ class DeviceRig:
     def __init__(
         self,
         device: VirtualDevice,
+        opened: UsbDevice,
         channel: Channel,
         counts: TransferCounts,
         *,
@@ -99,12 +100,21 @@ class DeviceRig:
         self.counts = counts
         self.window = window
         self._device = device
+        self._opened = opened
         self._face = device.interface(0)
         self._apart = apart
         self._heard = bytearray()
         self._takes = threading.Event()
         self._takes.set()
         self._ear = start("rig-ear", self._listen())
+
+    async def claim_again(self, pacing: Pacing) -> list[int]:
+        """Claimed in another way; the lengths of the OUT transfers from now on."""
+        await self._opened.release(self.channel)
+        self.channel = await self._opened.claim(self._opened.interfaces[0], pacing, self.counts)
+        offered: list[int] = []
+        self._face.ipp.out.offered = offered.append
+        return offered
 
     def say(self, *transfers: bytes) -> None:
         for data in transfers:
@@ -180,7 +190,7 @@ async def device_rig(
         stack.push_async_callback(opened.close)
         counts = TransferCounts()
         channel = await opened.claim(opened.interfaces[0], counts=counts)
-        rig = DeviceRig(device, channel, counts, window=window, start=start, apart=apart)
+        rig = DeviceRig(device, opened, channel, counts, window=window, start=start, apart=apart)
         ears.callback(rig.join)
         yield rig
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ippusbd.model import DeviceFacts
 from ippusbd.usbio.device import OpenDevice
-from ippusbd.usbio.libusb import Status
+from ippusbd.usbio.libusb import ADD_ZERO_PACKET, Status
 from ippusbd.usbio.pyusb_host import PyusbHandle, PyusbHost
 from ippusbd.virtual.usb import usbip_messages as m
 from ippusbd.virtual.usb.backend import VirtualBackend
@@ -47,7 +47,7 @@ class Counted:
 class _Pointer:
     """To a struct libusb_transfer, of which it has the members."""
 
-    buffer = length = endpoint = actual_length = status = 0
+    buffer = length = endpoint = actual_length = status = flags = 0
     callback: Callable[[None], None]
 
     @property
@@ -91,8 +91,10 @@ class UsbIpLibusb:
             self.counted.pending += 1
             self.counted.largest = max(self.counted.largest, fields.length)
         data = b"" if incoming else ctypes.string_at(fields.buffer, fields.length)
+        flags = m.URB_ZERO_PACKET if fields.flags & ADD_ZERO_PACKET else 0
+        address, length = fields.endpoint & 15, fields.length
         command = m.Command(
-            m.CMD_SUBMIT, self._sequence, incoming, fields.endpoint & 15, fields.length, 0, bytes(8)
+            m.CMD_SUBMIT, self._sequence, incoming, address, length, flags, bytes(8)
         )
         self._urbs.submit(command, memoryview(data))
         return 0

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import usb.backend.libusb1
 from support.rigs import (
+    DeviceRig,
     Rig,
     async_rig,
     fake_rig,
@@ -17,8 +18,10 @@ from support.rigs import (
     simulated_rig,
     thread_rig,
 )
+from support.waiting import until
 
 from ippusbd.errors import DeviceGone, TransferFailed, TransferTimeout, UsbError
+from ippusbd.usbio.protocols import Pacing
 
 RIGS = {
     "fake": fake_rig,
@@ -275,3 +278,14 @@ async def test_a_second_close_does_nothing(rig: Rig):
     await rig.channel.close()
     await rig.channel.close()
     assert rig.channel.number == 0
+
+
+@pytest.mark.parametrize(
+    "rig", [one for one in MARKED if one.values[0] not in ("fake", "simulated")], indirect=True
+)
+async def test_whole_packets_end_with_an_empty_one_where_a_quirk_wants_it(rig: DeviceRig):
+    offered = await rig.claim_again(Pacing(write_zlp=True))
+    await rig.channel.write(b"w" * 1024)
+    await rig.channel.write(b"w" * 100)
+    await until(lambda: rig.heard() == b"w" * 1124, "all that was written")
+    assert offered == [1024, 0, 100]

@@ -27,6 +27,7 @@ OK, BUSY, NO_DEVICE = 0, 2, 4  # status of a reply
 
 CMD_SUBMIT, CMD_UNLINK, RET_SUBMIT, RET_UNLINK = 1, 2, 3, 4
 DIRECTION_OUT, DIRECTION_IN = 0, 1
+URB_ZERO_PACKET = 0x40
 SPEED_HIGH: Final = 3
 
 _OPERATION: Final = struct.Struct(">HHI")
@@ -130,7 +131,9 @@ def parse_import_reply(data: bytes) -> int:
 
 
 class Command(NamedTuple):
-    """A header from the client. `target` is the URB that a CMD_UNLINK cancels."""
+    """A header from the client. `target` is the URB that a CMD_UNLINK cancels.
+
+    In a CMD_SUBMIT its place has the URB's transfer flags."""
 
     code: int
     sequence: int
@@ -139,6 +142,11 @@ class Command(NamedTuple):
     length: int  # of the URB's buffer
     target: int
     setup: bytes
+
+    @property
+    def zero_packet(self) -> bool:
+        """Whole packets are to end with a zero-length one."""
+        return self.code == CMD_SUBMIT and bool(self.target & URB_ZERO_PACKET)
 
     @property
     def data_follows(self) -> int:

@@ -50,12 +50,13 @@ def status_of(exc: IppUsbError) -> int:
 class PendingUrb:
     """A bulk URB that waits. `data` is what an OUT URB still has to send."""
 
-    __slots__ = ("data", "done", "forgotten", "length", "sequence", "unlinked_by")
+    __slots__ = ("data", "done", "forgotten", "length", "sequence", "unlinked_by", "zero_packet")
 
-    def __init__(self, sequence: int, length: int, data: memoryview) -> None:
-        self.sequence = sequence
-        self.length = length
+    def __init__(self, command: m.Command, data: memoryview) -> None:
+        self.sequence = command.sequence
+        self.length = command.length
         self.data = data
+        self.zero_packet = command.zero_packet
         self.done = 0
         self.unlinked_by = 0  # sequence number of the CMD_UNLINK; 0: none
         self.forgotten = False  # the host was told that it ended, and it goes on
@@ -180,6 +181,8 @@ class Endpoint:
             if not taken:
                 return False
             urb.done += taken
+        if urb.zero_packet and not urb.length % self.pipe.packet:
+            self.pipe.try_write(b"")
         self._send(m.submitted(urb.sequence, 0, urb.done))
         return True
 
@@ -227,7 +230,7 @@ class Urbs:
         except IppUsbError as exc:
             self._send(m.submitted(command.sequence, status_of(exc), 0))
             return
-        endpoint.submit(PendingUrb(command.sequence, command.length, data))
+        endpoint.submit(PendingUrb(command, data))
 
     def unlink(self, command: m.Command) -> None:
         """Unlink an URB if it is still waiting."""
