@@ -73,8 +73,8 @@ simulate: $(VENV)/.made ## an office for 30 days in some minutes: HOURS=8760, PR
 	@PYTHONPATH=tests $(BIN)/python -m simulation --hours $(HOURS) --printers $(PRINTERS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 FUZZ_S ?= 600
-fuzz: $(VENV)/.fuzz ## fuzz the parsers of printer data in parallel for FUZZ_S=600 seconds (atheris)
-	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_S) $(if $(SEED),--seed $(SEED))
+fuzz: $(VENV)/.fuzz ## fuzz the parsers of printer data in parallel for FUZZ_S=600 seconds, or with INPUTS=10000000 each (atheris)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_S) $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.fuzz: $(VENV)/.made
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'

@@ -1,6 +1,7 @@
-"""One target under atheris: `python -m fuzz.one TARGET SEEDS -OPTION=VALUE ...`.
+"""One target under atheris: `python -m fuzz.one [--shallow] TARGET SEEDS -OPTION=VALUE ...`.
 
-The parsers are instrumented as they are imported, so this comes first.
+The parsers are instrumented as they are imported, so this comes first. With `--shallow` the
+targets alone are: inputs are hardly guided by coverage, and several times as many are tried.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ READERS = (
     *("toml_schema", "daemon.state", "exchange.pending_cancels", "users.passwords"),
 )
 
-with atheris.instrument_imports(include=[f"ippusbd.{name}" for name in READERS]):
+shallow = sys.argv[1] == "--shallow"
+if shallow:
+    del sys.argv[1]
+instrumented = ["fuzz"] if shallow else [f"ippusbd.{name}" for name in READERS]
+with atheris.instrument_imports(include=instrumented):
     from fuzz.targets import TARGETS
 
 
