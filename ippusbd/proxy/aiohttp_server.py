@@ -47,6 +47,7 @@ with _no_certificates():
 
 NO_TYPE: Final = ""  # a Content-Type that is not sent
 LINGER_S: Final = 0.5  # for reading the rest of a refused request
+ABORTED_S: Final = 1.0  # for the end of requests whose connection was aborted
 READ_BUFFER: Final = 256 * 1024
 MALFORMED_BODY: Final = malformed("the chunks of the request's body are malformed")
 
@@ -93,9 +94,10 @@ class HttpServer(web.Server):
         """Close idle connections; requests in progress finish within `grace_s`."""
         await asyncio.sleep(0)  # requests that were just received begin
         self.pre_shutdown()
-        closing = asyncio.create_task(self.shutdown(grace_s))
+        # aiohttp's own time must not be over in the same moment: it would log each as an error.
+        closing = asyncio.create_task(self.shutdown(grace_s + ABORTED_S))
         await asyncio.wait([closing], timeout=grace_s)
-        for connection in self.connections:  # else aiohttp waits as long once more
+        for connection in self.connections:
             if connection.transport is not None:
                 connection.transport.abort()
         await closing

@@ -6,8 +6,12 @@ import asyncio
 import logging
 import subprocess
 import sys
+import time
+from asyncio.selector_events import _SelectorTransport
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
+from aiohttp.web_protocol import RequestHandler
 from support.crowd import allow_many_files, rss_mib
 from support.http_client import ask, connected, head
 from support.scripted_printer import SETTINGS, Served, answer, serve
@@ -58,6 +62,29 @@ async def test_two_hundred_waiting_documents_stay_with_their_clients():
         await crowd.wait()
     log.info("%d waiting documents: %.1f MiB more", CROWD, grown)
     assert grown < 96, "a gigabyte is on offer"
+
+
+async def test_clients_that_still_wait_at_the_end_are_not_logged_as_errors(caplog, monkeypatch):
+    """Though the machine is busy, and what is due at one time is done at another."""
+    short = replace(SETTINGS, grace_s=0.1)
+    shutdown, abort = RequestHandler.shutdown, _SelectorTransport.abort
+
+    async def late(connection: RequestHandler, timeout_s: float) -> None:
+        time.sleep(0.005)  # noqa: ASYNC251
+        await shutdown(connection, timeout_s)
+
+    def slow(transport: _SelectorTransport) -> None:
+        time.sleep(0.01)
+        abort(transport)
+
+    async with AsyncExitStack() as clients, serve(settings=short) as served:
+        for _ in range(20):
+            client = await clients.enter_async_context(connected(served.port))
+            await client.send(head("GET", "/"))
+        await until_waiting(served, 19)
+        monkeypatch.setattr(RequestHandler, "shutdown", late)
+        monkeypatch.setattr(_SelectorTransport, "abort", slow)
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 async def test_a_client_that_leaves_while_its_document_waits_prints_nothing():
