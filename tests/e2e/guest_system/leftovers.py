@@ -20,6 +20,8 @@ OTHERS = re.compile(
     r"|apparmor\.d/(local|disable)$|mtab|sane\.d)"
     r"|/usr/.*__pycache__|/usr/lib/modules|/lib/modules"
 )
+# insserv counts all init scripts anew when one is installed, and not when it is removed.
+ORDER = re.compile(r"(?<=/etc/rc[0-6S]\.d/[SK])\d\d")
 
 
 def remember() -> None:
@@ -29,12 +31,13 @@ def remember() -> None:
 def _paths() -> list[str]:
     """Of all files, folders and links."""
     said = run("find", *ROOTS, "-xdev", check=False)
-    return sorted(path for path in said.splitlines() if not OTHERS.match(path))
+    paths = (ORDER.sub("*", path) for path in said.splitlines())
+    return sorted(path for path in paths if not OTHERS.match(path))
 
 
 def compare() -> list[str]:
     """Paths that are new, or gone, since `remember`."""
     before = json.loads(SNAPSHOT.read_text())
     now = set(_paths())
-    more = [path for path in sorted(now - set(before)) if Path(path).exists(follow_symlinks=True)]
-    return more + [f"gone: {path}" for path in sorted(set(before) - now)]
+    new = [path for path in sorted(now - set(before)) if "*" in path or Path(path).exists()]
+    return new + [f"gone: {path}" for path in sorted(set(before) - now)]
