@@ -91,6 +91,8 @@ class ThreadChannel:
         self._held = False
         self._busy = 0  # threads now inside a transfer
         self._stopped = asyncio.Event()
+        self._read_over = asyncio.Event()  # a slice of the reader, or all of them
+        self._silent = False  # the last one brought nothing in all its time
         self._closed = False
         self._threads = [
             threading.Thread(target=run, name=f"usb-{name}-{number}", daemon=True)
@@ -132,23 +134,31 @@ class ThreadChannel:
         return dropped
 
     async def drain(self, quiet_s: float, limit: int) -> int:
-        stale = 0
-        # A slice that is under way may be half over when the drain begins; the next ones are as
-        # short as the silence that is waited for.
-        usual_s = self._slice_s
-        under_way_s = usual_s if self._busy else quiet_s
-        self._slice_s = quiet_s
+        # Over after a slice without a byte, not after a time: the threads may run late.
+        stale, self._silent = 0, False
+        usual_s, self._slice_s = self._slice_s, quiet_s
+        self._tell(wanted=True)
         try:
-            while True:
-                async with asyncio.timeout(quiet_s + under_way_s):
-                    stale += len(await self.read())
+            while not self._silent:
+                await self._slice_over()
+                stale += self.discard()
+                if self._read_buffer.failure is not None:
+                    raise self._read_buffer.failure
                 if stale > limit:
                     raise TransferFailed(f"over {limit} stale bytes, and no end of them")
-        except TimeoutError:
             return stale
         finally:
             self._slice_s = usual_s
             self.rest()
+
+    async def _slice_over(self) -> None:
+        self._read_over.clear()
+        if self._read_buffer.failure is None:
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await self._read_over.wait()
+            except TimeoutError as exc:
+                raise TransferTimeout(f"a read did not end in {STOP_S:.0f} s") from exc
 
     async def write(self, data: bytes) -> None:
         if self._read_buffer.failure is not None:
@@ -171,6 +181,7 @@ class ThreadChannel:
             if upload is not None:
                 upload.stopped = True
         self._read_buffer.fail(failure)
+        self._read_over.set()
         if upload is not None:
             _finish(upload.done, failure)
 
@@ -198,6 +209,7 @@ class ThreadChannel:
             self._closed = True
             self._turn.notify_all()
         self._read_buffer.fail(TransferFailed("the interface was released"))
+        self._read_over.set()
         with contextlib.suppress(UsbError):
             await self._loop.run_in_executor(self._control, self._io.release)
 
@@ -206,6 +218,11 @@ class ThreadChannel:
         self._counts.submitted += 1
         self._counts.completed += whole and failure is None
         self._counts.cancelled += not whole and failure is None
+
+    def _count_read(self, whole: bool, failure: UsbError | None, silent: bool) -> None:
+        self._count(whole, failure)
+        self._silent = silent
+        self._read_over.set()
 
     def _tell(self, *, wanted: bool) -> None:
         with self._turn:
@@ -237,8 +254,9 @@ class ThreadChannel:
         view = memoryview(buffer)
         while self._enter(lambda: self._wanted and self._waiting_bytes < self._window):
             began, data, failure = time.time(), b"", None
+            slice_s, until = self._slice_s, time.monotonic() + self._slice_s
             try:
-                data = bytes(view[: self._io.read_into(buffer, self._slice_s)])
+                data = bytes(view[: self._io.read_into(buffer, slice_s)])
                 if data:
                     self._arrived(data)
             except UsbError as exc:
@@ -246,7 +264,9 @@ class ThreadChannel:
                 self._fail(exc)
             finally:
                 self._leave()
-            self._post(self._count, bool(data), failure)
+            # A zero-length packet ends it as well, but early.
+            silent = not data and time.monotonic() > until - slice_s / 10
+            self._post(self._count_read, bool(data), failure, silent)
             if self._tap is not None:
                 self._tap.read(began, len(buffer), data, failure)
 
