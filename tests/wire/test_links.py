@@ -88,6 +88,14 @@ def test_an_answer_that_names_us_is_not_touched(uri: str):
     assert rewritten("application/ipp", BASE, body) is body
 
 
+def test_what_follows_the_host_of_a_link_is_kept_as_it_is():
+    body = answer("ipp://printer.local", "HTTP://Printer.local:80/a%20b?#")
+    assert uris(rewritten("application/ipp", BASE, body)) == (
+        "ipp://localhost:60000",
+        "http://localhost:60000/a%20b?#",
+    )
+
+
 def test_what_follows_the_attributes_is_kept():
     body = answer("ipp://printer.local/ipp") + b"document"
     assert rewritten("application/ipp", BASE, body).endswith(b"document")
