@@ -1,4 +1,4 @@
-"""Tasks that must not be lost: run to their end, cancelled and waited for, kept running.
+"""The event loop, and tasks that must not be lost: run to their end, waited for, kept running.
 
 Knows asyncio and our own errors; nothing of what the tasks do.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import selectors
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +22,35 @@ log = logging.getLogger("ippusbd.daemon")
 
 RESTART_S = 5.0  # pause before a failed main task is started again
 CANCEL_S = 1.0  # pause between two cancellations of a task that finishes something before it ends
+
+LOOK_S = 0.001  # a busy loop looks at its sockets as often
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, with a loop that does not look at its sockets in every turn."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(Selector())) as runner:
+        return runner.run(work)
+
+
+class Selector(selectors.DefaultSelector):
+    """Asks the kernel only when nothing else is to be done, or did not for `LOOK_S`.
+
+    asyncio asks it in every turn. A small exchange takes ten, of which seven only carry a result
+    from one task to the next.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._looked_at = -math.inf
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        is_busy = timeout is not None and timeout <= 0
+        if is_busy and self._clock() - self._looked_at < LOOK_S:
+            return []
+        events = super().select(timeout)
+        self._looked_at = self._clock()
+        return events
 
 
 def now() -> float:

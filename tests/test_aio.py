@@ -1,16 +1,50 @@
-"""Tasks that must not be lost."""
+"""The event loop, and tasks that must not be lost."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import selectors
+import socket
 
 import pytest
 from support.fake_channel import FakeChannel
 from support.time_lapse import told
 
-from ippusbd.aio import cancel_and_wait, keep_running, run_to_end
+from ippusbd.aio import LOOK_S, Selector, cancel_and_wait, keep_running, run, run_to_end
 from ippusbd.usbio.pool import InterfacePool
+
+
+def test_a_busy_loop_looks_at_its_sockets_once_a_millisecond_and_an_idle_one_at_once():
+    at = 10.0
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Selector(lambda: at) as selector:
+        selector.register(ours, selectors.EVENT_READ)
+        assert not selector.select(0)
+        theirs.send(b"x")
+        assert not selector.select(0)  # callbacks wait, and it was just looked
+        assert selector.select(60)  # nothing waits
+        at += 0.9 * LOOK_S
+        assert not selector.select(0)
+        at += 0.2 * LOOK_S
+        assert selector.select(0)
+
+
+def test_a_socket_is_served_while_a_task_never_waits():
+    async def story() -> bytes:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            received = asyncio.create_task(loop.sock_recv(ours, 1))
+            await asyncio.sleep(0)
+            theirs.send(b"x")
+            while True:  # busy, until it was served
+                await asyncio.sleep(0)
+                if received.done():
+                    return received.result()
+
+    assert run(story()) == b"x"
 
 
 def test_a_main_task_that_fails_is_loud_and_started_again(caplog: pytest.LogCaptureFixture):

@@ -142,7 +142,7 @@ def store_folder(folder: Path | None, number: int) -> Path | None:
 
 
 def run_until_done(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, imported only when it is needed."""
-    import asyncio
+    """Imports asyncio only when it is needed."""
+    from ippusbd.aio import run
 
-    return asyncio.run(work)
+    return run(work)

@@ -218,8 +218,7 @@ def _serve(
     options: argparse.Namespace, make_host: MakeHost, on_listening: Callable[[int], None]
 ) -> int:
     """Serve in this process until the printer is unplugged."""
-    import asyncio
-
+    from ippusbd.aio import run
     from ippusbd.daemon.single import serve_one
 
     try:
@@ -232,7 +231,7 @@ def _serve(
             _places(options),
             on_listening=on_listening,
         )
-        asyncio.run(work)
+        run(work)
     except IppUsbError as exc:
         from ippusbd.log import escaped
 
