@@ -14,6 +14,8 @@ two strings of 64 KiB, or what stands before the printer's attributes, of 16 KiB
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
 from typing import Final, Protocol
 
 from ippusbd.errors import BadIpp
@@ -26,6 +28,7 @@ _URI: Final = int(Tag.URI)
 _KEYWORD: Final = int(Tag.KEYWORD)
 _END: Final = int(Tag.END)
 _OK: Final = b"\0\0"
+_COUNT: Final = struct.Struct(">H")
 _PREFIX_MAX: Final = 16 * 1024  # before the first of the printer's attributes
 
 
@@ -100,32 +103,39 @@ class IppStream:
 
         Once per item of every long answer: what is not changed is copied in one piece.
         """
-        size, copied, writer = len(data), at, self._writer
-        keywords = self._change.keywords
-        while at < size:
-            tag = data[at]
-            if tag < FIRST_VALUE_TAG:
-                at += 1
-                if tag == _END:
-                    self._over = True
+        size, copied, out = len(data), at, self._writer.out
+        keywords, keyword = self._change.keywords, self._writer.keyword
+        sizes = {len(name) for name in keywords}
+        with suppress(IndexError):  # what the last item needs is not there
+            while at < size:
+                tag = data[at]
+                if tag < FIRST_VALUE_TAG:
+                    at += 1
+                    if tag == _END:
+                        self._over = True
+                        break
+                    continue
+                name_size = data[at + 1] << 8 | data[at + 2]
+                value_at = at + 5 + name_size
+                end = value_at + (data[value_at - 2] << 8 | data[value_at - 1])
+                if end > size:
                     break
-                continue
-            if at + 3 > size:
-                break
-            value_at = at + 5 + (data[at + 1] << 8 | data[at + 2])
-            if value_at > size:
-                break
-            end = value_at + (data[value_at - 2] << 8 | data[value_at - 1])
-            if end > size:
-                break
-            if value_at > at + 5:
-                writer.keyword = keywords.get(data[at + 3 : value_at - 2])
-            if tag == _URI or (tag == _KEYWORD and writer.keyword is not None):
-                writer.out += data[copied:at]
-                writer.item(tag, data[at + 3 : value_at - 2], data[value_at:end])
+                if name_size:  # mostly of no name that is looked for: its size tells
+                    name = data[at + 3 : value_at - 2] if name_size in sizes else b""
+                    keyword = keywords.get(name)
+                at = end
+                if tag == _URI:
+                    raw = self._change.uri(data[value_at:end])
+                elif tag == _KEYWORD and keyword is not None:
+                    raw = keyword
+                else:
+                    continue
+                out += data[copied : value_at - 2]
+                out += _COUNT.pack(len(raw))
+                out += raw
                 copied = end
-            at = end
-        writer.out += data[copied:at]
+        self._writer.keyword = keyword
+        out += data[copied:at]
         return at
 
     def _repaired(self, data: bytes, at: int) -> int:
