@@ -136,18 +136,23 @@ class Exchange:
         self._began_at = self._moved_at = asyncio.get_running_loop().time()
         self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(retrieve_exception)
+        if not self._head_timeout_s:
+            return await self._read_head()
         try:
             async with asyncio.timeout(None) as deadline:
                 self._writer.add_done_callback(lambda _: self._set(deadline))
-                while self._parser.head is None:
-                    await self._read_more()
-                return self._parser.head
+                return await self._read_head()
         except TimeoutError:
             raise PrinterSilent(f"no response began within {self._head_timeout_s:g} s") from None
 
+    async def _read_head(self) -> Head:
+        while self._parser.head is None:
+            await self._read_more()
+        return self._parser.head
+
     def _set(self, deadline: asyncio.Timeout) -> None:
         """The request is sent: the printer has to begin its answer now."""
-        if self._head_timeout_s and self._parser.head is None:
+        if self._parser.head is None:
             now = asyncio.get_running_loop().time()
             with contextlib.suppress(RuntimeError):  # the wait for an answer is over
                 deadline.reschedule(now + self._head_timeout_s)
@@ -379,10 +384,12 @@ class Exchange:
     # --- reading
 
     async def _read_more(self) -> None:
-        parser = self._parser
+        parser, silence_s = self._parser, self._allowed_silence_s()
         try:
             self._in_read = True
-            async with asyncio.timeout(self._allowed_silence_s()):
+            async with (
+                contextlib.nullcontext() if silence_s is None else asyncio.timeout(silence_s)
+            ):
                 data = await self._channel.read(parser.due, exact=parser.due_exactly)
         except TimeoutError:
             if not (self.upload_over or self.refused):

@@ -104,7 +104,7 @@ class Forwarder:
         client.is_at(Doing.WAITING)
         identity, wait_s = client.identity.client, self._settings.lease_wait_s
         async with (
-            client.held(streams=to_printer.stream is not None),
+            nullcontext() if to_printer.stream is None else client.held(),
             self._wiring.pool.lease(
                 wait_s=wait_s, lane=self._lane(client, to_printer), client=identity
             ) as lease,

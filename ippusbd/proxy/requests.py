@@ -139,9 +139,12 @@ class ClientRequest:
         """
         if not self.web.can_read_body:
             return b"", None
-        stream = self._stream()
-        if (self.web.content_length or 0) > limit:
+        stream, size, content = self._stream(), self.web.content_length, self.web.content
+        if size is not None and size > limit:
             return b"", stream
+        if size is not None and content.is_eof() and content.exception() is None:
+            self.received = size  # it came with its head
+            return content.read_nowait(), None
         start = bytearray()
         self.is_at(Doing.SENDING)
         async for data in stream:
@@ -187,9 +190,9 @@ class ClientRequest:
     # --- a body that waits for an interface waits in the client's own buffers
 
     @asynccontextmanager
-    async def held(self, *, streams: bool) -> AsyncIterator[None]:
-        """Read nothing more of a body that streams, until `go_on` or the end of the block."""
-        if streams and not self.web.content.is_eof():  # a parser without a body cannot be paused
+    async def held(self) -> AsyncIterator[None]:
+        """Read nothing more of the body, until `go_on` or the end of the block."""
+        if not self.web.content.is_eof():  # a parser without a body cannot be paused
             self._held = True
             self.web.protocol.pause_reading()
         try:

@@ -205,9 +205,11 @@ class Transfer:
         self._callback = _Callback(self._finished)
         self._kept: object = None  # what the buffer points into
         self.pending = False
+        self.length = 0  # asked for, or to be sent
+        self.actual_length, self.status = 0, Status.COMPLETED  # of the last one that is over
         self.tap: Tap | None = None
         self._counts = counts or TransferCounts()
-        fields = self._pointer.contents
+        self._fields = fields = self._pointer.contents
         fields.dev_handle = handle
         fields.flags = ADD_ZERO_PACKET if zlp else 0
         fields.endpoint = endpoint
@@ -215,23 +217,10 @@ class Transfer:
         fields.timeout = 0
         fields.callback = self._callback
 
-    @property
-    def status(self) -> Status:
-        return Status(self._pointer.contents.status)
-
-    @property
-    def actual_length(self) -> int:
-        return int(self._pointer.contents.actual_length)
-
-    @property
-    def length(self) -> int:
-        return int(self._pointer.contents.length)
-
     def submit(self, address: int, length: int, keep: object) -> None:
         """Start; memory of `length` bytes at `address` stays valid while `keep` is kept."""
-        fields = self._pointer.contents
-        fields.buffer, fields.length = address, length
-        self._kept = keep
+        self._fields.buffer, self._fields.length = address, length
+        self.length, self._kept = length, keep
         self.pending = True
         result = self._libusb.functions.libusb_submit_transfer(self._pointer)
         if result:
@@ -256,7 +245,7 @@ class Transfer:
 
     def _report(self, tap: Tap, status: int, length: int, *, begins: bool) -> None:
         """The transfer's memory is still ours here."""
-        fields = self._pointer.contents
+        fields = self._fields
         carries = tap.wants_data and begins == (not fields.endpoint & IN)
         data = ctypes.string_at(fields.buffer, length) if carries and length else b""
         number = ctypes.addressof(fields)
@@ -264,6 +253,7 @@ class Transfer:
         tap.on_event(UsbEvent(time.time(), begins, number, fields.endpoint, status, length, data))
 
     def _deliver(self) -> None:
+        self.status, self.actual_length = Status(self._fields.status), self._fields.actual_length
         if self.tap is not None:
             self._report(self.tap, _AS_USBMON[self.status], self.actual_length, begins=False)
         self.pending, self._kept = False, None

@@ -90,6 +90,7 @@ class InterfacePool:
         self._idle = IdleRelease(idle_release_s if claims is not None else 0.0)
         self._may_release = may_release
         self._release_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0  # in the loop's time
         self._retry_timer: asyncio.TimerHandle | None = None
         self._drain_s = drain_s
         self._excused = excused
@@ -278,9 +279,6 @@ class InterfacePool:
         slot.leased_at = asyncio.get_running_loop().time()
         self.uses += 1
         self._used.set()
-        if self._release_timer is not None:
-            self._release_timer.cancel()
-            self._release_timer = None
 
     def _free(self, slot: PoolSlot) -> None:
         slot.state, slot.lane, slot.unfinished = SlotState.FREE, Lane.SHORT, None
@@ -294,22 +292,28 @@ class InterfacePool:
         self._release_later()
 
     def _release_later(self) -> None:
-        """Release all interfaces when the idle time is over, unless a request comes before."""
-        if self._release_timer is not None:
-            self._release_timer.cancel()
-            self._release_timer = None
-        if self._idle.after_s and self.idle and self._gone is None:
-            loop = asyncio.get_running_loop()
+        """Release all interfaces when the idle time is over, unless a request comes before.
+
+        The timer stays while requests come and go; it looks at the time that is left.
+        """
+        loop = asyncio.get_running_loop()
+        self._idle_since = loop.time()
+        wanted = self._idle.after_s and self.idle and self._gone is None
+        if wanted and self._release_timer is None:
             self._release_timer = loop.call_later(self._idle.after_s, self._release_idle)
 
     def _release_idle(self) -> None:
         self._release_timer = None
         if not self.idle or self._gone is not None:
             return
-        if not self._may_release():
+        loop = asyncio.get_running_loop()
+        at = self._idle_since + self._idle.after_s
+        if at > loop.time():
+            self._release_timer = loop.call_at(at, self._release_idle)
+        elif not self._may_release():
             self._release_later()
-            return
-        self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
+        else:
+            self._release_now([slot for slot in self._slots if slot.state is SlotState.FREE])
 
     def _release_now(self, slots: list[PoolSlot]) -> None:
         for slot in slots:
@@ -321,10 +325,12 @@ class InterfacePool:
         """Claim those to be tried again, and as many as are waited for, fewest failures first."""
         if self._gone is not None:
             return
+        released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
+        if not released:
+            return
         now = asyncio.get_running_loop().time()
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
         wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
-        released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
         wanted += sum(slot.again for slot in released)
         ready = [slot for slot in released if slot.claim_at <= now]
         ready.sort(key=lambda slot: (not slot.again, slot.failures))

@@ -51,7 +51,10 @@ class StatusPoll:
 
     def overhear(self, state: int, reasons: tuple[str, ...]) -> None:
         """What an answer to a client reported."""
-        self.update(replace(self.condition or Condition(), state=state, reasons=reasons))
+        known = self.condition or Condition()
+        if (known.state, known.reasons) != (state, reasons):
+            known = replace(known, state=state, reasons=reasons)
+        self.update(known)
 
     def status(self) -> ConditionStatus | None:
         """None: the printer was not asked yet, or has no IPP."""

@@ -135,6 +135,7 @@ class EvidenceLog:
         self._clock = clock
         self._seen: dict[Unfinished, _Seen] = {}
         self._known = Evidence()
+        self._report: StateReport | None = None  # a new one with every answer that passes by
 
     @property
     def excused_at(self) -> float:
@@ -149,9 +150,8 @@ class EvidenceLog:
 
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
-        report = StateReport(state, tuple(reasons), self._clock())
-        self._note(report=report)
-        if report.waits_for:
+        self._report = StateReport(state, tuple(reasons), self._clock())
+        if self._report.waits_for:
             self.excused()
 
     def port_status(self, attention: bool) -> None:
@@ -177,7 +177,7 @@ class EvidenceLog:
         seen: dict[Unfinished, _Seen] = {}
         interfaces = tuple(self._interface(slot, now, seen) for slot in slots)
         self._seen = seen
-        return replace(self._known, interfaces=interfaces, gone=gone)
+        return replace(self._known, interfaces=interfaces, report=self._report, gone=gone)
 
     def _note(self, **facts: Any) -> None:
         self._known = replace(self._known, **facts)
