@@ -73,6 +73,7 @@ class Exchange:
         self._traffic = traffic or Traffic()
         self._cut_response_s = cut_response_s
         self._head_timeout_s = head_timeout_s  # 0: without limit
+        self._loop = asyncio.get_running_loop()
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
@@ -133,8 +134,8 @@ class Exchange:
         if stale:
             log.info("interface %d: discarded %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
-        self._began_at = self._moved_at = asyncio.get_running_loop().time()
-        self._writer = asyncio.get_running_loop().create_task(self._send(), name="exchange-writer")
+        self._began_at = self._moved_at = self._loop.time()
+        self._writer = self._loop.create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(retrieve_exception)
         if not self._head_timeout_s:
             return await self._read_head()
@@ -153,7 +154,7 @@ class Exchange:
     def _set(self, deadline: asyncio.Timeout) -> None:
         """The request is sent: the printer has to begin its answer now."""
         if self._parser.head is None:
-            now = asyncio.get_running_loop().time()
+            now = self._loop.time()
             with contextlib.suppress(RuntimeError):  # the wait for an answer is over
                 deadline.reschedule(now + self._head_timeout_s)
 
@@ -264,7 +265,7 @@ class Exchange:
         job, pending = self._request.job, self._request.pending_cancels
         if not self.cut or self.refused or self._kept_cancellation or not job or pending is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         answer = bytes(self._answer_head)
         pending.add(job, answer, began_s=now - self._began_at, cut_s=now - self._moved_at)
         self._kept_cancellation = True
@@ -278,7 +279,7 @@ class Exchange:
             """The printer has, or gets, all of the request, and a reason to let it wait."""
             return (request.stream is None or request.arrived()) and excused()
 
-        reader = asyncio.get_running_loop().create_task(self._read_to_end())
+        reader = self._loop.create_task(self._read_to_end())
         try:
             await self._while_moving(reader, quiet_s, waits)
             if self._writer is not None:
@@ -379,7 +380,7 @@ class Exchange:
 
     def _moved(self) -> None:
         self.progress += 1
-        self._moved_at = asyncio.get_running_loop().time()
+        self._moved_at = self._loop.time()
 
     # --- reading
 
@@ -489,7 +490,7 @@ class Exchange:
         request = replace(request, connection=self._request.connection)
         exchange = Exchange(self._channel, request, self._traffic)
         answer = bytearray()
-        reader = asyncio.get_running_loop().create_task(_read_answer(exchange, answer))
+        reader = self._loop.create_task(_read_answer(exchange, answer))
         try:
             await exchange._while_moving(reader, quiet_s)
         finally:

@@ -174,7 +174,7 @@ def _plain_request(
     """aiohttp's request factory."""
     connection = cast(_Connection, protocol)
     connection.body, connection.is_answering = payload, False
-    return _PlainRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    return _PlainRequest(message, payload, protocol, writer, task, connection._loop)
 
 
 class _ServerLog(logging.Logger):

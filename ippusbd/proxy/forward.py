@@ -328,14 +328,17 @@ async def _collect(
 ) -> Found:
     """Read into `start` up to a little more than PEEK bytes; `chunks` is over after SILENT."""
     loop = asyncio.get_running_loop()
+    since = loop.time()
     try:
         async with asyncio.timeout(silence_s) as silence:
             async for data in chunks:
                 start += data
                 if len(start) > PEEK:
                     return Found.LARGE
-                if silence_s is not None:
-                    silence.reschedule(loop.time() + silence_s)
+                # A timer for every piece would cost more than the piece.
+                if silence_s is not None and loop.time() - since > silence_s / 10:
+                    since = loop.time()
+                    silence.reschedule(since + silence_s)
     except TimeoutError:
         return Found.SILENT
     return Found.WHOLE

@@ -91,7 +91,7 @@ class AsyncChannel:
         self._pause_s, self._pause_bytes = pacing.write_pause_s, pacing.write_pause_bytes
         self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
-        self._read_buffer = ReadBuffer()
+        self._read_buffer = ReadBuffer(joined=2 * transfer_bytes)
         self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
         self._in = [
             Transfer(libusb, handle, endpoint_in, self._in_done, counts=counts)

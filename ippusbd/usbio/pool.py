@@ -83,6 +83,7 @@ class InterfacePool:
         may_release: Callable[[], bool] = lambda: True,
         pause_s: float = 0.0,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._slots = [PoolSlot(channel.number, channel) for channel in channels]
         self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
@@ -241,7 +242,7 @@ class InterfacePool:
 
     def _grantable(self, lane: Lane) -> PoolSlot | None:
         """A free interface that `lane` may take now."""
-        now = asyncio.get_running_loop().time() if self._pause_s else 0.0
+        now = self._loop.time() if self._pause_s else 0.0
         free = [p for p in self._slots if p.state is SlotState.FREE and p.ready_at <= now]
         return free[0] if free and self._open_to(lane) else None
 
@@ -250,7 +251,7 @@ class InterfacePool:
         usable = [slot for slot in self._slots if slot.state is not SlotState.BROKEN]
         if lane is Lane.SHORT or len(usable) < 2:
             return True
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         return sum(slot.is_long(now) for slot in usable) < len(usable) - 1
 
     def _turn_long(self, slot: PoolSlot, lease: Lease) -> None:
@@ -276,15 +277,15 @@ class InterfacePool:
 
     def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
         slot.state, slot.lane = SlotState.LEASED, lane
-        slot.leased_at = asyncio.get_running_loop().time()
+        slot.leased_at = self._loop.time()
         self.uses += 1
         self._used.set()
 
     def _free(self, slot: PoolSlot) -> None:
         slot.state, slot.lane, slot.unfinished = SlotState.FREE, Lane.SHORT, None
         if self._pause_s:
-            slot.ready_at = asyncio.get_running_loop().time() + self._pause_s
-            asyncio.get_running_loop().call_at(slot.ready_at, self._grant)
+            slot.ready_at = self._loop.time() + self._pause_s
+            self._loop.call_at(slot.ready_at, self._grant)
         self._changed.set()
         if slot.stale and self._claims is not None:
             self._release_now([slot])
@@ -296,20 +297,18 @@ class InterfacePool:
 
         The timer stays while requests come and go; it looks at the time that is left.
         """
-        loop = asyncio.get_running_loop()
-        self._idle_since = loop.time()
+        self._idle_since = self._loop.time()
         wanted = self._idle.after_s and self.idle and self._gone is None
         if wanted and self._release_timer is None:
-            self._release_timer = loop.call_later(self._idle.after_s, self._release_idle)
+            self._release_timer = self._loop.call_later(self._idle.after_s, self._release_idle)
 
     def _release_idle(self) -> None:
         self._release_timer = None
         if not self.idle or self._gone is not None:
             return
-        loop = asyncio.get_running_loop()
         at = self._idle_since + self._idle.after_s
-        if at > loop.time():
-            self._release_timer = loop.call_at(at, self._release_idle)
+        if at > self._loop.time():
+            self._release_timer = self._loop.call_at(at, self._release_idle)
         elif not self._may_release():
             self._release_later()
         else:
@@ -328,7 +327,7 @@ class InterfacePool:
         released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
         if not released:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
         wanted -= sum(slot.state is SlotState.CLAIMING for slot in self._slots)
         wanted += sum(slot.again for slot in released)
@@ -339,7 +338,7 @@ class InterfacePool:
             self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
         later = [slot.claim_at for slot in released if slot.claim_at > now]
         if wanted > len(ready) and later and self._retry_timer is None:
-            self._retry_timer = asyncio.get_running_loop().call_at(min(later), self._try_again)
+            self._retry_timer = self._loop.call_at(min(later), self._try_again)
 
     def _try_again(self) -> None:
         self._retry_timer = None
@@ -351,7 +350,7 @@ class InterfacePool:
         most_s = BUSY_RETRY_MAX_S if busy else CLAIM_RETRY_MAX_S
         pause_s = min(CLAIM_RETRY_S * 2**slot.failures, most_s)
         slot.state, slot.trouble = SlotState.RELEASED, failure.diagnosis
-        slot.claim_at = asyncio.get_running_loop().time() + pause_s
+        slot.claim_at = self._loop.time() + pause_s
         slot.failures = min(slot.failures + 1, 8)
         self._changed.set()
         if isinstance(failure, DeviceGone):
@@ -392,7 +391,7 @@ class InterfacePool:
             self._fair_queue.served_at_once(client)
             self._occupy(slot, lane)
             return slot
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         waiter = Waiter(lane, future, self._fair_queue.next_of(client))
         insort(self._waiters, waiter, key=lambda other: other.turn)
         self._grant()  # a long request at the head of the queue must not hold up a short one
@@ -426,7 +425,7 @@ class InterfacePool:
         self._spawn(self._finish(slot, unfinished), f"drain-interface-{slot.number}")
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -444,7 +443,7 @@ class InterfacePool:
         def excused() -> bool:
             if not self._excused():
                 return False
-            deadline.reschedule(asyncio.get_running_loop().time() + total_s)
+            deadline.reschedule(self._loop.time() + total_s)
             return True
 
         try:
@@ -484,7 +483,7 @@ class InterfacePool:
             assert channel is not None
             await self._claims.release(channel)
             slot.state, slot.stale = SlotState.RELEASED, False
-        self._idle.released(asyncio.get_running_loop().time())
+        self._idle.released(self._loop.time())
         log.debug("%d interfaces released", len(slots))
         self._changed.set()
         self._grant()
@@ -497,7 +496,7 @@ class InterfacePool:
             self._claim_failed(slot, exc)
         else:
             slot.trouble, slot.failures = None, 0
-            self._idle.claimed(asyncio.get_running_loop().time())
+            self._idle.claimed(self._loop.time())
             for other in self._slots:  # whatever kept them from us may be over, too
                 other.again = bool(other.trouble)
             self._free(slot)

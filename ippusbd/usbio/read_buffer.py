@@ -16,9 +16,14 @@ from ippusbd.errors import UsbError
 
 
 class ReadBuffer:
-    """Bytes in order of arrival, then perhaps a failure. Belongs to one event loop."""
+    """Bytes in order of arrival, then perhaps a failure. Belongs to one event loop.
 
-    def __init__(self) -> None:
+    Chunks that wait are read as one of up to `joined` bytes: each costs its way to the client.
+    """
+
+    def __init__(self, *, joined: int = 0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._joined = joined
         self._chunks: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self.size = 0
@@ -38,16 +43,18 @@ class ReadBuffer:
             self._wake()
 
     async def get(self) -> bytes:
-        """The oldest chunk, never empty; waits for one. Raises the failure when nothing is left."""
+        """The oldest bytes, never none; waits for some. Raises the failure when nothing is left."""
         while not self._chunks:
             if self.failure is not None:
                 raise self.failure
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
         data = self._chunks.popleft()
+        while self._chunks and len(data) + len(self._chunks[0]) <= self._joined:
+            data += self._chunks.popleft()
         self.size -= len(data)
         return data
 
