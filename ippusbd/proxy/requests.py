@@ -37,6 +37,7 @@ class Visit:
     limit: ConnectionLimit
     identity: ClientIdentity
     waiting: Request | None = None  # for an interface, or on its way
+    program: str = ""  # found out once
 
 
 class ClientRequest:
@@ -102,8 +103,10 @@ class ClientRequest:
     @property
     def program(self) -> str:
         """Who it is, for status: what the kernel reports, and what the client says."""
-        agent = self.identity.program or self.web.headers.get("User-Agent", "a program")
-        return f"{one_line(agent, AGENT_CHARS)} ({self.identity.text})"
+        if not self._visit.program:
+            agent = self.identity.program or self.web.headers.get("User-Agent", "a program")
+            self._visit.program = f"{one_line(agent, AGENT_CHARS)} ({self.identity.text})"
+        return self._visit.program
 
     def waits_with(self, to_printer: Request | None) -> None:
         """What of it waits for an interface, or is on its way."""
