@@ -136,13 +136,13 @@ class Bare:
 
     def latency(self, count: int) -> dict[str, object]:
         request = get_printer_attributes()
-        times = []
+        times, cpu = [], time.process_time()
         for _ in range(count):
             start = time.perf_counter()
             self.write(request)
             self.answer()
             times.append(1000 * (time.perf_counter() - start))
-        return {"ms": times}
+        return {"ms": times, "cpu_s": time.process_time() - cpu}
 
     def rate(self, count: int) -> Numbers:
         request = get_printer_attributes()

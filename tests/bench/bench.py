@@ -209,6 +209,14 @@ def _one_round(
 class Latency:
     bare_ms: list[float] = field(default_factory=list)
     ours_ms: list[float] = field(default_factory=list)
+    bare_cpu_ms: list[float] = field(default_factory=list)  # of a question, in each round
+    ours_cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """CPU of the daemon's process, of the bare loop's: the median of the rounds."""
+        rounds = zip(self.ours_cpu_ms, self.bare_cpu_ms, strict=True)
+        return statistics.median(ours / bare for ours, bare in rounds)
 
     @property
     def added_ms(self) -> float:
@@ -219,11 +227,15 @@ def measure_latency(d: Daemon, client: Worker, bare: Worker) -> Latency:
     """Get-Printer-Attributes on one connection, alternating."""
     found = Latency()
     for number in range(ROUNDS + 1):
-        limit = bare.ask("latency", count=QUESTIONS)["ms"]
+        limit = bare.ask("latency", count=QUESTIONS)
+        before = cpu_s(d.pid)
         taken = client.ask("latency", port=d.port, count=QUESTIONS)["ms"]
+        spent = cpu_s(d.pid) - before
         if number:
-            found.bare_ms += limit  # type: ignore[arg-type]
+            found.bare_ms += limit["ms"]  # type: ignore[arg-type]
             found.ours_ms += taken  # type: ignore[arg-type]
+            found.bare_cpu_ms.append(1000 * limit["cpu_s"] / QUESTIONS)
+            found.ours_cpu_ms.append(1000 * spent / QUESTIONS)
     return found
 
 
@@ -268,6 +280,8 @@ def show_latency(found: Latency, rates: dict[str, float]) -> None:
     for name, of in (("p50", statistics.median), ("p99", p99)):
         bare, ours = of(found.bare_ms), of(found.ours_ms)
         print(f"  {name:<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
+    bare, ours = map(statistics.median, (found.bare_cpu_ms, found.ours_cpu_ms))
+    print(f"  {'CPU':<16}{bare:12.2f}{ours:12.2f}{ours - bare:10.2f}")
     text = ", ".join(f"{name} {per_s:.0f}" for name, per_s in rates.items())
     print(f"  requests per second: {text}")
 
@@ -296,6 +310,7 @@ def main() -> int:
     floors = [Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True) for w in ways]
     floors += [
         Floor("added latency, p50", latency.added_ms, 1.5, "ms"),
+        Floor("CPU of a question, of the bare loop's", latency.cpu_ratio, 6, "x"),
         Floor("RSS growth after 500 MiB", memory.growth_mib, 8, "MiB"),
         Floor("start to ready, median", statistics.median(starts), 0.6, "s"),
     ]
