@@ -98,6 +98,7 @@ class AsyncChannel:
             for _ in self._buffers
         ]
         self._posted: deque[Transfer] = deque()  # in the order of posting
+        self._asked = 0  # bytes that they ask for
         self._out = [
             Transfer(
                 *(libusb, handle, endpoint_out, self._out_done),
@@ -111,6 +112,7 @@ class AsyncChannel:
         self._sizes = ReadSizes(packet_bytes, transfer_bytes)
         self._flush_s = FLUSH_S
         self._timer: asyncio.TimerHandle | None = None
+        self._flush_at = 0.0  # in the loop's time
         self._stopping = False
         self._stopped = asyncio.Event()
         self._none_posted = asyncio.Event()
@@ -225,19 +227,20 @@ class AsyncChannel:
                 self._fail(exc)
                 return
             self._posted.append(transfer)
+            self._asked += size
         if self._sizes.beyond and self._wanted:
             self._cancel_after(self._flush_s)
 
     def _next_size(self) -> int:
         if not self._wanted or self._stopping or self._read_buffer.failure is not None:
             return 0
-        ahead = self._read_buffer.size + sum(transfer.length for transfer in self._posted)
-        return self._sizes.next(ahead)
+        return self._sizes.next(self._read_buffer.size + self._asked)
 
     def _in_done(self, _: Transfer) -> None:
         """Deliver finished transfers in the order of posting."""
         while self._posted and not self._posted[0].pending:
             transfer = self._posted.popleft()
+            self._asked -= transfer.length
             length = transfer.actual_length
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
@@ -277,11 +280,18 @@ class AsyncChannel:
             raise TransferTimeout(f"transfers could not be stopped in {STOP_S:.0f} s") from exc
 
     def _cancel_after(self, silence_s: float) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(silence_s, self._flush)
+        """The timer stays while bytes arrive, unless it is too late; it looks at the time left."""
+        self._flush_at = self._loop.time() + silence_s
+        if self._timer is None or self._timer.when() > self._flush_at:
+            self._stop_timer()
+            self._timer = self._loop.call_at(self._flush_at, self._flush)
 
     def _flush(self) -> None:
         """Nothing arrived for a while: fetch what posted transfers have, or end a drain's."""
+        self._timer = None
+        if self._loop.time() < self._flush_at:
+            self._timer = self._loop.call_at(self._flush_at, self._flush)
+            return
         if self._wanted and self._sizes.beyond:
             self._sizes.silent = True
             self._flush_s = min(2 * self._flush_s, FLUSH_MAX_S)
