@@ -2,7 +2,8 @@
 
 A command is one function in a module of its own; it prints results on standard
 output and returns an exit code. Only this module turns errors into messages.
-Nothing heavy is imported before a command needs it.
+Nothing heavy is imported before a command needs it, and of the commands only the one that is asked
+for: the daemon keeps for its life what was imported for it.
 """
 
 from __future__ import annotations
@@ -15,22 +16,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from ippusbd import __version__
-from ippusbd.cli import (
-    capture,
-    check,
-    doctor,
-    log,
-    migrate,
-    password,
-    quirks,
-    retry,
-    setup,
-    status,
-    trace,
-)
-from ippusbd.cli import run as cli_run
-from ippusbd.cli.common import Exit, add_command
-from ippusbd.cli.output import prepare_streams, show
+from ippusbd.cli.common import Exit
+from ippusbd.cli.output import prepare_streams
 from ippusbd.errors import ConfigError, IppUsbError, NotRunning
 from ippusbd.kinds import Kind
 from ippusbd.local_commands import LocalCommands
@@ -62,6 +49,25 @@ configuration, 3 no daemon is running, 130 interrupted.
 Configuration: /etc/ippusbd/ippusbd.conf or ~/.config/ippusbd/ippusbd.conf.
 Local quirks: /etc/ippusbd/quirks/*.toml."""
 
+# The modules of the commands, in the order of the help.
+MODULES: Final = (
+    "run",
+    "status",
+    "doctor",
+    "check",
+    "quirks",
+    "retry",
+    "trace",
+    "capture",
+    "log",
+    "password",
+    "migrate",
+    "setup",
+    "virtual",  # packages may leave the virtual printer out
+    "version",
+)
+MODULE_OF: Final = {name: name for name in MODULES} | {"forget": "retry"}  # by command
+
 # Packages that are not always installed, and how to install them.
 PACKAGES: Final = {
     "h11": "apt install python3-h11 python3-pil, or pip install 'ippusbd[virtual]'",
@@ -74,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_streams()
     args = argparse.Namespace()
     try:
-        build_parser().parse_args(argv, args)
+        given = list(sys.argv[1:] if argv is None else argv)
+        build_parser(given[0] if given else "").parse_args(given, args)
         return int(args.run(args))
     except IppUsbError as exc:
         return _failed(exc, args)
@@ -94,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(IppUsbError(why), args)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """`command` with its options; if that is none, all commands."""
     parser = argparse.ArgumentParser(
         prog="ippusbd",
         description=DESCRIPTION,
@@ -104,49 +111,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ippusbd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    modules = (
-        cli_run,
-        status,
-        doctor,
-        check,
-        quirks,
-        retry,
-        trace,
-        capture,
-        log,
-        password,
-        migrate,
-        setup,
-    )
-    for module in modules:
-        module.add_parser(commands)
-    _add_virtual(commands)
-    add_command(
-        commands,
-        "version",
-        _version,
-        summary="print the version",
-        description="Print the version.",
-        examples=["ippusbd version"],
-        config=False,
-    )
+    for name in [MODULE_OF[command]] if command in MODULE_OF else MODULES:
+        _add(commands, name)
     return parser
 
 
-def _add_virtual(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command `virtual`, if the virtual printer is installed."""
+def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    """What the module `name` adds, if it is installed."""
     try:
-        module = importlib.import_module("ippusbd.cli.virtual")
+        module = importlib.import_module(f"ippusbd.cli.{name}")
     except ModuleNotFoundError as exc:
         if exc.name != "ippusbd.cli.virtual":
             raise
         return
     module.add_parser(commands)
-
-
-def _version(_: argparse.Namespace) -> int:
-    show([f"ippusbd {__version__}"])
-    return Exit.OK
 
 
 def _failed(exc: IppUsbError, args: argparse.Namespace) -> Exit:
