@@ -10,7 +10,6 @@ Knows TOML's types; never which keys exist.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Collection
@@ -92,6 +91,8 @@ def checked(where: str, key: str, value: object, check: Check) -> object:
 
 def unknown(where: str, what: str, name: str, known: Collection[str]) -> ConfigError:
     """An error about an unknown name, with the closest known one."""
+    import difflib  # for mistakes only
+
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(sorted(known))})"
     return ConfigError(f"{where}: unknown {what} {name}{hint}")

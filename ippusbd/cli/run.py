@@ -273,7 +273,7 @@ def ready_lines(printer: PrinterStatus, publisher: str) -> Iterator[str]:
 
 def _commands(printer: PrinterStatus, name: str, publisher: str) -> Iterator[tuple[str, str]]:
     """CUPS and SANE find printers with Avahi only; without it they have to be configured."""
-    from ippusbd.doctor.queues import queue_name
+    from ippusbd.wire.text import queue_name
 
     uri, queue = printer.ipp_uri, queue_name(name) or "printer"
     found = printer.announced == "established" and publisher in BY_AVAHI

@@ -14,14 +14,10 @@ from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.doctor.findings import Finding, ok, told
 from ippusbd.doctor.machine import Machine
 from ippusbd.kinds import Kind
+from ippusbd.wire.text import queue_name
 
 CHECK: Final = "cups"
 LIST_S: Final = 10.0  # lpstat -e waits for announcements
-
-
-def queue_name(name: str) -> str:
-    """The queue that CUPS creates for a DNS-SD name: letters, digits and single underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")
 
 
 def device_uris(machine: Machine) -> dict[str, str]:

@@ -73,3 +73,8 @@ def canonical_uuid(text: str) -> str:
         return ""
     parsed = UUID(bare)
     return str(parsed) if parsed.int else ""
+
+
+def queue_name(name: str) -> str:
+    """The queue that CUPS creates for a DNS-SD name: letters, digits and single underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).removesuffix("_")

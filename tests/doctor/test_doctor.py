@@ -29,7 +29,6 @@ from ippusbd.doctor import devices, printers, rivals, service
 from ippusbd.doctor.access import may_use
 from ippusbd.doctor.findings import Finding, Level, lines
 from ippusbd.doctor.machine import Credentials, Machine
-from ippusbd.doctor.queues import queue_name
 from ippusbd.kinds import Kind
 from ippusbd.virtual.usb.descriptors import configuration_descriptor, device_descriptor
 
@@ -376,17 +375,6 @@ async def test_an_unplugged_printer_is_reported(make_printer, state_path):
         await daemon.until_state("away")
         found = list(printers.check(daemon.status()))
     assert "plug it in" in of(found, "unplugged").remedy
-
-
-# --- CUPS
-
-
-@pytest.mark.parametrize(
-    ("name", "queue"),
-    [("HP LaserJet (USB) #2", "HP_LaserJet_USB_2"), ("Büro", "B_ro"), ("(x)", "_x"), ("é", "")],
-)
-def test_queue_names_are_those_of_cups(name: str, queue: str):
-    assert queue_name(name) == queue
 
 
 # --- the command

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.wire.text import decoded, one_line
+from ippusbd.wire.text import decoded, one_line, queue_name
 
 any_text = st.text(st.characters(exclude_categories=()))  # surrogates too
 hostile = st.lists(
@@ -52,3 +52,11 @@ def test_any_text_becomes_printable_short_and_stays_so(text: str, limit: int):
 @given(st.binary())
 def test_any_bytes_are_some_text(data: bytes):
     assert decoded(data).encode("utf-8") == data or decoded(data).encode("latin-1") == data
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [("HP LaserJet (USB) #2", "HP_LaserJet_USB_2"), ("Büro", "B_ro"), ("(x)", "_x"), ("é", "")],
+)
+def test_queue_names_are_those_of_cups(name: str, queue: str):
+    assert queue_name(name) == queue
