@@ -155,14 +155,15 @@ async def run(
     hotplug: bool = True,
     on_ready: Callable[[list[PrinterStatus], str], None] | None = None,
     on_page: Callable[[str], None] | None = None,
+    on_running: Callable[[], None] = lambda: None,
     on_stopping: Callable[[float], None] = lambda within_s: None,
 ) -> int:
     """Serve printers until SIGTERM or SIGINT; the process's exit status.
 
     `on_ready` is called with the status of printers when they are announced, and the publisher
-    ("avahi", ...); `on_page` with the address of the status page if it is served; `on_stopping`
-    with the seconds within which the process ends, when it begins to. Raises ConfigError or
-    StateError when the daemon cannot start.
+    ("avahi", ...); `on_page` with the address of the status page if it is served; `on_running`
+    when everything was started; `on_stopping` with the seconds within which the process ends, when
+    it begins to. Raises ConfigError or StateError when the daemon cannot start.
     """
     keep_buffers()
     allow_many_files()
@@ -193,6 +194,7 @@ async def run(
         stack.push_async_callback(cancel_and_wait, watchdog)  # stopping may take a minute
         await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
         notify.ready()
+        on_running()
         daemon.phase = "running"
         assert daemon.brokering is not None
         assert daemon.supervisor is not None
