@@ -1,8 +1,9 @@
 """aiohttp's HTTP server as it is used here; the one module that knows aiohttp's private parts.
 
 aiohttp is a client too, and creates a TLS context while it is imported: all certificates that the
-system trusts are read and parsed, 60 ms and 2 MB for a daemon that needs none of them. So it is
-imported here first, with an empty certificate store, and the other modules import it from here.
+system trusts are read and parsed, 60 ms and 2 MB for a daemon that needs none of them. And
+frozenlist's extension loads the library of C++, 1 MB. So aiohttp is imported here first, with an
+empty certificate store and without that extension, and the other modules import it from here.
 
 Knows aiohttp; nothing of printers.
 """
@@ -19,14 +20,18 @@ from typing import Any, Final, cast
 from ippusbd.kinds import Diagnosis
 from ippusbd.proxy.admission.handover import dismiss, malformed
 
-_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL's variables
+_ENVIRONMENT: Final = {
+    "SSL_CERT_FILE": os.devnull,
+    "SSL_CERT_DIR": os.devnull,
+    "FROZENLIST_NO_EXTENSIONS": "1",  # used by web.Application, which is not used here
+}
 
 
 @contextmanager
-def _no_certificates() -> Iterator[None]:
-    """OpenSSL's default certificate store is empty. For imports, before threads start."""
-    before = {name: os.environ.get(name) for name in _CERTIFICATES}
-    os.environ.update(dict.fromkeys(_CERTIFICATES, os.devnull))
+def _environment() -> Iterator[None]:
+    """For imports, before threads start."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
@@ -37,7 +42,7 @@ def _no_certificates() -> Iterator[None]:
                 os.environ[name] = value
 
 
-with _no_certificates():
+with _environment():
     from aiohttp import web as web
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage, StreamWriter

@@ -59,3 +59,12 @@ def test_it_is_imported_without_the_systems_certificates(before: str):
         check=True,
     )
     assert done.stdout.strip() == f"0 {before}".strip()
+
+
+def test_it_does_not_load_the_library_of_c_plus_plus():
+    code = (
+        "import os, ippusbd.proxy.server; maps = open('/proc/self/maps').read();"
+        "print('stdc++' in maps, 'FROZENLIST_NO_EXTENSIONS' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
