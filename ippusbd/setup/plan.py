@@ -114,7 +114,9 @@ def installation(system: System, python: Path, packaging: Path, program: tuple[F
             items.append(file("runit/run", f"{service}/run", 0o755))
             items.append(file("runit/log/run", f"{service}/log/run", 0o755))
             items.append(Link(system.runit_enabled / "ippusbd", str(service)))
-    return Plan(tuple(items), (*_accounts(system), *_activation(system)))
+    # The service may not write there: without this it would compile itself at every start.
+    compiling = Command((str(python), "-I", "-m", "compileall", "-q", str(LIB)), may_fail=True)
+    return Plan(tuple(items), (*_accounts(system), compiling, *_activation(system)))
 
 
 def removal(system: System, *, purge: bool) -> Removal:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +123,18 @@ def test_purge_after_uninstall_removes_what_that_kept(box: Box):
     assert box.at("/usr/local/lib/ippusbd/work").is_dir()
     shutil.rmtree(box.at("/usr/local"))
     assert box.everything().keys() == before.keys()
+
+
+def test_the_program_is_compiled_before_the_service_starts(box: Box):
+    box.install()
+    (line,) = [line for line in box.commands if "compileall" in line]
+    assert box.commands.index(line) < box.commands.index(START[box.init])
+
+    *argv, folder = shlex.split(line)
+    module = box.at(f"{folder}/ippusbd/made_up.py")
+    module.write_text("pass\n")
+    subprocess.run([sys.executable, *argv[1:], module.parent], check=True)
+    assert list(module.parent.glob("__pycache__/made_up.*.pyc"))
 
 
 def test_state_that_root_left_is_given_to_the_service(box: Box):

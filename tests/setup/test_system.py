@@ -63,7 +63,7 @@ def test_accounts_are_made_with_what_the_system_has(
     system = System(Init.SYSVINIT, frozenset(programs), names, names)
     plan = installation(system, Path("/usr/bin/python3"), program.packaging_folder(), ())
     used = [command.argv[0] for command in plan.commands[:-1]]
-    assert used == expected
+    assert used == [*expected, "/usr/bin/python3"]
 
 
 def test_a_python_in_a_home_directory_is_no_python_for_a_service(tmp_path: Path):
