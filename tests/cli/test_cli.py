@@ -17,6 +17,7 @@ from ippusbd import __version__
 from ippusbd import config as configuration
 from ippusbd.cli import main as cli
 from ippusbd.cli import output, status
+from ippusbd.cli.main import MODULES
 from ippusbd.cli.run import ready_lines
 from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.dataclass_json import decode
@@ -193,6 +194,9 @@ def test_nothing_heavy_is_imported_for_a_short_answer(argv: list[str], config: P
     assert not loaded & set(HEAVY)
     if argv[0] != "status":
         assert not [name for name in loaded if name.startswith("ippusbd.daemon.observe.status")]
+    if argv[0] != "--help":
+        others = {f"ippusbd.cli.{name}" for name in MODULES} - {f"ippusbd.cli.{argv[0]}"}
+        assert not loaded & others
 
 
 # --- status

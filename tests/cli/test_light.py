@@ -1,0 +1,83 @@
+"""A daemon loads what it uses, and keeps no more memory than that takes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.daemon_process import DaemonProcess, Start
+from support.waiting import until_true
+
+OWN_MIB = 14.0  # 11.5 are used, and Python versions differ
+COMMANDS = {"common", "main", "output", "run"}
+# Nothing is announced or shared, nobody asks for a page, a trace or a diagnosis.
+UNWANTED = (
+    *("zeroconf", "dbus_fast", "ifaddr", "cryptography", "PIL"),
+    *("difflib", "unittest", "multiprocessing", "http.server", "logging.handlers", "pydoc"),
+    *("ippusbd.doctor", "ippusbd.setup", "ippusbd.daemon.share", "ippusbd.daemon.single"),
+    *("ippusbd.daemon.observe.page", "ippusbd.daemon.observe.trace"),
+    *(f"ippusbd.dnssd.{kind}_publisher" for kind in ("auto", "avahi", "static", "zeroconf")),
+)
+VIRTUAL = ("ippusbd.virtual", "h11")
+
+
+def imports(daemon: DaemonProcess) -> dict[str, str]:
+    """What was imported and by whom, from Python's own list: importers follow, less indented."""
+    rows = re.findall(r"^import time: +\d+ \| +\d+ \|( +)(\S+)$", daemon.log, re.MULTILINE)
+    importers, found = [""] * 200, dict[str, str]()
+    for indent, name in reversed(rows):
+        depth = len(indent) // 2
+        importers[depth] = name
+        found[name] = " < ".join(reversed(importers[:depth]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "unwanted"),
+    [(["--virtual"], UNWANTED), ([], (*UNWANTED, *VIRTUAL))],
+    ids=["virtual", "usb"],
+)
+def test_a_daemon_imports_nothing_that_it_does_not_use(
+    start: Start, options: list[str], unwanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    daemon = start(*options)
+    if options:
+        daemon.lines("  print  ")
+    else:
+        until_true(lambda: daemon.command("status").returncode == 0)
+    found = imports(daemon)
+    assert "ippusbd.daemon.service" in found
+    wrong = [name for name in found if any(f"{name}.".startswith(f"{each}.") for each in unwanted)]
+    wrong += [name for name in found if _is_command(name) and name.split(".")[2] not in COMMANDS]
+    assert not {name: found[name] for name in wrong}
+
+
+def _is_command(name: str) -> bool:
+    return name.startswith("ippusbd.cli.")
+
+
+def rss_mib(status: str) -> float:
+    found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    assert found
+    return int(found[1]) / 1024
+
+
+def test_a_daemon_takes_little_more_memory_than_its_http_server_alone(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # As installed: where nothing has to be compiled.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
+    for _ in range(2):
+        daemon = start("--virtual")
+        daemon.lines("  print  ")
+        rss = rss_mib(Path(f"/proc/{daemon.process.pid}/status").read_text())
+        assert daemon.stop() == 0
+    code = "import ippusbd.proxy.aiohttp_server; print(open('/proc/self/status').read())"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = rss - rss_mib(alone.stdout)
+    assert own < OWN_MIB
