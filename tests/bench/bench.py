@@ -9,6 +9,9 @@ memory, which no proxy can reach: its bytes have to pass through TCP, which is s
 "Bare loop" is the same blocking pyusb loop with the same client at a socket. The
 floors compare with the bare loop; latency is compared with the device alone.
 
+Starts and memory are those of an installed daemon, whose modules are compiled: the bench has a
+cache of its own for them, which a start that is not counted fills.
+
 Device, bare loop and daemon alternate, and every figure is the median of the rounds: other load
 on the machine affects all alike. DNS-SD is off in the measured daemon, so that nothing depends on
 the network. Exit status 1 when a floor is missed.
@@ -76,6 +79,7 @@ class Daemon:
     """A running `ippusbd run --virtual`."""
 
     process: subprocess.Popen[str]
+    config: Path
     port: int
     start_s: float
 
@@ -97,7 +101,7 @@ def daemon() -> Iterator[Daemon]:
             text=True,
         )
         try:
-            yield Daemon(process, _port(process), time.perf_counter() - start)
+            yield Daemon(process, config, _port(process), time.perf_counter() - start)
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -112,6 +116,15 @@ def _port(process: subprocess.Popen[str]) -> int:
         if "http://localhost:" in line:
             return int(line.partition("http://localhost:")[2].partition("/")[0])
     raise SystemExit("bench: the daemon ended before its printer was ready")
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """For the processes that are started here, whatever PYTHONDONTWRITEBYTECODE says."""
+    with tempfile.TemporaryDirectory(prefix="bench-compiled-") as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        yield
 
 
 # --- memory and start
@@ -139,11 +152,45 @@ def measure_memory(size: int = 500 * MIB) -> Memory:
 
 
 def measure_starts() -> list[float]:
+    """The first one compiles, and is left out."""
     times = []
-    for _ in range(STARTS):
+    for _ in range(STARTS + 1):
         with daemon() as d:
             times.append(d.start_s)
-    return times
+    return times[1:]
+
+
+@dataclass
+class Command:
+    """What it takes; the memory is this process's own where that is more."""
+
+    seconds: float
+    peak_mib: float
+
+
+def measure_commands() -> dict[str, Command]:
+    """Short answers, beside a daemon."""
+    with daemon() as d:
+        return {
+            "--help": measure_command("--help"),
+            "status": measure_command("status", "--config", str(d.config)),
+        }
+
+
+def measure_command(*argv: str) -> Command:
+    """The median time and the most memory."""
+    times, peaks = [], []
+    for number in range(STARTS + 1):
+        start = time.perf_counter()
+        process = subprocess.Popen([str(IPPUSBD), *argv], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"bench: ippusbd {argv[0]}: exit status {process.returncode}")
+        if number:
+            times.append(time.perf_counter() - start)
+            peaks.append(used.ru_maxrss / 1024)
+    return Command(statistics.median(times), max(peaks))
 
 
 # --- speed
@@ -286,17 +333,21 @@ def show_latency(found: Latency, rates: dict[str, float]) -> None:
     print(f"  requests per second: {text}")
 
 
-def show_rest(memory: Memory, starts: list[float]) -> None:
+def show_rest(memory: Memory, starts: list[float], commands: dict[str, Command]) -> None:
     print("\nmemory of the daemon with its virtual printer, RSS in MiB")
     print(f"  idle {memory.idle_mib:.1f}, after 500 MiB up {memory.after_up_mib:.1f},", end=" ")
     print(f"then 500 MiB down {memory.after_down_mib:.1f}: growth {memory.growth_mib:.1f}")
     print("\nstart of the process to printer ready, s")
     print(f"  median {statistics.median(starts):.3f} ({min(starts):.3f}-{max(starts):.3f})")
+    print("\ncommands, s, and their most memory in MiB")
+    for name, command in commands.items():
+        print(f"  {name:<16}{command.seconds:12.3f}{command.peak_mib:12.1f}")
 
 
 def main() -> int:
     print(f"bench: {os.cpu_count()} cores, load average before: {os.getloadavg()[0]:.1f}")
     starts = measure_starts()
+    commands = measure_commands()
     memory = measure_memory()
     with daemon() as d, Worker("client.py") as client, Worker("bare.py") as bare:
         ways = measure_ways(d, client, bare)
@@ -304,7 +355,7 @@ def main() -> int:
         rates = measure_rates(d, client, bare)
     show_ways(ways)
     show_latency(latency, rates)
-    show_rest(memory, starts)
+    show_rest(memory, starts, commands)
     # Where others share the processors, figures are told without a verdict.
     figures_only = os.environ.get("IPPUSBD_BENCH_FIGURES") == "1"
     floors = [Floor(f"throughput {w.name}, of the bare loop", w.share, 60, "%", True) for w in ways]
@@ -312,8 +363,12 @@ def main() -> int:
         Floor("added latency, p50", latency.added_ms, 1.5, "ms"),
         Floor("CPU of a question, of the bare loop's", latency.cpu_ratio, 6, "x"),
         Floor("RSS growth after 500 MiB", memory.growth_mib, 8, "MiB"),
-        Floor("start to ready, median", statistics.median(starts), 0.6, "s"),
+        Floor("RSS with a printer ready, its virtual part too", memory.idle_mib, 47, "MiB"),
+        Floor("start to ready, median", statistics.median(starts), 0.45, "s"),
     ]
+    for name, command in commands.items():
+        floors.append(Floor(f"ippusbd {name}", command.seconds, 0.15, "s"))
+        floors.append(Floor(f"ippusbd {name}, memory", command.peak_mib, 20, "MiB"))
     print("\nfloors")
     for floor in floors:
         print(floor)
@@ -321,4 +376,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with compiled_once():
+        sys.exit(main())
