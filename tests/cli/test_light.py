@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.daemon_process import DaemonProcess, Start
+from support.ports import FIRST_PORT
 from support.waiting import until_true
 
 OWN_MIB = 14.0  # 11.5 are used, and Python versions differ
@@ -81,3 +82,18 @@ def test_a_daemon_takes_little_more_memory_than_its_http_server_alone(
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     own = rss - rss_mib(alone.stdout)
     assert own < OWN_MIB
+
+
+def test_garbage_is_looked_for_as_usual_but_not_in_what_was_imported(tmp_path: Path):
+    config = tmp_path / "ippusbd.conf"
+    config.write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n'
+        f'[listen]\nport_min = {FIRST_PORT}\n[dnssd]\npublisher = "off"\n'
+    )
+    code = (
+        "import gc, sys; from ippusbd.cli.main import main; usual = gc.get_threshold();"
+        "main(sys.argv[1:]); print(gc.get_threshold() == usual, gc.get_freeze_count() > 20_000)"
+    )
+    argv = ["run", "--virtual", "--config", str(config), "--idle-exit", "0.5s"]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, check=True)
+    assert done.stdout.endswith(b"True True\n")
