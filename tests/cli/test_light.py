@@ -19,6 +19,7 @@ UNWANTED = (
     *("zeroconf", "dbus_fast", "ifaddr", "cryptography", "PIL"),
     *("difflib", "unittest", "multiprocessing", "http.server", "logging.handlers", "pydoc"),
     *("ippusbd.doctor", "ippusbd.setup", "ippusbd.daemon.share", "ippusbd.daemon.single"),
+    "ippusbd.users.passwords",
     *("ippusbd.daemon.observe.page", "ippusbd.daemon.observe.trace"),
     *(f"ippusbd.dnssd.{kind}_publisher" for kind in ("auto", "avahi", "static", "zeroconf")),
 )

@@ -20,14 +20,16 @@ import logging
 import os
 from collections.abc import Hashable, Set
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ippusbd.errors import ConfigError, IppUsbError
 from ippusbd.kinds import Kind
 from ippusbd.proxy.access.origin import Refusal
-from ippusbd.users.passwords import Users
+
+if TYPE_CHECKING:
+    from ippusbd.users.passwords import Users  # of a file that only shared printers have
 
 log = logging.getLogger("ippusbd.http")
 
