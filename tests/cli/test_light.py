@@ -13,7 +13,7 @@ from support.ports import FIRST_PORT
 from support.waiting import until_true
 
 OWN_MIB = 14.0  # 11.5 are used, and Python versions differ
-COMMANDS = {"common", "main", "output", "run"}
+COMMANDS = {f"ippusbd.cli.{name}" for name in ("common", "main", "output", "run")}
 # Nothing is announced or shared, nobody asks for a page, a trace or a diagnosis.
 UNWANTED = (
     *("zeroconf", "dbus_fast", "ifaddr", "cryptography", "PIL"),
@@ -50,16 +50,12 @@ def test_a_daemon_imports_nothing_that_it_does_not_use(
     if options:
         daemon.lines("  print  ")
     else:
-        until_true(lambda: daemon.command("status").returncode == 0)
+        until_true(lambda: '"running"' in daemon.command("status", "--json").stdout)
     found = imports(daemon)
-    assert "ippusbd.daemon.service" in found
+    assert "ippusbd.proxy.server" in found
     wrong = [name for name in found if any(f"{name}.".startswith(f"{each}.") for each in unwanted)]
-    wrong += [name for name in found if _is_command(name) and name.split(".")[2] not in COMMANDS]
+    wrong += [n for n in found if n.startswith("ippusbd.cli.") and n not in COMMANDS]
     assert not {name: found[name] for name in wrong}
-
-
-def _is_command(name: str) -> bool:
-    return name.startswith("ippusbd.cli.")
 
 
 def rss_mib(status: str) -> float:
