@@ -61,6 +61,9 @@ format: $(VENV)/.made ## format the code and apply automatic fixes
 bench: $(VENV)/.made ## measure throughput, latency, memory and start-up, compared with a bare pyusb loop
 	@$(BIN)/python tests/bench/bench.py
 
+bench-growth: $(VENV)/.made ## measure what further printers, clients and bytes cost; ARGS="--documents 1 50"
+	@PYTHONPATH=tests $(BIN)/python tests/bench/growth.py $(ARGS)
+
 .PHONY: soak fuzz
 SOAK_S ?= 1800
 soak: $(VENV)/.made ## run faulty printers and hostile clients for half an hour; SOAK_S=180, SEED=7

@@ -13,6 +13,7 @@ from messages import (
     big,
     get_printer_attributes,
     piece,
+    print_head,
     sink_head,
 )
 from worker import Numbers, serve
@@ -70,10 +71,19 @@ def down(port: int, size: int, *, chunked: bool) -> Numbers:
 
 
 def up(port: int, size: int, *, chunked: bool) -> Numbers:
+    return _upload(port, sink_head(size, chunked=chunked), size, chunked=chunked)
+
+
+def print_(port: int, size: int, *, chunked: bool) -> Numbers:
+    """A document of zeros in pieces; always chunked."""
+    return _upload(port, print_head(), size, chunked=True)
+
+
+def _upload(port: int, head: bytes, size: int, *, chunked: bool) -> Numbers:
     part = piece(chunked=chunked)
     with connect(port) as client:
         start = time.perf_counter()
-        client.sendall(sink_head(size, chunked=chunked))
+        client.sendall(head)
         for _ in range(size // PIECE):
             client.sendall(part)
         if chunked:
@@ -113,4 +123,5 @@ def rate(port: int, count: int, clients: int) -> Numbers:
 
 
 if __name__ == "__main__":
-    serve({"down": down, "up": up, "latency": latency, "rate": rate})  # type: ignore[dict-item]
+    jobs = {"down": down, "up": up, "print": print_, "latency": latency, "rate": rate}
+    serve(jobs)  # type: ignore[arg-type]

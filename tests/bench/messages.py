@@ -25,6 +25,16 @@ def sink_head(size: int, *, chunked: bool) -> bytes:
     return f"POST /sink HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode()
 
 
+def print_head() -> bytes:
+    """Start of a Print-Job, chunked."""
+    body = _ipp(ipp.Operation.PRINT_JOB, ipp.attribute("job-name", ipp.name("growth")))
+    head = (
+        "POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    )
+    return head.encode() + b"%x\r\n%b\r\n" % (len(body), body)
+
+
 def piece(*, chunked: bool) -> bytes:
     """A piece of an upload, framed: `PIECE` bytes either way."""
     return CODED if chunked else bytes(PIECE)
@@ -32,19 +42,28 @@ def piece(*, chunked: bool) -> bytes:
 
 def get_printer_attributes() -> bytes:
     """What CUPS asks a printer when it makes a queue."""
-    operation = (
-        ipp.attribute("attributes-charset", ipp.charset()),
-        ipp.attribute("attributes-natural-language", ipp.language()),
-        ipp.attribute("printer-uri", ipp.uri("ipp://localhost/ipp/print")),
+    body = _ipp(
+        ipp.Operation.GET_PRINTER_ATTRIBUTES,
         ipp.attribute("requested-attributes", ipp.keyword("all")),
     )
-    groups = (ipp.Group(ipp.Tag.OPERATION, operation),)
-    body = ipp.encode(ipp.Message(ipp.Operation.GET_PRINTER_ATTRIBUTES, 1, groups))
     head = (
         "POST /ipp/print HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _ipp(operation: ipp.Operation, *attributes: ipp.Attribute) -> bytes:
+    group = ipp.Group(
+        ipp.Tag.OPERATION,
+        (
+            ipp.attribute("attributes-charset", ipp.charset()),
+            ipp.attribute("attributes-natural-language", ipp.language()),
+            ipp.attribute("printer-uri", ipp.uri("ipp://localhost/ipp/print")),
+            *attributes,
+        ),
+    )
+    return ipp.encode(ipp.Message(operation, 1, (group,)))
 
 
 def answer_size(start: bytes) -> int | None:

@@ -23,15 +23,14 @@ from pathlib import Path
 
 from soak.clients import Client, proves_itself
 from soak.faults import FaultInjector
-from soak.gauge import Held, measure, risen
+from soak.gauge import Held, risen
 from soak.ledger import Ledger
 from soak.rig import Rig, running
 from soak.talk import BOUND_S, Fault
-from soak.watchman import Watchman
 
 STORM_S = 20.0
 CLIENTS = 6
-WARM_UP = 2  # calms before memory is measured the first time
+WARM_UP = 1  # calms before resources are measured the first time
 NOTICED_S = 1.5  # within which the daemon, which polls the bus, noticed the last fault
 PENDING_CHECKS = 30  # half a second apart: lost cancellations are delivered late
 FLAT_S = 20.0  # within which resources of a storm are released
@@ -119,10 +118,10 @@ class Soak:
     async def _settled(self) -> Held:
         """The resources at rest; waited for, since idle interfaces are released after a while."""
         end = time.monotonic() + FLAT_S
-        held = measure(await self.rig.listening())
+        held = await self.rig.measure()
         while time.monotonic() < end:
             await asyncio.sleep(1.0)
-            before, held = held, measure(await self.rig.listening())
+            before, held = held, await self.rig.measure()
             reference = self.held[WARM_UP - 1] if len(self.held) >= WARM_UP else before
             if not risen(reference, held) and not risen(before, held):
                 break
@@ -130,16 +129,14 @@ class Soak:
 
 
 async def _soak(seed: int, seconds: float) -> int:
-    watchman = Watchman()
-    watchman.start(asyncio.get_running_loop())
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         async with running(Path(folder)) as rig:
             soak = Soak(rig, seed, seconds)
             await soak.run()
-            if soak.faults:
-                print("\nthe last storm:", *sorted(rig.diary + list(watchman.lines)), sep="\n")
-    faults = soak.faults + watchman.faults
-    _tell(soak, watchman)
+    faults = soak.faults + rig.daemon.report["faults"]
+    if faults:
+        print("\nthe last storm:", *sorted(rig.diary + rig.daemon.report["lines"]), sep="\n")
+    _tell(soak, Counter(rig.daemon.report["warnings"]))
     for fault in faults:
         print(f"FAULT {fault}")
     verdict = "FAILED" if faults else "nothing lost, nothing hung, nothing grew"
@@ -147,7 +144,7 @@ async def _soak(seed: int, seconds: float) -> int:
     return 1 if faults else 0
 
 
-def _tell(soak: Soak, watchman: Watchman) -> None:
+def _tell(soak: Soak, warnings: Counter[str]) -> None:
     print("\nclients did:")
     for what, count in sorted(soak.did.items()):
         print(f"{count:7} {what}")
@@ -155,7 +152,7 @@ def _tell(soak: Soak, watchman: Watchman) -> None:
     for what, count in sorted(soak.injected.items()):
         print(f"{count:7} {what}")
     print("\nthe daemon coped with:")
-    for what, count in watchman.warnings.most_common(12):
+    for what, count in warnings.most_common(12):
         print(f"{count:7} {what}")
     fates = ", ".join(f"{count} {fate.value}" for fate, count in soak.ledger.fates.items())
     print(f"\ndocuments: {fates}")

@@ -229,7 +229,7 @@ class Client:
                     await asyncio.sleep(0.1)
                 await connection.send(b"0\r\n\r\n")
             reply = await exchange(connection, "POST", b"", is_print=True)
-            sent.fate = _fate(ipp_answer(reply, number))
+            sent.fate = _fate(ipp_answer(reply, number, target))
         return sent.fate.value
 
     async def reads_slowly(self, target: Target) -> str:

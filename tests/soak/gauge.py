@@ -1,8 +1,8 @@
-"""The process's resources, measured at rest.
+"""The daemon's resources, measured in its process, at rest.
 
 Memory has three gauges. What the C library has given out and the number of Python's
-containers tell a leak of bytes and of objects exactly. What the kernel counts rises and
-falls with holes between blocks, and is judged with more slack.
+containers tell a leak of bytes and of objects exactly. What the kernel counts is what a user
+sees; holes between blocks are in it, too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`rss` and `heap` in MiB; the others are counts.
-
-    `fds` are without the sockets that listen for printers that were seen once.
-    """
+    """`rss` and `heap` in MiB; the others are counts."""
 
     rss: float
     heap: float
@@ -43,7 +40,7 @@ class Held:
 class Slack:
     """How much a flat line may rise."""
 
-    rss: float = 96.0
+    rss: float = 8.0
     heap: float = 6.0
     objects: int = 6000
     fds: int = 4
@@ -73,17 +70,14 @@ def _heap_mib() -> float:
     return float(told.uordblks + told.hblkhd) / (1 << 20)
 
 
-def measure(listening: int) -> Held:
-    """Measure now, after a garbage collection; `listening` sockets are permanent."""
+def measure() -> Held:
+    """Measure now, after a garbage collection."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
     return Held(
         rss=int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / (1 << 20),
         heap=_heap_mib(),
         objects=len(gc.get_objects()),
-        fds=len(list(Path("/proc/self/fd").iterdir())) - listening,
+        fds=len(list(Path("/proc/self/fd").iterdir())),
         threads=threading.active_count(),
         tasks=len(asyncio.all_tasks()),
     )

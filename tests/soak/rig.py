@@ -1,29 +1,23 @@
-"""The real daemon and some virtual printers in this process.
-
-`service.run` is what `ippusbd run` calls: supervisor, sites, broker, control
-socket, state file. Only the bus is simulated, and nothing is announced.
-"""
+"""Some virtual printers in this process, and the real daemon in another."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from soak.apart import Apart, daemon_apart
+from soak.gauge import Held
 from soak.ledger import Kept
 
-from ippusbd.config import Config
-from ippusbd.daemon import service
 from ippusbd.daemon.observe.control_client import ask
 from ippusbd.model import UsbId
-from ippusbd.usbio.pyusb_host import PyusbHost
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.services.jobs import JobStore, StoredDocument
 from ippusbd.virtual.usb.backend import VirtualBackend
@@ -31,6 +25,32 @@ from ippusbd.virtual.usb.backend import VirtualBackend
 SERVED_S = 60.0  # within which every printer is served again once nobody disturbs it
 PRINT_S = 30.0  # how long a job can still be cancelled
 INTERFACES = (3, 2, 2, 1)
+SETTINGS = """
+grace_s = 3
+[listen]
+port_min = {port}
+[http]
+lease_wait_s = 10
+drain_s = 1.5
+client_stall_s = 2
+retry_after_s = 1
+[printers]
+probe_s = 2
+fax_probe_s = 1
+busy_check_s = 3
+idle_stall_s = 8
+stall_s = 30
+check_s = 1.5
+retry_min_s = 0.2
+retry_max_s = 2
+idle_release_s = 0.5
+[usb]
+poll_s = 0.2
+[dnssd]
+publisher = "off"
+[broker]
+group = ""
+"""  # the defaults, with a tenth of the time-outs
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,7 @@ class Rig:
         self.backend = VirtualBackend([printer.device for printer in self.printers])
         self.targets: list[Target] = []
         self.diary: list[str] = []  # of this storm: moment, printer, what was done to it
+        self.daemon: Apart
 
     def note(self, printer: str, what: str) -> None:
         """Remember a fault, for the report."""
@@ -76,12 +97,14 @@ class Rig:
 
     async def ask(self, command: str) -> Any:
         """The daemon's answer on its control socket."""
-        return await asyncio.to_thread(ask, self.control, command)
+        return await asyncio.to_thread(partial(ask, self.control, command, timeout_s=SERVED_S))
 
-    async def listening(self) -> int:
-        """How many sockets the daemon listens on: two for each printer it ever saw, and files."""
+    async def measure(self) -> Held:
+        """What the daemon holds, without the sockets that listen for printers seen once."""
+        held = await self.daemon.measure()
         ports = [row for row in (await self.ask("status"))["printers"] if row.get("port")]
-        return 2 * len(ports) + sum(path.is_socket() for path in self.control.parent.iterdir())
+        files = sum(path.is_socket() for path in self.control.parent.iterdir())
+        return replace(held, fds=held.fds - 2 * len(ports) - files)
 
     async def rows(self) -> dict[str, dict[str, Any]]:
         """Status by serial number, of our printers only."""
@@ -144,56 +167,19 @@ class Rig:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Rig]:
-    """A daemon that serves INTERFACES' printers; stopped by a signal, as systemd does it."""
+    """A daemon that serves INTERFACES' printers."""
     rig = Rig(folder)
-    host = PyusbHost(rig.backend, transfer_bytes=65_536)
-    daemon = asyncio.create_task(service.run(_config(folder), host, hotplug=False))
+    settings = SETTINGS.format(port=random.SystemRandom().randrange(61_000, 65_000))
     try:
-        while not rig.control.exists():
-            await asyncio.sleep(0.05)
-            assert not daemon.done(), daemon
-        faults = await rig.until_served()
-        assert not faults, faults
-        await rig.find_targets()
-        yield rig
-        os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(30):
-            assert await daemon == 0
+        async with daemon_apart(folder, rig.backend, settings) as rig.daemon:
+            faults = await rig.until_served()
+            assert not faults, faults
+            await rig.find_targets()
+            yield rig
     finally:
-        daemon.cancel()
-        await asyncio.wait([daemon])
         rig.backend._finalize_object()
         for printer in rig.printers:
             printer.close()
-
-
-def _config(folder: Path) -> Config:
-    """The defaults, with a tenth of the time-outs."""
-    port = random.SystemRandom().randrange(61_000, 65_000)
-    return Config(
-        port_min=port,
-        lease_wait_s=10.0,
-        drain_s=1.5,
-        client_stall_s=2.0,
-        probe_s=2.0,
-        fax_probe_s=1.0,
-        busy_check_s=3.0,
-        idle_stall_s=8.0,
-        stall_s=30.0,
-        check_s=1.5,
-        retry_min_s=0.2,
-        retry_max_s=2.0,
-        idle_release_s=0.5,
-        poll_s=0.2,
-        retry_after_s=1,
-        grace_s=3.0,
-        transfer_bytes=65_536,
-        dnssd="off",
-        quirks_dirs=(),
-        state_dir=folder / "state",
-        runtime_dir=folder / "run",
-        broker_group="",
-    )
 
 
 def _job(store: JobStore, document: StoredDocument) -> str:

@@ -119,10 +119,10 @@ async def ask_ipp(
     reply = await ask(
         target, chance, "POST", "/ipp/print", body, IPP_TYPE, chunked=chunked, is_print=is_print
     )
-    return ipp_answer(reply, number)
+    return ipp_answer(reply, number, target)
 
 
-def ipp_answer(reply: Reply, number: int) -> Answer:
+def ipp_answer(reply: Reply, number: int, target: Target) -> Answer:
     """What a reply says; it must be this request's own."""
     if reply.status != 200 or not reply.complete:
         return Answer(reply.status, None)
@@ -131,7 +131,8 @@ def ipp_answer(reply: Reply, number: int) -> Answer:
     except BadIpp:  # some personalities cannot encode
         return Answer(reply.status, None)
     if answer.request_id != number:
-        raise Fault(f"an answer to request {answer.request_id} instead of {number}")
+        told = f"an answer to request {answer.request_id} instead of {number}"
+        raise Fault(f"{target.serial}: {told}: {answer.groups!r}"[:400])
     return Answer(reply.status, answer)
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections import Counter, deque
+from typing import Any
 
 from ippusbd.log import LineFormatter
 
@@ -46,6 +47,14 @@ class Watchman(logging.Handler):
             self._fault(f"logged raw: {line!r}")
         if record.levelno >= logging.WARNING:
             self.warnings[NUMBERS.sub("N", record.getMessage())[:100]] += 1
+
+    def report(self) -> dict[str, Any]:
+        """All of it, for another process."""
+        return {
+            "warnings": dict(self.warnings),
+            "faults": self.faults,
+            "lines": list(self.lines),
+        }
 
     def _fault(self, what: str) -> None:
         if len(self.faults) < FAULTS_KEPT:

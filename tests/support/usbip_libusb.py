@@ -47,7 +47,7 @@ class Counted:
 class _Pointer:
     """To a struct libusb_transfer, of which it has the members."""
 
-    buffer = length = endpoint = actual_length = status = flags = 0
+    buffer = length = endpoint = actual_length = status = flags = dev_handle = 0
     callback: Callable[[None], None]
 
     @property
@@ -56,13 +56,13 @@ class _Pointer:
 
 
 class UsbIpLibusb:
-    """Stands in for `Libusb`; `functions` is itself."""
+    """Stands in for `Libusb`; `functions` is itself. A subclass may have other places for URBs."""
 
-    def __init__(self, device: VirtualDevice) -> None:
+    def __init__(self, device: VirtualDevice | None) -> None:
         self.functions = self
         self.counted = Counted()
         self._loop = asyncio.get_running_loop()
-        self._urbs = Urbs(device, self._send)
+        self._urbs = Urbs(device, self._send) if device is not None else None
         self._sequence = 0
         self._pending: dict[int, _Pointer] = {}  # by sequence number
         self._unlinks: dict[int, int] = {}  # sequence number of an unlink -> of its transfer
@@ -71,7 +71,11 @@ class UsbIpLibusb:
         callback(*args)
 
     def stop(self) -> None:
+        assert self._urbs is not None
         self._urbs.close()
+
+    def _urbs_of(self, _: _Pointer) -> Any:
+        return self._urbs
 
     # --- libusb's functions
 
@@ -96,7 +100,7 @@ class UsbIpLibusb:
         command = m.Command(
             m.CMD_SUBMIT, self._sequence, incoming, address, length, flags, bytes(8)
         )
-        self._urbs.submit(command, memoryview(data))
+        self._urbs_of(fields).submit(command, memoryview(data))
         return 0
 
     def libusb_cancel_transfer(self, pointer: _Pointer) -> int:
@@ -104,7 +108,7 @@ class UsbIpLibusb:
         if target not in self._unlinks.values():
             self._sequence += 1
             self._unlinks[self._sequence] = target
-            self._urbs.unlink(
+            self._urbs_of(pointer).unlink(
                 m.Command(m.CMD_UNLINK, self._sequence, False, 0, 0, target, bytes(8))
             )
         return 0
@@ -113,9 +117,9 @@ class UsbIpLibusb:
 
     def _send(self, *parts: Any) -> None:
         header, *data = (bytes(part) for part in parts)
-        self._loop.call_soon_threadsafe(self._received, header, b"".join(data))
+        self._loop.call_soon_threadsafe(self.received, header, b"".join(data))
 
-    def _received(self, header: bytes, data: bytes) -> None:
+    def received(self, header: bytes, data: bytes) -> None:
         code, sequence, _, _, _, status, actual = REPLY.unpack(header)
         if code == m.RET_UNLINK:
             sequence, actual = self._unlinks.pop(sequence), 0
