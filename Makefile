@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help run test check format venv bench bench-peer clean wheel clients packages e2e personalities e2e-system e2e-setup e2e-container deb
+.PHONY: help run test check format venv bench bench-growth bench-peer clean wheel clients packages e2e personalities e2e-system e2e-setup e2e-container deb
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
