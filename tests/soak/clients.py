@@ -128,7 +128,8 @@ class Client:
             return str(reply.status)
         job = "/eSCL" + reply.headers["location"].partition("/eSCL")[2]
         page = await ask(target, self.chance, path=f"{job}/NextDocument")
-        if page.status == 200 and page.complete and not page.body.endswith(b"\xff\xd9"):
+        is_page = page.status == 200 and page.headers.get("content-type") != "text/html"
+        if is_page and page.complete and not page.body.endswith(b"\xff\xd9"):
             raise Fault(f"{target.serial}: a page that looks complete and is not")
         return f"{page.status}" if page.complete else "cut"
 
