@@ -179,18 +179,21 @@ async def clients(counts: list[int]) -> tuple[Curves, list[Floor]]:
     async with serving(1) as daemon:
         with Worker("client.py") as client:
             client.ask("rate", port=daemon.ports[0], count=REQUESTS, clients=1)
-            before = rss_mib(daemon.pid)
-            for count in counts:
+            sizes = [rss_mib(daemon.pid)]
+            for count in (*counts, counts[-1]):
                 with daemon.run() as run:
                     client.ask("rate", port=daemon.ports[0], count=REQUESTS, clients=count)
                 curves.runs.append(run)
-        await asyncio.sleep(RELEASED_S)
-        after = rss_mib(daemon.pid)
+                await asyncio.sleep(RELEASED_S)
+                sizes.append(rss_mib(daemon.pid))
+            curves.runs.pop()
+    first, *_, once, again = sizes
     return curves, [
         Floor("exponent of the time by clients", curves.exponent("seconds"), 0.1, ""),
         Floor("exponent of the CPU by clients", curves.exponent("cpu_s"), 0.1, ""),
         Floor("memory of all clients", curves.rise("mib"), 10, "MiB"),
-        Floor("memory kept when they are gone", after - before, 6, "MiB"),
+        Floor("memory kept when they are gone", once - first, 8, "MiB"),
+        Floor("memory kept when they came again", again - once, 1, "MiB"),
         Floor("descriptors of a client", curves.rise("fds") / (counts[-1] - counts[0]), 1.1, ""),
     ]
 
