@@ -167,6 +167,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
     seed, seconds = options.seed, options.seconds
+    sys.setswitchinterval(0.0005)  # printers, which are threads here, answer at once
     print(f"soak: {seconds:g} s, seed {seed} (SEED={seed} repeats it)", flush=True)
     return asyncio.run(_soak(seed, seconds))
 

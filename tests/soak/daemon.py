@@ -47,4 +47,7 @@ def _tell(what: object) -> None:
 
 
 if __name__ == "__main__":
+    # Hardware waits for no processor: what a printer has to say comes within the 50 ms that the
+    # daemon listens for stale bytes, however busy the machine is.
+    os.nice(10)
     sys.exit(asyncio.run(serve(Path(sys.argv[1]))))

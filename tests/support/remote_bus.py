@@ -234,8 +234,9 @@ class _Stream:
         self._sock.close()
 
     def submit(self, urb: m.Command, data: memoryview) -> None:
-        header = submit(urb.sequence, urb.endpoint, urb.length, incoming=urb.incoming)
-        self._sock.sendall(header)
+        sequence, size, flags = urb.sequence, urb.length, urb.target
+        head = submit(sequence, urb.endpoint, size, incoming=urb.incoming, flags=flags)
+        self._sock.sendall(head)
         self._sock.sendall(data)
 
     def unlink(self, command: m.Command) -> None:

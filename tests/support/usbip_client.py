@@ -24,12 +24,17 @@ class Reply(NamedTuple):
 
 
 def submit(
-    sequence: int, endpoint: int, length: int, *, incoming: bool, setup: bytes = b""
+    sequence: int,
+    endpoint: int,
+    length: int,
+    *,
+    incoming: bool,
+    flags: int = 0,
+    setup: bytes = b"",
 ) -> bytes:
     """CMD_SUBMIT."""
-    return SUBMIT.pack(
-        m.CMD_SUBMIT, sequence, 0, incoming, endpoint, 0, length, 0, 0, 0, setup.ljust(8, b"\0")
-    )
+    where = sequence, 0, incoming, endpoint
+    return SUBMIT.pack(m.CMD_SUBMIT, *where, flags, length, 0, 0, 0, setup.ljust(8, b"\0"))
 
 
 def unlink(sequence: int, target: int) -> bytes:
