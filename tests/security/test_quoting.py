@@ -68,7 +68,7 @@ MADE_TEXT = {
     "wire/http1_fields.py": {"head_lines"},
     "wire/ipp_codec.py": {"_begin_attribute"},
     "wire/ipp_values.py": {"_without_language", "python", "language"},
-    "wire/links.py": {"learn", "_changes", "uri", "_rewritten"},  # of URIs
+    "wire/links.py": {"learn", "_address", "_rewritten"},  # of URIs
     "wire/overheard.py": {"_reasons"},
     "wire/printer_status.py": {"_fields"},
     "wire/text.py": {"decoded", "clip"},
