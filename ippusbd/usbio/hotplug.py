@@ -36,7 +36,11 @@ class Hotplug:
     def start(self) -> bool:
         """Whether udev is running and can be listened to."""
         if not UDEV_RUNS.exists():
-            log.info("no udev: polling for printers")
+            log.warning(
+                "no udev (%s is not there): polling for printers;"
+                " a libusb that relies on udev finds none that is plugged in later",
+                UDEV_RUNS,
+            )
             return False
         try:
             import pyudev

@@ -65,7 +65,7 @@ def rights(_: None) -> str:
 
 
 for name, function in checks_plug.GROUP.checks:
-    if function in (checks_plug.cups_finds, checks_plug.print_queue, checks_plug.scans):
+    if function in (checks_plug.print_queue, checks_plug.print_temporary, checks_plug.scans):
         GROUP.check(name)(function)
 
 
