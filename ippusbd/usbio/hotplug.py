@@ -36,7 +36,7 @@ class Hotplug:
     def start(self) -> bool:
         """Whether udev is running and can be listened to."""
         if not UDEV_RUNS.exists():
-            log.warning(
+            log.info(
                 "no udev (%s is not there): polling for printers;"
                 " a libusb that relies on udev finds none that is plugged in later",
                 UDEV_RUNS,

@@ -27,6 +27,7 @@ from ippusbd.virtual.usb.descriptors import DeviceSpec, ipp_interface
 from ippusbd.virtual.usb.device import VirtualDevice
 from ippusbd.virtual.usb.pipes import SessionEnded
 
+QUIET_S = 0.05
 SPEC = DeviceSpec(
     usb_id=UsbId(0x1209, 0x0001),
     manufacturer="Test",
@@ -42,13 +43,13 @@ class Rig(Protocol):
 
     channel: Channel
     window: int  # how many bytes it may read ahead
+    quiet_s: float  # a printer that is silent for so long has nothing more to say
 
     def say(self, *transfers: bytes) -> None: ...
     def heard(self) -> bytes: ...
     def stop_taking(self) -> None: ...
     def take_again(self) -> None: ...
     def unread(self) -> int: ...
-    def block(self, seconds: float) -> None: ...
     def unplug(self) -> None: ...
 
 
@@ -56,6 +57,7 @@ class FakeRig:
     """The FakeChannel must behave like the real ones, or tests over it prove nothing."""
 
     window = 1 << 30  # nothing stands between printer and channel
+    quiet_s = QUIET_S
 
     def __init__(self) -> None:
         self.channel: FakeChannel = FakeChannel()
@@ -75,9 +77,6 @@ class FakeRig:
     def unread(self) -> int:
         return 0
 
-    def block(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def unplug(self) -> None:
         self.channel.fail(DeviceGone("unplugged"))
 
@@ -94,15 +93,15 @@ class DeviceRig:
         *,
         window: int,
         start: Start = in_thread,
-        apart: bool = False,
+        quiet_s: float = QUIET_S,
     ) -> None:
         self.channel = channel
         self.counts = counts
         self.window = window
+        self.quiet_s = quiet_s
         self._device = device
         self._opened = opened
         self._face = device.interface(0)
-        self._apart = apart
         self._heard = bytearray()
         self._takes = threading.Event()
         self._takes.set()
@@ -133,13 +132,6 @@ class DeviceRig:
 
     def unread(self) -> int:
         return len(self._face.ipp.into)
-
-    def block(self, seconds: float) -> None:
-        """Keep the loop busy, until a printer that is slow itself has said more, too."""
-        left, end = self.unread(), time.monotonic() + 0.5
-        while self._apart and 0 < left == self.unread() and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(seconds)
 
     def unplug(self) -> None:
         self._device.unplug()
@@ -180,9 +172,9 @@ async def device_rig(
     *,
     window: int,
     start: Start = in_thread,
-    apart: bool = False,
+    quiet_s: float = QUIET_S,
 ) -> AsyncIterator[DeviceRig]:
-    """The device's only interface, claimed through `host`; `apart`: it needs no loop of ours."""
+    """The device's only interface, claimed through `host`."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(host.close)
         opened = await open_first(host)
@@ -190,7 +182,9 @@ async def device_rig(
         stack.push_async_callback(opened.close)
         counts = TransferCounts()
         channel = await opened.claim(opened.interfaces[0], counts=counts)
-        rig = DeviceRig(device, opened, channel, counts, window=window, start=start, apart=apart)
+        rig = DeviceRig(
+            device, opened, channel, counts, window=window, start=start, quiet_s=quiet_s
+        )
         ears.callback(rig.join)
         yield rig
 
@@ -245,7 +239,7 @@ async def _kernel_rig(channel: str) -> AsyncIterator[Rig]:
     try:
         await asyncio.to_thread(Attacher(server).attach, device)
         host = PyusbHost(transfer_bytes=65_536, channel=channel)
-        async with device_rig(device, host, window=6 * 65_536, apart=True) as rig:
+        async with device_rig(device, host, window=6 * 65_536, quiet_s=0.4) as rig:
             yield rig
     finally:
         server.close()

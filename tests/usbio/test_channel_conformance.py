@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
@@ -165,7 +166,7 @@ async def test_nothing_of_an_answer_that_was_left_reaches_the_next_one(rig: Rig)
     assert (await rig.channel.read()).startswith(b"stale")
     rig.channel.rest()
     rig.channel.discard()
-    await rig.channel.drain(0.05, 1 << 20)
+    await rig.channel.drain(rig.quiet_s, 1 << 20)
     rig.say(b"fresh")
     assert await read_exactly(rig, 5) == b"fresh"
 
@@ -174,25 +175,25 @@ async def test_nothing_of_an_answer_that_was_left_reaches_the_next_one(rig: Rig)
 async def test_a_claim_drains_stale_bytes(rig: Rig, stale: int):
     if stale:
         rig.say(b"s" * stale)
-    assert await rig.channel.drain(0.05, 1 << 20) == stale
+    assert await rig.channel.drain(rig.quiet_s, 1 << 20) == stale
     rig.say(b"fresh")
     assert await read_exactly(rig, 5) == b"fresh"
 
 
 async def test_a_drain_is_not_over_because_the_machine_is_busy(rig: Rig):
     rig.say(b"s" * 100_000)
-    drain = asyncio.create_task(rig.channel.drain(0.05, 1 << 20))
+    drain = asyncio.create_task(rig.channel.drain(rig.quiet_s, 1 << 20))
     for _ in range(20):
         await asyncio.sleep(0)
         # Then both are due: what arrived, and the end of the silence.
-        rig.block(0.06)
+        time.sleep(rig.quiet_s + 0.01)  # noqa: ASYNC251
     assert await drain == 100_000
 
 
 async def test_a_drain_of_an_endless_stream_is_limited(rig: Rig):
     rig.say(b"s" * 200_000)
     with pytest.raises(TransferFailed):
-        await rig.channel.drain(0.05, 100_000)
+        await rig.channel.drain(rig.quiet_s, 100_000)
 
 
 async def test_a_cancelled_write_fails_the_channel_until_a_reset(rig: Rig):

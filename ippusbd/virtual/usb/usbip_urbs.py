@@ -181,7 +181,7 @@ class Endpoint:
             if not taken:
                 return False
             urb.done += taken
-        if urb.zero_packet and not urb.length % self.pipe.packet:
+        if not urb.length or (urb.zero_packet and not urb.length % self.pipe.packet):
             self.pipe.try_write(b"")
         self._send(m.submitted(urb.sequence, 0, urb.done))
         return True
