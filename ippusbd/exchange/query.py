@@ -39,6 +39,7 @@ from ippusbd.usbio.pool_types import Purpose, SlotState
 from ippusbd.usbio.protocols import Channel
 from ippusbd.wire import http1, ipp
 from ippusbd.wire.http1_response import Head
+from ippusbd.wire.ipp_codec import HEADER
 from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.text import one_line
 
@@ -48,6 +49,7 @@ PRINT_PATH, FAX_PATH = "/ipp/print", "/ipp/faxout"
 MAX_ANSWER: Final = 1 << 20
 LEASE_S: Final = 1.0  # added to twice the time for an answer: an interface may be in recovery
 HURRY_S: Final = 3.0  # nothing waits for the answer to a question that timed out
+LATE_S, LATE_MAX = 1.0, 64 << 20  # silence after, and bytes of, answers to earlier requests
 CUT_S: Final = 1.0  # the response head proves that the printer answers
 WHAT_CHARS: Final = 200  # of the reason of a status, in our words about it
 IPP_TYPE: Final = (("Content-Type", "application/ipp"),)
@@ -211,12 +213,22 @@ class Query:
     async def check(self, channel: Channel, answer_s: float) -> None:
         """Check that the printer answers on this very interface; any answer will do.
 
+        But to this question: after a recovery the answer to an earlier one may come so late that
+        it is taken for this one's, whose own would then be the next client's. It is discarded.
         Raises PrinterSilent, or what the channel raises. Afterwards the interface is free, or it
         raised.
         """
-        request = self._own(_state_question())
-        exchange = Exchange(channel, request, self._traffic, cut_response_s=CUT_S)
+        if not await self._check(channel, answer_s):
+            log.info("interface %d: discarding the answer to an earlier request", channel.number)
+            await channel.drain(LATE_S, LATE_MAX)
+            await self._check(channel, answer_s)  # some firmware never copies the request-id
+
+    async def _check(self, channel: Channel, answer_s: float) -> bool:
+        """Whether the answer is this question's, as far as its request-id tells."""
         at = now()
+        request_id = int(at * 1000) % (1 << 30) + 2  # no other question's: they have 1
+        request = self._own(_state_question(request_id))
+        exchange = Exchange(channel, request, self._traffic, cut_response_s=CUT_S)
         try:
             await _begun(exchange, request.target, answer_s)
         except IppUsbError as exc:
@@ -226,10 +238,11 @@ class Query:
             if exchange.head is None:
                 await exchange.stop()
         self._note(Asked(channel.number, at, Outcome.ANSWERED))
+        start = bytearray()
         try:
             async with asyncio.timeout(answer_s):
-                async for _ in exchange.chunks():
-                    pass
+                async for data in exchange.chunks():
+                    start += data[: HEADER.size - len(start)]
                 await exchange.sent()
         except UsbError:
             raise
@@ -238,6 +251,7 @@ class Query:
             await exchange.stop()
             await channel.reset()
         channel.rest()
+        return not _is_ipp(exchange.head) or _has_id(start, request_id)
 
     async def state(self, *, answer_s: float) -> None:
         """Ask for printer-state and reasons, for `overhear`; any answer will do."""
@@ -274,10 +288,19 @@ class Query:
         return replace(request, headers=headers, body=body, connection=self.connection)
 
 
-def _state_question() -> Request:
+def _state_question(request_id: int = 1) -> Request:
     wanted = ("printer-state", "printer-state-reasons")
-    body = get_printer_attributes(f"ipp://localhost{PRINT_PATH}", wanted)
+    body = get_printer_attributes(f"ipp://localhost{PRINT_PATH}", wanted, request_id)
     return Request("POST", PRINT_PATH, IPP_TYPE, body)
+
+
+def _is_ipp(head: Head | None) -> bool:
+    return head is not None and (head.value("Content-Type") or "").startswith(IPP_TYPE[0][1])
+
+
+def _has_id(start: bytes | bytearray, request_id: int) -> bool:
+    """Of the beginning of an IPP message; what is none does not tell."""
+    return len(start) < HEADER.size or HEADER.unpack_from(start)[3] == request_id
 
 
 async def _answered(exchange: Exchange, target: str, answer_s: float) -> tuple[Head, bytes]:
