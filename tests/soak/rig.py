@@ -192,7 +192,8 @@ def _job(store: JobStore, document: StoredDocument) -> str:
 def _at_rest(row: dict[str, Any]) -> bool:
     interfaces = row.get("interfaces", {})
     busy = interfaces.get("in_use", 1) or interfaces.get("waiting", 1) or interfaces.get("broken")
-    return row.get("state") == "ready" and not busy
+    served = interfaces.get("total")  # 0: its session has just failed
+    return row.get("state") == "ready" and bool(served) and not busy
 
 
 def _words(row: dict[str, Any]) -> str:
