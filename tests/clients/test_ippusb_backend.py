@@ -173,7 +173,7 @@ def test_options_in_the_uri_reach_cups_ipp_backend(desk: PrintDesk):
 
 
 def test_a_job_for_a_disconnected_printer_waits_and_prints_later(desk: PrintDesk, raw: str):
-    desk.ask_virtual("unplug")
+    desk.unplug()
     path, sha256 = page(desk.folder, "away")
     desk.run("lp", "-d", raw, "-o", "raw", str(path))
     desk.wait(lambda: "Waiting for the printer" in desk.queue_state(raw), "the reason in lpstat")
@@ -209,7 +209,7 @@ def test_a_printer_unplugged_during_a_job_prints_it_after_the_replug(desk: Print
 
 
 def test_a_waiting_job_can_be_cancelled(desk: PrintDesk, raw: str):
-    desk.ask_virtual("unplug")
+    desk.unplug()
     path, _ = page(desk.folder, "cancelled")
     desk.run("lp", "-d", raw, "-o", "raw", str(path))
     desk.wait(lambda: "Waiting for the printer" in desk.queue_state(raw), "the backend waiting")
@@ -225,7 +225,7 @@ def test_a_class_whose_printers_are_away_waits_and_prints_later(desk: PrintDesk)
         desk.run("lpadmin", "-p", name, "-c", "both")
     desk.run("cupsenable", "both")
     desk.run("cupsaccept", "both")
-    desk.ask_virtual("unplug")
+    desk.unplug()
     path, sha256 = page(desk.folder, "class")
     begun, before = time.monotonic(), backends_started(desk)
     desk.run("lp", "-d", "both", "-o", "raw", str(path))

@@ -166,6 +166,14 @@ class PrintDesk:
         """A question to the virtual printers' control socket."""
         return ask(self.folder / "virtual.sock", command, **arguments)
 
+    def unplug(self) -> None:
+        """Take the only printer away; the daemon knows it."""
+        self.ask_virtual("unplug")
+        status = [str(IPPUSBD), "status", "--json", "--config", str(self.folder / "ippusbd.conf")]
+        self.wait(
+            lambda: '"state": "away"' in self.desktop.run(status).stdout, "the daemon knows it"
+        )
+
     def printed(self, **printer: str) -> list[dict[str, Any]]:
         """Documents that arrived whole."""
         documents = self.ask_virtual("documents", **printer)["documents"]
