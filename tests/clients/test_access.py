@@ -89,7 +89,7 @@ def test_cups_holds_a_refused_job_and_logs_the_reason(rules: Rules, document: st
 def test_cups_prints_if_lp_is_allowed(rules: Rules, document: str, listed: str):
     desk = rules.start(f"print = {listed}\nconfig = [1]\nscan = [1]")
     uri = f"ipp://localhost:{PORT}/ipp/print"
-    desk.run("lpadmin", "-p", "free", "-E", "-v", uri, "-m", "everywhere")
+    desk.add_everywhere("free", uri)
     desk.run("lp", "-d", "free", document)
     desk.wait(lambda: len(desk.printed()) == 1, "the page printed")
     assert "client-error-not-authorized" not in rules.cups_log()

@@ -139,9 +139,7 @@ def test_an_everywhere_queue_without_a_ppd_prints(desk: PrintDesk):
 def test_everywhere_works_with_the_sockets_own_uri(desk: PrintDesk):
     uri = "ipp://%2Frun%2Fippusb%2F1209_0001.sock/ipp/print"
     desk.wait(lambda: (desk.root / "run/ippusb/1209_0001.sock").exists(), "the socket")
-    desk.run("lpadmin", "-p", "direct", "-E", "-v", uri, "-m", "everywhere")
-    ppd = desk.root / "run/cups/etc/ppd/direct.ppd"
-    desk.wait(ppd.exists, "CUPS' own PPD")
+    desk.add_everywhere("direct", uri)
     path, _ = page(desk.folder, "direct")
     desk.run("lp", "-d", "direct", str(path))
     desk.wait(desk.printed, "the document")

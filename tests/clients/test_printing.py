@@ -56,7 +56,7 @@ def test_a_raw_file_arrives_as_it_is(office: Office, tmp_path: Path, family: str
 def test_an_everywhere_queue_prints_a_pdf(office: Office, document: Path):
     """The filters rewrite the file; what they made arrives as it is, and is the same document."""
     uri = office.url("IPv4", "/ipp/print", "ipp")
-    office.run("lpadmin", "-p", "everywhere", "-E", "-v", uri, "-m", "everywhere")
+    office.add_everywhere("everywhere", uri)
 
     printed, sent = office.print_file("everywhere", document)
 
@@ -67,7 +67,7 @@ def test_an_everywhere_queue_prints_a_pdf(office: Office, document: Path):
 
 def test_a_queue_of_the_announced_name_prints_a_pdf(office: Office, document: Path):
     uri = "ipp://Example%20VirtualJet%20900%20%28USB%29._ipp._tcp.local/"
-    office.run("lpadmin", "-p", "announced", "-E", "-v", uri, "-m", "everywhere")
+    office.add_everywhere("announced", uri)
 
     printed, sent = office.print_file("announced", document)
 
@@ -89,10 +89,7 @@ def test_a_temporary_queue_prints_a_pdf(office: Office, document: Path):
 
 def test_options_reach_the_printer(office: Office, document: Path):
     """What a person picks in a dialogue; the virtual printer does not count pages, we do."""
-    office.run(
-        *("lpadmin", "-p", "choosy", "-E", "-v", office.url("IPv4", "/ipp/print", "ipp")),
-        *("-m", "everywhere"),
-    )
+    office.add_everywhere("choosy", office.url("IPv4", "/ipp/print", "ipp"))
     printed, sent = office.print_file("choosy", document, "-o", "page-ranges=2")
 
     text = office.run("pdftotext", str(office.stored(printed)), "-").stdout

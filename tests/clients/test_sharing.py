@@ -82,6 +82,8 @@ def test_lp_prints_through_a_queue_of_cups(shared: SharingDesk):
         *("env", f"HOME={shared.folder}"),
         *("lpadmin", "-p", "far", "-E", "-v", PRINTER, "-m", "everywhere"),
     )
+    ready = 'Printer "far" is now available'  # see PrintDesk.add_everywhere
+    shared.desk.wait(lambda: ready in shared.desk.log(), "CUPS' own PPD")
     page = shared.folder / "page.pdf"
     page.write_bytes(pdf("A page for the neighbour"))
     before = len(shared.desk.printed())

@@ -128,6 +128,14 @@ class PrintDesk:
         """Jobs not completed."""
         return re.findall(r"^\S+-\d+", self.run("lpstat", "-o").stdout, re.MULTILINE)
 
+    def add_everywhere(self, queue: str, uri: str) -> None:
+        """`lpadmin -m everywhere`, and wait: CUPS asks the printer when lpadmin is over.
+
+        Until then it has no filters for the queue, and aborts its jobs or prints them unfiltered.
+        """
+        self.run("lpadmin", "-p", queue, "-E", "-v", uri, "-m", "everywhere")
+        self.wait(lambda: f'Printer "{queue}" is now available' in self.log(), "CUPS' own PPD")
+
     # --- the daemon
 
     def start_daemon(self, *options: str, wait: bool = True, **environ: str) -> None:
