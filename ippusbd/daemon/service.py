@@ -169,47 +169,62 @@ async def run(
     allow_many_files()
     daemon = Daemon(config)
     state_path = state_dir(config, os.environ, os.getuid()) / "printers.json"
-    control_path = runtime_dir(config, os.environ, os.getuid()) / "control.sock"
     async with AsyncExitStack() as stack:
         await become_only_instance(stack, state_path.with_name("lock"), config)
         daemon.recent = stack.enter_context(collecting())
-        control = ControlServer(
-            control_path,
-            daemon.commands(),
-            group=config.control_group,
-            http=daemon.endpoints.answer,
-            streams={"trace": daemon.trace},
-        )
-        await control.start()
-        stack.push_async_callback(control.close)
-        await daemon.endpoints.start(stack)
+        await _open_control(daemon, stack)
         if on_page is not None and (page := daemon.endpoints.status().url):
             on_page(page)
         stop = stack.enter_context(stop_on_signals())
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
         stack.push_async_callback(state.close)
-        notify = daemon.notify
-        watchdog = asyncio.create_task(notify.keep_alive(), name="watchdog")
-        stack.push_async_callback(cancel_and_wait, watchdog)  # stopping may take a minute
+        alive = asyncio.create_task(daemon.notify.keep_alive(), name="watchdog")
+        stack.push_async_callback(cancel_and_wait, alive)  # stopping may take a minute
         await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
-        notify.ready()
+        daemon.notify.ready()
         on_running()
         daemon.phase = "running"
-        assert daemon.brokering is not None
-        assert daemon.supervisor is not None
-        unplugged = Unplugged(daemon.supervisor, config.unplugged_exit_s, stop)
-        watching = asyncio.create_task(keep_running("unplugged exit", unplugged.watch))
-        stack.push_async_callback(cancel_and_wait, watching)
-        await daemon.brokering.until_idle(stop)
-        daemon.phase = "stopping"
-        log.info("stopping: requests in progress have %.0f s to finish", config.grace_s)
-        from ippusbd.daemon.printer.session import DOCUMENTS_S
-
-        within_s = config.grace_s + DOCUMENTS_S + LEAVING_S
-        notify.stopping(within_s)
-        on_stopping(within_s)
+        unplugged = await _until_end(daemon, stop, stack)
+        on_stopping(_begin_to_stop(daemon))
         return await unplugged.status()
+
+
+async def _open_control(daemon: Daemon, stack: AsyncExitStack) -> None:
+    """The control socket and the HTTP endpoints: they answer while printers are started."""
+    control = ControlServer(
+        runtime_dir(daemon.config, os.environ, os.getuid()) / "control.sock",
+        daemon.commands(),
+        group=daemon.config.control_group,
+        http=daemon.endpoints.answer,
+        streams={"trace": daemon.trace},
+    )
+    await control.start()
+    stack.push_async_callback(control.close)
+    await daemon.endpoints.start(stack)
+
+
+async def _until_end(daemon: Daemon, stop: asyncio.Event, stack: AsyncExitStack) -> Unplugged:
+    """Wait for a signal, or until nobody needs the daemon; what knows its exit status."""
+    assert daemon.brokering is not None
+    assert daemon.supervisor is not None
+    unplugged = Unplugged(daemon.supervisor, daemon.config.unplugged_exit_s, stop)
+    watching = asyncio.create_task(keep_running("unplugged exit", unplugged.watch))
+    stack.push_async_callback(cancel_and_wait, watching)
+    await daemon.brokering.until_idle(stop)
+    return unplugged
+
+
+def _begin_to_stop(daemon: Daemon) -> float:
+    """Say so; within how many seconds the process ends."""
+    from ippusbd.daemon.printer.session import DOCUMENTS_S
+
+    grace_s = daemon.config.grace_s
+    daemon.phase = "stopping"
+    log.info("stopping: requests in progress have %.0f s to finish", grace_s)
+    within_s = grace_s + DOCUMENTS_S + LEAVING_S
+    daemon.notify.stopping(within_s)
+    return within_s
 
 
 async def _serve(
@@ -225,25 +240,11 @@ async def _serve(
     from ippusbd.daemon.brokering import Brokering
     from ippusbd.daemon.printer.printer import Services
     from ippusbd.daemon.supervisor import Supervisor
-    from ippusbd.dnssd.scope import loopback
-    from ippusbd.dnssd.select import make_publisher
-    from ippusbd.proxy.admission.listeners import existing
     from ippusbd.quirks.load import load
 
     config = daemon.config
     quirks = load(config.quirks_dirs)
-    publisher: Publisher = make_publisher(
-        config.dnssd,
-        scope=loopback(existing(config.listen_addresses)),
-        static_dir=config.static_dir,
-        static_template=config.static_template,
-    )
-    if config.share_interfaces:
-        publisher = await _share(daemon, publisher, stack)
-    daemon.publisher = publisher
-    stack.push_async_callback(publisher.close)
-    await publisher.start()
-
+    publisher = await _publish(daemon, stack)
     brokering = daemon.brokering = Brokering(config)
 
     def changed() -> None:
@@ -262,6 +263,27 @@ async def _serve(
     stack.push_async_callback(brokering.close)
     await brokering.start(supervisor, _systemds_sockets())
     await supervisor.looked()
+
+
+async def _publish(daemon: Daemon, stack: AsyncExitStack) -> Publisher:
+    """The publisher that the configuration names, started."""
+    from ippusbd.dnssd.scope import loopback
+    from ippusbd.dnssd.select import make_publisher
+    from ippusbd.proxy.admission.listeners import existing
+
+    config = daemon.config
+    publisher: Publisher = make_publisher(
+        config.dnssd,
+        scope=loopback(existing(config.listen_addresses)),
+        static_dir=config.static_dir,
+        static_template=config.static_template,
+    )
+    if config.share_interfaces:
+        publisher = await _share(daemon, publisher, stack)
+    daemon.publisher = publisher
+    stack.push_async_callback(publisher.close)
+    await publisher.start()
+    return publisher
 
 
 async def _share(daemon: Daemon, local: Publisher, stack: AsyncExitStack) -> Publisher:

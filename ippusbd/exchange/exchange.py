@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ippusbd.aio import cancel_and_wait, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
@@ -33,6 +33,7 @@ from ippusbd.exchange.interrupted_job import (
     is_refusal,
 )
 from ippusbd.exchange.request import Request
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool_types import About, Purpose
 from ippusbd.usbio.protocols import Channel
@@ -45,15 +46,6 @@ log = logging.getLogger("ippusbd.http")
 SURPLUS_QUIET_S, SURPLUS_MAX = 0.05, 64 << 20  # of bytes after the end of an answer
 EOF_QUIET_S = 2.0  # a response without framing that looks complete is over after this silence
 EOF_CUT_S = 20.0  # one that does not
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Bytes of bodies and heads, both ways, since start."""
-
-    requests: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
 
 
 class Exchange:

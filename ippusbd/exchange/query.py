@@ -31,8 +31,9 @@ from ippusbd.errors import (
     Unanswered,
     UsbError,
 )
-from ippusbd.exchange.exchange import Exchange, Traffic
+from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.request import Headers, Request
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.usbio.pool_types import Purpose, SlotState

@@ -19,9 +19,10 @@ from enum import Enum
 from typing import Final
 
 from ippusbd.errors import ClientGone, DeviceGone, IppUsbError, UsbError
-from ippusbd.exchange.exchange import Exchange, Traffic
+from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.interrupted_job import InterruptedJob, used_scan_job
 from ippusbd.exchange.request import Request
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.proxy.admission.connection_limit import Doing
 from ippusbd.proxy.aiohttp_server import web
 from ippusbd.proxy.delivery import Delivery

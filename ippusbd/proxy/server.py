@@ -15,7 +15,7 @@ import time
 from itertools import count
 
 from ippusbd.aio import now
-from ippusbd.exchange.exchange import Traffic
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.kinds import Diagnosis
 from ippusbd.log import set_context
 from ippusbd.proxy.admission.connection_limit import ConnectionLimit, Doing

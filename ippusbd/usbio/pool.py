@@ -298,16 +298,14 @@ class InterfacePool:
         The timer stays while requests come and go; it looks at the time that is left.
         """
         self._idle_since = self._loop.time()
-        wanted = self._idle.after_s and self.idle and self._gone is None
-        if wanted and self._release_timer is None:
+        if self._release_timer is None and self._idle.after_s and self.idle and self._gone is None:
             self._release_timer = self._loop.call_later(self._idle.after_s, self._release_idle)
 
     def _release_idle(self) -> None:
         self._release_timer = None
         if not self.idle or self._gone is not None:
             return
-        at = self._idle_since + self._idle.after_s
-        if at > self._loop.time():
+        if (at := self._idle_since + self._idle.after_s) > self._loop.time():
             self._release_timer = self._loop.call_at(at, self._release_idle)
         elif not self._may_release():
             self._release_later()
@@ -322,10 +320,8 @@ class InterfacePool:
 
     def _claim_more(self) -> None:
         """Claim those to be tried again, and as many as are waited for, fewest failures first."""
-        if self._gone is not None:
-            return
         released = [slot for slot in self._slots if slot.state is SlotState.RELEASED]
-        if not released:
+        if self._gone is not None or not released:
             return
         now = self._loop.time()
         wanted = sum(self._open_to(waiter.lane) for waiter in self._waiters)
