@@ -152,6 +152,7 @@ def _in_range(text: str, low: int, high: int) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     from ippusbd import log
+    from ippusbd.daemon.process.tuning import leave_out_openssl
 
     if "help" in args.personality:
         from ippusbd.virtual.personalities import help_table
@@ -168,6 +169,9 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None:
         config = replace(config, page=True, page_port=args.page or config.page_port)
     log.setup("debug" if args.verbose else config.log_level, config.log_levels)
+    # Virtual printers hash the documents, which OpenSSL does faster.
+    if not (config.share_interfaces or args.virtual or args.virtual_if_none):
+        leave_out_openssl()
     usual = gc.get_threshold()
     gc.set_threshold(STARTING_OBJECTS)
     return run_until_done(_serve(args, config, lambda: _started(usual)))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import time
 from itertools import count
+from typing import TYPE_CHECKING
 
 from ippusbd.aio import now
 from ippusbd.exchange.traffic import Traffic
@@ -29,6 +29,9 @@ from ippusbd.proxy.settings import Wiring as Wiring
 from ippusbd.proxy.spool import SpoolSpace
 from ippusbd.usbio.pool_types import About
 from ippusbd.users.client_identity import identify
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger("ippusbd.http")
 

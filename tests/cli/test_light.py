@@ -81,6 +81,22 @@ def test_a_daemon_takes_little_more_memory_than_its_http_server_alone(
     assert own < OWN_MIB
 
 
+@pytest.mark.parametrize(("shared", "loaded"), [("[]", False), ('["example0"]', True)])
+def test_a_daemon_loads_openssl_if_it_shares_printers_only(
+    start: Start, tmp_path: Path, shared: str, loaded: bool
+):
+    config = tmp_path / "shared.conf"
+    config.write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
+        f'[listen]\nport_min = {FIRST_PORT}\ninterface = {shared}\n[dnssd]\npublisher = "off"\n'
+    )
+    daemon = start("--config", str(config))
+    daemon.config = config
+    until_true(lambda: '"running"' in daemon.command("status", "--json").stdout)
+    maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
+    assert ("libssl" in maps, "libcrypto" in maps) == (loaded, loaded)
+
+
 def test_garbage_is_looked_for_as_usual_but_not_in_what_was_imported(tmp_path: Path):
     config = tmp_path / "ippusbd.conf"
     config.write_text(

@@ -1,4 +1,4 @@
-"""Repeated buffers cost no page faults, and many files may be open."""
+"""Repeated buffers cost no page faults, many files may be open, OpenSSL can be left out."""
 
 from __future__ import annotations
 
@@ -54,3 +54,28 @@ def test_the_limit_of_open_files_is_raised_to_the_hard_limit(limits: tuple[int, 
 def test_a_limit_of_files_that_is_high_enough_stays(limits: tuple[int, int]):
     allow_many_files(100)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
+
+
+def said(code: str) -> str:
+    code = f"import sys; from ippusbd.daemon.process import tuning; {code}"
+    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
+def test_what_a_daemon_without_sharing_is_made_of_works_without_openssl():
+    code = (
+        "left_out = tuning.leave_out_openssl();"
+        "import aiohttp.web, dbus_fast.aio, hashlib, hmac, pyudev, random, uuid, zeroconf.asyncio;"
+        "import ippusbd.daemon.service, ippusbd.dnssd.auto_publisher;"
+        "maps = open('/proc/self/maps').read();"
+        "print(left_out, 'libssl' in maps, 'libcrypto' in maps, hashlib.sha256().hexdigest()[:6])"
+    )
+    assert said(code) == "True False False e3b0c4"
+
+
+@pytest.mark.parametrize(
+    "hindered",
+    ["import ssl", "import hashlib", "tuning.find_spec = lambda name: None"],
+)
+def test_openssl_stays_where_it_is_loaded_or_python_has_no_hashes_of_its_own(hindered: str):
+    code = "import ssl, hashlib; print(ssl.OPENSSL_VERSION[:7], hashlib.scrypt.__name__)"
+    assert said(f"{hindered}; print(tuning.leave_out_openssl()); {code}") == "False\nOpenSSL scrypt"
