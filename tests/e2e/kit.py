@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -68,8 +69,20 @@ def prepare(cache: Path) -> Kit:
         kernel=kernel,
         modules=modules,
         initramfs=initramfs,
-        extra=_extra_layer(cache),
+        extra=_layer(cache, "extra-" + "-".join(GUEST_PACKAGES), GUEST_PACKAGES),
     )
+
+
+def newest(package: str, cache: Path) -> tuple[str, Path]:
+    """The package's version in Debian's unstable release, unpacked for the guest. KitError."""
+    apt = apt_of("sid", cache / "sid")
+    found = re.search(
+        r"^Version: (\S+)$", run(["apt-cache", "show", package], apt=apt), re.MULTILINE
+    )
+    if found is None:
+        raise KitError(f"apt-cache show {package} names no version")
+    name = f"extra-{package}-{found[1]}"
+    return found[1], _layer(cache, name, [package], apt)
 
 
 def apt_of(release: str, folder: Path) -> Path:
@@ -131,9 +144,9 @@ def _kernel_package(apt: Path | None) -> str:
     return listing.partition("Depends: ")[2].split()[0]
 
 
-def _extra_layer(cache: Path) -> Path:
-    layer = cache / ("extra-" + "-".join(GUEST_PACKAGES))
-    return layer if layer.exists() else _unpack(GUEST_PACKAGES, cache, layer.name)
+def _layer(cache: Path, name: str, packages: Sequence[str], apt: Path | None = None) -> Path:
+    layer = cache / name
+    return layer if layer.exists() else _unpack(packages, cache, name, apt)
 
 
 def _unpack(packages: Sequence[str], cache: Path, name: str, apt: Path | None = None) -> Path:

@@ -1,4 +1,6 @@
-"""`make bench-peer`: our daemon beside Debian's ipp-usb on the same virtual printer, in one guest.
+"""`make bench-peer`: our daemon beside Debian's newest ipp-usb on the same virtual printer.
+
+Both run in one guest, one after the other.
 
     bench_peer.py                                  everything, in QEMU
     bench_peer.py --only throughput,rate --rounds 3
@@ -25,13 +27,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uml
 import vm
 from figures import report, table
-from kit import KitError, cache_dir, prepare
+from kit import KitError, cache_dir, newest, prepare
 from vm import Machine
 
 HERE = Path(__file__).resolve().parent
@@ -95,7 +98,8 @@ def _run(options: argparse.Namespace) -> int:
     if not PYTHON.exists():
         raise KitError("there is no .venv yet; run: make venv")
     cache = cache_dir()
-    kit, load = prepare(cache), _load(cache)
+    version, peer = newest("ipp-usb", cache)
+    kit, load = replace(prepare(cache), extra=peer), _load(cache)
     subprocess.run([PYTHON, "-m", "compileall", "-q", PROJECT / "ippusbd"], check=False)
     with tempfile.TemporaryDirectory(dir=cache, prefix="bench-") as scratch:
         run_dir = options.logs.resolve() if options.logs else Path(scratch)
@@ -106,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         status = boot(kit, _command(options, load), run_dir, machine)
         result = run_dir / "result.json"
         rows = json.loads(result.read_text()) if result.exists() else []
-    concluded = _conclude(options, rows)
+    concluded = _conclude(options, rows, version)
     return status or concluded
 
 
@@ -138,15 +142,16 @@ def _command(options: argparse.Namespace, load: Path) -> str:
     return f"cd {PROJECT}\nexport PYTHONPATH={shlex.quote(path)}\nexec {shlex.join(words)}\n"
 
 
-def _conclude(options: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
+def _conclude(options: argparse.Namespace, rows: list[dict[str, Any]], version: str) -> int:
     """Print the tables, keep the figures; the exit status."""
     peer = next((row["server"] for row in rows if row["server"].startswith("ipp-usb")), "ipp-usb")
     tables = {ours: report(rows, ours, peer, options.engine) for ours in _ours(rows)}
     for ours, entries in tables.items():
-        print(f"\n{options.engine}, {options.rounds} rounds, medians; {_busy()}")
+        print(f"\n{options.engine}, ipp-usb {version}, {options.rounds} rounds, medians; {_busy()}")
         print("\n".join(table(entries, ours, peer)), flush=True)
     about = {
         "engine": options.engine,
+        "peer": version,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S"),
         "kernel_of_the_host": platform.release(),
         "machine": _busy(),
