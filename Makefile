@@ -94,7 +94,7 @@ promises: $(VENV)/.made packages ## take every guard of SECURITY.md's promises o
 	@PYTHONPATH=tests $(BIN)/python -m security $(ARGS)
 
 ENGINE ?= qemu
-bench-peer: $(VENV)/.made packages ## compare with Debian's ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
+bench-peer: $(VENV)/.made packages ## compare with Debian's newest ipp-usb on the same printer, in a guest; ENGINE=uml, ARGS="--only rate" (root)
 	@PYTHONPATH=tests/e2e $(BIN)/python tests/bench/peer/bench_peer.py --engine $(ENGINE) $(ARGS)
 
 venv: $(VENV)/.made ## create .venv with the ippusbd command
