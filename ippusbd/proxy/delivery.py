@@ -3,8 +3,9 @@
 `put` is called by whoever reads the printer; a task of its own writes to the client. When the
 printer has been read to the end, its interface is free and the delivery goes on alone.
 
-When the printer fails in the middle of an answer, the connection is closed without a terminator:
-a cut answer must not look complete.
+When the printer, or the spool's file, fails in the middle of an answer, the connection is closed
+without a terminator: a cut answer must not look complete. Whatever ends the task, `put` waits for
+nothing then: the interface must not be lost with one answer.
 
 Knows aiohttp's responses and the spool; nothing of exchanges and leases.
 """
@@ -88,6 +89,7 @@ class Delivery:
         await cancel_and_wait(self._task)
 
     async def _write(self) -> None:
+        gone = ClientGone("its answer is delivered no further")
         try:
             with self._timer:
                 while data := await self._spool.take():
@@ -98,12 +100,12 @@ class Delivery:
                 await taken(self._response)  # a client that dies here has not got its answer
         except ConnectionError as exc:
             gone = _gone(exc)
-            self._spool.abandon(gone)
             raise gone from exc
-        except IppUsbError as exc:
+        except (IppUsbError, OSError) as exc:  # of the printer; of the spool's file
             log.warning("%s: answer cut: %s", self._client, exc)
             self._client.hang_up()
         finally:
+            self._spool.abandon(gone)
             self._spool.close()
 
     def _disconnect(self) -> None:

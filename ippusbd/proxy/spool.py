@@ -148,6 +148,8 @@ class Spool:
                 self._file = _NamelessFile(self._space.folder)
             await self._file.run(_write_all, data, self._written)
         except OSError as exc:
+            if self._abandoned is not None:  # and closed: nothing is reserved any more
+                return False
             log.warning("slow clients are served from memory only: no temporary file: %s", exc)
             self._file_fails = True
             self._reserve(-len(data))
@@ -163,7 +165,7 @@ class Spool:
     # --- the client's side
 
     async def take(self) -> bytes:
-        """The next bytes; empty at the end. Raises what `end` was given."""
+        """The next bytes; empty at the end. Raises what `end` was given, and OSError."""
         while True:
             if self._pieces:
                 return self._from_memory()
@@ -182,7 +184,7 @@ class Spool:
         self._space.wake()
 
     def close(self) -> None:
-        """Free everything. Idempotent."""
+        """Free everything, after the end or `abandon`. Idempotent."""
         self._space.memory_left += self._in_memory
         self._pieces.clear()
         self._in_memory = 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.http_client import Connection, ask, connected, message
 from support.scripted_printer import SETTINGS, answer, serve
 from support.waiting import until
@@ -25,6 +28,16 @@ def in_transfers(whole: bytes) -> list[bytes | UsbError]:
 
 def read_nothing(client: Connection) -> None:
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+def break_files(folder: Path) -> None:
+    """Files below `folder` that this process has open cannot be read any more."""
+    unreadable = os.open("/dev/null", os.O_WRONLY)
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if str(entry.readlink()).startswith(str(folder)):
+                os.dup2(unreadable, int(entry.name), inheritable=False)
+    os.close(unreadable)
 
 
 def read_on(client: Connection) -> None:
@@ -125,3 +138,26 @@ async def test_a_client_that_leaves_its_spooled_answer_frees_the_space(tmp_path:
             slow.kill()
         await until(lambda: not served.site.in_progress)
         assert served.site._space.file_left == settings.spool_bytes
+
+
+@pytest.mark.parametrize("room", [4 * MIB, 64 * MIB], ids=["being read", "read to its end"])
+async def test_a_spool_file_that_fails_cuts_one_answer_and_frees_the_interface(
+    room: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    settings = replace(SETTINGS, spool_dir=tmp_path, spool_bytes=room)
+    page = in_transfers(answer(PAGE))
+    async with (
+        serve(page, answer(b"next"), settings=settings) as served,
+        connected(served.port) as slow,
+    ):
+        space = served.site._space
+        read_nothing(slow)
+        await slow.send(message("GET", "/big"))
+        await until(lambda: served.printer.heard and (served.pool.idle or space.file_left < 65536))
+        break_files(tmp_path)
+        read_on(slow)
+        assert not (await slow.reply()).complete
+        assert (await ask(served.port)).body == b"next"
+        await until(lambda: not served.site.in_progress)
+        assert (space.file_left, served.pool.recovered) == (room, 0)
+    assert "answer cut: [Errno 9]" in caplog.text

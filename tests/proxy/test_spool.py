@@ -8,7 +8,9 @@ import os
 import resource
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -226,3 +228,24 @@ async def test_a_spool_that_is_closed_while_its_file_is_used_leaves_nothing_open
         await asyncio.wait([writing])
         spool.close()
     await until(lambda: not open_files(tmp_path))
+
+
+async def test_a_client_that_leaves_before_its_file_is_written_gives_back_only_what_it_used(
+    tmp_path: Path,
+):
+    space = SpoolSpace(tmp_path, 64 * MIB)
+    spool = Spool(space)
+    await spool.put(bytes(MEMORY))
+    await asyncio.sleep(FAST_S)  # from here on it uses a file
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as one_thread:
+        asyncio.get_running_loop().set_default_executor(one_thread)
+        one_thread.submit(go_on.wait)
+        writing = asyncio.create_task(spool.put(bytes(PIECE)))
+        await until(lambda: space.file_left < 64 * MIB)
+        spool.abandon(ClientGone("left"))
+        spool.close()
+        go_on.set()
+        with pytest.raises(ClientGone):
+            await writing
+    assert space.file_left == 64 * MIB
