@@ -255,7 +255,9 @@ class Exchange:
     def _keep_cancellation(self) -> None:
         """The printer may print half a document, and its Cancel-Job could not be sent."""
         job, pending = self._request.job, self._request.pending_cancels
-        if not self.cut or self.refused or self._kept_cancellation or not job or pending is None:
+        if not self.cut or self.refused or self._kept_cancellation or pending is None:
+            return
+        if job is None or job.asked is None:  # it creates no job
             return
         now = self._loop.time()
         answer = bytes(self._answer_head)
@@ -347,7 +349,6 @@ class Exchange:
 
     def _unwanted(self) -> bool:
         """Whether the rest of the upload is not to be sent; may change at every await.
-
 
         A document whose last byte is here is sent to the end though its client left.
         """
@@ -468,14 +469,12 @@ class Exchange:
 
     async def _cancel_job(self, job: InterruptedJob, quiet_s: float) -> None:
         body = cancellation(job, bytes(self._answer_head))
-        if body is None:
-            log.info("a cut upload left no job to cancel")
-            return
-        status, answer = await self._ask(Request("POST", job.target, job.headers, body), quiet_s)
-        if not is_cancelled(status, answer):  # it warms up, or is busy
-            self._keep_cancellation()
-            return
-        log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
+        if body is not None:
+            ask = Request("POST", job.target, job.headers, body)
+            if is_cancelled(*await self._ask(ask, quiet_s)):
+                log.info("interface %d: cancelled the job of a cut upload", self._channel.number)
+                return
+        self._keep_cancellation()  # it warms up, is busy, or told no job-id
 
     async def _ask(self, request: Request, quiet_s: float) -> tuple[int, bytes]:
         """Status and body of the answer to a small request of our own on this interface."""

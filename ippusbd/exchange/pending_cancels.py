@@ -2,11 +2,11 @@
 
 A cut upload was terminated properly, so the printer takes half a document for
 a complete one; then its answer, or the Cancel-Job, was lost: the interface
-failed, or the printer was unplugged. The cancellation is kept over sessions,
-and delivered when the printer can be asked.
+failed, or the printer was unplugged; or its answer names no job. The cancellation
+is kept over sessions, and delivered when the printer can be asked.
 
 Within the session of the upload the job-id names that job. After it, or where
-the answer with the job-id was lost, the job is looked up again first
+no answer with the job-id came, the job is looked up again first
 (`interrupted_job`); in doubt nothing is cancelled. "Could not be asked" is no
 try; an IPP error is a refusal; a cancellation expires.
 

@@ -21,6 +21,7 @@ from ippusbd.wire.ipp_requests import request as ipp_request
 HOST = (("Host", "localhost:60000"),)
 IPP = (*HOST, ("Content-Type", "application/ipp"))
 PRINT_JOB = ipp.encode(ipp_request(ipp.Operation.PRINT_JOB, "ipp://localhost/ipp/print"))
+QUESTION = ipp.encode(ipp_request(ipp.Operation.GET_JOBS, "ipp://localhost/ipp/print"))
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -109,6 +110,20 @@ async def test_a_cut_document_is_cancelled():
         await exchange.finish(1)
     cancel, _ = ipp.decode(bytes(channel.sent).rpartition(b"\r\n\r\n")[2])
     assert cancel.code == ipp.Operation.CANCEL_JOB
+
+
+@pytest.mark.parametrize("body", [b"", b"\x01\x01", b"<html>", ipp.encode(ipp.Message(0, 1))])
+@pytest.mark.parametrize(("upload", "kept"), [(PRINT_JOB, 1), (QUESTION, 0), (b"%PDF", 0)])
+async def test_a_cut_document_is_to_be_looked_up_when_its_answer_names_no_job(
+    upload: bytes, kept: int, body: bytes
+):
+    channel, pending = FakeChannel(), PendingCancels()
+    channel.hear = lambda c, data: c.say(ok(body)) if data == LAST_CHUNK else None
+    exchange = Exchange(channel, Upload(upload, b"half").request(pending))
+    await leave(exchange)
+    async with asyncio.timeout(5):
+        await exchange.finish(1)
+    assert len(pending) == kept
 
 
 @pytest.mark.parametrize("where", ["in a write", "between two writes"])
