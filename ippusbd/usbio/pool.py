@@ -333,12 +333,10 @@ class InterfacePool:
             slot.state, slot.again = SlotState.CLAIMING, False
             self._spawn(self._claim(slot), f"claim-interface-{slot.number}")
         later = [slot.claim_at for slot in released if slot.claim_at > now]
-        if wanted > len(ready) and later and self._retry_timer is None:
-            self._retry_timer = self._loop.call_at(min(later), self._try_again)
-
-    def _try_again(self) -> None:
-        self._retry_timer = None
-        self._claim_more()
+        if wanted > len(ready) and later:
+            if self._retry_timer is not None:
+                self._retry_timer.cancel()  # another interface may be due sooner
+            self._retry_timer = self._loop.call_at(min(later), self._claim_more)
 
     def _claim_failed(self, slot: PoolSlot, failure: IppUsbError) -> None:
         """The interface is tried again after a pause; the others are not affected."""

@@ -106,6 +106,26 @@ def test_a_failed_claim_is_retried_with_growing_pauses():
     told(story)
 
 
+def test_an_interface_that_fails_for_long_does_not_delay_the_next_try_of_another():
+    async def story() -> None:
+        desk = Desk(_0=UsbError("i/o error"))
+        pool = pool_of(desk, [0, 1])
+        async with pool.lease(wait_s=5):
+            waiting = asyncio.create_task(use(pool, wait_s=60))
+            await asyncio.sleep(10)
+            pauses = [later - earlier for earlier, later in pairwise(desk.tries(0))]
+            assert max(pauses) >= 4, "the next try of interface 0 is far away"
+            desk.refusals[1] = DeviceBusy("interface 1 is held by process 7")
+            pool.renew()
+        await asyncio.sleep(0.5)
+        del desk.refusals[1]
+        async with asyncio.timeout(1.5):
+            assert await waiting == 1
+        await pool.close()
+
+    told(story)
+
+
 def test_a_device_without_a_claimable_interface_ends_the_pool_and_an_unplug_does_at_once():
     async def story() -> None:
         for failure, tries in ((TransferTimeout("no"), 4), (DeviceGone("unplugged"), 1)):
