@@ -3,8 +3,10 @@
 The self-signed one is kept, with its key, in one file of the state directory (mode 0600), which is
 replaced as a whole, so that it never holds the key of another certificate. It is made anew, for
 the same key, when it is not valid now (the clock was wrong), before it expires, and when this
-machine has another name or IPv4 address; IPv6 addresses change daily and are no reason. Clients
-cannot verify it: a person compares the fingerprint, which the log and `ippusbd status` show.
+machine has another name or IPv4 address; IPv6 addresses change daily and are no reason. A name or
+address that went is none either, so that one that comes and goes makes one certificate; the next
+one is without it. Clients cannot verify it: a person compares the fingerprint, which the log and
+`ippusbd status` show.
 
 A line before the key says what the certificate is for, so that `cryptography` is imported only
 when one is generated. The only module that knows it.

@@ -4,6 +4,10 @@ Off unless the configuration names interfaces. Then every printer gets a TLS lis
 their addresses, at the port that it has on loopback, and its services are announced there in the
 form that network clients may use. Listeners and announcements follow the addresses as they change.
 
+Beside its own name this machine has the one that Avahi gives it now, after a conflict; the last one
+may be a neighbour's. Avahi may rename as often as a neighbour wants, so the certificate, which
+people compare, gets a name that has lasted, and is kept as it is when that name goes.
+
 Knows listeners, certificates and publishers; nothing of printers but their sites.
 """
 
@@ -41,7 +45,7 @@ log = logging.getLogger("ippusbd.daemon")
 
 SETTLE_S: Final = 0.2  # an interface that comes up changes several times
 AGAIN_S: Final = 10.0  # retry for addresses whose port is in use
-
+NAME_SETTLES_S: Final = 60.0  # from then on Avahi's name for this machine is in the certificate
 RENEWAL_S: Final = 3600.0  # between looks at a certificate of our own
 
 Look = Callable[[tuple[str, ...]], tuple[Address, ...]]
@@ -61,6 +65,7 @@ class Sharing:
         fingerprint: str = "",
         own_folder: Path | None = None,
         look: Look = look,
+        name_settles_s: float = NAME_SETTLES_S,
     ) -> None:
         """`machine`: the host name without domain; `fingerprint`: the certificate's;
         `own_folder`: of a certificate of our own.
@@ -77,6 +82,9 @@ class Sharing:
         users = config.share_users_file
         gate = BasicAuth(Users(users)) if users is not None else None
         self._names = {machine, f"{machine}.local"}
+        self._own_names = frozenset(self._names)
+        self._name_settles_s = name_settles_s
+        self._settling: asyncio.TimerHandle | None = None
         self.network = Network(self._names, config.share_console, gate)
         self._addresses: tuple[Address, ...] = ()
         self._allowed: tuple[IPv4Network | IPv6Network, ...] = config.share_allow
@@ -133,6 +141,8 @@ class Sharing:
         """Close all listeners, withdraw all announcements."""
         if self._changes is not None:
             self._changes.close()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -165,8 +175,9 @@ class Sharing:
         if folder is None:
             return
         addresses = [address.text for address in self._addresses]
+        aliases = () if self._settling else tuple(self._names)
         try:
-            fit = partial(certificate.fit, folder, self._machine, addresses, self._names)
+            fit = partial(certificate.fit, folder, self._machine, addresses, aliases)
             if await asyncio.to_thread(fit):
                 certificate.load(folder, self._tls)
                 self._fingerprint = certificate.fingerprint(folder / certificate.OWN_FILE)
@@ -214,10 +225,20 @@ class Sharing:
         return scope if addresses else None
 
     def _named(self, name: str) -> None:
-        """Avahi's name for this machine."""
-        if name.lower() not in self._names:
-            self._names.add(name.lower())
-            self._wake.set()
+        """Avahi's name for this machine, from now on."""
+        names = self._own_names | {name.lower()}
+        if names == self._names:
+            return
+        self._names.clear()
+        self._names.update(names)
+        if self._settling is not None:
+            self._settling.cancel()
+        loop = asyncio.get_running_loop()
+        self._settling = loop.call_later(self._name_settles_s, self._name_lasts)
+
+    def _name_lasts(self) -> None:
+        self._settling = None
+        self._wake.set()
 
     def _admits(self, text: str) -> bool:
         address = ip_address(text.partition("%")[0])

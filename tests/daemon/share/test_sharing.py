@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,17 @@ from ippusbd.proxy.server import PrinterSite, SiteSettings
 
 HERE = Address("net0", 1, ip_interface("127.0.0.2/8"))  # loopback has many addresses
 THERE = Address("net1", 2, ip_interface("127.0.0.3/32"))
+HERE_6 = Address("net0", 1, ip_interface("::1/128"))
+THERE_6 = Address("net1", 2, ip_interface("::1/128"))
 SERVICES = ServiceSet("Jet", (ServiceRecord("Jet", "_ipp._tcp", 60000),))
 
 
 class Bench:
     """Sharing over one site without a printer, with networks that a test changes."""
 
-    def __init__(self, tls: ssl.SSLContext, config: Config, own_folder: Path | None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext, config: Config, own_folder: Path | None, **settings: float
+    ) -> None:
         self.addresses: tuple[Address, ...] = (HERE,)
         self.made: list[tuple[Scope, MemoryPublisher]] = []
         moving = RebindingPublisher(self._publisher)
@@ -46,6 +51,7 @@ class Bench:
             machine="desk",
             own_folder=own_folder,
             look=lambda names: self.addresses,
+            **settings,
         )
         self.site = PrinterSite(SiteSettings(network=self.sharing.network))
 
@@ -89,9 +95,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def opened(
-    tls: ssl.SSLContext, config: Config = QUICK, own_folder: Path | None = None
+    tls: ssl.SSLContext, config: Config = QUICK, own_folder: Path | None = None, **settings: float
 ) -> AsyncIterator[Bench]:
-    bench = Bench(tls, config, own_folder)
+    bench = Bench(tls, config, own_folder, **settings)
     await bench.site.start([bind("127.0.0.1", 0)])
     bench.sharing.share(bench.site)
     await bench.sharing.start()
@@ -221,8 +227,47 @@ async def test_services_are_announced_on_the_network_and_follow_its_interfaces(
         assert not local.sets
 
 
-async def test_a_name_that_avahi_gives_this_machine_becomes_one_of_its_names(tls: ssl.SSLContext):
+async def test_of_the_names_that_avahi_gives_this_machine_the_current_one_is_accepted(
+    tls: ssl.SSLContext,
+):
     async with opened(tls) as bench:
         await bench.until(lambda: bench.made)
-        bench.made[0][0].on_host_name("Desk-2.local")
-        assert "desk-2.local" in bench.sharing.network.names
+        named, names = bench.made[0][0].on_host_name, bench.sharing.network.names
+        for number in range(2, 1002):
+            named(f"Desk-{number}.local")
+        assert names == {"desk", "desk.local", "desk-1001.local"}
+        named("Desk.local")
+        assert names == {"desk", "desk.local"}
+
+
+async def test_the_certificate_is_for_a_name_that_lasts_and_the_one_that_goes_makes_no_other(
+    tmp_path: Path,
+):
+    def made_for() -> str:
+        return (tmp_path / certificate.OWN_FILE).read_text().partition("\n")[0]
+
+    tls = certificate.own(tmp_path, "desk", [HERE.text])
+    async with opened(tls, own_folder=tmp_path, name_settles_s=0.5) as bench:
+        await bench.until(lambda: bench.made)
+        named, first = bench.made[0][0].on_host_name, made_for()
+        numbers = count(2)
+        for number in islice(numbers, 1000):
+            named(f"desk-{number}.local")
+        bench.changed(HERE, HERE_6)  # no reason for a certificate, but for a look at it
+        await bench.until(lambda: named(f"desk-{next(numbers)}.local") or len(bench.made) == 2)
+        assert made_for() == first
+        named("desk-2.local")
+        await bench.until(lambda: "desk-2.local" in made_for())
+        assert len(made_for()) < len(first) + 100
+
+        lasting = made_for()
+        for looks, name in enumerate(("desk.local", "desk-2.local", "desk.local"), 3):
+            named(name)
+            await bench.until(lambda: bench.sharing._settling is None)
+            bench.changed(HERE, THERE_6 if looks % 2 else HERE_6)
+            await bench.until(lambda looks=looks: len(bench.made) == looks)
+        assert made_for() == lasting
+
+        bench.changed(HERE, THERE)
+        await bench.until(lambda: THERE.text in made_for())
+        assert "desk-2.local" not in made_for()
