@@ -2,7 +2,8 @@
 
 One line for each number of `ippusbd status --json` that a graph or an alarm can use. Names
 and labels are stable: dashboards depend on them. A number that the printer does not report
-is left out; it is not zero.
+is left out; it is not zero. No two samples have the same name and labels: a reader would refuse
+them all, or drop one. Devices without a port are distinguished by their address.
 
 Knows the status; no printers.
 """
@@ -71,24 +72,23 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
 
 @dataclass(slots=True)
 class _Samples:
-    """By name, in the order of `_KNOWN`."""
+    """By name, in the order of `_KNOWN`; of each name with its labels there is one, the first."""
 
-    lines: dict[str, list[str]] = field(default_factory=dict)
+    found: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, name: str, value: float | None, labels: Labels | None = None) -> None:
         if value is not None:
             number = int(value) if isinstance(value, bool) else value
             text = ",".join(f'{key}="{_escaped(value)}"' for key, value in (labels or {}).items())
-            self.lines.setdefault(name, []).append(
-                f"{name}{{{text}}} {number}" if text else f"{name} {number}"
-            )
+            sample = f"{name}{{{text}}}" if text else name
+            self.found.setdefault(name, {}).setdefault(sample, number)
 
     def text(self) -> Iterator[str]:
         for name, (kind, meaning) in _KNOWN.items():
-            if name in self.lines:
+            if name in self.found:
                 yield f"# HELP {name} {meaning}"
                 yield f"# TYPE {name} {kind}"
-                yield from self.lines[name]
+                yield from (f"{sample} {number}" for sample, number in self.found[name].items())
 
 
 def exposition(status: Status, process: Mapping[str, float] | None = None) -> str:
@@ -123,6 +123,8 @@ def _printer(samples: _Samples, row: PrinterStatus) -> None:
         "serial": row.serial,
         "port": row.port,
     }
+    if not row.port:  # it may have no name and no serial number either
+        about["address"] = row.address
     samples.add("ippusbd_printer_up", row.is_served, about)
     for each in State:
         samples.add("ippusbd_printer_state", row.state is each, about | {"state": each.value})

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.daemon import run_daemon
 from support.http_client import ask
 
@@ -17,11 +19,21 @@ from ippusbd.daemon.observe import metrics
 from ippusbd.daemon.observe.control import ControlServer
 from ippusbd.daemon.observe.endpoints import MAX_CLIENTS, Endpoints
 from ippusbd.daemon.observe.recent_errors import KEPT, collecting
-from ippusbd.daemon.observe.status import PageStatus, Status
+from ippusbd.daemon.observe.status import (
+    ConditionStatus,
+    MissingStatus,
+    PageStatus,
+    PrinterStatus,
+    Status,
+)
+from ippusbd.daemon.printer.states import State
 from ippusbd.dataclass_json import decode
 from ippusbd.errors import NotAPrinter
+from ippusbd.kinds import Kind
 from ippusbd.log import set_context
+from ippusbd.model import Supply
 from ippusbd.proxy.admission.listeners import bind
+from ippusbd.wire.state_reasons import Advice, Severity
 
 # The text format's grammar, as far as we use it.
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -110,6 +122,41 @@ def test_no_two_samples_have_the_same_labels_whatever_supplies_are_called(names:
     text = metrics.exposition(decode(Status, {"printers": [printer]}))
     lines = [line for line in text.splitlines() if "supply_level" in line and line[0] != "#"]
     assert len({line.rpartition(" ")[0] for line in lines}) == 3
+
+
+KINDS = st.sampled_from([Kind.OPENING, Kind.BUG, Kind.CLOSED]).map(lambda kind: kind.of("why"))
+FEW = st.sampled_from(["", "a", 'a"', "a 2"])  # so that they coincide
+CONDITIONS = st.builds(
+    ConditionStatus,
+    asks=st.lists(st.builds(Advice, FEW, FEW, st.sampled_from(Severity)), max_size=3).map(tuple),
+    supplies=st.lists(st.builds(Supply, FEW, FEW, level=st.just(50)), max_size=3).map(tuple),
+    pages=st.integers(0, 9),
+)
+PRINTERS = st.builds(
+    PrinterStatus,
+    id=st.just("04b8:1234"),
+    serial=FEW,
+    address=FEW,
+    model=FEW,
+    state=st.sampled_from(State),
+    reason=st.none() | KINDS,
+    port=st.sampled_from([0, 60000]),
+    name=FEW,
+    missing=st.lists(st.builds(MissingStatus, function=FEW, reason=KINDS), max_size=3).map(tuple),
+    troubles=st.lists(KINDS, max_size=3).map(tuple),
+    condition=st.none() | CONDITIONS,
+)
+
+
+@given(st.lists(PRINTERS, max_size=4).map(tuple))
+def test_no_two_samples_have_the_same_labels_whatever_the_status_is(printers: tuple):
+    assert samples(metrics.exposition(Status(printers=printers)))
+
+
+def test_devices_of_one_model_that_have_no_port_are_told_apart():
+    rows = [PrinterStatus(id="04b8:1234", address=f"001/00{n}", state=State.IGNORED) for n in "12"]
+    found = samples(metrics.exposition(Status(printers=tuple(rows))))
+    assert len([key for key in found if key.startswith("ippusbd_printer_up{")]) == 2
 
 
 def test_a_daemon_that_has_just_started_has_metrics_too():
