@@ -59,6 +59,7 @@ FOREIGN = {
 MADE_TEXT = {
     "exchange/pending_cancels.py": {"kept"},  # base64, for the state directory
     "proxy/access/network.py": {"_basic", "admits"},
+    "proxy/access/rules.py": {"_ipp_activities"},  # URIs, judged only
     "proxy/forward.py": {"_request"},  # header fields
     "proxy/heads.py": {"_utf8"},
     "usbio/pool.py": {"_ended"},

@@ -104,7 +104,7 @@ def asked(method: str, target: str, content_types: Iterable[str], start: bytes) 
         activities = frozenset({Activity.SCAN if scans else Activity.CONFIG})
         return Asked(activities, scans and method in ("GET", "HEAD") and path in _ABOUT_THE_SCANNER)
     head = _head(start)
-    activities = _ipp_activities(path, head, start)
+    activities = _ipp_activities(target, head, start)
     if scans:
         return Asked(activities | {Activity.SCAN}, head=head)
     if not path.startswith("/ipp"):
@@ -148,20 +148,26 @@ def access_of(config: Config, inherited: Mapping[str, tuple[Account, ...]] | Non
 
 
 def _ipp_activities(
-    path: str, head: ipp_requests.RequestHead | None, start: bytes
+    target: str, head: ipp_requests.RequestHead | None, start: bytes
 ) -> frozenset[Activity]:
-    """By the path and by every URI in the attributes, because printers use either."""
+    """By the path and by every URI in the attributes, because printers use either.
+
+    Printers are lenient: the tag of a URI and the case of its name are ignored. Whether it is a
+    fax is judged by the path that it has, and by its mere letters: some printers resolve no `..`,
+    and for some a string ends at a NUL.
+    """
     if head is None:
         return frozenset({Activity.PRINT, Activity.FAX})
     message, _ = ipp.decode(start, tolerant=True)
     uris = [
-        value.text or ""
+        value.raw.decode("latin-1")
         for group in message.groups
         for attribute in group.attributes
         for value in attribute.values
-        if value.tag == ipp.Tag.URI and attribute.name in ("printer-uri", "job-uri")
+        if attribute.name.lower() in ("printer-uri", "job-uri")
     ]
-    faxes = {"faxout" in _path(one) for one in (path, *uris)}
+    readings = (read(one) for one in (target, *uris) for read in (_path, _unescaped))
+    faxes = {"faxout" in reading for reading in readings}
     return frozenset(Activity.FAX if one else Activity.PRINT for one in faxes)
 
 
@@ -174,13 +180,18 @@ def _head(start: bytes) -> ipp_requests.RequestHead | None:
 
 def _path(target: str) -> str:
     """The path as the most lenient printer would read it."""
-    path = target.partition("?")[0]
-    for _ in range(_UNDONE):
-        path = unquote(path, errors="replace")
+    path = _unescaped(target.partition("?")[0])
     parts: list[str] = []
-    for part in re.split(r"[/\\]+", path.lower()):
+    for part in re.split(r"[/\\]+", path):
         if part == "..":
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part.strip())
     return "/" + "/".join(parts)
+
+
+def _unescaped(text: str) -> str:
+    """In lower case."""
+    for _ in range(_UNDONE):
+        text = unquote(text, errors="replace")
+    return text.lower()

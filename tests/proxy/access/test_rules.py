@@ -73,6 +73,33 @@ def test_a_second_uri_counts_too():
     assert does("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, second)) == {PRINT, FAX}
 
 
+FAXOUT = "ipp://localhost/ipp/faxout"
+
+
+@pytest.mark.parametrize("name", ["printer-uri", "Printer-URI", "job-uri", "JOB-URI"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(ipp.text(FAXOUT), ipp.name(FAXOUT), ipp.keyword(FAXOUT), ipp.uri_scheme(FAXOUT)),
+        *(ipp.mime(FAXOUT), ipp.octets(FAXOUT.encode()), ipp.text_lang("en", FAXOUT)),
+        ipp.text_lang("?", FAXOUT),  # not the beginning of a query
+        ipp.Value(ipp.Tag.NAME_LANG, b"\0\2en\0\xff" + FAXOUT.encode()),  # a wrong length
+        ipp.Value(ipp.Tag.DATETIME, FAXOUT.encode()),
+        ipp.Value(ipp.Tag.UNKNOWN, FAXOUT.encode()),
+        ipp.uri(FAXOUT + "\0/../print"),  # in C a string ends there
+        ipp.uri("ipp://localhost/ipp/%46AXOUT?/../print"),
+    ],
+)
+def test_a_uri_counts_with_any_tag_and_any_spelling_of_its_name(name: str, value: ipp.Value):
+    body = ipp_request(PRINT_JOB, ipp.attribute(name, value))
+    assert does("/ipp/print", types=IPP, body=body) == {PRINT, FAX}
+
+
+@pytest.mark.parametrize("target", ["/ipp/faxout%00/../print", "/ipp/faxout/../print"])
+def test_a_path_that_can_be_read_in_two_ways_needs_both_rights(target: str):
+    assert does(target, types=IPP, body=ipp_request(PRINT_JOB)) == {PRINT, FAX}
+
+
 def test_a_job_with_fax_in_its_name_is_still_a_print():
     name = ipp.attribute("job-name", ipp.name("faxout.pdf"))
     assert does("/ipp/print", types=IPP, body=ipp_request(PRINT_JOB, name)) == {PRINT}
