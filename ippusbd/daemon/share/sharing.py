@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -47,6 +48,8 @@ SETTLE_S: Final = 0.2  # an interface that comes up changes several times
 AGAIN_S: Final = 10.0  # retry for addresses whose port is in use
 NAME_SETTLES_S: Final = 60.0  # from then on Avahi's name for this machine is in the certificate
 RENEWAL_S: Final = 3600.0  # between looks at a certificate of our own
+
+_HOST_NAME: Final = re.compile(r"[a-z0-9.-]+")
 
 Look = Callable[[tuple[str, ...]], tuple[Address, ...]]
 _Key = tuple[PrinterSite, Address]
@@ -225,8 +228,9 @@ class Sharing:
         return scope if addresses else None
 
     def _named(self, name: str) -> None:
-        """Avahi's name for this machine, from now on."""
-        names = self._own_names | {name.lower()}
+        """Avahi's name for this machine, from now on; certificates have names in ASCII only."""
+        name = name.lower()
+        names = self._own_names | ({name} if _HOST_NAME.fullmatch(name) else set())
         if names == self._names:
             return
         self._names.clear()

@@ -271,3 +271,16 @@ async def test_the_certificate_is_for_a_name_that_lasts_and_the_one_that_goes_ma
         bench.changed(HERE, THERE)
         await bench.until(lambda: THERE.text in made_for())
         assert "desk-2.local" not in made_for()
+
+
+@pytest.mark.parametrize("name", ["büro.local", "my desk.local"])
+async def test_a_name_that_no_certificate_can_have_stops_nothing(name: str, tmp_path: Path):
+    tls = certificate.own(tmp_path, "desk", [HERE.text])
+    kept = (tmp_path / certificate.OWN_FILE).read_bytes()
+    async with opened(tls, own_folder=tmp_path, name_settles_s=0) as bench:
+        await bench.until(lambda: bench.made)
+        bench.made[0][0].on_host_name(name)
+        await bench.until(lambda: bench.sharing._settling is None)
+        bench.changed(HERE, HERE_6)
+        await bench.until(lambda: len(bench.made) == 2)
+    assert (tmp_path / certificate.OWN_FILE).read_bytes() == kept
