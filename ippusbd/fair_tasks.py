@@ -35,21 +35,22 @@ class FairTasks:
             victim.cancel()
             self._remove(victim)
         self._owners[task] = owner
-        self._counts.update(_levels(owner))
+        self._counts.update(levels(owner))
         task.add_done_callback(self._remove)
         return victim
 
     def _share(self, task: asyncio.Task[None]) -> list[int]:
-        return [self._counts[level] for level in _levels(self._owners[task])]
+        return [self._counts[level] for level in levels(self._owners[task])]
 
     def _remove(self, task: asyncio.Task[None]) -> None:
         owner = self._owners.pop(task, None)
         if owner is not None:
-            self._counts.subtract(_levels(owner))
-            for level in _levels(owner):
+            self._counts.subtract(levels(owner))
+            for level in levels(owner):
                 if not self._counts[level]:
                     del self._counts[level]
 
 
-def _levels(owner: Owner) -> list[Owner]:
+def levels(owner: Owner) -> list[Owner]:
+    """`(uid, pid)` is counted as `(uid,)` and as `(uid, pid)`."""
     return [owner[:length] for length in range(1, len(owner) + 1)]

@@ -16,6 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.watched_loop import WatchedLoop, blocked_s
 
+from ippusbd.users import client_identity
+from ippusbd.users.tcp_owner import OwnerUnknown
+
 if TYPE_CHECKING:
     from ippusbd.virtual.printer import VirtualPrinter
 
@@ -133,3 +136,13 @@ def make_printer() -> Iterator[Callable[..., VirtualPrinter]]:
 def state_path(tmp_path: Path) -> Path:
     """Of a state file in a folder that is not there yet."""
     return tmp_path / "state" / "printers.json"
+
+
+@pytest.fixture
+def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients are identified by address, as where the kernel does not report their users."""
+
+    def untold(*_: object) -> None:
+        raise OwnerUnknown("not here")
+
+    monkeypatch.setattr(client_identity, "owner", untold)

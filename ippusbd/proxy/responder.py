@@ -84,7 +84,7 @@ class Responder:
         if not client.is_remote:
             return _web_page(client, self._settings.hosts)
         return _web_page(client, self._settings.hosts | network.names) or await network.refusal(
-            client.target, request.headers.get("Authorization"), client.identity.client
+            client.target, request.headers.get("Authorization"), client.identity.owner
         )
 
     def _unavailable(self, reason: Diagnosis) -> web.Response:

@@ -150,7 +150,7 @@ class PrinterSite:
                 transport.write(self._full)
             transport.close() if not transport.get_write_buffer_size() else transport.abort()
 
-        connection = self._connections.admit(identity.client, leave)
+        connection = self._connections.admit(identity.owner, leave)
         if connection is None:
             return None
         handler = self._server()

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 from ippusbd.users import accounts
@@ -36,6 +37,13 @@ class ClientIdentity:
     ends: tuple[Endpoint, Endpoint] | None = None  # client's and ours, of TCP
     unix: bool = False
     pid: int = 0  # of a client of a Unix socket
+
+    @property
+    def owner(self) -> tuple[Hashable, ...]:
+        """Whose share of the places it takes: levels, the first of which counts first."""
+        if self.uid is not None:
+            return self.uid, self.pid
+        return (self.client,) if self.ends is None else host(self.ends[0][0])
 
     @property
     def program(self) -> str:
@@ -66,6 +74,19 @@ class ClientIdentity:
                 identity, gids=await asyncio.to_thread(accounts.groups_of, identity.uid)
             )
         return identity
+
+
+def host(address: str) -> tuple[Hashable, ...]:
+    """The levels of a client at `address`.
+
+    All of the network are one to the users of this machine. On IPv6 a machine has as many
+    addresses of its link as it wants, so the link (a /64) comes before the address.
+    """
+    plain = ip_address(address.partition("%")[0])
+    if plain.is_loopback:  # a user that the kernel does not tell
+        return (address,)
+    link = IPv6Network((plain, 64), strict=False) if isinstance(plain, IPv6Address) else address
+    return "network", link, address
 
 
 NOBODY = ClientIdentity("nobody", "a client that has left")

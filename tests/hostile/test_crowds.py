@@ -21,8 +21,6 @@ from support.scripted_printer import SETTINGS, answer, serve
 from support.waiting import until
 
 from ippusbd.proxy.admission.connection_limit import IDLE_S
-from ippusbd.users import client_identity
-from ippusbd.users.tcp_owner import OwnerUnknown
 from ippusbd.virtual.printer import VirtualPrinter
 
 log = logging.getLogger(__name__)
@@ -35,16 +33,6 @@ CHUNKED = [("Transfer-Encoding", "chunked")]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-@pytest.fixture
-def by_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients are identified by address, as where the kernel does not report their users."""
-
-    def untold(*_: object) -> None:
-        raise OwnerUnknown("not here")
-
-    monkeypatch.setattr(client_identity, "owner", untold)
 
 
 async def test_a_thousand_idle_connections_do_not_exclude_other_clients(folder: Path):
@@ -97,6 +85,25 @@ async def test_a_client_with_many_connections_leaves_some_for_others(by_address:
             assert [one.target for one in served.printer.heard] == ["/greedy", "/modest"]
             client.kill()
             await asyncio.wait_for(client.writer.wait_closed(), 5)
+
+
+async def test_unfinished_requests_of_one_client_keep_no_other_out(by_address: None):
+    """One address uses all connections, with bodies that never come; another one connects."""
+    unfinished = message("POST", "/ipp/print", b"x" * 100)[:-100]
+    async with (
+        serve(answer(b"served"), settings=replace(SETTINGS, max_clients=8)) as served,
+        crowd(served.port, 8) as greedy,
+    ):
+        for client in greedy:
+            await client.send(unfinished)
+        await until(lambda: served.site.in_progress == 8)
+        modest = Connection(
+            *await asyncio.open_connection("127.0.0.1", served.port, local_addr=("127.0.0.2", 0))
+        )
+        await modest.send(message("GET", "/modest"))
+        assert (await modest.reply()).status == 200
+        modest.leave()
+        await modest.writer.wait_closed()
 
 
 ONE_REQUEST = """

@@ -20,12 +20,15 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ippusbd.aio import now
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PageStatus, Status
 from ippusbd.kinds import Kind
 from ippusbd.proxy.access.origin import refused_browser, refused_host
+from ippusbd.proxy.admission.connection_limit import Connection, ConnectionLimit
 from ippusbd.proxy.admission.handover import Handover, refusal
 from ippusbd.proxy.admission.listeners import bind_all
+from ippusbd.users.client_identity import identify
 
 if TYPE_CHECKING:
     from ippusbd.proxy.aiohttp_server import HttpServer, web
@@ -59,6 +62,8 @@ class Endpoints:
             self._ports.setdefault(config.metrics_port, set()).add(METRICS)
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
+        self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=now)
+        self._admitted: dict[web.RequestHandler, Connection] = {}
 
     def status(self) -> PageStatus:
         """Where the page is, or why there is none."""
@@ -110,10 +115,17 @@ class Endpoints:
             )
         return self._server
 
-    def _admit(self, server: HttpServer, _: asyncio.Transport) -> web.RequestHandler | None:
-        return server() if len(server.connections) < MAX_CLIENTS else None
+    def _admit(self, server: HttpServer, transport: asyncio.Transport) -> web.RequestHandler | None:
+        connection = self._limit.admit(identify(transport).owner, lambda _: transport.abort())
+        if connection is None:
+            return None
+        handler = server()
+        self._admitted[handler] = connection
+        return handler
 
     def _lost(self, handler: web.RequestHandler) -> None:
+        if connection := self._admitted.pop(handler, None):
+            self._limit.left(connection)
         closed = self._closed.pop(handler, None)
         if closed is not None and not closed.done():
             closed.set_result(None)

@@ -5,8 +5,9 @@ required password the response reveals nothing but that. Paths are judged as a p
 them: unescaped, and never upwards.
 
 A valid password is cached by a hash under a key of this process, since verifying one is slow on
-purpose; attempts are verified one after the other, so that guessing is slow and costs one thread.
-Each address has one attempt in the queue, so that guesses do not delay the users of others.
+purpose; attempts are verified one after the other, so that guessing is slow and costs one thread,
+also if the guesser hangs up. Each address has one attempt in the queue, and each link of IPv6,
+where a machine has as many addresses as it wants: guesses do not delay the users of others.
 
 Knows HTTP's Basic scheme (RFC 7617) and paths; nothing of sockets and printers.
 """
@@ -18,13 +19,15 @@ import base64
 import hmac
 import logging
 import os
-from collections.abc import Hashable, Set
+from collections.abc import Set
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 from ippusbd.errors import ConfigError, IppUsbError
+from ippusbd.fair_tasks import Owner, levels
 from ippusbd.kinds import Kind
 from ippusbd.proxy.access.origin import Refusal
 
@@ -56,10 +59,9 @@ class BasicAuth:
         self._valid: dict[bytes, None] = {}  # oldest first
         self._version = users.version
         self._logged = False  # that the file cannot be used
-        self._turn = asyncio.Lock()
-        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[Owner, asyncio.Lock] = WeakValueDictionary()
 
-    async def admits(self, authorization: str | None, client: Hashable = "") -> bool:
+    async def admits(self, authorization: str | None, client: Owner = ()) -> bool:
         """Verify the field Authorization; None: there is none. Raises Busy."""
         credentials = _basic(authorization)
         if credentials is None or not self._is_current():
@@ -67,11 +69,17 @@ class BasicAuth:
         digest = hmac.digest(self._key, repr(credentials).encode(), "sha256")
         if digest in self._valid:
             return True
-        own = self._turns.setdefault(client, asyncio.Lock())
         try:
-            async with asyncio.timeout(self._wait_s) as wait, own, self._turn:
+            async with asyncio.timeout(self._wait_s) as wait, AsyncExitStack() as turns:
+                for level in (*reversed(levels(client)), ()):
+                    turn = self._turns.setdefault(level, asyncio.Lock())
+                    await turns.enter_async_context(turn)
                 wait.reschedule(None)
-                return await self._verify(digest, *credentials)
+                verifying = asyncio.ensure_future(self._verify(digest, *credentials))
+                try:
+                    return await asyncio.shield(verifying)
+                finally:
+                    await asyncio.wait([verifying])  # its thread goes on when the client left
         except TimeoutError:
             raise Busy() from None
 
@@ -111,7 +119,7 @@ class Network:
     gate: BasicAuth | None = field(default=None)  # None: no password is required
 
     async def refusal(
-        self, target: str, authorization: str | None, client: Hashable = ""
+        self, target: str, authorization: str | None, client: Owner = ()
     ) -> Refusal | None:
         """Why a request of `client` is refused; None: it is not. Raises Busy."""
         if self.gate is not None and not await self.gate.admits(authorization, client):

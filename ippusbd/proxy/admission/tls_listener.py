@@ -2,7 +2,7 @@
 
 The connection of any other client is closed before a byte is read. Handshakes have a deadline and
 a limit, because connections in a handshake are not yet counted by the server's own limit. Clients
-share the places by address.
+share the places by address, and by link.
 
 Knows sockets and tasks; nothing of what is sent inside TLS.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Final
 
 from ippusbd.fair_tasks import FairTasks
+from ippusbd.users.client_identity import host
 
 log = logging.getLogger("ippusbd.http")
 
@@ -83,5 +84,5 @@ class TlsListener:
                 connection.close()
 
         task.add_done_callback(ended)
-        if self._places.add(task, address) is not None:
+        if self._places.add(task, *host(address)) is not None:
             log.info("too many TLS handshakes: the oldest of the client with most is ended")

@@ -275,6 +275,15 @@ async def test_a_head_without_end_is_refused_and_many_clients_are_bounded(port: 
         each.close()
 
 
+async def test_silent_clients_of_one_user_keep_no_other_out(by_address: None, port: int):
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CLIENTS)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200")
+    for each in (writer, *(writer for _, writer in silent)):
+        each.close()
+
+
 async def test_a_port_that_is_in_use_disables_the_page_and_nothing_else():
     with bind("127.0.0.1", 0) as taken:
         taken.listen()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.waiting import until
 
 from ippusbd.proxy.access.network import BasicAuth, Busy, Network, is_open
+from ippusbd.users.client_identity import host
 from ippusbd.users.passwords import Users, line
 
 
@@ -92,9 +93,10 @@ class Held(Users):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.go = threading.Event()
-        self.verified = 0
+        self.begun = self.verified = 0
 
     def verify(self, user: str, password: str) -> bool:
+        self.begun += 1
         fits = super().verify(user, password)
         self.verified += 1
         assert self.go.wait(20)
@@ -105,14 +107,43 @@ class Held(Users):
 async def test_a_right_password_among_many_wrong_ones_is_admitted(file: Path, other: str):
     users = Held(file)
     gate = BasicAuth(users, wait_s=60)
-    wrong = [gate.admits(basic("anna", f"geraten{n}"), "192.0.2.1") for n in range(40)]
+    wrong = [gate.admits(basic("anna", f"geraten{n}"), host("192.0.2.1")) for n in range(40)]
     guesses = asyncio.gather(*wrong)
     await asyncio.sleep(0)
-    right = asyncio.create_task(gate.admits(basic("anna", "geheim"), other))
+    right = asyncio.create_task(gate.admits(basic("anna", "geheim"), host(other)))
     users.go.set()
     assert await right
     assert other == "192.0.2.1" or users.verified < 5, "guesses of another address do not delay it"
     assert not any(await guesses)
+
+
+async def test_guesses_from_many_addresses_of_a_link_do_not_delay_others(file: Path):
+    users = Held(file)
+    gate = BasicAuth(users, wait_s=60)
+    wrong = [gate.admits(basic("anna", f"x{n}"), host(f"2001:db8::{n}")) for n in range(1, 41)]
+    guesses = asyncio.gather(*wrong)
+    await asyncio.sleep(0)
+    right = asyncio.create_task(gate.admits(basic("anna", "geheim"), host("2001:db8:0:1::1")))
+    users.go.set()
+    assert await right
+    assert users.verified < 5
+    assert not any(await guesses)
+
+
+async def test_a_guesser_that_hangs_up_costs_one_thread(file: Path):
+    users = Held(file)
+    gate = BasicAuth(users)
+    attempts = []
+    for n in range(5):
+        attempts.append(asyncio.create_task(gate.admits(basic("anna", f"x{n}"), host("192.0.2.1"))))
+        await until(lambda: users.begun, "begun")
+        await asyncio.sleep(0.02)  # more than a thread needs to begin
+        attempts[-1].cancel()
+    assert users.begun == 1
+    users.go.set()
+    ended = await asyncio.gather(*attempts, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
+    assert await gate.admits(basic("anna", "geheim"))
 
 
 async def test_a_password_that_cannot_be_verified_in_time_is_not_called_wrong(file: Path):
