@@ -53,7 +53,7 @@ with _environment():
 NO_TYPE: Final = ""  # a Content-Type that is not sent
 LINGER_S: Final = 0.5  # for reading the rest of a refused request
 ABORTED_S: Final = 1.0  # for the end of requests whose connection was aborted
-READ_BUFFER: Final = 256 * 1024
+READ_BUFFER: Final = 128 * 1024
 MALFORMED_BODY: Final = malformed("the chunks of the request's body are malformed")
 
 

@@ -1,9 +1,9 @@
 """Limits of this process: memory that the C library keeps, open files, and OpenSSL.
 
-glibc gives the end of its heap back and takes it again, so every megabyte of a document
-costs 400 page faults. Measured on the daemon alone: with 2 MB kept there are 20, and an upload
-takes half the CPU time (1.4 ms per MB, not 2.6); with 1 MB there are 300. Afterwards the process
-is as large as before; with 4 MB it stays 3 MB larger.
+glibc gives the end of its heap back and takes it again, so every megabyte of a document costs 400
+page faults. Measured on the daemon alone: with 3 MB kept there are none, and an upload takes half
+the CPU time (1.4 ms per MB, not 2.6); with 2 MB there are up to 10, with 1 MB 300. Afterwards the
+process is 2.4 MB larger than when it was idle.
 
 The usual limit of 1,024 open files exists for programs that call select(2). Each printer has places
 for hundreds of clients (`[http] max_clients`), and a daemon without free descriptors accepts none.
@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from typing import Final
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT_BYTES: Final = 2 << 20
+KEPT_BYTES: Final = 3 << 20
 MAX_FILES: Final = 65536
 OPENSSL: Final = ("ssl", "_ssl", "_hashlib")
 _SHA2: Final = ("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")
