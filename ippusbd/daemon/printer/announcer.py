@@ -3,9 +3,9 @@
 Runs beside the session that serves the printer: requests are served before anything is
 announced. A failed probe is repeated with growing pauses; known facts are kept. A function that
 the printer declares and refuses delays nothing: the printer is ready for what works, and is asked
-for the rest from time to time. A printer that does not answer at all ends the session, unless
-work would be lost by that: a question that could not be asked, or asked while the printer works,
-proves nothing.
+for the rest from time to time. A printer that does not answer at all, or whose transfers fail,
+ends the session, unless work would be lost by that: a question that could not be asked, or that
+failed while the printer works, proves nothing.
 
 Knows queries, TXT records and the publisher; interfaces are the session's.
 """
@@ -25,7 +25,7 @@ from ippusbd.daemon.printer.probe import Probed, Questions, gather, whole_attrib
 from ippusbd.daemon.printer.states import Event
 from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory
-from ippusbd.errors import NotAsked, PrinterSilent, Unanswered
+from ippusbd.errors import DeviceGone, IppUsbError, NotAsked, Unanswered
 from ippusbd.exchange.query import PRINT_PATH, Query
 from ippusbd.kinds import Kind
 from ippusbd.model import Capability, ProbeResult
@@ -123,10 +123,12 @@ class Announcer:
                     await self._until_used()
             try:
                 probed = await self._probe(capabilities, {one.function for one in silent})
-                await self._use(probed)
-            except (NotAsked, PrinterSilent) as exc:
+            except DeviceGone:
+                raise
+            except IppUsbError as exc:
                 log.info("%s: asked again later: %s", self._printer.label, exc)
                 continue
+            await self._use(probed)
             self._note_missing(silent + probed.lost)
             self._on_change()
 
@@ -152,8 +154,7 @@ class Announcer:
                 await cancel_and_wait(task)
 
     async def _use(self, probed: Probed) -> None:
-        """Learn from the answers, and announce what is new in them."""
-        await self._learn(probed)
+        """Announce what is new in the answers."""
         self._printer.answers = True
         self._on_change()
         if probed.result != self._known:
@@ -176,9 +177,9 @@ class Announcer:
                 return await self._probe(capabilities)
             except NotAsked as exc:
                 self._printer.reason = Kind.BUSY.of(f"probed when an interface is free: {exc}")
-            except PrinterSilent as exc:
+            except IppUsbError as exc:
                 work = self._at_work()
-                if not work:
+                if isinstance(exc, DeviceGone) or not work:
                     raise
                 self._printer.reason = Kind.BUSY.of(f"{exc}; probed again, because {work}")
             self._on_change()
@@ -188,6 +189,7 @@ class Announcer:
     async def _probe(
         self, capabilities: Capability | None, skipped: Collection[str] = ()
     ) -> Probed:
+        """Ask, and learn from the answers."""
         config, quirks, printer = self._config, self._quirks(), self._printer
         assert printer.facts is not None
         questions = Questions(
@@ -201,7 +203,9 @@ class Announcer:
             parts_come_late=quirks.retry_partial_start,
         )
         port = printer.site.port
-        return await gather(self._query, printer.facts, questions, port=port, known=self._known)
+        probed = await gather(self._query, printer.facts, questions, port=port, known=self._known)
+        await self._learn(probed)
+        return probed
 
     def _patience_s(self) -> float:
         """Short at first: another driver may wait for a printer that does not answer."""

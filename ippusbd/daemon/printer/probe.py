@@ -20,6 +20,7 @@ from ippusbd.daemon.printer.missing import MissingFunction, claims, why_missing
 from ippusbd.errors import (
     BadIpp,
     BadXml,
+    DeviceGone,
     IppUsbError,
     NotAPrinter,
     NotAsked,
@@ -27,6 +28,7 @@ from ippusbd.errors import (
     PrinterSilent,
     ProbeFailed,
     Unanswered,
+    UsbError,
 )
 from ippusbd.exchange.query import FAX_PATH, PRINT_PATH, Query
 from ippusbd.kinds import Diagnosis, Kind
@@ -36,11 +38,10 @@ from ippusbd.wire.ipp_requests import get_printer_attributes
 
 log = logging.getLogger("ippusbd.daemon")
 Answer = PrinterFacts | ScannerFacts | bool  # to a question about print, scan and fax
-Failure = PrinterError | NotAsked
 
 SCAN_PATH = "/eSCL/ScannerCapabilities"
 CLIENTS_WAIT_S = 1.0  # for an interface, to ask what clients will ask
-LATER = (ProbeFailed, PrinterSilent, NotAsked)  # a later try may succeed
+LATER = (ProbeFailed, PrinterSilent, UsbError)  # a later try may succeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ async def gather(
 ) -> Probed:
     """Ask everything that may be asked and is not `known`.
 
-    When neither printing nor scanning is known, raises NotAsked, PrinterSilent (no answer at
-    all), Unanswered or ProbeFailed, and NotAPrinter when a later answer is not to be expected.
+    When neither printing nor scanning is known, raises NotAsked, UsbError, PrinterSilent (no
+    answer at all), Unanswered or ProbeFailed, and NotAPrinter when a later answer is not to be
+    expected.
     """
     uri = f"ipp://localhost:{port}"
     learned: dict[str, object] = {}
@@ -133,14 +135,14 @@ async def gather(
 
 async def _ask_all(
     ask: Mapping[str, Callable[[], Awaitable[Answer]]], questions: Questions, known: ProbeResult
-) -> tuple[ProbeResult, dict[str, Failure]]:
+) -> tuple[ProbeResult, dict[str, IppUsbError]]:
     """What is known then, and the failures by function."""
-    failed: dict[str, Failure] = {}
+    failed: dict[str, IppUsbError] = {}
     # What IPP claims is known only after the first round.
     while functions := [each for each in questions.about(known) if each not in failed]:
         answers = await asyncio.gather(*(_answered(each, ask[each]) for each in functions))
         for function, answer in zip(functions, answers, strict=True):
-            if isinstance(answer, Failure):
+            if isinstance(answer, IppUsbError):
                 failed[function] = answer
             else:
                 known = _with(known, answer)
@@ -148,7 +150,7 @@ async def _ask_all(
 
 
 def _lost(
-    questions: Questions, result: ProbeResult, failed: Mapping[str, Failure]
+    questions: Questions, result: ProbeResult, failed: Mapping[str, IppUsbError]
 ) -> Iterator[MissingFunction]:
     for function, claimed_by in claims(questions.capabilities, result.printer).items():
         failure = failed.get(function)
@@ -158,18 +160,18 @@ def _lost(
             yield MissingFunction(function, claimed_by, why, later=later, silent=silent)
 
 
-def _words(failures: Mapping[str, Failure]) -> str:
+def _words(failures: Mapping[str, IppUsbError]) -> str:
     return "; ".join(f"{function}: {failure}" for function, failure in failures.items())
 
 
-def _together(failures: Mapping[str, Failure]) -> Kind:
+def _together(failures: Mapping[str, IppUsbError]) -> Kind:
     """The cause of them all: their first kind in the order of the table."""
     found = {failure.kind for failure in failures.values()}
     return next((kind for kind in Kind if kind in found), Kind.NOT_FOUND)
 
 
-def _nothing_known(failures: Mapping[str, Failure]) -> IppUsbError:
-    """The failure for a device with no facts: refusals first, then silence.
+def _nothing_known(failures: Mapping[str, IppUsbError]) -> IppUsbError:
+    """The failure for a device with no facts: of a transfer first, then refusals, then silence.
 
     Questions that were not asked, because another one held the only interface, do not count.
     """
@@ -177,6 +179,9 @@ def _nothing_known(failures: Mapping[str, Failure]) -> IppUsbError:
     asked = [one for one in failures.values() if not isinstance(one, NotAsked)]
     if failures and not asked:
         return NotAsked(words, kind=kind)
+    broken = next((failure for failure in asked if isinstance(failure, UsbError)), None)
+    if broken is not None:
+        return broken
     unanswered = next((failure for failure in asked if isinstance(failure, Unanswered)), None)
     if unanswered is not None:
         return type(unanswered)(words, kind=kind)
@@ -186,11 +191,15 @@ def _nothing_known(failures: Mapping[str, Failure]) -> IppUsbError:
     return ProbeFailed(words, kind=kind) if later else NotAPrinter(words, kind=kind)
 
 
-async def _answered(function: str, question: Callable[[], Awaitable[Answer]]) -> Answer | Failure:
+async def _answered(
+    function: str, question: Callable[[], Awaitable[Answer]]
+) -> Answer | IppUsbError:
     """The answer, or why there is none; a device that is gone raises."""
     try:
         return await question()
-    except (PrinterError, NotAsked) as exc:
+    except DeviceGone:
+        raise
+    except IppUsbError as exc:
         log.info("probe, %s: %s", function, exc)
         return exc
 
@@ -227,7 +236,9 @@ async def _judge(
         body = await whole_attributes(
             query, uri + PRINT_PATH, answer_s=questions.answer_s, wait_s=wait_s
         )
-    except (PrinterError, NotAsked) as exc:
+    except DeviceGone:
+        raise
+    except IppUsbError as exc:
         log.info("probe, what clients ask for: %s", exc)
         if needed:
             raise
