@@ -119,7 +119,7 @@ class Laws:
                 )
         elif not job.documents:  # its document did not come within the printer's own time-out
             pass
-        elif not lost and attempt.fate is Fate.OPEN and not self._excuse(attempt):
+        elif not lost and attempt.fate is Fate.OPEN and not self._excuse(attempt, job):
             self.broken("interrupted", f"an upload was interrupted for no reason: {attempt}")
 
     def _document_is_complete(self, attempt: Attempt, *, whole: bool, lost: bool) -> None:
@@ -142,9 +142,11 @@ class Laws:
         self._office.trace.note("told", str(attempt))
         if attempt.fate is Fate.ACCEPTED and attempt.copies != 1:
             self.broken("once", f"{attempt.copies} copies of an accepted document: {attempt}")
-        if self._excuse(attempt):
+        job = self._job_of(attempt)
+        if self._excuse(attempt, job):
             return
-        begun = attempt.fate is Fate.REFUSED and self._is_received(attempt)
+        # Its printer has begun to receive the document, and waits for more.
+        begun = attempt.fate is Fate.REFUSED and job is not None and job.receiving
         if (begun or attempt.fate is Fate.BROKEN) and not attempt.dawdles:
             self.broken("ended", f"work was ended that its printer may still have done: {attempt}")
         if attempt.fate is Fate.REFUSED and attempt.copies:
@@ -152,17 +154,18 @@ class Laws:
                 "told", f"a client was told that its document failed, and it is printed: {attempt}"
             )
 
-    def _is_received(self, attempt: Attempt) -> bool:
-        """Its printer has begun to receive the document, and waits for more."""
-        return any(
-            job.name == attempt.tag and job.receiving
-            for printer in self._office.printers
-            if printer.device.model.serial == attempt.printer
-            for job in printer.jobs.active()
-        )
+    def _job_of(self, attempt: Attempt) -> Job | None:
+        """As its printer knows it."""
+        for printer in self._office.printers:
+            if printer.device.model.serial == attempt.printer:
+                jobs = reversed(printer.jobs.jobs())
+                return next((job for job in jobs if job.name == attempt.tag), None)
+        return None
 
-    def _excuse(self, attempt: Attempt) -> str:
-        return self._ledger.excuse(attempt.printer, attempt.began)
+    def _excuse(self, attempt: Attempt, job: Job | None = None) -> str:
+        """What disturbed its printer; with the job: or only the interface of its document."""
+        interface = job.interface if job is not None else None
+        return self._ledger.excuse(attempt.printer, attempt.began, interface)
 
     # --- answers
 

@@ -65,7 +65,12 @@ class Disturbance:
     what: str
     began: float
     after_s: float  # how long it has consequences
+    interface: Callable[[], int | None]  # the only one that it concerns; None: all
     ended: float = inf
+
+    def spares(self, interface: int | None) -> bool:
+        only = self.interface()
+        return None not in (only, interface) and only != interface
 
 
 class Ledger:
@@ -104,19 +109,29 @@ class Ledger:
 
     # --- the world
 
-    def disturb(self, printer: str, what: str, after_s: float | None = None) -> Disturbance:
+    def disturb(
+        self,
+        printer: str,
+        what: str,
+        after_s: float | None = None,
+        interface: Callable[[], int | None] = lambda: None,
+    ) -> Disturbance:
         after_s = self._after_s if after_s is None else after_s
-        one = Disturbance(printer, what, self._clock(), after_s)
+        one = Disturbance(printer, what, self._clock(), after_s, interface)
         self.disturbances.append(one)
         return one
 
     def over(self, one: Disturbance) -> None:
         one.ended = self._clock()
 
-    def excuse(self, printer: str, since: float) -> str:
-        """What disturbed the printer since then, or shortly before; "": nothing did."""
+    def excuse(self, printer: str, since: float, interface: int | None = None) -> str:
+        """What disturbed the printer since then, or shortly before; "": nothing did.
+
+        With `interface`: what disturbed that one.
+        """
         for one in reversed(self.disturbances):
-            if one.printer == printer and one.ended + one.after_s >= since:
+            late = one.ended + one.after_s >= since
+            if one.printer == printer and late and not one.spares(interface):
                 return one.what
         return ""
 

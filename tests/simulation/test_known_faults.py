@@ -15,10 +15,13 @@ from simulation.office import CONFIG
 from simulation.queues import Manners
 from simulation.run import Plan, simulate
 
+from ippusbd.daemon.printer import announcer, probe
 from ippusbd.daemon.printer.announcer import Announcer
 from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
+from ippusbd.errors import IppUsbError, NotAsked, PrinterError, PrinterSilent
 from ippusbd.proxy import aiohttp_server
 from ippusbd.usbio.pool import InterfacePool
+from ippusbd.usbio.pool_types import PoolSlot
 
 PATIENT = Manners(dies_in_the_middle=0.0, dies_at_the_end=0.0, cancels=0.0)
 FIRST_COME = Plan(
@@ -48,6 +51,25 @@ CROWDED = Plan(
 )
 
 
+HALF_READY = Plan(
+    1,
+    6.0,
+    without=("drivers", "at rest", "shuttled", "resets"),  # further consequences
+    interfaces=2,
+    deeds=("late_scanner",),
+    per_week=400.0,
+    manners=replace(PATIENT, is_slow=1.0),
+)
+ONE_UNRESPONSIVE = Plan(
+    1,
+    24.0,
+    interfaces=2,
+    deeds=("unresponsive",),
+    per_week=80.0,
+    manners=replace(PATIENT, is_slow=0.5),
+)
+
+
 def a_question_that_could_not_be_asked_ends_the_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Announcer, "_probe_when_possible", Announcer._probe)
 
@@ -66,6 +88,21 @@ def one_failed_claim_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InterfacePool, "_claim_failed", lambda self, slot, failure: self.abandon(failure))
 
 
+def a_question_whose_transfer_fails_ends_the_session(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(announcer, "IppUsbError", PrinterSilent)
+    patch.setattr(probe, "IppUsbError", (PrinterError, NotAsked))
+
+
+def one_broken_interface_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
+    recovered = InterfacePool._revive
+
+    async def revive(self: InterfacePool, slot: PoolSlot, reason: IppUsbError) -> None:
+        self.abandon(reason)
+        await recovered(self, slot, reason)
+
+    patch.setattr(InterfacePool, "_revive", revive)
+
+
 @pytest.mark.parametrize(
     ("put_back", "office", "law"),
     [
@@ -73,6 +110,8 @@ def one_failed_claim_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
         (reasons_to_wait_are_not_looked_at, OUT_OF_PAPER, "ended"),
         (a_whole_document_counts_as_cut_when_its_client_leaves, IN_A_HURRY, "cancelled"),
         (one_failed_claim_ends_all_exchanges, CROWDED, "ended"),
+        (a_question_whose_transfer_fails_ends_the_session, HALF_READY, "ended"),
+        (one_broken_interface_ends_all_exchanges, ONE_UNRESPONSIVE, "ended"),
     ],
 )
 def test_a_fault_that_is_put_back_breaks_a_law(
@@ -81,7 +120,8 @@ def test_a_fault_that_is_put_back_breaks_a_law(
     law: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    office = replace(office, without=("announced",))  # a consequence, found sooner than its cause
+    # A consequence, found sooner than its cause.
+    office = replace(office, without=("announced", *office.without))
     assert simulate(office).fault == ""
     put_back(monkeypatch)
     assert simulate(office).fault.startswith(f"LawBroken: {law}: ")

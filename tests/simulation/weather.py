@@ -21,6 +21,7 @@ from ippusbd.daemon.printer.states import State
 from ippusbd.errors import UsbError
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.recovery import UnresponsiveUntil
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.device import VirtualInterface
 from ippusbd.virtual.usb.host import Refused
@@ -80,13 +81,21 @@ class SlowScans(Personality):
 
 
 class LateScanner(Personality):
-    """The printer is ready, and the scanner starts still."""
+    """The printer is ready, and the scanner starts still; now and then its question stalls."""
 
     name = "late-scanner"
+    stalls_every = 8
+
+    def __init__(self) -> None:
+        self._asked = 0
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
-        late = request.path.startswith("/eSCL")
-        return plain(503, "starting\n") if late else None
+        if not request.path.startswith("/eSCL"):
+            return None
+        self._asked += 1
+        if self._asked % self.stalls_every == 0:
+            request.interface.ipp.into.halt()
+        return plain(503, "starting\n")
 
 
 class Weather:
@@ -126,8 +135,13 @@ class Weather:
         return min(self._chance.expovariate(1 / mean_s), most_s)
 
     @asynccontextmanager
-    async def _disturbing(self, what: str, after_s: float | None = None) -> AsyncIterator[None]:
-        disturbance = self._ledger.disturb(self._serial, what, after_s)
+    async def _disturbing(
+        self,
+        what: str,
+        after_s: float | None = None,
+        interface: Callable[[], int | None] = lambda: None,
+    ) -> AsyncIterator[None]:
+        disturbance = self._ledger.disturb(self._serial, what, after_s, interface)
         self._note(what)
         try:
             yield
@@ -227,9 +241,11 @@ class Weather:
         self._note("the scanner is ready")
 
     async def unresponsive(self) -> None:
+        """One interface; a document on another one is none of its business."""
         name = self._chance.choice(UNRESPONSIVE)
-        async with self._disturbing(name):
-            self._printer.switch(name, on=True)
+        one = self._printer.personalities.switch_on(name)
+        assert isinstance(one, UnresponsiveUntil)
+        async with self._disturbing(name, interface=lambda: one.struck):
             await asyncio.sleep(2 * HOUR_S)
             self._printer.switch(name, on=False)
 

@@ -21,7 +21,9 @@ RUNGS: Final = (
 )
 
 
-class _UnresponsiveUntil(Personality):
+class UnresponsiveUntil(Personality):
+    """What they have in common."""
+
     restored_by: ClassVar[DeviceEvent]
     halts: ClassVar[bool] = False
     on_request: ClassVar[int] = 3
@@ -29,13 +31,13 @@ class _UnresponsiveUntil(Personality):
     def __init__(self) -> None:
         self._requests = 0
         self._unresponsive: int | None = None  # the interface's number
-        self._done = False
+        self.struck: int | None = None  # the number of the interface that stopped responding
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         self._requests += 1
-        if self._done or self._requests < self.on_request:
+        if self.struck is not None or self._requests < self.on_request:
             return None
-        self._done = True
+        self.struck = request.interface.number
         if self.halts:
             request.interface.ipp.into.halt()
             return None
@@ -56,7 +58,7 @@ class _UnresponsiveUntil(Personality):
     gives = takes
 
 
-class HaltsOnce(_UnresponsiveUntil):
+class HaltsOnce(UnresponsiveUntil):
     """Its IN endpoint stalls in the middle of the third request; CLEAR_HALT restores it."""
 
     name = "halts-once"
@@ -64,28 +66,28 @@ class HaltsOnce(_UnresponsiveUntil):
     halts = True
 
 
-class UnresponsiveUntilSetInterface(_UnresponsiveUntil):
+class UnresponsiveUntilSetInterface(UnresponsiveUntil):
     """An interface stops responding in the third request; SET_INTERFACE restores it."""
 
     name = "deaf-until-set-interface"
     restored_by = DeviceEvent.SET_INTERFACE
 
 
-class UnresponsiveUntilSoftReset(_UnresponsiveUntil):
+class UnresponsiveUntilSoftReset(UnresponsiveUntil):
     """An interface stops responding in the third request; SOFT_RESET restores it."""
 
     name = "deaf-until-soft-reset"
     restored_by = DeviceEvent.SOFT_RESET
 
 
-class UnresponsiveUntilBusReset(_UnresponsiveUntil):
+class UnresponsiveUntilBusReset(UnresponsiveUntil):
     """An interface stops responding in the third request; a bus reset restores it."""
 
     name = "deaf-until-bus-reset"
     restored_by = DeviceEvent.BUS_RESET
 
 
-class UnresponsiveUntilReclaimed(_UnresponsiveUntil):
+class UnresponsiveUntilReclaimed(UnresponsiveUntil):
     """An interface stops responding in the third request; releasing all at once restores it."""
 
     name = "deaf-until-reclaimed"
@@ -101,7 +103,7 @@ class UnresponsiveUntilReclaimed(_UnresponsiveUntil):
             self._unresponsive = None
 
 
-class UnresponsiveUntilReplug(_UnresponsiveUntil):
+class UnresponsiveUntilReplug(UnresponsiveUntil):
     """An interface stops responding in the third request; only a power cycle restores it."""
 
     name = "deaf-until-replug"

@@ -237,6 +237,7 @@ class IppPrinter:
         compression = request.text("compression") or "none"
         piece = self._paced(request, job, first)
         try:
+            job.interface = request.http.interface.number
             await self.jobs.receive(job, doc_format, piece, compression)
         except BadCompression as exc:
             self.jobs.abort(job, "compression-error")

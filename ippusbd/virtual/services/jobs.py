@@ -71,6 +71,7 @@ class Job:
     documents: list[StoredDocument] = field(default_factory=list)
     touched_at: float = 0.0  # when it was created, or its last document arrived
     receiving: bool = False
+    interface: int | None = None  # on which its document comes, or came
     closed_at: float | None = None  # when the last document was complete
     ended: JobState | None = None
     ended_at: float | None = None
