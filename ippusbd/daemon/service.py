@@ -179,7 +179,7 @@ async def run(
         stack.push_async_callback(host.close)
         state = StateFile(state_path, range(config.port_min, config.port_max + 1))
         stack.push_async_callback(state.close)
-        alive = asyncio.create_task(daemon.notify.keep_alive(), name="watchdog")
+        alive = asyncio.create_task(keep_running("watchdog", daemon.notify.keep_alive))
         stack.push_async_callback(cancel_and_wait, alive)  # stopping may take a minute
         await _serve(daemon, host, state, stack, hotplug=hotplug, on_ready=on_ready)
         daemon.notify.ready()

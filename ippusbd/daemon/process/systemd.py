@@ -98,24 +98,30 @@ class Notifier:
         """The line that `systemctl status` shows."""
         self._send("STATUS=" + " ".join(text.split()))
 
-    def alive(self) -> None:
-        """The event loop runs."""
-        self._send("WATCHDOG=1")
+    def alive(self) -> bool:
+        """The event loop runs; False: systemd did not hear it."""
+        return self._send("WATCHDOG=1")
 
     async def keep_alive(self) -> None:
-        """Send `alive` twice in every interval of the watchdog, until cancelled."""
-        while self._watchdog_s:
-            self.alive()
-            await asyncio.sleep(self._watchdog_s / 2)
+        """Send `alive` twice in every interval of the watchdog, until cancelled.
 
-    def _send(self, message: str) -> None:
+        One that was lost is sent again soon: two in a row would end the daemon.
+        """
+        while self._watchdog_s:
+            sent = self.alive()
+            await asyncio.sleep(self._watchdog_s / (2 if sent else 16))
+
+    def _send(self, message: str) -> bool:
+        """False: it was lost. For a moment there may be no descriptor, or no space."""
         if not self._address:
-            return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
-            try:
+            return True
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
                 out.sendto(message.encode("utf-8", "replace"), self._address)
-            except OSError as exc:
-                log.debug("cannot send %s to systemd: %s", message, exc)
+        except OSError as exc:
+            log.debug("cannot send %s to systemd: %s", message, exc)
+            return False
+        return True
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from ippusbd.daemon.process.systemd import Notifier, stop_on_signals, take_listen_sockets
 
@@ -151,6 +153,38 @@ async def test_the_watchdog_is_notified_twice_in_every_interval(systemd: socket.
     feeding = asyncio.create_task(Notifier(environ).keep_alive())
     for _ in range(3):
         assert await asyncio.to_thread(heard, systemd) == "WATCHDOG=1"
+    feeding.cancel()
+    await asyncio.wait([feeding])
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_notification_for_which_no_descriptor_is_left_is_dropped(systemd: socket.socket):
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    with no_descriptor_left():
+        notifier.status("1 of 1 printers served")
+    notifier.status("0 of 1 printers served")
+    assert heard(systemd) == "STATUS=0 of 1 printers served"
+
+
+async def test_the_watchdog_hears_of_a_daemon_that_had_no_descriptor_before_its_time_is_over(
+    systemd: socket.socket,
+):
+    environ = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "4000000"}
+    with no_descriptor_left():
+        feeding = asyncio.create_task(Notifier(environ).keep_alive())
+        await asyncio.sleep(0)
+    start = asyncio.get_running_loop().time()
+    await until(lambda: waiting(systemd) == ["WATCHDOG=1"])
+    assert asyncio.get_running_loop().time() - start < 2
     feeding.cancel()
     await asyncio.wait([feeding])
 
