@@ -108,10 +108,11 @@ class Supervisor:
                 await self.reconcile()
             except UsbError as exc:
                 log.warning("cannot list USB devices: %s", exc)
+            finally:  # a bug, too, must leave nobody waiting
+                for looker in lookers:
+                    if not looker.done():
+                        looker.set_result(None)
             self._first_look.set()
-            for looker in lookers:
-                if not looker.done():
-                    looker.set_result(None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(poll_s):
                     await self._wake.wait()

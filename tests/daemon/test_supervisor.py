@@ -15,8 +15,9 @@ from support.http_client import ask
 
 from ippusbd.doctor import printers as doctor
 from ippusbd.doctor.findings import Level
-from ippusbd.errors import PublishError
-from ippusbd.model import ServiceSet, UsbId
+from ippusbd.errors import PublishError, UsbError
+from ippusbd.model import BusAddress, DeviceFacts, ServiceSet, UsbId
+from ippusbd.usbio.protocols import UsbDevice
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.backend import VirtualBackend
 
@@ -47,6 +48,82 @@ async def test_look_finds_what_has_just_changed(make_printer: MakePrinter, state
         await daemon.supervisor.look()
         assert len(daemon.supervisor.devices()) == 1
         await daemon.until_state("ready")
+
+
+async def test_the_bus_is_looked_at_again_after_an_error(
+    make_printer: MakePrinter,
+    state_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    printer = make_printer()
+    async with run_daemon(state_path=state_path, poll_s=0.1) as daemon:
+        with monkeypatch.context() as broken:
+            broken.setattr(daemon.host, "enumerate", Raising(UsbError("no memory")))
+            daemon.backend.plug(printer.device)
+            await daemon.supervisor.look()
+            assert daemon.supervisor.devices() == []
+        await daemon.until_state("ready")
+        assert "cannot list USB devices: no memory" in caplog.text
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_whoever_waits_for_a_look_goes_on_when_a_bug_ends_it(
+    state_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with run_daemon(state_path=state_path, poll_s=60.0) as daemon:
+        monkeypatch.setattr(daemon.host, "enumerate", Raising(RuntimeError("a bug")))
+        async with asyncio.timeout(2):
+            await daemon.supervisor.look()
+
+
+class Raising:
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    async def __call__(self) -> list[DeviceFacts]:
+        raise self._failure
+
+
+class SlowToClose:
+    """A host with one address, whose devices open for ever and end in a bug when told to."""
+
+    def __init__(self) -> None:
+        self.there: list[DeviceFacts] = []
+        self.opened = 0
+        self.ends = asyncio.Event()
+
+    async def enumerate(self) -> list[DeviceFacts]:
+        return self.there
+
+    async def open(self, facts: DeviceFacts) -> UsbDevice:
+        self.opened += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await self.ends.wait()
+            raise RuntimeError("a bug at its end") from None
+        raise AssertionError
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_an_old_device_that_ends_in_a_bug_leaves_the_next_one_at_its_address_alone(
+    state_path: Path, caplog: pytest.LogCaptureFixture
+):
+    host, device = SlowToClose(), DeviceFacts(UsbId(0x1209, 1), BusAddress(1, 2))
+    settings = {"host": lambda _: host, "poll_s": 60.0, "wait": ()}
+    async with run_daemon(state_path=state_path, **settings) as daemon:
+        for there, opened in (([device], 1), ([], 1), ([device], 2)):
+            host.there = there
+            await daemon.supervisor.look()
+            await daemon.until(lambda opened=opened: host.opened == opened)
+        host.ends.set()
+        await daemon.until(lambda: "a bug at its end" in caplog.text)
+        assert len(daemon.supervisor.devices()) == 1
+        await daemon.supervisor.look()
+        assert host.opened == 2
 
 
 async def test_a_slow_printer_delays_no_other(make_printer: MakePrinter, state_path: Path):
