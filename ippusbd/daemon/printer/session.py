@@ -190,6 +190,7 @@ class PrinterSession:
                 rewriter=self._rewriter,
                 pending_cancels=self._printer.pending_cancels,
                 overhear=self._printer.overhear,
+                document_sent=self._printer.evidence.document_sent,
             )
         )
 
@@ -258,8 +259,15 @@ class PrinterSession:
         """Until the printer is gone, or has no status to report."""
         await self._announcer.answered.wait()
         if self._config.supplies_s and self._quirks.print:
-            status, port = self._printer.status_poll, self._printer.site.port
-            await poll_status(status, pool, self._query, port, every_s=self._config.supplies_s)
+            printer, every_s = self._printer, self._config.supplies_s
+            await poll_status(
+                printer.status_poll,
+                pool,
+                self._query,
+                printer.site.port,
+                every_s=every_s,
+                is_printing=printer.is_printing,
+            )
 
     async def _until_gone(
         self, pool: InterfacePool, tasks: list[asyncio.Task[None]]

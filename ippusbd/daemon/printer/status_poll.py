@@ -24,7 +24,6 @@ from ippusbd.exchange.query import PRINT_PATH, Query
 from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import printer_status
-from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import all_advice, state_name
 
 log = logging.getLogger("ippusbd.daemon")
@@ -40,13 +39,13 @@ class StatusPoll:
 
     def __init__(self, *, clock: Callable[[], float] = now) -> None:
         self._clock = clock
-        self._updated_at = self._since = 0.0  # of the whole; of its reasons
+        self.updated_at = self._since = 0.0  # of the whole; of its reasons
         self.condition: Condition | None = None
 
     def update(self, condition: Condition) -> None:
-        self._updated_at = self._clock()
+        self.updated_at = self._clock()
         if self.condition is None or self.condition.reasons != condition.reasons:
-            self._since = self._updated_at
+            self._since = self.updated_at
         self.condition = condition
 
     def overhear(self, state: int, reasons: tuple[str, ...]) -> None:
@@ -70,7 +69,7 @@ class StatusPoll:
             sheets=now.sheets,
             jobs=now.jobs,
             since_s=round(self._clock() - self._since, 1),
-            age_s=round(self._clock() - self._updated_at, 1),
+            age_s=round(self._clock() - self.updated_at, 1),
         )
 
 
@@ -88,26 +87,26 @@ async def poll_status(
     port: int,
     *,
     every_s: float,
+    is_printing: Callable[[], bool],
 ) -> None:
     """Ask now, and around clients' requests, until cancelled or the printer has no answer."""
     asked_at, used_at, seen = -math.inf, now(), pool.uses
 
     def prints() -> bool:
         """It still prints what clients sent."""
-        known = status_poll.condition
-        is_at_it = known is not None and known.state == PrinterState.PROCESSING
-        return is_at_it and now() - used_at < PRINTING_S
+        return is_printing() and now() - used_at < PRINTING_S
 
     while not pool.is_gone:
         uses = pool.uses
         if uses != seen:
             used_at = now()
         is_quiet = uses == seen and not _busy(pool) and not prints()
-        pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if prints() else every_s
+        often = prints() and status_poll.updated_at >= asked_at  # it answered the last time
+        pause_s = 0.0 if is_quiet else min(every_s, WHILE_PRINTING_S) if often else every_s
         if now() - asked_at >= pause_s and _may_ask(pool):
+            asked_at = now()
             if not await _asked(status_poll, query, port):
                 return
-            asked_at = now()
             uses += 1  # our own
         if is_quiet and not prints():
             await pool.used(beyond=uses)

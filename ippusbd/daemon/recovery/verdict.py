@@ -147,12 +147,15 @@ def at_work(evidence: Evidence, now: float) -> str:
 
 
 def is_printing(evidence: Evidence, now: float) -> bool:
-    """The printer reported lately that it prints, or that it stopped with a document of ours."""
-    report = evidence.report
-    if report is None or now - report.at >= PRINTING_S:
-        return False
-    stopped = report.state == PrinterState.STOPPED and now - evidence.document_at < PRINTING_S
-    return report.state == PrinterState.PROCESSING or stopped
+    """The printer reported lately that it prints, or that it stopped with a document of ours.
+
+    A document after its last report may be printed, whatever that says.
+    """
+    report, document = evidence.report, now - evidence.document_at < PRINTING_S
+    if report is None or report.at < evidence.document_at:
+        return document
+    stopped = report.state == PrinterState.STOPPED and document
+    return now - report.at < PRINTING_S and (report.state == PrinterState.PROCESSING or stopped)
 
 
 def page_may_print(evidence: Evidence, now: float) -> bool:

@@ -103,7 +103,9 @@ async def test_a_printer_without_ipp_is_not_asked_twice():
     pool = InterfacePool(printer.channels, drain_s=1)
     polled = status_poll.StatusPoll()
     query = Query(pool, host="localhost")
-    await status_poll.poll_status(polled, pool, query, 60000, every_s=0.1)
+    await status_poll.poll_status(
+        polled, pool, query, 60000, every_s=0.1, is_printing=lambda: False
+    )
     assert (len(printer.heard), polled.status()) == (1, None)
     await pool.close()
 

@@ -230,6 +230,15 @@ def test_a_printer_prints_until_it_reports_otherwise():
     assert not is_printing(Evidence(report=reported(PrinterState.STOPPED)), NOW)
     assert not is_printing(Evidence(report=reported(PrinterState.IDLE)), NOW)
     assert not is_printing(Evidence(), NOW)
+    assert not is_printing(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
+
+
+def test_a_document_after_the_last_report_may_be_printed():
+    assert is_printing(Evidence(document_at=NOW - 60), NOW)
+    assert not is_printing(Evidence(document_at=NOW - 601), NOW)
+    idle = reported(PrinterState.IDLE, ago_s=30)
+    assert is_printing(Evidence(report=idle, document_at=NOW - 29), NOW)
+    assert not is_printing(Evidence(report=idle, document_at=NOW - 31), NOW)
 
 
 # --- the rules, over random histories
