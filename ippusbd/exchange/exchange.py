@@ -364,6 +364,9 @@ class Exchange:
         self._traffic.bytes_out += len(data)
         self._sent_bytes += len(data)
         self._moved()
+        # That an endpoint accepts a question is no proof that the firmware reads it.
+        if self._began and self.purpose is Purpose.DOCUMENT:
+            self._traffic.moved_at = self._traffic.document_at = self._moved_at
 
     def _stop_upload(self) -> None:
         """Send no more of the body than what is on its way; end the framing."""
@@ -397,6 +400,7 @@ class Exchange:
         self._traffic.bytes_in += len(data)
         self.received += len(data)
         self._moved()
+        self._traffic.moved_at = self._moved_at
         parser.feed(data)
 
     def _allowed_silence_s(self) -> float | None:

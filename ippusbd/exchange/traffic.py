@@ -1,14 +1,20 @@
-"""How much went over a printer's interfaces."""
+"""How much went over a printer's interfaces, and when.
+
+Noted where the byte moves: an exchange may be over before anybody looks at it.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes of bodies and heads, both ways, since start."""
+    """Bytes of bodies and heads, both ways, since start; times are the loop's."""
 
     requests: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    moved_at: float = -math.inf  # a byte of an answer, or of a document
+    document_at: float = -math.inf  # a byte of a document

@@ -79,10 +79,6 @@ class Unfinished(Protocol):
         """Another number whenever a byte moved."""
 
     @property
-    def received(self) -> int:
-        """Bytes of an answer so far."""
-
-    @property
     def purpose(self) -> Purpose: ...
 
     @property

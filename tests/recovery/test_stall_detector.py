@@ -21,6 +21,7 @@ from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.daemon.recovery.verdict import Patience
 from ippusbd.errors import NotAsked, PrinterSilent, TransferFailed, TransferTimeout
 from ippusbd.exchange.query import Asked, Outcome, outcome_of
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
 from ippusbd.usbio.pool_types import Purpose
@@ -38,7 +39,7 @@ class Work:
     def __init__(
         self, kind: Purpose = Purpose.DOCUMENT, *, awaits: Awaits = Awaits.PRINTER_TAKES
     ) -> None:
-        self.progress = self.received = 0
+        self.progress = 0
         self.purpose = kind
         self.awaits = awaits
 
@@ -61,7 +62,7 @@ class Watched:
         self.port: int | None = ALL_IS_WELL
         self.asked = 0
         self.stalled_uploads = 0
-        self.evidence = EvidenceLog(self.loop.time)
+        self.evidence = EvidenceLog(self.loop.time, Traffic())
         self.detector = StallDetector(
             self.pool,
             self.evidence,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ippusbd.exchange.query import Asked
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.kinds import Severity
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool_types import PoolSlot, Purpose, SlotState, Unfinished
@@ -123,7 +124,6 @@ class Evidence:
 @dataclass(slots=True)
 class _Seen:
     progress: int
-    received: int
     began_at: float
     since: float
 
@@ -131,8 +131,9 @@ class _Seen:
 class EvidenceLog:
     """Collects the evidence about one printer."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], traffic: Traffic) -> None:
         self._clock = clock
+        self._traffic = traffic
         self._seen: dict[Unfinished, _Seen] = {}
         self._known = Evidence()
         self._report: StateReport | None = None  # a new one with every answer that passes by
@@ -181,7 +182,14 @@ class EvidenceLog:
         seen: dict[Unfinished, _Seen] = {}
         interfaces = tuple(self._interface(slot, now, seen) for slot in slots)
         self._seen = seen
-        return replace(self._known, interfaces=interfaces, report=self._report, gone=gone)
+        return replace(
+            self._known,
+            interfaces=interfaces,
+            moved_at=self._traffic.moved_at,
+            document_at=self._traffic.document_at,
+            report=self._report,
+            gone=gone,
+        )
 
     def _note(self, **facts: Any) -> None:
         self._known = replace(self._known, **facts)
@@ -194,15 +202,9 @@ class EvidenceLog:
         if work is None:
             return InterfaceEvidence(slot.number, slot.state, held)
         awaits, before = work.awaits, self._seen.get(work)
-        one = _Seen(work.progress, work.received, now, now)
+        one = _Seen(work.progress, now, now)
         if before is not None:
             moved = one.progress != before.progress
-            document = moved and work.purpose is Purpose.DOCUMENT
-            # That an endpoint accepts a question is no proof that the firmware reads it.
-            if document or one.received != before.received:
-                self._note(moved_at=now)
-            if document:
-                self._note(document_at=now)
             one.began_at = before.began_at
             one.since = now if moved or not awaits.printer else before.since
         seen[work] = one

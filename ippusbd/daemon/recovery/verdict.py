@@ -137,12 +137,19 @@ def at_work(evidence: Evidence, now: float) -> str:
     for one in evidence.interfaces:
         if one.purpose is not None and one.purpose.is_work:
             return f"interface {one.number} carries a {one.purpose.value} request"
+    return may_print(evidence, now)
+
+
+def may_print(evidence: Evidence, now: float) -> str:
+    """Why a page may be coming out now; empty: none is known of."""
     report = evidence.report
     if report is not None and now - report.at < PRINTING_S:
         if report.waits_for:
             return f"the printer reports {report.waits_for}"
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
+    if now - evidence.document_at < PRINTING_S:
+        return f"a document was sent to it {now - evidence.document_at:.0f} s ago"
     return ""
 
 
