@@ -309,7 +309,7 @@ class Exchange:
         if request.stream is None:
             self._sends(request.body)
             await self._write(head + request.body)
-            self._whole = True
+            self._all_is_sent()
             return
         await self._write(head)
         self._sends(b"")
@@ -321,7 +321,13 @@ class Exchange:
             await self._write(chunk(data))
             data = await self._pull(request.stream)
         await self._write(LAST_CHUNK)
-        self._whole = data is None
+        if data is None:
+            self._all_is_sent()
+
+    def _all_is_sent(self) -> None:
+        self._whole = True
+        if self.purpose is Purpose.DOCUMENT:
+            self._traffic.document_at = self._moved_at
 
     def _sends(self, data: bytes) -> None:
         """`data` of the body is about to go to the printer, all of it or a part."""
@@ -366,7 +372,7 @@ class Exchange:
         self._moved()
         # That an endpoint accepts a question is no proof that the firmware reads it.
         if self._began and self.purpose is Purpose.DOCUMENT:
-            self._traffic.moved_at = self._traffic.document_at = self._moved_at
+            self._traffic.moved_at = self._moved_at
 
     def _stop_upload(self) -> None:
         """Send no more of the body than what is on its way; end the framing."""

@@ -17,4 +17,4 @@ class Traffic:
     bytes_in: int = 0
     bytes_out: int = 0
     moved_at: float = -math.inf  # a byte of an answer, or of a document
-    document_at: float = -math.inf  # a byte of a document
+    document_at: float = -math.inf  # the last byte of a whole document

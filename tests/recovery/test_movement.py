@@ -13,6 +13,7 @@ from support.time_lapse import told
 
 from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.daemon.recovery.verdict import Patience, PrinterUnresponsive, at_work, judge
+from ippusbd.errors import ClientGone
 from ippusbd.exchange.exchange import Exchange
 from ippusbd.exchange.query import Asked, Outcome
 from ippusbd.exchange.request import Request
@@ -67,6 +68,11 @@ async def letter() -> AsyncIterator[bytes]:
     yield b"a letter"
 
 
+async def half() -> AsyncIterator[bytes]:
+    yield b"a le"
+    raise ClientGone
+
+
 def test_a_letter_between_two_looks_keeps_the_printer_at_work_for_ten_minutes():
     async def story() -> None:
         bench = Bench(1)
@@ -77,6 +83,16 @@ def test_a_letter_between_two_looks_keeps_the_printer_at_work_for_ten_minutes():
         await asyncio.sleep(590)
         assert "a document" in bench.at_work()
         await asyncio.sleep(10)
+        assert bench.at_work() == ""
+        await bench.pool.close()
+
+    told(story)
+
+
+def test_half_a_document_is_lost_already_and_keeps_nothing_from_being_recovered():
+    async def story() -> None:
+        bench = Bench(1)
+        await bench.sends(bench.document(half()))
         assert bench.at_work() == ""
         await bench.pool.close()
 

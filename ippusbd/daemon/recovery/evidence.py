@@ -112,7 +112,7 @@ class Evidence:
 
     interfaces: tuple[InterfaceEvidence, ...] = ()
     moved_at: float = -math.inf  # a byte, on any interface
-    document_at: float = -math.inf  # a byte of a document
+    document_at: float = -math.inf  # the last byte of a whole document
     report: StateReport | None = None
     port: PortStatus | None = None
     asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
