@@ -373,7 +373,10 @@ class Supervisor:
             if unanswered and not printer.name and history.connection_trial.may_go_on(quirks):
                 history.connection_trial.go_on()
                 raise
-            rung = history.next_rung(exc)
+            work = printer.at_work()
+            rung = None if work else history.next_rung(exc)
+            if work:
+                log.info("%s: nothing is done to the device, because %s", printer.label, work)
             if rung is not None:
                 log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
                 await take(rung, self._services.host, device.facts)

@@ -43,6 +43,7 @@ from ippusbd.usbio.pool_types import (
     Unfinished,
     Waiter,
     none_free,
+    troubles,
 )
 from ippusbd.usbio.protocols import Channel
 
@@ -61,8 +62,8 @@ class InterfacePool:
 
     `drain_s`: how long a lost client's answer may make no progress before its interface is
     recovered by `recover` (default: the channel's own reset); longer while `excused`: the
-    printer is known to have a reason to wait. `on_broken` is called for an interface that could
-    not be recovered; it stays in the pool, unused.
+    printer has a reason to let that exchange wait. `on_broken` is called for an interface that
+    could not be recovered; it stays in the pool, unused. When all are, its caller ends the pool.
 
     With `claims`, interfaces are released after `idle_release_s` without a request (0: never)
     if `may_release` allows it, and claimed for the next request; those in `released` are not
@@ -76,7 +77,7 @@ class InterfacePool:
         drain_s: float,
         recover: Callable[[Channel, IppUsbError], Awaitable[None]] | None = None,
         on_broken: Callable[[Channel, IppUsbError], None] | None = None,
-        excused: Callable[[], bool] = lambda: False,
+        excused: Callable[[Unfinished], bool] = lambda _: False,
         claims: Claims | None = None,
         released: Sequence[int] = (),
         idle_release_s: float = 0.0,
@@ -148,7 +149,7 @@ class InterfacePool:
     @property
     def troubles(self) -> list[Diagnosis]:
         """Why interfaces could not be claimed again."""
-        return [slot.trouble for slot in self._slots if slot.trouble is not None]
+        return troubles(self._slots)
 
     def renew(self) -> None:
         """Release every interface as soon as it is free: settings for its next claim changed."""
@@ -190,7 +191,7 @@ class InterfacePool:
 
     @property
     def is_gone(self) -> bool:
-        """Whether `abandon` was called, by an unplug or by the last broken interface."""
+        """Whether `abandon` was called."""
         return self._gone is not None
 
     async def gone(self) -> IppUsbError:
@@ -368,8 +369,6 @@ class InterfacePool:
         self._changed.set()
         if isinstance(failure, DeviceGone):
             self.abandon(failure)
-        elif all(p.state is SlotState.BROKEN for p in self._slots):
-            self.abandon(NoInterface(f"no interface works any more: {failure}", kind=failure.kind))
         if self._on_broken is not None and slot.channel is not None:
             self._on_broken(slot.channel, failure)
         self._release_later()
@@ -395,7 +394,7 @@ class InterfacePool:
                 granted = await waiter.slot
             return granted
         except TimeoutError:
-            raise none_free(self.troubles, self.explain()) from None
+            raise none_free(self._slots, self.explain()) from None
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -435,7 +434,7 @@ class InterfacePool:
         total_s = TOTAL_DRAINS * self._drain_s
 
         def excused() -> bool:
-            if not self._excused():
+            if not self._excused(unfinished):
                 return False
             deadline.reschedule(self._loop.time() + total_s)
             return True

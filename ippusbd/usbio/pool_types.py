@@ -6,7 +6,7 @@ Shapes only; every decision is the pool's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -185,9 +185,21 @@ class PoolStatus:
     waiting: int
 
 
-def none_free(troubles: Sequence[Diagnosis], explained: str) -> NoInterface:
+def none_works(slots: Iterable[PoolSlot]) -> bool:
+    """Every interface is broken, or is being recovered."""
+    return all(slot.state in (SlotState.BROKEN, SlotState.RECOVERING) for slot in slots)
+
+
+def troubles(slots: Iterable[PoolSlot]) -> list[Diagnosis]:
+    """Why interfaces could not be claimed again."""
+    return [slot.trouble for slot in slots if slot.trouble is not None]
+
+
+def none_free(slots: Sequence[PoolSlot], explained: str) -> NoInterface:
     """Why no interface came free in time; `explained`: what the printer waits for."""
-    busy, held = kinds.Kind.BUSY, kinds.Kind.HELD
-    why = [*dict.fromkeys(map(str, troubles))] or [busy.sentence]
-    kind = held if any(one.kind == held.label for one in troubles) else busy
+    usual, held, found = kinds.Kind.BUSY, kinds.Kind.HELD, troubles(slots)
+    if none_works(slots):
+        usual = kinds.Kind.SILENT
+    why = [*dict.fromkeys(map(str, found))] or [usual.sentence]
+    kind = held if any(one.kind == held.label for one in found) else usual
     return NoInterface("; ".join(filter(None, (*why, explained))), kind=kind)

@@ -20,6 +20,7 @@ SPECIAL: Final[dict[str, Case]] = {
     "scanner-before-printer": Case(outcome=AFTER, why="warm-up", tuned={"lasts_s": 2.0}),
     "printer-before-scanner": Case(outcome=AFTER, why="warm-up", tuned={"lasts_s": 2.0}),
     "paper-out": Case(outcome=AFTER, why="paper", paper_s=1.5),
+    "silent-while-printing": Case(outcome=WORKS, tuned={"lasts_s": 2.0}),
     "suspended": Case(outcome=AFTER, why="waking up", awake_s=2.0),
     # What they need is found out.
     "needs-keep-alive": Case(outcome=AFTER, why="learned connection = keep-alive"),

@@ -6,15 +6,27 @@ In the simulated office: the daemon's own parts, real firmware, one thread, a cl
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simulation.desk import DOCUMENT, HOUR_S, MINUTE_S, Desk, told
+from simulation.office import CONFIG
 from simulation.scanning import SETTINGS, XML
+from simulation.talk import Left, Upload
 from simulation.weather import SlowScans
 
 from ippusbd.daemon.printer.states import State
-from ippusbd.virtual.personalities.http import PrinterFirst
+from ippusbd.errors import TransferTimeout
+from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.http import PrinterFirst, SilentWhilePrinting
+from ippusbd.virtual.usb.device import Setup, VirtualDevice
+from ippusbd.virtual.usb.host import SET_INTERFACE
+from ippusbd.wire.ipp import Operation
+
+DAY_S = 86400.0
 
 
 def test_a_print_longer_than_our_patience_on_the_only_interface_while_the_scanner_starts(
@@ -138,3 +150,156 @@ def test_a_scanner_that_is_not_ready_for_long_keeps_no_interface_from_other_driv
         assert desk.status().state is State.READY
 
     told(tmp_path, story, "printer-before-scanner")
+
+
+# --- it answers nothing while it prints
+
+
+def prints_silently(monkeypatch: pytest.MonkeyPatch, for_s: float) -> None:
+    monkeypatch.setattr(SilentWhilePrinting, "lasts_s", for_s)
+
+
+def is_not_disturbed(desk: Desk) -> bool:
+    """No reset came while a page was printed."""
+    return not desk.office.host.resets and [p.spoiled for p in desk.printer.personalities] == [0]
+
+
+@pytest.mark.parametrize("interfaces", [1, 2])
+def test_a_printer_that_answers_nothing_while_it_prints_is_not_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interfaces: int
+):
+    """Once its only interface was recovered, and then the whole printer, in mid-page."""
+    prints_silently(monkeypatch, for_s=90.0)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(30)
+        told = await desk.caller("bert").ask("GET", "/")  # waits for the interface
+        assert told is not None
+        assert told.status in (200, 503)
+        await asyncio.sleep(2 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        assert desk.status().state is State.READY
+        assert desk.copies(DOCUMENT) == 1
+        told = await desk.caller("bert").ask("GET", "/")
+        assert told is not None
+        assert told.status == 200
+        await desk.prints("anna", DOCUMENT[1:])
+        assert desk.copies(DOCUMENT[1:]) == 1
+
+    told(tmp_path, story, "silent-while-printing", interfaces=interfaces)
+
+
+def test_what_is_waited_for_while_it_prints_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prints_silently(monkeypatch, for_s=8 * MINUTE_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(2 * MINUTE_S)
+        assert "a document was sent to it" in desk.status().waits_for
+        reply = await desk.caller("bert").ask("GET", "/")
+        assert reply is not None
+        assert reply.status == 503
+        assert b"a document was sent to it" in reply.body
+        await asyncio.sleep(8 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        assert desk.status().waits_for == ""
+
+    told(tmp_path, story, "silent-while-printing")
+
+
+def test_a_question_whose_client_left_while_it_prints_costs_no_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prints_silently(monkeypatch, for_s=3 * MINUTE_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        await desk.caller("bert").ask("GET", "/", dies_after_s=1.0)
+        await asyncio.sleep(4 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        assert desk.copies(DOCUMENT) == 1
+
+    told(tmp_path, story, "silent-while-printing")
+
+
+def test_a_printer_that_stays_silent_when_nothing_is_printed_any_more_is_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prints_silently(monkeypatch, for_s=DAY_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(9 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        await asyncio.sleep(10 * MINUTE_S)
+        assert desk.office.host.resets
+
+    told(tmp_path, story, "silent-while-printing")
+
+
+class NoClaimWhilePrinting(SilentWhilePrinting):
+    """It does not even answer SET_INTERFACE."""
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if (setup.request_type, setup.request) == SET_INTERFACE and self.prints(device):
+            raise TransferTimeout("busy")
+        return None
+
+
+def test_a_printer_whose_session_fails_while_it_prints_is_opened_again_and_not_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(NoClaimWhilePrinting, "lasts_s", 3 * MINUTE_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(NoClaimWhilePrinting)
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(10)  # its interface is released meanwhile
+        reply = await desk.caller("bert").ask("GET", "/")
+        assert reply is not None
+        assert reply.status == 503
+        await asyncio.sleep(3 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        await desk.until_state("ready")
+        assert desk.copies(DOCUMENT) == 1
+
+    told(tmp_path, story, config=replace(CONFIG, supplies_s=0.0))
+
+
+class AnswersWhenPrinted(Personality):
+    """A document is answered when its last page is out."""
+
+    name = "answers-when-printed"
+
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if request.header("Transfer-Encoding"):
+            response.delay_s = 5 * MINUTE_S
+        return response
+
+
+def test_a_whole_document_whose_client_left_is_printed_to_its_end(tmp_path: Path):
+    """Once its interface was recovered after 30 s without a byte."""
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(AnswersWhenPrinted)
+        anna = desk.caller("anna")
+        start = anna.request(Operation.PRINT_JOB)
+        with suppress(Left):
+            await anna.upload(Upload(start, DOCUMENT, dies_after=len(DOCUMENT)), patience_s=5)
+        await asyncio.sleep(4 * MINUTE_S)
+        assert desk.status().interfaces.in_use == 1
+        await asyncio.sleep(2 * MINUTE_S)
+        assert desk.status().interfaces.in_use == 0
+        assert desk.printer.stats["cut_responses"] == 0
+        assert desk.copies(DOCUMENT) == 1
+
+    told(tmp_path, story)

@@ -16,6 +16,7 @@ from simulation.ledger import Attempt, Fate, Ledger, Question
 from simulation.office import CONFIG, Office
 
 from ippusbd.daemon.printer.states import State
+from ippusbd.virtual.personalities.http import SilentWhilePrinting
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.services.jobs import Job
 from ippusbd.wire.ipp import JobState
@@ -54,6 +55,7 @@ class Laws:
             "answered": self._answers,
             "at rest": self._rest,
             "resets": self._resets,
+            "undisturbed": self._undisturbed,
             "drivers": self._drivers,
             "shuttled": self._shuttles,
             "lessons": self._lessons,
@@ -248,6 +250,17 @@ class Laws:
         for serial, count in Counter(serial for _, serial in resets).items():
             if count > CONFIG.resets_max:
                 yield f"{serial} was reset {count} times in {CONFIG.resets_window_s:.0f} s"
+
+    def _undisturbed(self) -> Iterator[str]:
+        """A printer is not reset while it prints, though it answers nothing."""
+        for printer in self._office.printers:
+            serial = printer.device.model.serial
+            for one in printer.personalities:
+                if not isinstance(one, SilentWhilePrinting) or not one.spoiled:
+                    continue
+                one.spoiled = 0
+                if not self._ledger.excuse(serial, self._now() - LOOK_S):
+                    yield f"{serial} was reset while it printed"
 
     def _lessons(self) -> Iterator[str]:
         for key, record in self._office.state.printers().items():

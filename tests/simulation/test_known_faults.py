@@ -17,6 +17,7 @@ from simulation.run import Plan, simulate
 
 from ippusbd.daemon.printer import announcer, probe
 from ippusbd.daemon.printer.announcer import Announcer
+from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.errors import IppUsbError, NotAsked, PrinterError, PrinterSilent
 from ippusbd.proxy import aiohttp_server
@@ -48,6 +49,14 @@ CROWDED = Plan(
     deeds=("other_program",),
     per_week=1000.0,
     manners=replace(PATIENT, is_slow=0.6),
+)
+SILENT_PAGES = Plan(
+    1,
+    12.0,
+    interfaces=1,
+    deeds=("silent_pages",),
+    per_week=400.0,
+    manners=replace(PATIENT, dies_at_the_end=0.5),  # and asks nothing while it is printed
 )
 
 
@@ -103,6 +112,10 @@ def one_broken_interface_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InterfacePool, "_revive", revive)
 
 
+def a_printer_that_prints_counts_as_idle(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Printer, "at_work", lambda self: "")
+
+
 @pytest.mark.parametrize(
     ("put_back", "office", "law"),
     [
@@ -112,6 +125,7 @@ def one_broken_interface_ends_all_exchanges(patch: pytest.MonkeyPatch) -> None:
         (one_failed_claim_ends_all_exchanges, CROWDED, "ended"),
         (a_question_whose_transfer_fails_ends_the_session, HALF_READY, "ended"),
         (one_broken_interface_ends_all_exchanges, ONE_UNRESPONSIVE, "ended"),
+        (a_printer_that_prints_counts_as_idle, SILENT_PAGES, "undisturbed"),
     ],
 )
 def test_a_fault_that_is_put_back_breaks_a_law(

@@ -21,6 +21,7 @@ from ippusbd.daemon.printer.states import State
 from ippusbd.errors import UsbError
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.http import SilentWhilePrinting
 from ippusbd.virtual.personalities.recovery import UnresponsiveUntil
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb.device import VirtualInterface
@@ -182,6 +183,15 @@ class Weather:
         self._printer.personalities.switch_off(SlowScans.name)
         self._note(f"no more {SlowScans.name}")
 
+    async def silent_pages(self) -> None:
+        """It answers nothing while it prints."""
+        name = SilentWhilePrinting.name
+        self._note(name)
+        self._printer.switch(name, on=True)
+        await asyncio.sleep(self._span(3 * HOUR_S, 8 * HOUR_S))
+        self._printer.switch(name, on=False)
+        self._note(f"no more {name}")
+
     async def other_program(self) -> None:
         """Takes an interface while it is free, for its own driver."""
         port = self._office.host.ports[self._office.printers.index(self._printer)]
@@ -286,6 +296,7 @@ DEEDS: Final[dict[Callable[[Weather], Awaitable[None]], int]] = {
     Weather.attention: 3,
     Weather.moody: 4,
     Weather.slow_scans: 2,
+    Weather.silent_pages: 2,
     Weather.other_program: 5,
     Weather.power_cycle: 3,
     Weather.replug: 1,

@@ -252,15 +252,20 @@ async def test_an_interface_that_cannot_be_recovered_is_marked_and_reported():
     await pool.close()
 
 
-async def test_when_the_last_interface_breaks_the_pool_ends():
+async def test_when_the_last_interface_breaks_requests_wait_until_it_works_again():
     channel = FakeChannel()
     channel.reset_failure = TransferFailed("no")
     pool = InterfacePool([channel], drain_s=1)
     await leave_early(pool, Answer(TransferFailed("x")))
-    assert isinstance(await pool.gone(), NoInterface)
-    with pytest.raises(NoInterface):
-        async with pool.lease(wait_s=1):
+    await until(lambda: pool.status().broken == 1)
+    with pytest.raises(NoInterface, match="does not answer"):
+        async with pool.lease(wait_s=0.01):
             pass
+    channel.reset_failure = None
+    waiting = asyncio.create_task(_hold(pool, Lane.SHORT))
+    await until(lambda: pool.status().waiting == 1)
+    assert await pool.retry_broken() == 1
+    await waiting
     await pool.close()
 
 

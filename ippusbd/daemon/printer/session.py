@@ -160,7 +160,7 @@ class PrinterSession:
             pause_s=quirks.request_pause_s,
             recover=ladder.recover,
             on_broken=self._broken,
-            excused=lambda: printer.detector is not None and printer.detector.excused(),
+            excused=lambda work: printer.detector is not None and printer.detector.excuses(work),
         )
         pool.held(claimer.held)
         pool.explain = printer.waits_for
@@ -328,11 +328,13 @@ class PrinterSession:
         now = pool.status()
         return not now.in_use and not now.waiting and now.draining <= 1
 
-    def _broken(self, _: Channel, __: IppUsbError) -> None:
+    def _broken(self, _: Channel, failure: IppUsbError) -> None:
         pool = self._printer.pool
         if pool is None or pool.is_gone:
             return
-        if self._retrying is None or self._retrying.done():
+        if _all_broken(pool) and not self._printer.at_work():
+            pool.abandon(NoInterface(f"no interface works any more: {failure}", kind=failure.kind))
+        elif self._retrying is None or self._retrying.done():
             self._retrying = asyncio.create_task(
                 keep_running("recover broken interfaces", lambda: self._retry_broken(pool))
             )
@@ -346,8 +348,8 @@ class PrinterSession:
         while pool.status().broken:
             await self._pause(pauses.next())
             await pool.retry_broken()
-            may = pool.idle and not self._history.exhausted and not self._printer.at_work()
-            if pool.status().broken and may:
+            may = _all_broken(pool) or (pool.idle and not self._history.exhausted)
+            if pool.status().broken and may and not self._printer.at_work():
                 pool.abandon(NoInterface("an interface stays unresponsive", kind=kinds.Kind.SILENT))
 
     async def _pause(self, pause_s: float) -> None:
@@ -378,6 +380,10 @@ class PrinterSession:
         if not pool.is_gone and not pool.idle:
             log.warning("exchanges cut off: not finished after %.0f s", self._grace_s)
         self._printer.pool = self._printer.detector = self._query.pool = None
+
+
+def _all_broken(pool: InterfacePool) -> bool:
+    return pool.status().broken == pool.status().total
 
 
 def _documents(pool: InterfacePool) -> dict[int, int]:

@@ -26,12 +26,13 @@ from ippusbd.daemon.recovery.verdict import (
     PrinterUnresponsive,
     Wait,
     judge,
+    may_print,
     reason_to_wait,
 )
 from ippusbd.errors import DeviceGone, IppUsbError, TransferTimeout
 from ippusbd.kinds import Kind
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Unfinished
+from ippusbd.usbio.pool_types import Purpose, Unfinished, none_works
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -81,7 +82,7 @@ class StallDetector:
     async def step(self) -> None:
         """Look, judge, and act."""
         if not self._pool.is_gone and not any(slot.work for slot in self._pool.slots):
-            self._set_waits("")
+            self._set_waits(self._recovery_waits_for())
             return
         if self._is_stalling():
             await self._look_at_port()
@@ -102,6 +103,19 @@ class StallDetector:
             case PrinterUnresponsive(numbers, proof):
                 for number in numbers:
                     self._fail(number, f"the printer answers on no interface: {proof}")
+
+    def _recovery_waits_for(self) -> str:
+        """Why a printer that answers on no interface is left alone; empty: it is not."""
+        if not none_works(self._pool.slots):
+            return ""
+        page = may_print(self._look(), asyncio.get_running_loop().time())
+        return f"it answers on no interface, and is not reset, because {page}" if page else ""
+
+    def excuses(self, work: Unfinished) -> bool:
+        """That the client of `work` left is no reason to end it now: it waits, or is printed."""
+        printed = work.purpose is Purpose.DOCUMENT
+        now = asyncio.get_running_loop().time()
+        return self.excused() or (printed and bool(may_print(self._look(), now)))
 
     def excused(self) -> bool:
         """The printer reported a reason to wait since the oldest exchange stalls."""

@@ -149,7 +149,7 @@ def may_print(evidence: Evidence, now: float) -> str:
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
     if now - evidence.document_at < PRINTING_S:
-        return f"a document was sent to it {now - evidence.document_at:.0f} s ago"
+        return "a document was sent to it lately"
     return ""
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.usb.device import DeviceEvent, VirtualDevice, VirtualInterface
+from ippusbd.wire.ipp import Message, Operation
 
 THREE_KB: Final = 3072
 FOR_MINUTES_S: Final = 300.0
@@ -241,3 +242,41 @@ class Silent(Personality):
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         return _silence()
+
+
+class SilentWhilePrinting(Personality):
+    """A small printer: it answers nothing while it prints what it has just accepted.
+
+    `spoiled` counts resets meanwhile, each of which would have cost a document.
+    """
+
+    name = "silent-while-printing"
+    lasts_s: float = 25.0
+
+    def __init__(self) -> None:
+        self._accepts = False
+        self._until_s = -math.inf
+        self.spoiled = 0
+
+    def prints(self, device: VirtualDevice) -> bool:
+        return device.clock() < self._until_s
+
+    def ipp(self, request: Message, answer: Message) -> Message:
+        self._accepts = request.code in (Operation.PRINT_JOB, Operation.SEND_DOCUMENT)
+        return answer
+
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        now = request.interface.device.clock()
+        if self._accepts:
+            self._accepts, self._until_s = False, now + self.lasts_s
+        elif now < self._until_s:
+            response.delay_s = self._until_s - now
+        return response
+
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None:
+        resets = event in (DeviceEvent.SOFT_RESET, DeviceEvent.BUS_RESET)
+        self.spoiled += resets and self.prints(device)
+        if event is DeviceEvent.PLUGGED:
+            self._until_s = -math.inf
