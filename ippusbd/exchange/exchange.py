@@ -371,7 +371,8 @@ class Exchange:
         self._sent_bytes += len(data)
         self._moved()
         # That an endpoint accepts a question is no proof that the firmware reads it.
-        if self._began and self.purpose is Purpose.DOCUMENT:
+        streams = self._request.stream is not None or self.purpose is Purpose.DOCUMENT
+        if self._began and streams:
             self._traffic.moved_at = self._moved_at
 
     def _stop_upload(self) -> None:

@@ -50,9 +50,8 @@ class Request:
 
     @property
     def purpose(self) -> Purpose:
-        if self.stream is not None:
-            return Purpose.DOCUMENT
-        return purpose_of(self.method, self.target, self.headers, self.body)
+        body = self.body if self.stream is None else None
+        return purpose_of(self.method, self.target, self.headers, body)
 
     @property
     def operation(self) -> int | None:
@@ -74,10 +73,10 @@ def purpose_of(method: str, target: str, headers: Headers, body: bytes | None) -
     if method in ("GET", "HEAD"):
         path = unquote(target.partition("?")[0]).rstrip("/").lower()
         return Purpose.SCAN if path.endswith("/nextdocument") else Purpose.QUESTION
-    if body is None:
-        return Purpose.DOCUMENT
     if method != "POST" or not has_ipp(headers):
         return Purpose.OTHER
+    if body is None:
+        return Purpose.DOCUMENT
     operation = ipp_requests.operation_of(body)
     if operation == Operation.GET_NOTIFICATIONS and _waits(body):
         return Purpose.LONG_POLL

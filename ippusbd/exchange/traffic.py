@@ -16,5 +16,5 @@ class Traffic:
     requests: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    moved_at: float = -math.inf  # a byte of an answer, or of a document
+    moved_at: float = -math.inf  # a byte of an answer, a document, an upload
     document_at: float = -math.inf  # the last byte of a whole document

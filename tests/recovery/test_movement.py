@@ -15,7 +15,7 @@ from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.daemon.recovery.verdict import Patience, PrinterUnresponsive, at_work, judge
 from ippusbd.errors import ClientGone
 from ippusbd.exchange.exchange import Exchange
-from ippusbd.exchange.query import Asked, Outcome
+from ippusbd.exchange.query import IPP_TYPE, Asked, Outcome
 from ippusbd.exchange.request import Request
 from ippusbd.exchange.traffic import Traffic
 from ippusbd.usbio.pool import InterfacePool, Lane
@@ -61,7 +61,7 @@ class Bench:
         return Request("GET", "/", ())
 
     def document(self, stream: AsyncIterator[bytes]) -> Request:
-        return Request("POST", "/ipp/print", (), stream=stream)
+        return Request("POST", "/ipp/print", IPP_TYPE, stream=stream)
 
 
 async def letter() -> AsyncIterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 from support.daemon import run_daemon
 from support.http_client import ask, ask_ipp
@@ -92,3 +94,14 @@ def test_what_a_makers_page_does_is_not_known_and_not_repeated(path: str):
 def test_no_operation_that_creates_or_changes_anything_is_repeated(operation: Operation):
     named = operation.name.startswith(("GET_", "VALIDATE_JOB"))
     assert (operation in IDEMPOTENT) <= named
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def test_only_an_ipp_request_that_is_streamed_is_a_document():
+    """A maker's own page may send new firmware."""
+    assert Request("POST", "/ipp/print", IPP, stream=nothing()).purpose is Purpose.DOCUMENT
+    assert Request("POST", "/update", (), stream=nothing()).purpose is Purpose.OTHER

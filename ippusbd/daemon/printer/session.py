@@ -47,6 +47,7 @@ log = logging.getLogger("ippusbd.daemon")
 LABEL_CHARS = 80  # of a printer's name in log lines
 DOCUMENTS_S = 60.0  # beyond the grace time, for documents whose bytes move
 FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not to be usable
+UPLOADS = (Purpose.DOCUMENT, Purpose.OTHER)
 LOOKS = 4  # of the stall detector in the time after which a stall is looked at
 
 
@@ -387,6 +388,6 @@ def _all_broken(pool: InterfacePool) -> bool:
 
 
 def _documents(pool: InterfacePool) -> dict[int, int]:
-    """How far documents that are sent to the printer are, by interface."""
+    """How far documents, and other uploads, are, by interface."""
     works = [(slot.number, slot.work) for slot in pool.slots]
-    return {n: work.progress for n, work in works if work and work.purpose is Purpose.DOCUMENT}
+    return {n: work.progress for n, work in works if work and work.purpose in UPLOADS}

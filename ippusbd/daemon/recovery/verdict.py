@@ -239,7 +239,9 @@ def _limit_s(
     report = evidence.report
     if answered:
         idle = report is not None and report.at >= one.since and report.state == PrinterState.IDLE
-        return patience.idle_s if idle else patience.blind_s
+        # Of a scanner or of a maker's own request, printer-state says nothing.
+        prints = one.purpose in (Purpose.DOCUMENT, Purpose.QUESTION)
+        return patience.idle_s if idle and prints else patience.blind_s
     if one.purpose is Purpose.QUESTION:
         return patience.blind_s if page_may_print(evidence, now) else patience.idle_s
     return math.inf if one.purpose is Purpose.DOCUMENT and one.taken else patience.blind_s

@@ -130,6 +130,15 @@ def test_a_question_without_an_answer_is_given_up_when_others_are_answered():
     assert isinstance(verdict(asks, FREE, asked=answers(40, 10)), InterfaceUnresponsive)
 
 
+@pytest.mark.parametrize("kind", [Purpose.SCAN, Purpose.OTHER])
+def test_an_idle_printer_is_no_evidence_about_a_scan_or_a_request_of_its_maker(kind: Purpose):
+    """The scanner waits for the next page on the glass; the printer beside it is idle."""
+    known = {"report": reported(PrinterState.IDLE), "asked": answers(100, 20)}
+    waits = {"taken": True, "awaits": Awaits.PRINTER_ANSWERS}
+    assert isinstance(verdict(stalled(400, kind, **waits), FREE, **known), Wait)
+    assert isinstance(verdict(stalled(3700, kind, **waits), FREE, **known), InterfaceUnresponsive)
+
+
 def test_a_question_that_is_not_accepted_proves_nothing_while_another_interface_is_busy():
     asks = stalled(70, Purpose.QUESTION)
     reading = InterfaceEvidence(2, SlotState.LEASED, False, Purpose.SCAN, Awaits.CLIENT_READS)
