@@ -22,7 +22,7 @@ from ippusbd.errors import TransferTimeout
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.personalities.http import PrinterFirst, SilentWhilePrinting
-from ippusbd.virtual.usb.device import Setup, VirtualDevice
+from ippusbd.virtual.usb.device import DeviceEvent, Setup, VirtualDevice, VirtualInterface
 from ippusbd.virtual.usb.host import SET_INTERFACE
 from ippusbd.wire.ipp import Operation
 
@@ -303,3 +303,42 @@ def test_a_whole_document_whose_client_left_is_printed_to_its_end(tmp_path: Path
         assert desk.copies(DOCUMENT) == 1
 
     told(tmp_path, story)
+
+
+class StopsWhenAnotherIsSet(Personality):
+    """An alternate setting of one interface stops the documents on the others."""
+
+    name = "stops-when-another-is-set"
+
+    def __init__(self) -> None:
+        self._stopped: set[int] = set()
+
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.SET_INTERFACE and interface is not None:
+            self._stopped |= {one.number for one in device.interfaces if one.busy}
+            self._stopped.discard(interface.number)
+
+    def takes(self, interface: VirtualInterface) -> bool:
+        return interface.number not in self._stopped
+
+
+def test_nothing_is_learned_from_uploads_that_our_own_recovery_may_have_stopped(tmp_path: Path):
+    slow = {number: 10.0 for number in range(1, 16)}
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(StopsWhenAnotherIsSet)
+        bert = desk.caller("bert")
+        for number in range(2):
+            job = asyncio.ensure_future(desk.prints("anna", DOCUMENT[number:], pauses=slow))
+            await asyncio.sleep(5)
+            desk.printer.switch("deaf-until-set-interface", on=True)
+            for _ in range(3):  # the last one is not answered, and its interface is recovered
+                await bert.ask("GET", "/", dies_after_s=5.0)
+            assert len(await job) > 1
+        assert len(desk.status().ended) == 2
+        assert desk.status().learned == {}
+
+    told(tmp_path, story, interfaces=2, may_end=True)

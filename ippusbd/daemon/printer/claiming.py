@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from ippusbd.aio import run_to_end
 from ippusbd.daemon.process.device_users import holders
@@ -35,7 +36,10 @@ LOOK_S = 2.0
 
 
 class Claimer:
-    """A `Claims` for the pool. `label` names the printer in the log."""
+    """A `Claims` for the pool. `label` names the printer in the log.
+
+    `touched` is called with every claim: it may disturb exchanges on other interfaces.
+    """
 
     def __init__(
         self,
@@ -44,12 +48,14 @@ class Claimer:
         history: RecoveryHistory,
         label: str,
         counts: TransferCounts,
+        touched: Callable[[], None],
     ) -> None:
         self._device = device
         self._counts = counts
         self._history = history
         self._quirks = quirks
         self._label = label
+        self._touched = touched
         self.adopt(quirks)
         self.lost: list[int] = []  # interfaces that could not be recovered
         self.held: dict[int, Diagnosis] = {}  # by another program at the start
@@ -141,6 +147,7 @@ class Claimer:
             raise
 
     async def _claim(self, info: InterfaceInfo) -> Channel:
+        self._touched()
         try:
             return await self._device.claim(info, self._pacing, self._counts)
         except DeviceBusy as exc:

@@ -144,7 +144,12 @@ class PrinterSession:
         """Set up what serving needs, on the stack in the order of the shutdown."""
         config, printer, quirks = self._config, self._printer, self._quirks
         claimer = self._claimer = Claimer(
-            device, quirks, self._history, printer.label, printer.transfers
+            device,
+            quirks,
+            self._history,
+            printer.label,
+            printer.transfers,
+            printer.evidence.touched,
         )
         self._waits = (quirks.passive or config.passive) and not self._history.in_recovery
         channels = [] if self._waits else await claimer.claim_all()
@@ -312,6 +317,7 @@ class PrinterSession:
             how=self._quirks.soft_reset,
             device_may=self._device_may,
             at_work=self._printer.at_work,
+            touched=self._printer.evidence.touched,
         )
 
     def _upload_stalled(self) -> None:

@@ -24,6 +24,7 @@ from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import advice
 
 QUESTIONS_KEPT: Final = 16
+EFFECT_S: Final = 30.0  # what is done so soon after an exchange's last byte may have stopped it
 # Words in a reason that name something a print waits for, whatever its severity; and
 # words of warnings ahead of time.
 _WAITED_FOR: Final = frozenset(
@@ -61,6 +62,7 @@ class InterfaceEvidence:
     taken: bool = False  # the printer took the request to its end
     began_at: float = 0.0
     since: float = 0.0  # since then no byte moved, and the printer was to move it
+    touched: bool = False  # something was done to the printer meanwhile, before it stalled
 
     @property
     def is_available(self) -> bool:
@@ -117,7 +119,6 @@ class Evidence:
     port: PortStatus | None = None
     asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
     excused_at: float = -math.inf  # a reason to wait was last known
-    touched_at: float = -math.inf  # something was last done to it
     gone: bool = False
 
 
@@ -126,6 +127,7 @@ class _Seen:
     progress: int
     began_at: float
     since: float
+    touched: bool = False
 
 
 class EvidenceLog:
@@ -136,6 +138,7 @@ class EvidenceLog:
         self._traffic = traffic
         self._seen: dict[Unfinished, _Seen] = {}
         self._known = Evidence()
+        self._touched_at = -math.inf
         self._report: StateReport | None = None  # a new one with every answer that passes by
 
     @property
@@ -174,7 +177,7 @@ class EvidenceLog:
 
     def touched(self) -> None:
         """Something was done to the printer: a claim, a reset, a trial, a plug, a resume."""
-        self._note(touched_at=self._clock())
+        self._touched_at = self._clock()
 
     def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:
         """The evidence now; call it a few times while an exchange stalls."""
@@ -207,7 +210,18 @@ class EvidenceLog:
             moved = one.progress != before.progress
             one.began_at = before.began_at
             one.since = now if moved or not awaits.printer else before.since
+            # What was done later, to a stall that lasts, is no cause of it.
+            may_be = one.began_at <= self._touched_at < one.since + EFFECT_S
+            one.touched = before.touched or may_be
         seen[work] = one
         return InterfaceEvidence(
-            slot.number, slot.state, held, work.purpose, awaits, work.taken, one.began_at, one.since
+            slot.number,
+            slot.state,
+            held,
+            work.purpose,
+            awaits,
+            work.taken,
+            one.began_at,
+            one.since,
+            one.touched,
         )

@@ -131,7 +131,8 @@ class Ladder:
 
     `answer_s`: how long the question after a rung may take. `device_may`: whether the device's
     own rungs could be taken at once, so that one which helped last time need not wait for all
-    the others. `at_work`: why nothing may be done that harms other interfaces.
+    the others. `at_work`: why nothing may be done that harms other interfaces. `touched` is called
+    with every rung: it may disturb them.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Ladder:
         query: Query,
         *,
         answer_s: float,
+        touched: Callable[[], None],
         how: str = "both",
         device_may: Callable[[], bool] = lambda: False,
         at_work: Callable[[], str] = _nobody,
@@ -153,6 +155,7 @@ class Ladder:
         self._how = how
         self._device_may = device_may
         self._at_work = at_work
+        self._touched = touched
         self._accepted: list[str] = []  # the recipients of the last soft reset
 
     async def recover(self, channel: Channel, reason: IppUsbError) -> None:
@@ -194,6 +197,7 @@ class Ladder:
 
     async def _climb(self, step: Step, channel: Channel) -> None:
         assert step.on_interface is not None
+        self._touched()
         try:
             async with asyncio.timeout(step.deadline_s):
                 await step.on_interface(self, channel)

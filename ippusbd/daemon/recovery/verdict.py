@@ -268,14 +268,14 @@ def _unresponsive(
     others = (
         f"the printer answers on others ({len(answered)} times)" if answered else "nothing is known"
     )
-    untouched = evidence.excused_at < one.began_at and evidence.touched_at < one.began_at
+    unexplained = evidence.excused_at < one.began_at and not one.touched
     port = evidence.port
     port_is_fine = port is not None and port.at >= one.since and not port.attention
     stalled_upload = (
         one.purpose is Purpose.DOCUMENT
         and one.awaits is Awaits.PRINTER_TAKES
         and (bool(answered) or port_is_fine)
-        and untouched
+        and unexplained
     )
     proof = f"no byte for {stalled_s:.0f} s, no reason reported, {others}"
     return InterfaceUnresponsive(one.number, proof, stalled_upload)

@@ -75,6 +75,21 @@ def test_a_reported_reason_excuses_a_stall():
     assert seen.after(0).excused_at == 130
 
 
+def test_what_is_done_before_a_stall_may_be_its_cause_and_what_is_done_later_is_not():
+    touched_before, touched_later = Seen(Work()), Seen(Work())
+    for seen in (touched_before, touched_later):
+        seen.log.touched()  # claimed for it
+        seen.now += 1
+        assert not seen.after(0).interfaces[0].touched
+    touched_before.now += 10
+    touched_before.log.touched()
+    assert touched_before.after(5).interfaces[0].touched
+    touched_later.now += 40
+    touched_later.log.touched()
+    assert not touched_later.after(5).interfaces[0].touched
+    assert touched_before.after(500).interfaces[0].touched
+
+
 def test_a_new_session_begins_without_old_questions():
     seen = Seen(Work())
     seen.log.asked(Asked(1, 100, Outcome.UNANSWERED))
@@ -82,7 +97,7 @@ def test_a_new_session_begins_without_old_questions():
     seen.now = 200
     seen.log.new_session()
     found = seen.after(0)
-    assert (found.asked, found.touched_at) == ((), 200)
+    assert found.asked == ()
 
 
 def test_an_interface_held_by_another_program_is_not_available():

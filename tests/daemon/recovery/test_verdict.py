@@ -215,8 +215,11 @@ def test_only_an_upload_that_stalls_without_a_reason_is_learned_from():
     found = verdict(stalled(400), FREE, **known)
     assert isinstance(found, InterfaceUnresponsive)
     assert found.stalled_upload
-    for change in ({"excused_at": NOW - 405}, {"touched_at": NOW - 350}):
-        found = verdict(stalled(400), FREE, **known, **change)
+    touched = replace(stalled(400), touched=True)
+    for found in (
+        verdict(stalled(400), FREE, **known, excused_at=NOW - 405),
+        verdict(touched, FREE, **known),
+    ):
         assert isinstance(found, InterfaceUnresponsive)
         assert not found.stalled_upload
     found = verdict(stalled(3700))  # blind
@@ -263,6 +266,7 @@ INTERFACES = st.builds(
     taken=st.booleans(),
     began_at=TIMES,
     since=TIMES,
+    touched=st.booleans(),
 )
 REASONS = st.lists(st.sampled_from(["media-empty", "media-low", "cover-open-error", "other"]))
 EVIDENCE = st.builds(
@@ -277,7 +281,6 @@ EVIDENCE = st.builds(
         st.builds(Asked, st.none() | st.integers(0, 3), TIMES, st.sampled_from(Outcome)), max_size=8
     ).map(lambda asked: tuple(sorted(asked, key=lambda q: q.at))),
     excused_at=TIMES,
-    touched_at=TIMES,
 )
 
 
@@ -329,8 +332,9 @@ def test_a_printer_that_moved_a_byte_now_is_never_unresponsive_as_a_whole(eviden
 def test_nothing_is_learned_where_a_reason_was_known_or_something_was_done(evidence: Evidence):
     found = judge(evidence, NOW, PATIENCE)
     if isinstance(found, InterfaceUnresponsive) and found.stalled_upload:
-        began_at = next(o.began_at for o in evidence.interfaces if o.number == found.number)
-        assert max(evidence.excused_at, evidence.touched_at) < began_at
+        one = next(o for o in evidence.interfaces if o.number == found.number)
+        assert evidence.excused_at < one.began_at
+        assert not one.touched
 
 
 @settings(max_examples=400)
