@@ -233,7 +233,8 @@ def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence(report=reported(PrinterState.IDLE, "media-empty-error")), NOW)
     assert not at_work(Evidence((stalled(1, Purpose.QUESTION),)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
-    assert not at_work(Evidence(report=reported(PrinterState.IDLE)), NOW)
+    assert at_work(Evidence(report=reported(PrinterState.IDLE), document_at=NOW - 599), NOW)
+    assert not at_work(Evidence(report=reported(PrinterState.IDLE), document_at=NOW - 601), NOW)
 
 
 def test_a_printer_prints_until_it_reports_otherwise():
