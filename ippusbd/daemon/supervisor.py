@@ -297,6 +297,7 @@ class Supervisor:
             if plugged.printer is None:
                 self._history(printer.key).plugged()
                 printer.pending_cancels.plugged()
+                printer.evidence.plugged()
             plugged.printer = printer
             printer.facts = facts
             event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED

@@ -20,10 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
+from unittest.mock import patch
 
 from support.daemon import QUICK, InProcessDaemon, run_daemon
 from support.http_client import IPP_TYPE, Reply, ask, connected, head, ipp_request
 
+from ippusbd.daemon.recovery import verdict as recovery
 from ippusbd.errors import IppUsbError
 from ippusbd.model import UsbId
 from ippusbd.virtual.printer import DEFAULT_ID, DEFAULT_MODEL, VirtualPrinter
@@ -52,6 +54,7 @@ WORKS, AFTER, REFUSED = "works", "works after recovery", "refused"
 PARTIAL = "prints, and says why it does not scan"
 PATIENCE_OF = (REFUSED, AFTER, WORKS, PARTIAL)
 RELEASED_S = 10.0
+PRINTING_S = 3.0  # pages come out after a document's last byte
 RETRY_S = 0.8  # as Retry-After says, in this scale
 AT_ONCE = 12  # printers; the machine may have two cores
 PRINTS = 5
@@ -336,7 +339,8 @@ async def table(
         return done
 
     longest_first = sorted(cases.items(), key=lambda item: PATIENCE_OF.index(item[1].outcome))
-    return {one.name: one for one in await asyncio.gather(*starmap(line, longest_first))}
+    with patch.object(recovery, "PRINTING_S", PRINTING_S):
+        return {one.name: one for one in await asyncio.gather(*starmap(line, longest_first))}
 
 
 def verdict(line: Line, case: Case) -> str:

@@ -342,3 +342,22 @@ def test_nothing_is_learned_from_uploads_that_our_own_recovery_may_have_stopped(
         assert desk.status().learned == {}
 
     told(tmp_path, story, interfaces=2, may_end=True)
+
+
+def test_a_printer_that_is_plugged_in_again_is_recovered_though_it_printed_a_moment_ago(
+    tmp_path: Path,
+):
+    """The plug itself has reset it: there is nothing to lose any more."""
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        desk.printer.unplug()
+        await asyncio.sleep(2)
+        desk.printer.switch("deaf-until-bus-reset", on=True)
+        desk.printer.plug()
+        await asyncio.sleep(3 * MINUTE_S)
+        assert desk.status().state is State.READY
+        assert desk.office.host.resets
+
+    told(tmp_path, story)

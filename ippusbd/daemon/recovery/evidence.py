@@ -152,6 +152,10 @@ class EvidenceLog:
         self._note(asked=(), port=None)
         self.touched()
 
+    def plugged(self) -> None:
+        """A plug comes with a bus reset: what it printed is over, or another one costs nothing."""
+        self._report, self._traffic.document_at = None, -math.inf
+
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
         self._report = StateReport(state, tuple(reasons), self._clock())
