@@ -24,7 +24,7 @@ from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.session import PrinterSession
 from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.recovery.backoff import Backoff
-from ippusbd.daemon.recovery.history import RecoveryHistory
+from ippusbd.daemon.recovery.history import RecoveryHistory, is_unresponsive
 from ippusbd.daemon.recovery.ladder import Rung, take
 from ippusbd.daemon.registry import Registry, matches, names_of
 from ippusbd.daemon.state.state_file import StateFile
@@ -33,6 +33,7 @@ from ippusbd.errors import (
     DeviceGone,
     Ignored,
     IppUsbError,
+    NoInterface,
     NotAPrinter,
     Unanswered,
     UsbError,
@@ -375,9 +376,10 @@ class Supervisor:
                 history.connection_trial.go_on()
                 raise
             work = printer.at_work()
-            rung = None if work else history.next_rung(exc)
-            if work:
-                log.info("%s: nothing is done to the device, because %s", printer.label, work)
+            if work and is_unresponsive(exc):
+                text = f"{exc}; it is not reset, because {work}"
+                raise NoInterface(text, kind=exc.kind) from exc
+            rung = history.next_rung(exc)
             if rung is not None:
                 log.warning("%s: %s before the next try: %s", printer.label, rung.value, exc)
                 await take(rung, self._services.host, device.facts)

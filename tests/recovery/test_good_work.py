@@ -266,6 +266,10 @@ def test_a_printer_whose_session_fails_while_it_prints_is_opened_again_and_not_r
         reply = await desk.caller("bert").ask("GET", "/")
         assert reply is not None
         assert reply.status == 503
+        await asyncio.sleep(10)
+        reason = desk.status().reason
+        assert reason is not None
+        assert "a document was sent to it" in reason.text
         await asyncio.sleep(3 * MINUTE_S)
         assert is_not_disturbed(desk)
         await desk.until_state("ready")

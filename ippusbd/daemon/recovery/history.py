@@ -37,6 +37,11 @@ OWN_PLUG_S = 15.0  # a device that comes back this soon after our reset was not 
 UNRESPONSIVE = (EndpointHalted, NoInterface, PrinterSilent, TransferFailed, TransferTimeout)
 
 
+def is_unresponsive(failure: IppUsbError) -> bool:
+    """The printer, which did not answer, may need a rung of the device."""
+    return isinstance(failure, UNRESPONSIVE) and not isinstance(failure, CutAnswer)
+
+
 class GivenUp(UsbError):
     """Resets did not help; nothing is tried until a replug or `ippusbd retry`."""
 
@@ -103,7 +108,7 @@ class RecoveryHistory:
 
         Raises GivenUp when there were enough resets.
         """
-        if not isinstance(failure, UNRESPONSIVE) or isinstance(failure, CutAnswer):
+        if not is_unresponsive(failure):
             return None
         self.connection_trial.stop()
         rung = self._choose()
