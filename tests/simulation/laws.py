@@ -205,9 +205,9 @@ class Laws:
             active = status and (status.in_use or status.draining or status.waiting)
             if not calm or status is None or not (active or status.broken):
                 self._active.discard(serial)
-            elif status.broken or serial in self._active:
+            elif serial in self._active:
                 yield f"{serial} is at rest, and its interfaces: {status}"
-            else:  # perhaps a question of the daemon, which is over soon
+            else:  # perhaps a question of the daemon, which is over or recovered from soon
                 self._active.add(serial)
 
     def _drivers(self) -> Iterator[str]:
