@@ -123,8 +123,6 @@ class Forwarder:
                     raise _Unanswered(exc) from exc
                 raise
             finally:
-                if exchange.purpose is Purpose.DOCUMENT:
-                    self._wiring.document_sent()
                 # A cancelled request leaves its answer to the pool, without awaiting anything.
                 if exchange.complete:
                     lease.unfinished = None

@@ -52,4 +52,3 @@ class Wiring:
     rewriter: MakeRewriter = lambda *_: None
     pending_cancels: PendingCancels | None = None
     overhear: Callable[[bytes], None] = lambda _: None  # hears of IPP answers that pass
-    document_sent: Callable[[], None] = lambda: None  # called when the exchange of one is over

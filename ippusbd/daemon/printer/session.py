@@ -196,7 +196,6 @@ class PrinterSession:
                 rewriter=self._rewriter,
                 pending_cancels=self._printer.pending_cancels,
                 overhear=self._printer.overhear,
-                document_sent=self._printer.evidence.document_sent,
             )
         )
 

@@ -171,10 +171,6 @@ class EvidenceLog:
         """A reason to wait is known now."""
         self._note(excused_at=self._clock())
 
-    def document_sent(self) -> None:
-        """The exchange of a document is over; a short one may have begun after the last look."""
-        self._note(document_at=self._clock())
-
     def asked(self, question: Asked) -> None:
         """One of our own questions came to its end."""
         self._note(asked=(*self._known.asked, question)[-QUESTIONS_KEPT:])

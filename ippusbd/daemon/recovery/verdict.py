@@ -32,6 +32,7 @@ from ippusbd.wire.ipp import PrinterState
 
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof
 PRINTING_S: Final = 600.0  # how long after a document's last byte a page may come out
+BEGINS_S: Final = 10.0  # how long after it a printer may still report that it is idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def may_print(evidence: Evidence, now: float) -> str:
             return f"the printer reports {report.waits_for}"
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
-    if now - evidence.document_at < PRINTING_S:
+    if _is_unreported(evidence, now):
         return "a document was sent to it lately"
     return ""
 
@@ -156,13 +157,21 @@ def may_print(evidence: Evidence, now: float) -> str:
 def is_printing(evidence: Evidence, now: float) -> bool:
     """The printer reported lately that it prints, or that it stopped with a document of ours.
 
-    A document after its last report may be printed, whatever that says.
+    A document that no report is about may be printed, too.
     """
-    report, document = evidence.report, now - evidence.document_at < PRINTING_S
-    if report is None or report.at < evidence.document_at:
-        return document
-    stopped = report.state == PrinterState.STOPPED and document
-    return now - report.at < PRINTING_S and (report.state == PrinterState.PROCESSING or stopped)
+    report = evidence.report
+    if report is not None and now - report.at < PRINTING_S:
+        ours = report.state == PrinterState.STOPPED and now - evidence.document_at < PRINTING_S
+        if ours or report.state == PrinterState.PROCESSING:
+            return True
+    return _is_unreported(evidence, now)
+
+
+def _is_unreported(evidence: Evidence, now: float) -> bool:
+    """A document was sent lately, and no report tells what became of it."""
+    report = evidence.report
+    told = report is not None and report.at >= evidence.document_at + BEGINS_S
+    return not told and now - evidence.document_at < PRINTING_S
 
 
 def page_may_print(evidence: Evidence, now: float) -> bool:

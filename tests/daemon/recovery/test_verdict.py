@@ -233,8 +233,11 @@ def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence(report=reported(PrinterState.IDLE, "media-empty-error")), NOW)
     assert not at_work(Evidence((stalled(1, Purpose.QUESTION),)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
-    assert at_work(Evidence(report=reported(PrinterState.IDLE), document_at=NOW - 599), NOW)
-    assert not at_work(Evidence(report=reported(PrinterState.IDLE), document_at=NOW - 601), NOW)
+    assert at_work(Evidence(document_at=NOW - 599), NOW)
+    assert not at_work(Evidence(document_at=NOW - 601), NOW)
+    idle = reported(PrinterState.IDLE, ago_s=30)
+    assert at_work(Evidence(report=idle, document_at=NOW - 39), NOW)
+    assert not at_work(Evidence(report=idle, document_at=NOW - 41), NOW)
 
 
 def test_a_printer_prints_until_it_reports_otherwise():
@@ -250,8 +253,8 @@ def test_a_document_after_the_last_report_may_be_printed():
     assert is_printing(Evidence(document_at=NOW - 60), NOW)
     assert not is_printing(Evidence(document_at=NOW - 601), NOW)
     idle = reported(PrinterState.IDLE, ago_s=30)
-    assert is_printing(Evidence(report=idle, document_at=NOW - 29), NOW)
-    assert not is_printing(Evidence(report=idle, document_at=NOW - 31), NOW)
+    assert is_printing(Evidence(report=idle, document_at=NOW - 39), NOW)
+    assert not is_printing(Evidence(report=idle, document_at=NOW - 41), NOW)
 
 
 # --- the rules, over random histories
