@@ -255,18 +255,15 @@ class Exchange:
     def _keep_cancellation(self) -> None:
         """The printer may print half a document, and its Cancel-Job could not be sent."""
         job, pending = self._request.job, self._request.pending_cancels
-        if not self.cut or self.refused or self._kept_cancellation or pending is None:
+        settled = not self.cut or self.refused or self._kept_cancellation
+        if settled or pending is None or job is None or job.asked is None:  # it creates no job
             return
-        if job is None or job.asked is None:  # it creates no job
-            return
-        now = self._loop.time()
-        answer = bytes(self._answer_head)
-        pending.add(job, answer, began_s=now - self._began_at, cut_s=now - self._moved_at)
+        began_s, cut_s = self._loop.time() - self._began_at, self._loop.time() - self._moved_at
+        pending.add(job, bytes(self._answer_head), began_s=began_s, cut_s=cut_s)
         self._kept_cancellation = True
 
     async def _finish(self, quiet_s: float, excused: Callable[[], bool]) -> None:
         self._stop_upload()
-
         request = self._request
 
         def waits() -> bool:
@@ -371,8 +368,7 @@ class Exchange:
         self._sent_bytes += len(data)
         self._moved()
         # That an endpoint accepts a question is no proof that the firmware reads it.
-        streams = self._request.stream is not None or self.purpose is Purpose.DOCUMENT
-        if self._began and streams:
+        if self._began and (self._request.stream is not None or self.purpose is Purpose.DOCUMENT):
             self._traffic.moved_at = self._moved_at
 
     def _stop_upload(self) -> None:
@@ -440,12 +436,9 @@ class Exchange:
 
     def _finish_reading(self) -> None:
         """The response is over: later bytes belong to no exchange."""
-        if self._parser.surplus:
-            log.info(
-                "interface %d: %d bytes after the end of the answer",
-                self._channel.number,
-                len(self._parser.surplus),
-            )
+        if surplus := len(self._parser.surplus):
+            number = self._channel.number
+            log.info("interface %d: %d bytes after the end of the answer", number, surplus)
         self._channel.rest()
         if self.refused and not self.upload_over:
             self._stop_upload()  # refused early: the printer wants no more of it
@@ -490,18 +483,17 @@ class Exchange:
     async def _ask(self, request: Request, quiet_s: float) -> tuple[int, bytes]:
         """Status and body of the answer to a small request of our own on this interface."""
         request = replace(request, connection=self._request.connection)
-        exchange = Exchange(self._channel, request, self._traffic)
-        answer = bytearray()
-        reader = self._loop.create_task(_read_answer(exchange, answer))
+        exchange, answer = Exchange(self._channel, request, self._traffic), bytearray()
+
+        async def read() -> None:
+            await exchange.answer()
+            async for data in exchange.chunks():
+                answer.extend(data[: IPP_HEAD - len(answer)])
+            await exchange.sent()
+
+        reader = self._loop.create_task(read())
         try:
             await exchange._while_moving(reader, quiet_s)
         finally:
             await cancel_and_wait(reader)
         return (exchange.head.status if exchange.head else 0), bytes(answer)
-
-
-async def _read_answer(exchange: Exchange, answer: bytearray) -> None:
-    await exchange.answer()
-    async for data in exchange.chunks():
-        answer += data[: IPP_HEAD - len(answer)]
-    await exchange.sent()
