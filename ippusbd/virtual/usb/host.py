@@ -25,7 +25,7 @@ from ippusbd.virtual.usb.device import Setup, VirtualDevice
 
 SET_CONFIGURATION: Final = (0x00, 9)
 SET_INTERFACE: Final = (0x01, 11)
-ADDRESSES: Final = itertools.count(2)  # 1 is the root hub; a replug gets a new one
+ADDRESSES: Final = itertools.count()  # a replug gets a new one
 
 
 class Refused(Exception):
@@ -73,7 +73,7 @@ class Port:
             if not self.device.plugged or self._seen == self.device.plug_count:
                 return
             self._seen = self.device.plug_count
-            self.address = next(self._addresses) % 128
+            self.address = 2 + next(self._addresses) % 126  # 1 is the root hub's
             for handle in self._handles:  # of the device that was there before
                 handle.claims.clear()
             self._handles.clear()
