@@ -56,7 +56,7 @@ class SimulatedHost:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.ports: list[Port] = []
-        self._addresses = itertools.count(2)
+        self._addresses = itertools.count()
         self.failing: UsbError | None = None  # what enumeration raises
         self.resets: deque[tuple[float, str]] = deque()
         self._wake = wake
