@@ -62,6 +62,7 @@ class Exchange:
     ) -> None:
         self._channel = channel
         self._request = request
+        self.purpose = request.purpose
         self._traffic = traffic or Traffic()
         self._cut_response_s = cut_response_s
         self._head_timeout_s = head_timeout_s  # 0: without limit
@@ -186,10 +187,6 @@ class Exchange:
             bytes_out=self._sent_bytes,
             bytes_in=self.received,
         )
-
-    @property
-    def purpose(self) -> Purpose:
-        return self._request.purpose
 
     @property
     def operation(self) -> int | None:
