@@ -164,6 +164,7 @@ class Supervisor:
                 continue
             if printer is not None:
                 self._history(printer.key).afresh()
+                printer.evidence.nothing_prints()
             if plugged.session is not None:
                 plugged.session.retry()
             plugged.retry.set()
@@ -298,7 +299,7 @@ class Supervisor:
             if plugged.printer is None:
                 self._history(printer.key).plugged()
                 printer.pending_cancels.plugged()
-                printer.evidence.plugged()
+                printer.evidence.nothing_prints()
             plugged.printer = printer
             printer.facts = facts
             event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED

@@ -83,6 +83,7 @@ class Exchange:
         self._ended_by_silence = False
         self._answer_head = bytearray()
         self._kept_cancellation = False
+        self._document_at = self._document_before = -1.0  # of ours, of the one before
         self._began_at = self._moved_at = 0.0  # in the loop's time
         self.progress = 0  # moves whenever a byte moved
 
@@ -321,7 +322,8 @@ class Exchange:
     def _all_is_sent(self) -> None:
         self._whole = True
         if self.purpose is Purpose.DOCUMENT:
-            self._traffic.document_at = self._moved_at
+            self._document_before = self._traffic.document_at
+            self._traffic.document_at = self._document_at = self._moved_at
 
     def _sends(self, data: bytes) -> None:
         """`data` of the body is about to go to the printer, all of it or a part."""
@@ -437,6 +439,8 @@ class Exchange:
             number = self._channel.number
             log.info("interface %d: %d bytes after the end of the answer", number, surplus)
         self._channel.rest()
+        if self.refused and self._traffic.document_at == self._document_at:
+            self._traffic.document_at = self._document_before  # it is not printed
         if self.refused and not self.upload_over:
             self._stop_upload()  # refused early: the printer wants no more of it
 

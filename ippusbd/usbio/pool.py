@@ -43,6 +43,7 @@ from ippusbd.usbio.pool_types import (
     Unfinished,
     Waiter,
     none_free,
+    none_works,
     troubles,
 )
 from ippusbd.usbio.protocols import Channel
@@ -54,6 +55,7 @@ log = logging.getLogger("ippusbd.usb")
 CLAIM_RETRY_S = 0.25  # pause after a claim that failed; doubles
 BUSY_RETRY_MAX_S, CLAIM_RETRY_MAX_S = 1.0, 15.0  # held by another program; any other failure
 CLAIM_TRIES = 4  # of every interface, until claiming is given up
+BROKEN_WAIT_S = 5.0  # for an interface, while none works
 TOTAL_DRAINS = 10  # an answer that never ends is given up after so many drain times
 
 
@@ -390,7 +392,8 @@ class InterfacePool:
         self._grant()  # a long request at the head of the queue must not hold up a short one
         granted: PoolSlot | None = None
         try:
-            async with asyncio.timeout(wait_s):
+            broken = none_works(self._slots)
+            async with asyncio.timeout(min(wait_s, BROKEN_WAIT_S) if broken else wait_s):
                 granted = await waiter.slot
             return granted
         except TimeoutError:

@@ -158,3 +158,19 @@ def test_no_other_setting_is_tried_while_the_first_client_prints(tmp_path: Path)
         assert failing.failed
 
     told(tmp_path, story, interfaces=3, config=replace(CONFIG, passive=True))
+
+
+def test_another_setting_is_tried_for_a_new_printer_that_reports_a_fault(tmp_path: Path):
+    """It prints nothing: that it lacks paper is no reason to announce it only when it has some."""
+
+    async def story(desk: Desk) -> None:
+        desk.printer.switch("paper-out", on=True)
+        failing = answering(desk, scan="silence")
+        assert not desk.status().name
+        async with asyncio.timeout(HOUR_S):
+            while desk.status().state.value not in ("ready", "partial"):
+                await desk.caller("anna").ask("GET", "/")
+                await asyncio.sleep(10)
+        assert failing.failed
+
+    told(tmp_path, story, interfaces=2, config=replace(CONFIG, passive=True))

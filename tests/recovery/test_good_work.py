@@ -201,7 +201,9 @@ def test_what_is_waited_for_while_it_prints_is_said(
         assert await desk.prints("anna") == [200]
         await asyncio.sleep(2 * MINUTE_S)
         assert "a document was sent to it" in desk.status().waits_for
+        asked_at = desk.office.loop.time()
         reply = await desk.caller("bert").ask("GET", "/")
+        assert desk.office.loop.time() - asked_at < 10, "it is told at once"
         assert reply is not None
         assert reply.status == 503
         assert b"a document was sent to it" in reply.body
@@ -239,6 +241,21 @@ def test_a_printer_that_stays_silent_when_nothing_is_printed_any_more_is_recover
         await asyncio.sleep(9 * MINUTE_S)
         assert is_not_disturbed(desk)
         await asyncio.sleep(10 * MINUTE_S)
+        assert desk.office.host.resets
+
+    told(tmp_path, story, "silent-while-printing")
+
+
+def test_an_administrator_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    prints_silently(monkeypatch, for_s=DAY_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(2 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        assert desk.office.supervisor.retry()
+        await asyncio.sleep(MINUTE_S)
         assert desk.office.host.resets
 
     told(tmp_path, story, "silent-while-printing")

@@ -42,14 +42,14 @@ class Bench:
     def judged(self) -> object:
         return judge(self.log.look(self.pool.slots), self.loop.time(), PATIENCE)
 
-    async def sends(self, request: Request, *, answered: bool = True) -> None:
+    async def sends(self, request: Request, *, answered: bool = True, answer: bytes = OK) -> None:
         lane = Lane.SHORT if request.stream is None else Lane.LONG
         async with self.pool.lease(wait_s=1, lane=lane) as lease:
             exchange = lease.unfinished = Exchange(lease.channel, request, self.traffic)
             end = b"\r\n\r\n" if request.stream is None else LAST_CHUNK
             if answered:
                 self.channels[lease.channel.number].hear = lambda printer, data: (
-                    printer.say(OK) if data.endswith(end) else None
+                    printer.say(answer) if data.endswith(end) else None
                 )
             await exchange.answer()
             async for _ in exchange.chunks():
@@ -93,6 +93,16 @@ def test_half_a_document_is_lost_already_and_keeps_nothing_from_being_recovered(
     async def story() -> None:
         bench = Bench(1)
         await bench.sends(bench.document(half()))
+        assert bench.at_work() == ""
+        await bench.pool.close()
+
+    told(story)
+
+
+def test_a_refused_document_is_not_printed_and_keeps_nothing_from_being_recovered():
+    async def story() -> None:
+        bench = Bench(1)
+        await bench.sends(bench.document(letter()), answer=OK.replace(b"200 OK", b"403 No"))
         assert bench.at_work() == ""
         await bench.pool.close()
 

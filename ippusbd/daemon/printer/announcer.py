@@ -178,7 +178,7 @@ class Announcer:
             except NotAsked as exc:
                 self._printer.reason = Kind.BUSY.of(f"probed when an interface is free: {exc}")
             except IppUsbError as exc:
-                work = self._at_work()
+                work = self._printer.serves() if self._tries_on(exc) else self._at_work()
                 if isinstance(exc, DeviceGone) or not work:
                     raise
                 self._printer.reason = Kind.BUSY.of(f"{exc}; probed again, because {work}")
@@ -217,16 +217,21 @@ class Announcer:
 
     async def _learn(self, probed: Probed) -> None:
         """Learn from the answers; raises Unanswered when another setting may bring them whole."""
-        trial = self._history.connection_trial
         if probed.unanswered is None:
             await self._judge_trial()
-        elif not self._printer.name and trial.may_go_on(self._quirks()):
+        elif self._tries_on(probed.unanswered):
             raise probed.unanswered
         for setting, value in probed.learned:
             if getattr(self._quirks(), setting) != value:
                 log.info("%s: learned: %s = %s", self._printer.label, setting, value)
                 self._history.learn(setting, value)
                 self._adopt(setting, value)
+
+    def _tries_on(self, failure: IppUsbError) -> bool:
+        """The next session tries another setting."""
+        trial = self._history.connection_trial
+        is_new = not self._printer.name
+        return isinstance(failure, Unanswered) and is_new and trial.may_go_on(self._quirks())
 
     async def _judge_trial(self) -> None:
         """It may have woken up meanwhile: does it answer without the setting, too?"""

@@ -110,6 +110,10 @@ class Printer:
         """Why nothing may be done to the device as a whole; empty: no work would be lost."""
         return verdict.at_work(self._look(), asyncio.get_running_loop().time())
 
+    def serves(self) -> str:
+        """Why its session may not end; empty: no work of this session would be lost."""
+        return verdict.serves(self._look(), asyncio.get_running_loop().time())
+
     def is_printing(self) -> bool:
         """A job is being printed; its interfaces stay claimed."""
         return verdict.is_printing(self._look(), asyncio.get_running_loop().time())

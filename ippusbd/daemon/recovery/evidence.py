@@ -152,8 +152,8 @@ class EvidenceLog:
         self._note(asked=(), port=None)
         self.touched()
 
-    def plugged(self) -> None:
-        """A plug comes with a bus reset: what it printed is over, or another one costs nothing."""
+    def nothing_prints(self) -> None:
+        """An administrator says so, or it was plugged in, which comes with a bus reset."""
         self._report, self._traffic.document_at = None, -math.inf
 
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:

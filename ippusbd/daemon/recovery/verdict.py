@@ -32,6 +32,7 @@ from ippusbd.wire.ipp import PrinterState
 
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof
 PRINTING_S: Final = 600.0  # how long after a document's last byte a page may come out
+LATELY: Final = "a document was sent to it lately"
 BEGINS_S: Final = 10.0  # how long after it a printer may still report that it is idle
 
 
@@ -135,22 +136,33 @@ def _port_attention(evidence: Evidence) -> bool:
 
 def at_work(evidence: Evidence, now: float) -> str:
     """Why nothing may be done to the device as a whole now; empty: nothing would be lost."""
+    return _carried(evidence) or may_print(evidence, now)
+
+
+def serves(evidence: Evidence, now: float) -> str:
+    """Why its session may not end now, which a printer that holds a job survives; empty: it may."""
+    return _carried(evidence) or (LATELY if now - evidence.document_at < PRINTING_S else "")
+
+
+def _carried(evidence: Evidence) -> str:
     for one in evidence.interfaces:
         if one.purpose is not None and one.purpose.is_work:
             return f"interface {one.number} carries a {one.purpose.value} request"
-    return may_print(evidence, now)
+    return ""
 
 
 def may_print(evidence: Evidence, now: float) -> str:
     """Why a page may be coming out now; empty: none is known of."""
     report = evidence.report
     if report is not None and now - report.at < PRINTING_S:
-        if report.waits_for:
+        # An idle printer without ink holds a document only if it was sent one since the plug.
+        holds = report.state != PrinterState.IDLE or evidence.document_at > -math.inf
+        if report.waits_for and holds:
             return f"the printer reports {report.waits_for}"
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
     if _is_unreported(evidence, now):
-        return "a document was sent to it lately"
+        return LATELY
     return ""
 
 

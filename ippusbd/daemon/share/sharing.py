@@ -6,7 +6,7 @@ form that network clients may use. Listeners and announcements follow the addres
 
 Beside its own name this machine has the one that Avahi gives it now, after a conflict; the last one
 may be a neighbour's. Avahi may rename as often as a neighbour wants, so the certificate, which
-people compare, gets a name that has lasted, and is kept as it is when that name goes.
+people compare, gets another name than the first when it has lasted, and is kept when a name goes.
 
 Knows listeners, certificates and publishers; nothing of printers but their sites.
 """
@@ -88,6 +88,7 @@ class Sharing:
         self._own_names = frozenset(self._names)
         self._name_settles_s = name_settles_s
         self._settling: asyncio.TimerHandle | None = None
+        self._is_named = False  # Avahi told its name
         self.network = Network(self._names, config.share_console, gate)
         self._addresses: tuple[Address, ...] = ()
         self._allowed: tuple[IPv4Network | IPv6Network, ...] = config.share_allow
@@ -237,8 +238,9 @@ class Sharing:
         self._names.update(names)
         if self._settling is not None:
             self._settling.cancel()
-        loop = asyncio.get_running_loop()
-        self._settling = loop.call_later(self._name_settles_s, self._name_lasts)
+        settles_s = self._name_settles_s if self._is_named else 0.0
+        self._is_named = True
+        self._settling = asyncio.get_running_loop().call_later(settles_s, self._name_lasts)
 
     def _name_lasts(self) -> None:
         self._settling = None

@@ -17,6 +17,7 @@ sockets and HTTP.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
@@ -27,6 +28,7 @@ log = logging.getLogger("ippusbd.http")
 
 GREEDY = 2  # so many more than the new client's
 IDLE_S = 1.0  # after an answer a connection is not idle for this long: another request may follow
+READING_S = 10.0  # without progress, of a greedy client; radio networks pause
 
 
 class Doing(Enum):
@@ -46,6 +48,7 @@ class Connection:
         self.owner = owner
         self.leave = leave
         self.doing = Doing.NOTHING
+        self.has_asked = False
         self.since = now  # of this state; of the last progress, while it sends
 
 
@@ -86,6 +89,7 @@ class ConnectionLimit:
     def now(self, connection: Connection, doing: Doing) -> None:
         """The connection is in state `doing`, and has made progress."""
         connection.doing = doing
+        connection.has_asked = True
         connection.since = self._clock()
 
     def _make_room(self, owner: Owner) -> bool:
@@ -131,8 +135,8 @@ class ConnectionLimit:
 
     def _is_idle(self, connection: Connection, greedy: bool, now: float) -> bool:
         allowed_s = {
-            Doing.NOTHING: 0.0 if greedy else IDLE_S,
+            Doing.NOTHING: 0.0 if greedy and not connection.has_asked else IDLE_S,
             Doing.SENDING: self._stall_s,
-            Doing.READING: IDLE_S if greedy else self._stall_s,
+            Doing.READING: min(READING_S if greedy else math.inf, self._stall_s),
         }.get(connection.doing)
         return allowed_s is not None and now - connection.since >= allowed_s

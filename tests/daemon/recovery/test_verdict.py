@@ -20,6 +20,7 @@ from ippusbd.daemon.recovery.verdict import (
     at_work,
     is_printing,
     judge,
+    serves,
 )
 from ippusbd.exchange.query import Asked, Outcome
 from ippusbd.model import Awaits
@@ -230,7 +231,10 @@ def test_only_an_upload_that_stalls_without_a_reason_is_learned_from():
 def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence((stalled(1),)), NOW)
     assert at_work(Evidence(report=reported(PrinterState.PROCESSING)), NOW)
-    assert at_work(Evidence(report=reported(PrinterState.IDLE, "media-empty-error")), NOW)
+    assert at_work(Evidence(report=reported(PrinterState.STOPPED, "media-empty-error")), NOW)
+    without_paper = reported(PrinterState.IDLE, "media-empty-error")
+    assert at_work(Evidence(report=without_paper, document_at=NOW - 5000), NOW)
+    assert not at_work(Evidence(report=without_paper), NOW)
     assert not at_work(Evidence((stalled(1, Purpose.QUESTION),)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
     assert at_work(Evidence(document_at=NOW - 599), NOW)
@@ -238,6 +242,14 @@ def test_nothing_is_done_to_a_device_at_work():
     idle = reported(PrinterState.IDLE, ago_s=30)
     assert at_work(Evidence(report=idle, document_at=NOW - 39), NOW)
     assert not at_work(Evidence(report=idle, document_at=NOW - 41), NOW)
+
+
+def test_a_session_ends_for_another_setting_whatever_the_printer_reports():
+    without_paper = reported(PrinterState.STOPPED, "media-empty-error")
+    assert not serves(Evidence((stalled(1, Purpose.QUESTION),), report=without_paper), NOW)
+    assert serves(Evidence((stalled(1),)), NOW)
+    assert serves(Evidence(document_at=NOW - 599), NOW)
+    assert not serves(Evidence(document_at=NOW - 601), NOW)
 
 
 def test_a_printer_prints_until_it_reports_otherwise():

@@ -273,6 +273,14 @@ async def test_the_certificate_is_for_a_name_that_lasts_and_the_one_that_goes_ma
         assert "desk-2.local" not in made_for()
 
 
+async def test_the_first_name_that_avahi_tells_is_in_the_certificate_at_once(tmp_path: Path):
+    tls = certificate.own(tmp_path, "desk", [HERE.text])
+    async with opened(tls, own_folder=tmp_path, name_settles_s=60) as bench:
+        await bench.until(lambda: bench.made)
+        bench.made[0][0].on_host_name("other.local")
+        await bench.until(lambda: b"other.local" in (tmp_path / certificate.OWN_FILE).read_bytes())
+
+
 @pytest.mark.parametrize("name", ["büro.local", "my desk.local"])
 async def test_a_name_that_no_certificate_can_have_stops_nothing(name: str, tmp_path: Path):
     tls = certificate.own(tmp_path, "desk", [HERE.text])

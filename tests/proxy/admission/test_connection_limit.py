@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ippusbd.proxy.admission.connection_limit import IDLE_S, Connection, ConnectionLimit, Doing
+from ippusbd.proxy.admission.connection_limit import (
+    IDLE_S,
+    READING_S,
+    Connection,
+    ConnectionLimit,
+    Doing,
+)
 
 STALL_S = 60.0
 
@@ -155,7 +161,21 @@ def test_answers_that_a_greedy_client_does_not_read_keep_no_other_out():
     house = House(3)
     for _ in range(3):
         house.comes("greedy", doing=Doing.READING)
-    house.now = IDLE_S
+    house.now = READING_S - 1
+    assert house.comes("modest") is None, "radio networks pause"
+    house.now = READING_S
+    assert house.comes("modest")
+    assert house.left == [(0, False)]
+
+
+def test_silent_new_connections_of_a_greedy_client_go_at_once_and_just_answered_ones_later():
+    house = House(3)
+    for doing in (Doing.NOTHING, Doing.SERVED, Doing.SERVED):
+        house.comes("greedy", doing=doing)
+    assert house.comes("modest") is None, "its answer may be on its way"
+    house = House(3)
+    for _ in range(3):
+        house.connections.admit(("greedy",), lambda told: house.left.append((0, told)))
     assert house.comes("modest")
     assert house.left == [(0, False)]
 
