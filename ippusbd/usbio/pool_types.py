@@ -186,8 +186,8 @@ class PoolStatus:
 
 
 def none_works(slots: Iterable[PoolSlot]) -> bool:
-    """Every interface is broken, or is being recovered."""
-    return all(slot.state in (SlotState.BROKEN, SlotState.RECOVERING) for slot in slots)
+    """Every interface is broken; recovery has not helped, and is tried again later."""
+    return all(slot.state is SlotState.BROKEN for slot in slots)
 
 
 def troubles(slots: Iterable[PoolSlot]) -> list[Diagnosis]:

@@ -32,7 +32,7 @@ from ippusbd.daemon.recovery.verdict import (
 from ippusbd.errors import DeviceGone, IppUsbError, TransferTimeout
 from ippusbd.kinds import Kind
 from ippusbd.usbio.pool import InterfacePool
-from ippusbd.usbio.pool_types import Purpose, Unfinished, none_works
+from ippusbd.usbio.pool_types import Purpose, SlotState, Unfinished, none_works
 
 log = logging.getLogger("ippusbd.daemon")
 
@@ -106,7 +106,9 @@ class StallDetector:
 
     def _recovery_waits_for(self) -> str:
         """Why a printer that answers on no interface is left alone; empty: it is not."""
-        if not none_works(self._pool.slots):
+        slots = self._pool.slots
+        tried = all(slot.state in (SlotState.BROKEN, SlotState.RECOVERING) for slot in slots)
+        if not none_works(slots) and not (self.waits and tried):
             return ""
         page = may_print(self._look(), asyncio.get_running_loop().time())
         return f"it answers on no interface, and is not reset, because {page}" if page else ""
