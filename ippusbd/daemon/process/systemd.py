@@ -84,11 +84,13 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         # "@name" is a socket without a file, which the kernel writes with a leading NUL.
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._owed = ""  # a line that was lost
         self._watchdog_s = _watchdog_s(environ)  # 0: there is none
 
     def ready(self) -> None:
-        """Start-up is complete."""
-        self._send("READY=1")
+        """Start-up is complete. Said again with the next message if it was lost."""
+        if not self._send("READY=1"):
+            self._owed = "READY=1\n"
 
     def stopping(self, within_s: float) -> None:
         """Shutdown has begun, and takes at most `within_s`, whatever TimeoutStopSec is."""
@@ -117,10 +119,12 @@ class Notifier:
             return True
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
-                out.sendto(message.encode("utf-8", "replace"), self._address)
+                text = self._owed + message
+                out.sendto(text.encode("utf-8", "replace"), self._address)
         except OSError as exc:
             log.debug("cannot send %s to systemd: %s", message, exc)
             return False
+        self._owed = ""
         return True
 
 

@@ -175,6 +175,15 @@ def test_a_notification_for_which_no_descriptor_is_left_is_dropped(systemd: sock
     assert heard(systemd) == "STATUS=0 of 1 printers served"
 
 
+def test_the_end_of_the_start_is_said_again_if_it_was_lost(systemd: socket.socket):
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    with no_descriptor_left():
+        notifier.ready()
+    for line in ("READY=1\nSTATUS=starting", "STATUS=starting"):
+        notifier.status("starting")
+        assert heard(systemd) == line
+
+
 async def test_the_watchdog_hears_of_a_daemon_that_had_no_descriptor_before_its_time_is_over(
     systemd: socket.socket,
 ):
