@@ -73,7 +73,11 @@ class Recovering:
         return self.daemon.printers()[0]
 
     def whole(self) -> dict[str, Any]:
-        """Served through all interfaces; waits for it."""
+        """Served through all interfaces; waits for it.
+
+        Documents of earlier checks are printed: without a poll of the state nobody else says so.
+        """
+        ask_daemon(RUN / "control.sock", "retry", timeout_s=30)
 
         def all_work() -> dict[str, Any] | None:
             row = self.row()
