@@ -198,6 +198,8 @@ class Query:
                 try:
                     answer = await _answered(exchange, request.target, answer_s)
                 finally:
+                    # A sign of life counts, also of a question that the statistics leave out.
+                    self._traffic.moved_at = max(self._traffic.moved_at, traffic.moved_at)
                     if exchange.complete:
                         lease.unfinished = None
         except NoInterface as exc:

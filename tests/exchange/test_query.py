@@ -8,7 +8,9 @@ import pytest
 from support.fake_channel import FakeChannel
 from support.scripted_printer import answer
 
-from ippusbd.exchange.query import Query
+from ippusbd.exchange.query import PRINT_PATH, Query
+from ippusbd.exchange.traffic import Traffic
+from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
 
 IPP = (("Content-Type", "application/ipp"),)
@@ -60,3 +62,13 @@ async def test_any_answer_passes_a_check(reply: Callable[[int], bytes], question
     printer = Printer(lambda own: [reply(own)])
     await printer.check()
     assert len(printer.asked) == questions
+
+
+async def test_an_answer_that_the_statistics_leave_out_is_a_sign_of_life():
+    printer, traffic = Printer(lambda own: [answered(own)]), Traffic()
+    query = Query(host="localhost", traffic=traffic)
+    query.pool = InterfacePool([printer.channel], drain_s=5.0)
+    question = ipp.encode(ipp.Message(ipp.Operation.GET_PRINTER_ATTRIBUTES, 7, ()))
+    await query.ipp(PRINT_PATH, question, answer_s=5.0, counted=False)
+    assert (traffic.bytes_in, traffic.moved_at > 0) == (0, True)
+    await query.pool.close()
