@@ -35,7 +35,6 @@ from ippusbd.errors import (
     IppUsbError,
     NoInterface,
     NotAPrinter,
-    Unanswered,
     UsbError,
 )
 from ippusbd.kinds import Diagnosis, Kind
@@ -372,8 +371,7 @@ class Supervisor:
             raise
         except IppUsbError as exc:
             history.failures += 1
-            unanswered = isinstance(exc, Unanswered)
-            if unanswered and not printer.name and history.connection_trial.may_go_on(quirks):
+            if history.connection_trial.answers(exc, printer.name, quirks):
                 history.connection_trial.go_on()
                 raise
             work = printer.at_work()

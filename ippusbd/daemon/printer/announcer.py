@@ -230,8 +230,7 @@ class Announcer:
     def _tries_on(self, failure: IppUsbError) -> bool:
         """The next session tries another setting."""
         trial = self._history.connection_trial
-        is_new = not self._printer.name
-        return isinstance(failure, Unanswered) and is_new and trial.may_go_on(self._quirks())
+        return trial.answers(failure, self._printer.name, self._quirks())
 
     async def _judge_trial(self) -> None:
         """It may have woken up meanwhile: does it answer without the setting, too?"""

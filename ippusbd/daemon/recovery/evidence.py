@@ -176,7 +176,7 @@ class EvidenceLog:
         self._note(asked=(*self._known.asked, question)[-QUESTIONS_KEPT:])
 
     def touched(self) -> None:
-        """Something was done to the printer: a claim, a reset, a trial, a plug, a resume."""
+        """Something was done to the printer: a claim, a rung, a new session."""
         self._touched_at = self._clock()
 
     def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:

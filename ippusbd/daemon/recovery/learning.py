@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ippusbd.aio import now
+from ippusbd.errors import IppUsbError, Unanswered
 from ippusbd.quirks.model import Effective
 
 log = logging.getLogger("ippusbd.daemon")
@@ -49,6 +50,13 @@ class ConnectionTrial:
             general is None or (general.built_in and general.pattern == "*")
         )
         return left or bool(self.current)
+
+    def answers(self, failure: IppUsbError, name: str, quirks: Effective) -> bool:
+        """Whether the next session tries another setting after `failure` of a printer `name`.
+
+        Only one that is new, so without a name, is tried.
+        """
+        return isinstance(failure, Unanswered) and not name and self.may_go_on(quirks)
 
     def go_on(self) -> None:
         """The next setting, or, after the last one, none again."""
