@@ -88,7 +88,7 @@ class AsyncChannel:
         self._claimed = claimed
         self._control = control
         self._write_size = write_bytes or transfer_bytes
-        self._pause_s, self._pause_bytes = pacing.write_pause_s, pacing.write_pause_bytes
+        self._pacing = pacing
         self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer(joined=2 * transfer_bytes)
@@ -166,12 +166,12 @@ class AsyncChannel:
             raise self._read_buffer.failure
         if self._stopping:
             raise TransferFailed("the interface is being stopped")
-        upload = self._upload = _Upload(data, self._write_size, self._loop.create_future())
+        upload = self._upload = _Upload(data, self._loop.create_future())
         try:
             if (pause_s := self._paused_until - self._loop.time()) > 0:
                 await asyncio.sleep(pause_s)
             # With pauses, one transfer is over before the next one begins.
-            for transfer in self._out[:1] if self._pause_s else self._out:
+            for transfer in self._out[:1] if self._pacing.write_pause_s else self._out:
                 self._send_more(upload, transfer)
             await upload.done
         except asyncio.CancelledError:
@@ -312,9 +312,9 @@ class AsyncChannel:
 
     def _send_next(self, transfer: Transfer) -> None:
         upload = self._upload
-        piece = upload.next() if upload is not None else None
-        if upload is None or piece is None:
+        if upload is None or upload.all_sent:
             return
+        piece = upload.next(self._pacing.next_write(upload.left, self._write_size))
         try:
             transfer.submit(*piece, upload.data)
         except UsbError as exc:
@@ -330,7 +330,8 @@ class AsyncChannel:
             self._fail(failure(f"bulk OUT: {name} after {transfer.actual_length} bytes"))
         elif upload is not None:
             upload.in_flight -= 1
-            pause_s = self._pause_s if transfer.length > self._pause_bytes else 0.0
+            pacing = self._pacing
+            pause_s = pacing.write_pause_s if transfer.length > pacing.write_pause_bytes else 0.0
             self._paused_until = self._loop.time() + pause_s
             if pause_s and not upload.all_sent:
                 self._loop.call_later(pause_s, self._send_more, upload, transfer)
@@ -377,25 +378,21 @@ class AsyncChannel:
 class _Upload:
     """One `write`, piece by piece."""
 
-    def __init__(self, data: bytes, size: int, done: asyncio.Future[None]) -> None:
+    def __init__(self, data: bytes, done: asyncio.Future[None]) -> None:
         self.data = data
         self.done = done
         self.in_flight = 0
-        self._size = size
-        self._sent = 0
+        self.left = len(data)  # bytes that are not on their way yet
         # The address of the bytes themselves: nothing is copied, `data` is kept meanwhile.
         self._address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
     @property
     def all_sent(self) -> bool:
         """Every piece is on its way, or was."""
-        return self._sent >= len(self.data)
+        return not self.left
 
-    def next(self) -> tuple[int, int] | None:
-        """Address and length of the next piece; None: all is on its way."""
-        length = min(self._size, len(self.data) - self._sent)
-        if length <= 0:
-            return None
-        address = self._address + self._sent
-        self._sent += length
+    def next(self, length: int) -> tuple[int, int]:
+        """Address and length of the next piece."""
+        address = self._address + len(self.data) - self.left
+        self.left -= length
         return address, length

@@ -30,7 +30,6 @@ from ippusbd.usbio.read_buffer import ReadBuffer
 from ippusbd.usbio.tap import BlockingTap, Tap
 
 SLICE_S = 0.25
-FRAMING = 64  # bytes around the data of a chunk, at most
 STOP_S = 5.0  # a slice ends after a quarter second; a longer one hangs in the kernel
 
 
@@ -292,10 +291,7 @@ class ThreadChannel:
             if upload.stopped:
                 sent = len(upload.data) - len(rest)
                 raise TransferFailed(f"a write was stopped after {sent} bytes")
-            # A chunk's framing goes with the last bytes, not as a transfer of its own.
-            spare = FRAMING if self._write_bytes >= self._transfer_bytes else 0
-            whole = len(rest) <= self._write_bytes + spare
-            part = rest if whole else rest[: self._write_bytes]
+            part = rest[: self._pacing.next_write(len(rest), self._write_bytes)]
             moved = self._write(part)
             rest = rest[moved:]
             if self._pacing.write_zlp and moved == len(part) and not moved % self._packet_bytes:

@@ -41,7 +41,7 @@ from ippusbd.wire.text import one_line
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
-ASYNC_BYTES = 65_536  # with several in flight larger transfers gain nothing
+ASYNC_READ_BYTES = 65_536  # with several in flight larger transfers gain nothing
 CONTROL_S = 2.0
 SETTLE_S = 0.25  # some printers need it after a real change of configuration
 STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
@@ -194,8 +194,8 @@ class OpenDevice:
                 endpoint_in=info.bulk_in,
                 endpoint_out=info.bulk_out,
                 packet_bytes=info.packet_in,
-                transfer_bytes=min(read_bytes, ASYNC_BYTES),
-                write_bytes=min(write_bytes, ASYNC_BYTES),
+                transfer_bytes=min(read_bytes, ASYNC_READ_BYTES),
+                write_bytes=write_bytes,
                 pacing=pacing,
                 counts=counts,
             )

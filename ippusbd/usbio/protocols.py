@@ -20,6 +20,8 @@ from typing import Final, Protocol
 from ippusbd.errors import UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 
+FRAMING: Final = 64  # bytes around the data of a chunk, at most
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:
@@ -30,6 +32,14 @@ class Pacing:
     write_pause_s: float = 0.0  # after an OUT transfer ...
     write_pause_bytes: int = 0  # ... of more bytes than this
     write_zlp: bool = False  # whole packets are followed by a zero-length one
+
+    def next_write(self, left: int, most: int) -> int:
+        """Size of the next OUT transfer: `most` bytes of those that are left.
+
+        A chunk's framing goes with its last bytes, not as a transfer of its own.
+        """
+        spare = 0 if self.write_bytes else FRAMING
+        return left if left <= most + spare else most
 
 
 USUAL: Final = Pacing()
