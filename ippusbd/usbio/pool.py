@@ -13,9 +13,10 @@ which outlives every request, reads the rest.
     FREE --all idle for a while--> RELEASING --> RELEASED --request waits--> CLAIMING --> FREE
 
 With two or more interfaces, long transfers never take the last one: status
-and cancel always get through. A failure to claim an interface concerns that
-interface only: the others keep their exchanges, and are tried in turn. Every
-decision is one synchronous function, with no await between check and grant.
+and cancel always get through. One that is being recovered counts as left to
+them. A failure to claim an interface concerns that interface only: the others
+keep their exchanges, and are tried in turn. Every decision is one synchronous
+function, with no await between check and grant.
 
 Knows asyncio and `Channel`; never aiohttp, never pyusb.
 """
@@ -108,9 +109,8 @@ class InterfacePool:
         self._asked = asyncio.Event()
         self._used = asyncio.Event()
         self.uses = 0  # leases so far
-        self.witness: Callable[[Channel], Channel] | None = (
-            None  # wraps leased channels, for a trace
-        )
+        # Wraps leased channels, for a trace.
+        self.witness: Callable[[Channel], Channel] | None = None
         self.explain: Callable[[], str] = lambda: ""  # what the printer waits for, in refusals
         self.finished = 0  # exchanges the pool finished for clients that had left
         self.recovered = 0  # interfaces that worked again after a recovery
@@ -285,7 +285,7 @@ class InterfacePool:
         self._used.set()
 
     def _free(self, slot: PoolSlot) -> None:
-        slot.state, slot.lane, slot.unfinished = SlotState.FREE, Lane.SHORT, None
+        slot.state, slot.unfinished = SlotState.FREE, None
         if self._pause_s:
             slot.ready_at = self._loop.time() + self._pause_s
             self._loop.call_at(slot.ready_at, self._grant)
@@ -460,6 +460,7 @@ class InterfacePool:
             self._break(slot, reason)
             return
         slot.state = SlotState.RECOVERING
+        self._grant()  # its exchange, perhaps a long one, is over
         log.warning("interface %d: recovering: %s", number, reason)
         try:
             await self._recover(slot.channel, reason)
@@ -479,10 +480,10 @@ class InterfacePool:
             assert channel is not None
             await self._claims.release(channel)
             slot.state, slot.stale = SlotState.RELEASED, False
-        self._idle.released(self._loop.time())
+            self._idle.released(self._loop.time())
+            self._changed.set()
+            self._grant()  # the next one's release may take seconds
         log.debug("%d interfaces released", len(slots))
-        self._changed.set()
-        self._grant()
 
     async def _claim(self, slot: PoolSlot) -> None:
         assert self._claims is not None
@@ -496,4 +497,3 @@ class InterfacePool:
             for other in self._slots:  # whatever kept them from us may be over, too
                 other.again = bool(other.trouble)
             self._free(slot)
-            self._claim_more()

@@ -154,11 +154,9 @@ class PoolSlot:
     stale: bool = False  # claimed with settings that do not hold any more
 
     def is_long(self, now: float) -> bool:
-        """Its exchange was known to be long, or turned out to be."""
-        if self.state in (SlotState.FREE, SlotState.RELEASED):
-            return False
+        """It has an exchange that was known to be long, or turned out to be."""
         busy = self.state in (SlotState.LEASED, SlotState.DRAINING)
-        return self.lane is Lane.LONG or (busy and now - self.leased_at > LONG_S)
+        return busy and (self.lane is Lane.LONG or now - self.leased_at > LONG_S)
 
     @property
     def work(self) -> Unfinished | None:

@@ -9,17 +9,21 @@ import pytest
 from support.fake_channel import FakeChannel
 from support.waiting import until
 
-from ippusbd.errors import DeviceGone, NoInterface, PrinterSilent, TransferFailed
+from ippusbd.errors import DeviceGone, IppUsbError, NoInterface, PrinterSilent, TransferFailed
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool import InterfacePool, Lane, Lease
+from ippusbd.usbio.protocols import Channel
 
 
 class Answer:
     """An answer that ends when the test says so."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(
+        self, failure: Exception | None = None, *, end_with: Exception | None = None
+    ) -> None:
         self.end = asyncio.Event()
         self.failure = failure
+        self.end_with = end_with
         self.finishing = False
 
     async def finish(self, quiet_s: float, excused: object = None) -> None:
@@ -27,6 +31,8 @@ class Answer:
         if self.failure is not None:
             raise self.failure
         await self.end.wait()
+        if self.end_with is not None:
+            raise self.end_with
 
 
 class Writes(Answer):
@@ -249,6 +255,35 @@ async def test_an_interface_that_cannot_be_recovered_is_marked_and_reported():
     bad.reset_failure = None
     assert await pool.retry_broken() == 1
     assert pool.status().broken == 0
+    await pool.close()
+
+
+async def test_a_waiting_print_gets_the_free_interface_while_the_other_one_is_recovered():
+    """Its client left a document unfinished there: an exchange that is over keeps no lane."""
+    recovers = asyncio.Event()
+
+    async def recover(channel: Channel, reason: IppUsbError) -> None:
+        await recovers.wait()
+        raise NoInterface(str(reason))
+
+    pool = InterfacePool([FakeChannel(number=n) for n in range(2)], drain_s=1, recover=recover)
+    answer = Answer(end_with=TransferFailed("x"))
+    async with pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+        lease.unfinished = answer
+    waiting = asyncio.create_task(_hold(pool, Lane.LONG))
+    await until(lambda: pool.status().waiting == 1)
+    answer.end.set()
+    await waiting
+
+    recovers.set()
+    await until(lambda: pool.status().broken == 1)
+    recovers.clear()
+    again = asyncio.create_task(pool.retry_broken())
+    await until(lambda: not pool.status().broken)
+    async with pool.lease(wait_s=0.01, lane=Lane.LONG) as lease:
+        assert lease.channel.number == 1
+    recovers.set()
+    assert await again == 0
     await pool.close()
 
 

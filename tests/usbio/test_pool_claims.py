@@ -36,6 +36,20 @@ class Desk:
         return [at for at, tried in self.tried if tried == number]
 
 
+class SlowDesk(Desk):
+    """A release takes as long as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.releasing = asyncio.Event()
+        self.goes_on = {number: asyncio.Event() for number in range(2)}
+
+    async def release(self, channel: Channel) -> None:
+        self.releasing.set()
+        await self.goes_on[channel.number].wait()
+        await super().release(channel)
+
+
 def pool_of(desk: Desk, released: list[int], **settings: object) -> InterfacePool:
     return InterfacePool([], drain_s=1, claims=desk, released=released, **settings)  # type: ignore[arg-type]
 
@@ -152,6 +166,24 @@ def test_interfaces_are_renewed_as_soon_as_they_are_free():
         await asyncio.sleep(0.1)
         assert desk.released == [1, 0]
         assert await use(pool) in (0, 1)
+        await pool.close()
+
+    told(story)
+
+
+def test_a_request_does_not_wait_for_the_release_of_another_interface():
+    async def story() -> None:
+        desk = SlowDesk()
+        pool = pool_of(desk, [0, 1], idle_release_s=2.0)
+        async with pool.lease(wait_s=5):
+            await use(pool)
+        await desk.releasing.wait()
+        waiting = asyncio.create_task(use(pool))
+        await asyncio.sleep(0.1)
+        desk.goes_on[0].set()
+        async with asyncio.timeout(1):
+            assert await waiting == 0
+        desk.goes_on[1].set()
         await pool.close()
 
     told(story)
