@@ -86,27 +86,29 @@ class Registry:
     async def printer(self, key: str) -> Printer:
         """The printer of that key, listening. Raises StateError when it cannot listen."""
         async with self._making:  # its device may be replugged meanwhile
-            printer = self._printers.get(key)
-            if printer is None:
-                await self._close_unplugged()
-                printer = Printer(
-                    key, self._settings, host=self._config.listen_host, boottime=self._boottime
-                )
-                printer.name = self._state.name_for(key)
-                printer.name_taken_over = self._state.name_taken_over(key)
-                sockets = self._sockets(key)
-                try:
-                    await run_to_end(printer.site.start(sockets))
-                except BaseException:
-                    await printer.site.close()
-                    for one in sockets:
-                        one.close()
-                    raise
-                await self._restore(printer)
-                self._printers[key] = printer
-                if self._sharing is not None:
-                    self._sharing.share(printer.site)
-            return printer
+            if key not in self._printers:  # one that listens unknown would keep the port for ever
+                await run_to_end(self._make(key))
+            return self._printers[key]
+
+    async def _make(self, key: str) -> None:
+        await self._close_unplugged()
+        printer = Printer(
+            key, self._settings, host=self._config.listen_host, boottime=self._boottime
+        )
+        printer.name = self._state.name_for(key)
+        printer.name_taken_over = self._state.name_taken_over(key)
+        sockets = self._sockets(key)
+        try:
+            await printer.site.start(sockets)
+        except BaseException:
+            await printer.site.close()
+            for one in sockets:
+                one.close()
+            raise
+        await self._restore(printer)
+        self._printers[key] = printer
+        if self._sharing is not None:
+            self._sharing.share(printer.site)
 
     async def _close_unplugged(self) -> None:
         """Keep the last ones. A closed one gets its port and name back when it is plugged in."""

@@ -291,26 +291,35 @@ class Supervisor:
         device, facts = await self._open(plugged)
         try:
             printer = await self._printer_for(plugged, device.facts)
-        except BaseException:
-            await device.close()
+            async with printer.lock:
+                await self._serve_opened(plugged, printer, device, facts, backoff)
+        finally:
+            await device.close()  # unless a session has done that
+
+    async def _serve_opened(
+        self,
+        plugged: _Plugged,
+        printer: Printer,
+        device: UsbDevice,
+        facts: DeviceFacts,
+        backoff: Backoff,
+    ) -> None:
+        if plugged.printer is None:
+            self._history(printer.key).plugged()
+            printer.pending_cancels.plugged()
+            printer.evidence.nothing_prints()
+        plugged.printer = printer
+        printer.facts = facts
+        event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED
+        printer.to(event, Kind.OPENING.of())
+        self._on_change()
+        try:
+            await self._one_session(plugged, device, printer, backoff)
+        except asyncio.CancelledError:
+            self._gone(printer)
             raise
-        async with printer.lock:
-            if plugged.printer is None:
-                self._history(printer.key).plugged()
-                printer.pending_cancels.plugged()
-                printer.evidence.nothing_prints()
-            plugged.printer = printer
-            printer.facts = facts
-            event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED
-            printer.to(event, Kind.OPENING.of())
+        finally:
             self._on_change()
-            try:
-                await self._one_session(plugged, device, printer, backoff)
-            except asyncio.CancelledError:
-                self._gone(printer)
-                raise
-            finally:
-                self._on_change()
 
     def _gone(self, printer: Printer) -> None:
         reason = (Kind.STOPPING if self._closing else Kind.UNPLUGGED).of()

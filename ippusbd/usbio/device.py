@@ -170,6 +170,12 @@ class OpenDevice:
     async def claim(
         self, info: InterfaceInfo, pacing: Pacing = USUAL, counts: TransferCounts | None = None
     ) -> Channel:
+        # An interface that nobody knows to be claimed would never get its driver back.
+        return await run_to_end(self._claim(info, pacing, counts))
+
+    async def _claim(
+        self, info: InterfaceInfo, pacing: Pacing, counts: TransferCounts | None
+    ) -> Channel:
         claimed = await self._run(partial(ClaimedInterface, self._handle, info))
         channel = self._channel(info, claimed, pacing, counts)
         self._channels[info.number] = channel
@@ -212,6 +218,9 @@ class OpenDevice:
         )
 
     async def release(self, channel: Channel) -> None:
+        await run_to_end(self._release(channel))
+
+    async def _release(self, channel: Channel) -> None:
         await channel.close()
         self._channels.pop(channel.number, None)
 
@@ -241,7 +250,7 @@ class OpenDevice:
 
     async def _close(self) -> None:
         for channel in list(self._channels.values()):
-            await self.release(channel)
+            await self._release(channel)
         with contextlib.suppress(UsbError):
             await self._run(self._handle.close)
         self._thread.shutdown(wait=False)

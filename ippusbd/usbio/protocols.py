@@ -126,12 +126,16 @@ class UsbDevice(Protocol):
     ) -> Channel:
         """Detach the kernel's driver if it has one, claim, set the alternate setting.
 
-        Transfers of the channel are counted in `counts`.
+        Transfers of the channel are counted in `counts`. Goes on to its end when it is cancelled,
+        so that `close` releases what was claimed.
         Raises DeviceBusy, DeviceGone, TransferFailed.
         """
 
     async def release(self, channel: Channel) -> None:
-        """Close the channel, set alternate setting 0, release, reattach the kernel's driver."""
+        """Close the channel, set alternate setting 0, release, reattach the kernel's driver.
+
+        Goes on to its end when it is cancelled.
+        """
 
     async def port_status(self) -> int:
         """Printer class request GET_PORT_STATUS: bit 5 paper empty, 4 selected, 3 no error."""

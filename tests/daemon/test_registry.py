@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.ports import FIRST_PORT
+from support.waiting import until
 
 from ippusbd.config import Config
 from ippusbd.daemon.printer.states import Event
@@ -110,6 +112,28 @@ async def test_a_printer_is_created_once_for_concurrent_requests(registry: Regis
     made = await asyncio.gather(*(registry.printer(FACTS.key) for _ in range(5)))
     assert len({id(one) for one in made}) == 1
     assert list(registry) == [made[0]]
+
+
+async def test_a_printer_whose_device_leaves_while_it_is_created_keeps_its_port(state: StateFile):
+    (state.folder / "cancels.json").write_text('{"booted_at": 0, "printers": {}}')
+    reading, goes_on = threading.Event(), threading.Event()
+
+    def boottime() -> float:
+        reading.set()
+        assert goes_on.wait(20)
+        return 0.0
+
+    registry = Registry(CONFIG, state, boottime=boottime)
+    first = asyncio.create_task(registry.printer(FACTS.key))
+    await until(reading.is_set)
+    first.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    assert (await registry.printer(FACTS.key)).site.port == state.printers()[FACTS.key].port
+    await registry.close()
+    await state.close()
 
 
 async def test_its_name_comes_from_the_state_file(registry: Registry, state: StateFile):

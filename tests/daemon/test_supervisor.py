@@ -6,7 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import usb.core
@@ -124,6 +124,37 @@ async def test_an_old_device_that_ends_in_a_bug_leaves_the_next_one_at_its_addre
         assert len(daemon.supervisor.devices()) == 1
         await daemon.supervisor.look()
         assert host.opened == 2
+
+
+class WaitedFor(asyncio.Lock):
+    """Tells that somebody wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = asyncio.Event()
+
+    async def acquire(self) -> Literal[True]:
+        self.wanted.set()
+        return await super().acquire()
+
+
+async def test_a_device_that_leaves_while_the_session_before_it_still_ends_is_closed(
+    make_printer: MakePrinter, state_path: Path
+):
+    printer = make_printer()
+    async with run_daemon(printer, state_path=state_path) as daemon:
+        (known,) = daemon.supervisor.printers
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        known.lock = WaitedFor()
+        async with known.lock:
+            known.lock.wanted.clear()
+            daemon.plug(printer)
+            port = daemon.backend.port(printer.device)
+            await known.lock.wanted.wait()
+            assert port._handles
+            daemon.unplug(printer)
+            await daemon.until(lambda: not port._handles)
 
 
 async def test_a_slow_printer_delays_no_other(make_printer: MakePrinter, state_path: Path):

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import struct
 import sys
+import threading
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 import usb.core
+from support.rigs import SPEC, open_first
+from support.usbip_libusb import UsbIpHost
+from support.waiting import until
 
 from ippusbd.errors import (
     AccessDenied,
@@ -33,7 +37,7 @@ from ippusbd.usbio import device as device_module
 from ippusbd.usbio.device import OpenDevice
 from ippusbd.usbio.device_lock import lock_device
 from ippusbd.usbio.pyusb_host import PyusbHost, controller_of
-from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.personalities.base import ActivePersonalities, Personality
 from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb.backend import VirtualBackend
@@ -471,6 +475,54 @@ async def test_a_failed_claim_reattaches_the_driver(step: str):
     assert handle.calls[-2:] == ["release 0", "attach 0"]
     assert handle.drivers == {0, 1}
     await device.close()
+
+
+class SlowHandle(FakeHandle):
+    """Claims take as long as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__(configuration=2)
+        self.claiming, self.goes_on = threading.Event(), threading.Event()
+
+    def claim(self, interface: int) -> None:
+        self.claiming.set()
+        assert self.goes_on.wait(20)
+        super().claim(interface)
+
+
+async def test_a_claim_that_is_cancelled_is_released_with_the_device():
+    handle = SlowHandle()
+    device = await prepared(handle)
+    claim = asyncio.create_task(device.claim(device.interfaces[0]))
+    await until(handle.claiming.is_set)
+    claim.cancel()
+    await asyncio.sleep(0)
+    handle.goes_on.set()
+    await asyncio.wait([claim])
+    assert claim.cancelled()
+    await device.close()
+    assert handle.calls[-3:] == ["release 0", "attach 0", "close"]
+    assert handle.drivers == {0, 1}
+
+
+async def test_a_release_that_is_cancelled_goes_on_to_its_end():
+    device = VirtualDevice(SPEC, ActivePersonalities({}))
+    device.plug()
+    backend = VirtualBackend([device])
+    host = UsbIpHost(backend, device)
+    opened = await open_first(host)
+    channel = await opened.claim(opened.interfaces[0])
+    reading = asyncio.create_task(channel.read())
+    await asyncio.sleep(0)
+    release = asyncio.create_task(opened.release(channel))
+    await asyncio.sleep(0)
+    release.cancel()
+    await asyncio.wait([release, reading])
+    assert release.cancelled()
+    assert isinstance(reading.exception(), TransferFailed)
+    await opened.close()
+    assert backend.port(device).drivers[0] == "usblp"
+    await host.close()
 
 
 async def test_truncated_descriptors_are_refused_and_the_device_is_closed():

@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ippusbd.aio import run_to_end
 from ippusbd.daemon.process.device_users import holders
 from ippusbd.daemon.recovery.history import UNRESPONSIVE, RecoveryHistory
 from ippusbd.daemon.recovery.interface_check import Check, OneAtMost, check_interfaces
@@ -103,10 +102,10 @@ class Claimer:
 
     async def claim(self, number: int) -> Channel:
         info = next(i for i in self._wanted if i.number == number)
-        return await run_to_end(self._claim(info))  # a half-claimed one would lose its driver
+        return await self._claim(info)
 
     async def release(self, channel: Channel) -> None:
-        await run_to_end(self._device.release(channel))
+        await self._device.release(channel)
 
     async def checked(self, channels: list[Channel], check: Check) -> list[Channel]:
         """The channels that answer; raises unless the last rung helped, or no rung is left."""
