@@ -16,7 +16,7 @@ from simulation.office import CONFIG
 
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
-from ippusbd.virtual.personalities.http import PrinterFirst
+from ippusbd.virtual.personalities.http import NeedsClose, PrinterFirst
 
 SLOW = dict.fromkeys(range(1, 14), 20.0)  # a filter that needs its time
 
@@ -158,6 +158,41 @@ def test_no_other_setting_is_tried_while_the_first_client_prints(tmp_path: Path)
         assert failing.failed
 
     told(tmp_path, story, interfaces=3, config=replace(CONFIG, passive=True))
+
+
+class HearsClose(Personality):
+    """Notes that it is asked with that setting; takes a second for an answer."""
+
+    name = "hears-close"
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def answer(self, request: HttpRequest) -> HttpResponse | None:
+        if request.header("Connection") == "close":
+            self.heard.set()
+        return None
+
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response.delay_s = 1.0
+        return response
+
+
+def test_a_setting_that_helps_is_learned_though_the_question_without_it_could_not_be_asked(
+    tmp_path: Path,
+):
+    """The first client has the only interface by then."""
+
+    async def story(desk: Desk) -> None:
+        hears = desk.printer.personalities.switch_on(HearsClose)
+        assert isinstance(hears, HearsClose)
+        assert not desk.status().name
+        await hears.heard.wait()
+        await is_whole(desk, await begun(desk))
+        await desk.until_state("ready")
+        assert desk.status().learned == {"connection": "close"}
+
+    told(tmp_path, story, NeedsClose.name, interfaces=1)
 
 
 def test_another_setting_is_tried_for_a_new_printer_that_reports_a_fault(tmp_path: Path):

@@ -243,9 +243,11 @@ class Announcer:
             try:
                 await whole_attributes(self._query, uri, answer_s=self._config.check_s)
                 trial.stop()
-            except Unanswered as exc:
-                log.info("%s: it needs that Connection header: %s", printer.label, exc)
+            except IppUsbError as exc:
                 self._adopt("connection", tried)
+                if not isinstance(exc, Unanswered):  # could not be asked, say
+                    raise
+                log.info("%s: it needs that Connection header: %s", printer.label, exc)
         trial.worked()
 
     # --- announcing
