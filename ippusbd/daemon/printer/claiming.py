@@ -112,8 +112,9 @@ class Claimer:
         try:
             good = await check_interfaces(channels, check)
         except OneAtMost as exc:
-            log.warning("%s: %s; from now on only one is used", self._label, exc)
-            self._history.learn("max_interfaces", 1)
+            if self._history.hung_again():
+                log.warning("%s: %s; from now on only one is used", self._label, exc)
+                self._history.learn("max_interfaces", 1)
             raise
         silent = [channel for channel in channels if channel not in good]
         if not silent:

@@ -72,6 +72,7 @@ class RecoveryHistory:
         self._worked = False  # since then
         self._reset_at = -OWN_PLUG_S
         self._tried: list[Rung] = []  # since it last worked
+        self._hung = False  # in the last check, as soon as a second interface was used
         self.connection_trial = ConnectionTrial(self.learn)
         self.failures = 0  # sessions that failed since it last worked
 
@@ -133,8 +134,17 @@ class RecoveryHistory:
             return DEVICE_RUNGS[-1]
         return DEVICE_RUNGS[0]
 
+    def hung_again(self) -> bool:
+        """All interfaces were silent as soon as a second one was used; whether for the second time.
+
+        The first time may be a coincidence: a printer falls silent when a job comes over Wi-Fi.
+        """
+        again, self._hung = self._hung, True
+        return again
+
     def healthy(self) -> None:
         """Every interface answered at the start of a session."""
+        self._hung = False
         if self._tried:
             log.info("%s: answers again after: %s", self._key, self._tried[-1].value)
             self.won(self._tried[-1])
@@ -153,6 +163,7 @@ class RecoveryHistory:
     def afresh(self) -> None:
         """A new start, after a replug or an administrator's `retry`."""
         self._tried.clear()
+        self._hung = False
         self.connection_trial.afresh()
         self._since_s, self._worked = self._clock(), False
         self.failures = 0

@@ -2,7 +2,8 @@
 
 Firmware exists that hangs as soon as two interfaces are in use. So they are
 asked one after the other first, then all at once: when one more question makes
-all of them silent, the device is to be used through one interface only.
+all of them silent, and does so again after the next recovery step, the device
+is to be used through one interface only.
 
 Knows channels and a question; its caller decides what follows.
 """
