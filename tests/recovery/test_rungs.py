@@ -8,7 +8,15 @@ import pytest
 from support.daemon import InProcessDaemon, run_daemon
 from support.http_client import ask
 
+from ippusbd.virtual.personalities.base import Personality
 from ippusbd.virtual.printer import VirtualPrinter
+from ippusbd.virtual.usb.device import (
+    ControlTimeout,
+    DeviceEvent,
+    Setup,
+    VirtualDevice,
+    VirtualInterface,
+)
 
 HASTY = {"drain_s": 0.3, "check_s": 0.5, "supplies_s": 0.0}  # nobody here is slow
 
@@ -109,6 +117,42 @@ async def test_a_soft_reset_that_hangs_the_printer_is_sent_once(make_printer, st
         await daemon.until_state("ready")
         (record,) = daemon.state.printers().values()
         assert record.learned == {"soft_reset": "never"}
+
+
+class HangsCompletely(Personality):
+    """From some moment to a bus reset it answers nothing, no control request either."""
+
+    name = "hangs-completely"
+    hung = False
+
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.BUS_RESET:
+            self.hung = False
+
+    def takes(self, interface: VirtualInterface) -> bool:
+        return not self.hung
+
+    def control(self, device: VirtualDevice, setup: Setup) -> bytes | None:
+        if self.hung and setup.request_type & 0x60 == 0x20:  # of a class
+            raise ControlTimeout("it hangs")
+        return None
+
+
+async def test_a_soft_reset_is_not_blamed_for_a_printer_that_answered_nothing_before_it(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=1)
+    personality = printer.personalities.switch_on(HangsCompletely)
+    async with run_daemon(printer, state_path=state_path, retry_max_s=0.1, **HASTY) as daemon:
+        personality.hung = True
+        with suppress(TimeoutError):
+            await ask(daemon.port(), timeout_s=0.5)
+        await daemon.until(lambda: winner(daemon) == "USB reset", 40)
+        await daemon.until_state("ready")
+        (record,) = daemon.state.printers().values()
+        assert record.learned == {}
 
 
 @pytest.mark.parametrize("interfaces", [1, 3])

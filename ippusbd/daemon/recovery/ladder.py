@@ -39,6 +39,7 @@ log = logging.getLogger("ippusbd.daemon")
 QUIET_S: Final = 0.05  # stale bytes of an unfetched answer come at once, or not at all
 STALE_LIMIT: Final = 64 << 20
 ANSWER_S: Final = 5.0  # of the port status
+CONTROL: Final = "control requests"  # a sign of life
 
 
 class Rung(Enum):
@@ -157,6 +158,7 @@ class Ladder:
         self._at_work = at_work
         self._touched = touched
         self._accepted: list[str] = []  # the recipients of the last soft reset
+        self._answers_control = False  # before it
 
     async def recover(self, channel: Channel, reason: IppUsbError) -> None:
         """Make the interface answer again; raises DeviceGone, or NoInterface when nothing helped.
@@ -216,6 +218,7 @@ class Ladder:
         if work:
             raise TransferFailed(f"a soft reset may end a job, and {work}")
         before = await self._signs_of_life()
+        self._answers_control = CONTROL in before
         self._accepted.clear()
         try:
             await self._climb(step, channel)
@@ -236,8 +239,9 @@ class Ladder:
             signs.add("other interfaces")
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._device.port_status()
-            signs.add("control requests")
+                with suppress(EndpointHalted):  # a refusal is an answer, too
+                    await self._device.port_status()
+            signs.add(CONTROL)
         except DeviceGone:
             raise
         except (TimeoutError, IppUsbError) as exc:
@@ -259,14 +263,15 @@ class Ladder:
         return True
 
     async def soft_reset(self, channel: Channel) -> None:
-        """The rung's request; to a printer that does not even answer it, it is harmful."""
+        """The rung's request; to a printer that answers others and not this one, it is harmful."""
         if self._how == "never":  # learned meanwhile, on another interface
             raise TransferFailed("a soft reset is harmful")
         info = self._infos[channel.number]
         try:
             self._accepted += await reset_softly(self._device, info, self._how)
         except TransferTimeout as exc:
-            self._never_again(exc)
+            if self._answers_control:
+                self._never_again(exc)
             raise
 
     def _never_again(self, reason: IppUsbError) -> None:
