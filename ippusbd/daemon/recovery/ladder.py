@@ -23,6 +23,7 @@ from ippusbd.errors import (
     EndpointHalted,
     IppUsbError,
     NoInterface,
+    NotAsked,
     PrinterError,
     PrinterSilent,
     TransferFailed,
@@ -225,17 +226,17 @@ class Ladder:
         except DeviceGone:
             raise
         except IppUsbError as exc:
-            if self._how != "never" and before - await self._signs_of_life():
+            if self._how != "never" and before - await self._signs_of_life(unasked=True):
                 self._never_again(exc)
             raise
         if self._how == "both" and len(self._accepted) == 1:
             self._how = self._accepted[0]
             self._memory.learn("soft_reset", self._how)
 
-    async def _signs_of_life(self) -> set[str]:
-        """What of the printer works beside the unresponsive interface."""
+    async def _signs_of_life(self, *, unasked: bool = False) -> set[str]:
+        """What works beside the unresponsive interface; `unasked`: also what cannot be asked."""
         signs = set()
-        if await self._others_answer():
+        if await self._others_answer(unasked=unasked):
             signs.add("other interfaces")
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -248,14 +249,16 @@ class Ladder:
             log.debug("no port status: %s", exc)
         return signs
 
-    async def _others_answer(self) -> bool:
-        """Whether the printer answers on an interface that is free."""
+    async def _others_answer(self, *, unasked: bool) -> bool:
+        """Whether the printer answers on an interface that is free; `unasked`: if none is."""
         if not self._query.could_ask:
-            return False
+            return unasked
         try:
             await self._query.state(answer_s=self._answer_s)
         except DeviceGone:
             raise
+        except NotAsked:
+            return unasked
         except (PrinterSilent, UsbError):
             return False
         except PrinterError as exc:
