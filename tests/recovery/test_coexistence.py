@@ -13,6 +13,8 @@ from support.http_client import ask
 
 from ippusbd.daemon.process.device_users import holders
 from ippusbd.model import BusAddress
+from ippusbd.virtual.personalities.base import Personality
+from ippusbd.virtual.usb.device import DeviceEvent, VirtualDevice, VirtualInterface
 
 SOON = {"idle_release_s": 0.2}
 ALONE = """
@@ -150,6 +152,33 @@ async def test_an_interface_held_by_another_program_at_the_start_is_claimed_when
                 break
         assert daemon.interfaces()["released"] == 0
         assert daemon.troubles() == ""
+
+
+class Stalls(Personality):
+    """Interface 1 answers STALL from its claim on."""
+
+    name = "stalls"
+
+    def happened(
+        self, device: VirtualDevice, event: DeviceEvent, interface: VirtualInterface | None
+    ) -> None:
+        if event is DeviceEvent.SET_INTERFACE and interface is not None and interface.number == 1:
+            interface.ipp.into.halt()
+
+
+async def test_an_interface_that_cannot_be_used_is_the_kernels_until_an_administrators_retry(
+    make_printer, state_path
+):
+    printer = make_printer(interfaces=3)
+    printer.personalities.switch_on(Stalls)
+    settings = {"idle_release_s": 0.0, "resets_max": 0}
+    async with run_daemon(printer, state_path=state_path, **settings) as daemon:
+        assert daemon.interfaces()["total"] == 2
+        assert set(daemon.backend.port(printer.device).drivers) == {1}
+        printer.switch(Stalls.name, on=False)
+        await daemon.until_idle()
+        daemon.supervisor.retry()
+        await daemon.until(lambda: daemon.interfaces()["total"] == 3)
 
 
 async def test_a_device_held_completely_by_another_program_is_waited_for_and_the_program_named(

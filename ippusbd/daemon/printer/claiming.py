@@ -96,6 +96,8 @@ class Claimer:
         for info, result in zip(self._wanted, results, strict=True):
             if isinstance(result, DeviceBusy):
                 self.held[info.number] = result.diagnosis
+            elif isinstance(result, IppUsbError):
+                self.lost.append(info.number)
         for failure in failures:
             log.warning("%s: serving without one interface: %s", self._label, failure)
         return channels
@@ -129,9 +131,13 @@ class Claimer:
 
     async def _first_claim(self, info: InterfaceInfo) -> Channel:
         channel = await self._claim(info)
-        if self._quirks.soft_reset_at_start:
-            await self._reset_at_start(info)
-        stale = await channel.drain(QUIET_S, STALE_LIMIT)
+        try:
+            if self._quirks.soft_reset_at_start:
+                await self._reset_at_start(info)
+            stale = await channel.drain(QUIET_S, STALE_LIMIT)
+        except IppUsbError:  # if others can be used, nobody else will release it
+            await self.release(channel)
+            raise
         if stale:
             log.info("interface %d: discarded %d stale bytes", info.number, stale)
         return channel
