@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 import pytest
 import usb.core
-from support.daemon import QUICK, InProcessDaemon, MemoryPublisher, run_daemon
+from support.daemon import (
+    QUICK,
+    InProcessDaemon,
+    MemoryPublication,
+    MemoryPublisher,
+    run_daemon,
+)
 from support.http_client import ask
 
 from ippusbd.doctor import printers as doctor
@@ -290,6 +296,27 @@ async def test_services_that_can_never_be_announced_do_not_stop_the_daemon(
     async with run_daemon(make_printer(), state_path=state_path, wait=()) as daemon:
         await daemon.until_state("ready")
         assert daemon.publisher.sets
+
+
+async def test_a_printer_that_leaves_while_it_is_announced_anew_is_announced_no_more(
+    make_printer: MakePrinter, state_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    withdrawing, at_once = asyncio.Event(), MemoryPublication.withdraw
+
+    async def withdraw(publication: MemoryPublication) -> None:
+        if not withdrawing.is_set():
+            withdrawing.set()
+            await asyncio.Event().wait()  # until it is cancelled
+        await at_once(publication)
+
+    printer = make_printer("printer-before-scanner")
+    async with run_daemon(printer, state_path=state_path, wait=("partial",)) as daemon:
+        monkeypatch.setattr(MemoryPublication, "withdraw", withdraw)
+        printer.switch("printer-before-scanner", on=False)
+        await withdrawing.wait()
+        daemon.unplug(printer)
+        await daemon.until_state("away")
+        assert daemon.publisher.sets == {}
 
 
 async def test_names_survive_a_collision_and_a_restart(make_printer: MakePrinter, state_path: Path):

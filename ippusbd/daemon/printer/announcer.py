@@ -163,9 +163,10 @@ class Announcer:
 
     async def withdraw(self) -> None:
         """End the announcement. Idempotent."""
-        publication, self._printer.publication = self._printer.publication, None
+        publication = self._printer.publication
         if publication is not None:
             await publication.withdraw()
+            self._printer.publication = None  # not before: it may be cancelled, and done again
 
     # --- asking
 
