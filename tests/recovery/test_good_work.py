@@ -261,6 +261,31 @@ def test_an_administrator_ends_the_wait(tmp_path: Path, monkeypatch: pytest.Monk
     told(tmp_path, story, "silent-while-printing")
 
 
+class AnswersNextWhenPrinted(SilentWhilePrinting):
+    """It takes the next document meanwhile, and answers when the one before is printed."""
+
+    def amend(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        self._accepts = self._accepts and not self.prints(request.interface.device)
+        return super().amend(request, response)
+
+
+def test_a_document_that_is_taken_while_the_printer_prints_silently_is_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Once two questions of ours without an answer ended it after five minutes: two copies."""
+    monkeypatch.setattr(AnswersNextWhenPrinted, "lasts_s", 9 * MINUTE_S)
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(AnswersNextWhenPrinted)
+        assert await desk.prints("anna") == [200]
+        assert await desk.prints("bert", DOCUMENT[1:]) == [200]  # answered when anna's is printed
+        assert desk.copies(DOCUMENT[1:]) == 1
+        assert is_not_disturbed(desk)
+
+    told(tmp_path, story, interfaces=2)
+
+
 class NoClaimWhilePrinting(SilentWhilePrinting):
     """It does not even answer SET_INTERFACE."""
 

@@ -165,7 +165,7 @@ def test_a_job_that_stalls_without_a_reason_is_on_an_unresponsive_interface(
 
 def test_silence_on_all_interfaces_ends_a_question_within_two_minutes_and_work_later():
     async def story() -> None:
-        for kind, patient_min in ((Purpose.QUESTION, 0.5), (Purpose.DOCUMENT, 5.0)):
+        for kind, patient_min in ((Purpose.QUESTION, 0.5), (Purpose.DOCUMENT, 9.8)):
             watched = Watched(3)
             watched.failure = PrinterSilent("no answer")
             async with working(watched, Work(kind)):

@@ -213,22 +213,18 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
     asked = _asked(one, evidence)
     answered = [q for q in asked if q.outcome.responds]
     silent = [q for q in asked if q.outcome.silent and evidence.moved_at < q.at]
+    silent_s = min(stalled_s, now - evidence.moved_at)  # on every interface
     limit_s = _limit_s(one, evidence, now, patience, bool(answered))
     if _is_unanswered_question(one, evidence, answered) or (answered and stalled_s >= limit_s):
         return _unresponsive(one, evidence, stalled_s, answered)
     if (
         not answered
         and len(silent) >= CHECKS
-        and _silent_long_enough(evidence, silent, now, patience)
+        and not _is_taken_document(one)
+        and silent_s >= _silence_s(evidence, now, patience)
     ):
-        numbers = tuple(
-            other.number
-            for other in evidence.interfaces
-            if other.awaits_printer and not reason_to_wait(evidence, other.since)
-        )
-        return PrinterUnresponsive(
-            numbers, f"{len(silent)} questions unanswered, no byte for {now - silent[0].at:.0f} s"
-        )
+        proof = f"{len(silent)} questions unanswered, no byte for {silent_s:.0f} s"
+        return PrinterUnresponsive(_silenced(evidence), proof)
     if not answered and not silent and stalled_s >= limit_s:  # nothing can be asked
         return _unresponsive(one, evidence, stalled_s, answered)
     if may_ask:
@@ -265,16 +261,31 @@ def _limit_s(
         return patience.idle_s if idle and prints else patience.blind_s
     if one.purpose is Purpose.QUESTION:
         return patience.blind_s if page_may_print(evidence, now) else patience.idle_s
-    return math.inf if one.purpose is Purpose.DOCUMENT and one.taken else patience.blind_s
+    return math.inf if _is_taken_document(one) else patience.blind_s
 
 
-def _silent_long_enough(
-    evidence: Evidence, silent: list[Asked], now: float, patience: Patience
-) -> bool:
-    """Where work could be lost, silence on all interfaces has to last longer."""
-    if not at_work(evidence, now) and not page_may_print(evidence, now):
-        return True
-    return now - silent[0].at >= patience.idle_s
+def _is_taken_document(one: InterfaceEvidence) -> bool:
+    """It may be printed until its answer comes, which many printers send after the last page."""
+    return one.purpose is Purpose.DOCUMENT and one.taken
+
+
+def _silenced(evidence: Evidence) -> tuple[int, ...]:
+    """The interfaces whose exchanges a printer ends that is silent on all of them."""
+    return tuple(
+        one.number
+        for one in evidence.interfaces
+        if one.awaits_printer
+        and not _is_taken_document(one)
+        and not reason_to_wait(evidence, one.since)
+    )
+
+
+def _silence_s(evidence: Evidence, now: float, patience: Patience) -> float:
+    """How long silence on all interfaces has to last: many printers are silent while they print."""
+    if may_print(evidence, now):
+        return math.inf
+    lost = _carried(evidence) or page_may_print(evidence, now)
+    return max(patience.idle_s, PRINTING_S) if lost else 0.0
 
 
 def _may_ask(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> bool:

@@ -20,6 +20,7 @@ from ippusbd.daemon.recovery.verdict import (
     at_work,
     is_printing,
     judge,
+    may_print,
     serves,
 )
 from ippusbd.exchange.query import Asked, Outcome
@@ -185,18 +186,35 @@ def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (60, 30))
     asks = stalled(100, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks, FREE, asked=silent), PrinterUnresponsive)
-    assert not isinstance(verdict(stalled(100), FREE, asked=silent), PrinterUnresponsive)
-    long_silent = tuple(question(Outcome.NOT_TAKEN, ago) for ago in (310, 30))
-    found = verdict(stalled(400), FREE, asked=long_silent)
+    assert not isinstance(verdict(stalled(599), FREE, asked=silent), PrinterUnresponsive)
+    found = verdict(stalled(600), FREE, asked=silent)
     assert isinstance(found, PrinterUnresponsive)
     assert found.numbers == (0,)
+
+
+def test_silence_is_no_proof_while_a_page_may_come_out():
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
+    known = {"asked": silent, "document_at": NOW - 400}  # two pages of a printer that says nothing
+    assert not isinstance(verdict(stalled(3500), FREE, **known), PrinterUnresponsive)
+    known["document_at"] = NOW - 600
+    assert isinstance(verdict(stalled(3500), FREE, **known), PrinterUnresponsive)
+
+
+def test_silence_never_ends_a_document_that_was_accepted_completely():
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
+    whole = stalled(90_000, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(whole, FREE, asked=silent), Ask | Wait)
+    asks = stalled(700, Purpose.QUESTION, number=2, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    found = verdict(whole, FREE, asks, asked=silent)
+    assert isinstance(found, PrinterUnresponsive)
+    assert found.numbers == (2,)
 
 
 def test_silence_ends_nothing_on_an_interface_whose_stall_has_a_reason():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (310, 30))
     waits = stalled(900, number=2)  # the reason is as old as its stall, and not as the other's
     found = verdict(
-        stalled(400), FREE, waits, asked=silent, report=reported(PrinterState.STOPPED, ago_s=600)
+        stalled(610), FREE, waits, asked=silent, report=reported(PrinterState.STOPPED, ago_s=800)
     )
     assert isinstance(found, PrinterUnresponsive)
     assert found.numbers == (0,)
@@ -207,8 +225,9 @@ def test_a_byte_that_moved_since_shows_that_the_printer_is_alive():
     moving = InterfaceEvidence(
         2, SlotState.LEASED, False, Purpose.SCAN, Awaits.PRINTER_ANSWERS, since=NOW
     )
-    found = verdict(stalled(400), FREE, moving, asked=silent, moved_at=NOW - 1)
-    assert isinstance(found, Ask | Wait)
+    for moved_s in (1, 599):  # after the last question; before the first one
+        found = verdict(stalled(700), FREE, moving, asked=silent, moved_at=NOW - moved_s)
+        assert isinstance(found, Ask | Wait)
 
 
 def test_only_an_upload_that_stalls_without_a_reason_is_learned_from():
@@ -326,6 +345,17 @@ def test_only_what_waits_for_the_printer_ends_and_no_long_poll(evidence: Evidenc
         one = by_number[number]
         assert one.purpose not in (None, Purpose.LONG_POLL)
         assert one.awaits.printer
+
+
+@settings(max_examples=400)
+@given(EVIDENCE)
+def test_silence_ends_no_document_that_may_be_printed(evidence: Evidence):
+    found = judge(evidence, NOW, PATIENCE)
+    if isinstance(found, PrinterUnresponsive):
+        ends = [one for one in evidence.interfaces if one.number in found.numbers]
+        assert ends
+        assert not any(one.purpose is Purpose.DOCUMENT and one.taken for one in ends)
+        assert NOW - evidence.document_at >= 600 or not may_print(evidence, NOW)
 
 
 @settings(max_examples=400)
