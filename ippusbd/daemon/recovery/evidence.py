@@ -24,6 +24,8 @@ from ippusbd.wire.ipp import PrinterState
 from ippusbd.wire.state_reasons import advice
 
 QUESTIONS_KEPT: Final = 16
+BEGINS_S: Final = 10.0  # how long after a document a printer may still report that it is idle
+FAULT_S: Final = 3600.0  # a fault of a printer that is idle for so long stands, and stops no print
 EFFECT_S: Final = 30.0  # what is done so soon after an exchange's last byte may have stopped it
 # Words in a reason that name something a print waits for, whatever its severity; and
 # words of warnings ahead of time.
@@ -86,11 +88,14 @@ class StateReport:
     @property
     def waits_for(self) -> str:
         """What the printer waits for; empty: no reason is known."""
-        stopped = self.state == PrinterState.STOPPED
-        blocking = [reason for reason in self.reasons if self._blocks(reason)]
-        if blocking:
-            return ", ".join(blocking)
-        return "printer-state stopped" if stopped else ""
+        if self.blocking:
+            return ", ".join(self.blocking)
+        return "printer-state stopped" if self.state == PrinterState.STOPPED else ""
+
+    @property
+    def blocking(self) -> tuple[str, ...]:
+        """The reasons that a print waits for."""
+        return tuple(reason for reason in self.reasons if self._blocks(reason))
 
     def _blocks(self, reason: str) -> bool:
         if advice(reason).severity is Severity.ERROR:
@@ -115,6 +120,7 @@ class Evidence:
     interfaces: tuple[InterfaceEvidence, ...] = ()
     moved_at: float = -math.inf  # a byte, on any interface
     document_at: float = -math.inf  # the last byte of a whole document
+    settled_at: float = -math.inf  # a report that it is idle, and that nothing sent to it waits
     report: StateReport | None = None
     port: PortStatus | None = None
     asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
@@ -140,6 +146,8 @@ class EvidenceLog:
         self._known = Evidence()
         self._touched_at = -math.inf
         self._report: StateReport | None = None  # a new one with every answer that passes by
+        self._standing: tuple[str, ...] = ()  # faults that stop no print
+        self._fault_since = math.inf  # since then it is idle with another one
 
     @property
     def excused_at(self) -> float:
@@ -158,9 +166,23 @@ class EvidenceLog:
 
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""
-        self._report = StateReport(state, tuple(reasons), self._clock())
-        if self._report.waits_for:
+        self._report = report = StateReport(state, tuple(reasons), self._clock())
+        if report.waits_for:
             self.excused()
+        if state == PrinterState.IDLE:
+            self._is_idle(report)
+
+    def _is_idle(self, report: StateReport) -> None:
+        """Some report that they are idle while a document waits for what was no fault before it."""
+        document_at, faults = self._traffic.document_at, set(report.blocking)
+        is_new = not faults <= set(self._standing)
+        self._fault_since = min(self._fault_since, report.at) if is_new else math.inf
+        over = not is_new or report.at - self._fault_since >= FAULT_S
+        told = over and report.at >= document_at + BEGINS_S
+        sends = any(work.purpose is Purpose.DOCUMENT for work in self._seen)
+        if told or (document_at <= self._known.settled_at and not sends):
+            self._standing, self._fault_since = report.blocking, math.inf
+            self._note(settled_at=report.at)
 
     def port_status(self, attention: bool) -> None:
         self._note(port=PortStatus(attention, self._clock()))

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ippusbd.daemon.recovery.evidence import Evidence, InterfaceEvidence
+from ippusbd.daemon.recovery.evidence import BEGINS_S, Evidence, InterfaceEvidence
 from ippusbd.exchange.query import Asked
 from ippusbd.model import Awaits
 from ippusbd.usbio.pool_types import Purpose
@@ -33,7 +33,6 @@ from ippusbd.wire.ipp import PrinterState
 CHECKS: Final = 2  # answers on other interfaces, or silences, that make a proof
 PRINTING_S: Final = 600.0  # how long after a document's last byte a page may come out
 LATELY: Final = "a document was sent to it lately"
-BEGINS_S: Final = 10.0  # how long after it a printer may still report that it is idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +154,20 @@ def may_print(evidence: Evidence, now: float) -> str:
     """Why a page may be coming out now; empty: none is known of."""
     report = evidence.report
     if report is not None and now - report.at < PRINTING_S:
-        # An idle printer without ink holds a document only if it was sent one since the plug.
-        holds = report.state != PrinterState.IDLE or evidence.document_at > -math.inf
-        if report.waits_for and holds:
+        if report.waits_for and may_hold(evidence):
             return f"the printer reports {report.waits_for}"
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
     if _is_unreported(evidence, now):
         return LATELY
     return ""
+
+
+def may_hold(evidence: Evidence) -> bool:
+    """It may hold a document: its last report does not tell that it is idle and nothing waits."""
+    report = evidence.report
+    works = report is not None and report.state != PrinterState.IDLE
+    return works or evidence.document_at > evidence.settled_at
 
 
 def is_printing(evidence: Evidence, now: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ippusbd.daemon.recovery.evidence import EvidenceLog
+from ippusbd.daemon.recovery.verdict import at_work
 from ippusbd.exchange.query import Asked, Outcome
 from ippusbd.exchange.traffic import Traffic
 from ippusbd.model import Awaits
@@ -29,12 +30,27 @@ class Seen:
 
     def __init__(self, work: Work) -> None:
         self.now = 100.0
-        self.log = EvidenceLog(lambda: self.now, Traffic())
+        self.traffic = Traffic()
+        self.log = EvidenceLog(lambda: self.now, self.traffic)
         self.slots = [PoolSlot(0, None, SlotState.DRAINING, unfinished=work)]
 
     def after(self, pause_s: float):
         self.now += pause_s
         return self.log.look(self.slots)
+
+    def prints(self, *reasons: str, state: PrinterState = PrinterState.IDLE) -> None:
+        """A document, and what the printer reports a while later."""
+        self.now += 1
+        self.traffic.document_at = self.now
+        self.reports(*reasons, state=state)
+
+    def reports(self, *reasons: str, state: PrinterState = PrinterState.IDLE) -> None:
+        self.now += 60
+        self.log.state_report(state, reasons)
+
+    def holds_up(self) -> str:
+        """Why the idle printer may not be reset."""
+        return at_work(self.log.look([]), self.now)
 
 
 def test_a_stall_begins_when_the_last_byte_moved():
@@ -73,6 +89,54 @@ def test_a_reported_reason_excuses_a_stall():
     assert found.report.waits_for == ""
     seen.log.port_status(True)
     assert seen.after(0).excused_at == 130
+
+
+NO_INK, NO_PAPER = "marker-supply-empty-error", "media-empty-error"
+
+
+def test_a_fault_from_before_a_document_is_none_that_the_document_waits_for():
+    seen = Seen(Work(Purpose.QUESTION))
+    seen.reports(NO_INK)
+    for _ in range(3):
+        seen.prints(NO_INK)  # in black
+        assert not seen.holds_up()
+    seen.prints(NO_INK, NO_PAPER)
+    assert NO_PAPER in seen.holds_up()
+    seen.prints(NO_INK, NO_PAPER)  # another document waits, too
+    assert NO_PAPER in seen.holds_up()
+    seen.reports(state=PrinterState.PROCESSING)
+    assert seen.holds_up()
+    seen.reports(NO_INK)
+    assert not seen.holds_up()
+
+
+def test_a_fault_of_an_idle_printer_holds_a_document_for_an_hour():
+    seen = Seen(Work(Purpose.QUESTION))
+    seen.prints(NO_INK)  # its last ink
+    for _ in range(59):
+        seen.reports(NO_INK)
+        assert seen.holds_up()
+    seen.reports(NO_INK)
+    assert not seen.holds_up()
+    seen.prints(NO_INK)
+    assert not seen.holds_up()
+
+
+def test_a_fault_in_the_middle_of_a_document_is_one_that_it_waits_for():
+    seen = Seen(Work())
+    seen.after(0)
+    seen.reports(NO_PAPER)
+    seen.prints(NO_PAPER)
+    assert NO_PAPER in seen.holds_up()
+
+
+def test_an_idle_printer_just_after_a_document_does_not_tell_that_it_is_printed():
+    seen = Seen(Work(Purpose.QUESTION))
+    seen.traffic.document_at = 95.0
+    seen.log.state_report(PrinterState.IDLE, ())
+    assert seen.after(0).settled_at < 0
+    seen.reports()
+    assert seen.after(0).settled_at == 160
 
 
 def test_what_is_done_before_a_stall_may_be_its_cause_and_what_is_done_later_is_not():

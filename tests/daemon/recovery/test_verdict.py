@@ -252,7 +252,9 @@ def test_nothing_is_done_to_a_device_at_work():
     assert at_work(Evidence(report=reported(PrinterState.PROCESSING)), NOW)
     assert at_work(Evidence(report=reported(PrinterState.STOPPED, "media-empty-error")), NOW)
     without_paper = reported(PrinterState.IDLE, "media-empty-error")
-    assert at_work(Evidence(report=without_paper, document_at=NOW - 5000), NOW)
+    waits = Evidence(report=without_paper, document_at=NOW - 5000)
+    assert at_work(waits, NOW)
+    assert not at_work(replace(waits, settled_at=NOW - 5), NOW)
     assert not at_work(Evidence(report=without_paper), NOW)
     assert not at_work(Evidence((stalled(1, Purpose.QUESTION),)), NOW)
     assert not at_work(Evidence(report=reported(PrinterState.PROCESSING, ago_s=601)), NOW)
@@ -309,6 +311,7 @@ EVIDENCE = st.builds(
     interfaces=st.lists(INTERFACES, max_size=4, unique_by=lambda one: one.number).map(tuple),
     moved_at=TIMES,
     document_at=TIMES,
+    settled_at=st.just(-math.inf) | TIMES,
     report=st.none()
     | st.builds(StateReport, st.none() | st.sampled_from([3, 4, 5]), REASONS.map(tuple), TIMES),
     port=st.none() | st.builds(PortStatus, st.booleans(), TIMES),
