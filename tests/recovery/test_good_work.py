@@ -393,6 +393,28 @@ def test_nothing_is_learned_from_uploads_that_our_own_recovery_may_have_stopped(
     told(tmp_path, story, interfaces=2, may_end=True)
 
 
+@pytest.mark.parametrize("interfaces", [1, 2])
+def test_a_lost_question_costs_no_interface_until_there_is_paper(tmp_path: Path, interfaces: int):
+    """It was sent no document that could wait for it. Once nobody could scan meanwhile."""
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.switch("paper-out", on=True)
+        bert = desk.caller("bert")
+        await bert.look()
+        desk.printer.switch("deaf-until-set-interface", on=True)
+        for _ in range(3):  # the last one is not answered
+            await bert.ask("GET", "/", dies_after_s=5.0)
+        await asyncio.sleep(2 * MINUTE_S)
+        assert desk.status().interfaces.in_use == 0
+        told = await bert.ask("GET", "/")
+        assert told is not None
+        assert told.status == 200
+        assert not desk.office.host.resets
+
+    told(tmp_path, story, interfaces=interfaces)
+
+
 def test_a_printer_that_is_plugged_in_again_is_recovered_though_it_printed_a_moment_ago(
     tmp_path: Path,
 ):

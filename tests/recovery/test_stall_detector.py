@@ -262,6 +262,21 @@ def test_a_harmless_question_on_an_unresponsive_interface_is_given_up_while_othe
     told(story)
 
 
+def test_a_lost_question_is_given_up_though_the_idle_printer_lacks_ink():
+    async def story() -> None:
+        watched = Watched(2)
+        watched.state, watched.reasons = PrinterState.IDLE, ("marker-supply-empty-error",)
+        watched.evidence.state_report(watched.state, watched.reasons)
+        async with working(watched, Work(Purpose.QUESTION)) as lease:
+            await watched.minutes(2)
+            assert watched.ended == [0]
+            assert lease.unfinished is not None
+            assert not watched.detector.excuses(lease.unfinished), "its client may leave, too"
+        await watched.pool.close()
+
+    told(story)
+
+
 def test_a_long_poll_is_never_given_up():
     async def story() -> None:
         watched = Watched(2)

@@ -127,6 +127,11 @@ class Evidence:
     excused_at: float = -math.inf  # a reason to wait was last known
     gone: bool = False
 
+    @property
+    def is_unsettled(self) -> bool:
+        """A document was sent, of which no report tells that it is printed."""
+        return self.document_at > self.settled_at
+
 
 @dataclass(slots=True)
 class _Seen:

@@ -28,6 +28,7 @@ from ippusbd.daemon.recovery.verdict import (
     judge,
     may_print,
     reason_to_wait,
+    waits_in_vain,
 )
 from ippusbd.errors import DeviceGone, IppUsbError, TransferTimeout
 from ippusbd.kinds import Kind
@@ -115,9 +116,11 @@ class StallDetector:
 
     def excuses(self, work: Unfinished) -> bool:
         """That the client of `work` left is no reason to end it now: it waits, or is printed."""
+        evidence, now = self._look(), asyncio.get_running_loop().time()
+        if waits_in_vain(work.purpose, evidence):
+            return False
         printed = work.purpose is Purpose.DOCUMENT
-        now = asyncio.get_running_loop().time()
-        return self.excused() or (printed and bool(may_print(self._look(), now)))
+        return self.excused() or (printed and bool(may_print(evidence, now)))
 
     def excused(self) -> bool:
         """The printer reported a reason to wait since the oldest exchange stalls."""

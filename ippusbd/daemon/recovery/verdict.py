@@ -6,7 +6,8 @@ costs time, and a person can end it; a wrong "unresponsive" costs a document. Ru
 
 1. A byte that moved on any interface since a question went out shows that the printer is
    alive; only an interface with an unanswered exchange of its own can be unresponsive.
-2. While a reason to wait is known that is no older than the stall, everything waits.
+2. While a reason to wait is known that is no older than the stall, everything waits, but a
+   question while no document may wait for that reason: it is given up as if none were known.
 3. "Could not be asked" leads to waiting and asking again, to nothing else.
 4. Only interfaces that are available count as others.
 5. Nothing is learned from a stall for which any reason was known, or that we may have caused.
@@ -154,20 +155,14 @@ def may_print(evidence: Evidence, now: float) -> str:
     """Why a page may be coming out now; empty: none is known of."""
     report = evidence.report
     if report is not None and now - report.at < PRINTING_S:
-        if report.waits_for and may_hold(evidence):
+        works = report.state != PrinterState.IDLE
+        if report.waits_for and (works or evidence.is_unsettled):
             return f"the printer reports {report.waits_for}"
         if report.state == PrinterState.PROCESSING:
             return "the printer reports that it prints"
     if _is_unreported(evidence, now):
         return LATELY
     return ""
-
-
-def may_hold(evidence: Evidence) -> bool:
-    """It may hold a document: its last report does not tell that it is idle and nothing waits."""
-    report = evidence.report
-    works = report is not None and report.state != PrinterState.IDLE
-    return works or evidence.document_at > evidence.settled_at
 
 
 def is_printing(evidence: Evidence, now: float) -> bool:
@@ -201,7 +196,7 @@ def page_may_print(evidence: Evidence, now: float) -> bool:
 
 
 def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> Verdict:
-    reason = reason_to_wait(evidence, one.since)
+    reason = _reason(one, evidence)
     may_ask = _may_ask(one, evidence, now, patience)
     if reason:
         report = evidence.report
@@ -213,7 +208,7 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
         if stale and may_ask:
             return Ask(reason + _who_waits([one.number]))
         return Wait(math.inf, reason, (one.number,))
-    stalled_s = now - max(one.since, evidence.excused_at)  # from when it could have gone on
+    stalled_s = now - _stalls_since(one, evidence)
     asked = _asked(one, evidence)
     answered = [q for q in asked if q.outcome.responds]
     silent = [q for q in asked if q.outcome.silent and evidence.moved_at < q.at]
@@ -236,9 +231,27 @@ def _of(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patien
     return Wait(now - stalled_s + limit_s, f"interface {one.number}: {one.awaits.value}")
 
 
+def waits_in_vain(purpose: Purpose | None, evidence: Evidence) -> bool:
+    """No reason excuses such an exchange: it is no work, and no document may wait for one."""
+    is_work = purpose is not None and purpose.is_work
+    return not is_work and not _carried(evidence) and not evidence.is_unsettled
+
+
+def _reason(one: InterfaceEvidence, evidence: Evidence) -> str:
+    """The reason for which this exchange waits; empty: none."""
+    in_vain = waits_in_vain(one.purpose, evidence)
+    return "" if in_vain else reason_to_wait(evidence, one.since)
+
+
+def _stalls_since(one: InterfaceEvidence, evidence: Evidence) -> float:
+    """Since when it could have gone on."""
+    in_vain = waits_in_vain(one.purpose, evidence)
+    return one.since if in_vain else max(one.since, evidence.excused_at)
+
+
 def _asked(one: InterfaceEvidence, evidence: Evidence) -> list[Asked]:
-    """Our questions on other interfaces since this one stalls without a known reason."""
-    since = max(one.since, evidence.excused_at)
+    """Our questions on other interfaces since this one stalls without a reason."""
+    since = _stalls_since(one, evidence)
     return [q for q in evidence.asked if q.at >= since and q.interface != one.number]
 
 
@@ -278,9 +291,7 @@ def _silenced(evidence: Evidence) -> tuple[int, ...]:
     return tuple(
         one.number
         for one in evidence.interfaces
-        if one.awaits_printer
-        and not _is_taken_document(one)
-        and not reason_to_wait(evidence, one.since)
+        if one.awaits_printer and not _is_taken_document(one) and not _reason(one, evidence)
     )
 
 
@@ -313,5 +324,7 @@ def _unresponsive(
         and (bool(answered) or port_is_fine)
         and unexplained
     )
-    proof = f"no byte for {stalled_s:.0f} s, no reason reported, {others}"
+    reason = reason_to_wait(evidence, one.since)  # of one that waits in vain
+    why = f"{reason} but no document waits" if reason else "no reason reported"
+    proof = f"no byte for {stalled_s:.0f} s, {why}, {others}"
     return InterfaceUnresponsive(one.number, proof, stalled_upload)

@@ -21,6 +21,7 @@ from ippusbd.daemon.recovery.verdict import (
     is_printing,
     judge,
     may_print,
+    reason_to_wait,
     serves,
 )
 from ippusbd.exchange.query import Asked, Outcome
@@ -130,6 +131,47 @@ def test_a_question_without_an_answer_is_given_up_when_others_are_answered():
     asks = stalled(70, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
     assert isinstance(verdict(asks, FREE, asked=answers(40)), Ask)
     assert isinstance(verdict(asks, FREE, asked=answers(40, 10)), InterfaceUnresponsive)
+
+
+STANDS = {"report": reported(PrinterState.IDLE, "marker-supply-empty-error"), "excused_at": NOW}
+
+
+STOPPED = reported(PrinterState.STOPPED, "media-empty-error")
+
+
+def test_a_question_waits_for_no_reason_for_which_no_document_may_wait():
+    asks = stalled(70, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(asks, FREE, **STANDS), Ask)
+    found = verdict(asks, FREE, **STANDS, asked=answers(40, 10))
+    assert isinstance(found, InterfaceUnresponsive)
+    assert "marker-supply-empty-error but no document waits" in found.proof
+    silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (60, 30))
+    found = verdict(asks, FREE, **STANDS, asked=silent)
+    assert isinstance(found, PrinterUnresponsive)
+    assert found.numbers == (0,)
+    assert not isinstance(verdict(asks, FREE, report=STOPPED, asked=silent), PrinterUnresponsive)
+    only = stalled(301, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(only, **STANDS), InterfaceUnresponsive)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        STANDS | {"document_at": NOW - 5000},  # of which nothing tells that it is printed
+        {"document_at": NOW - 5000, "port": PortStatus(True, NOW - 5)},
+    ],
+)
+def test_a_question_waits_where_a_document_may_wait_for_the_same_reason(known: dict[str, object]):
+    """What its interface needs to answer again could cost that document."""
+    asks = stalled(4000, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(asks, FREE, **known, asked=answers(40, 10)), Wait)
+    assert isinstance(verdict(asks, **known), Wait)
+
+
+def test_a_question_waits_beside_a_document_that_waits_for_paper():
+    asks = stalled(70, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    found = verdict(asks, FREE, stalled(60, number=2), **STANDS, asked=answers(40, 10))
+    assert isinstance(found, Wait)
 
 
 @pytest.mark.parametrize("kind", [Purpose.SCAN, Purpose.OTHER])
@@ -335,9 +377,14 @@ def test_nothing_ends_while_a_reason_no_older_than_the_stall_is_known(evidence: 
     report, port = evidence.report, evidence.port
     by_number = {one.number: one for one in evidence.interfaces}
     for number in ended(judge(evidence, NOW, PATIENCE)):
-        since = by_number[number].since
-        assert not (report and report.waits_for and report.at >= since)
-        assert not (port and port.attention and port.at >= since)
+        one = by_number[number]
+        if one.purpose is Purpose.QUESTION and not evidence.is_unsettled:
+            assert not any(o.purpose and o.purpose.is_work for o in evidence.interfaces) or (
+                not reason_to_wait(evidence, one.since)
+            )
+            continue
+        assert not (report and report.waits_for and report.at >= one.since)
+        assert not (port and port.attention and port.at >= one.since)
 
 
 @settings(max_examples=400)
