@@ -139,7 +139,7 @@ class Query:
 
     `pause_s`: a silence this long in its middle cuts an answer off. `connection` is the
     Connection header, which a session may learn; `headers` are set in every request. `note` is
-    called with every outcome, `overhear` with the body of every answer.
+    called with every outcome, `overhear` with the target and the body of every answer.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Query:
         traffic: Traffic | None = None,
         pause_s: float | None = None,
         note: Callable[[Asked], None] = lambda _: None,
-        overhear: Callable[[bytes], None] = lambda _: None,
+        overhear: Callable[[str, bytes], None] = lambda *_: None,
     ) -> None:
         self.pool = pool  # None: nothing is claimed yet
         self.connection = connection
@@ -208,7 +208,7 @@ class Query:
         except IppUsbError as exc:
             self._note(Asked(number, asked_at, outcome_of(exc)))
             raise
-        self._overhear(answer[1])
+        self._overhear(request.target, answer[1])
         refused = answer[0].status >= 400
         self._note(Asked(number, asked_at, Outcome.REFUSED if refused else Outcome.ANSWERED))
         return answer

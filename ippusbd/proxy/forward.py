@@ -216,7 +216,7 @@ class Forwarder:
             if not exchange.refused:  # an early success: see `_beginning`
                 await exchange.sent()
             if media_type(head) == IPP:
-                self._wiring.overhear(bytes(start))
+                self._wiring.overhear(client.path, bytes(start))
             body = rewriter.whole(bytes(start)) if rewriter and start else bytes(start)
             exchange.client_has_answer()
             return _whole(client.web, head, headers, body)

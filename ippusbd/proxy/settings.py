@@ -51,4 +51,5 @@ class Wiring:
     cut_response_s: float | None = None
     rewriter: MakeRewriter = lambda *_: None
     pending_cancels: PendingCancels | None = None
-    overhear: Callable[[bytes], None] = lambda _: None  # hears of IPP answers that pass
+    # Hears of IPP answers that pass, each with its path.
+    overhear: Callable[[str, bytes], None] = lambda *_: None

@@ -14,9 +14,14 @@ import pytest
 from simulation.desk import HOUR_S, MINUTE_S, Desk, told
 from simulation.office import CONFIG
 from simulation.scanning import SETTINGS, XML
+from simulation.talk import IPP_TYPE
 
+from ippusbd.exchange.query import FAX_PATH
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
+from ippusbd.wire import ipp
+from ippusbd.wire.ipp_requests import get_printer_attributes
+from ippusbd.wire.overheard import printer_state
 
 PAGE_S = 45.0
 SOON_S = 2 * CONFIG.idle_release_s + 2.0
@@ -54,6 +59,18 @@ class Busy(Personality):
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         return plain(503, "busy\n")
+
+
+class IdleFax(Personality):
+    """Its fax queue is idle, whatever is printed, and it says so in every answer."""
+
+    name = "idle-fax"
+
+    def ipp(self, request: ipp.Message, answer: ipp.Message) -> ipp.Message:
+        if FAX_PATH not in (request.first_text(ipp.Tag.OPERATION, "printer-uri") or ""):
+            return answer
+        idle = ipp.attribute("printer-state", ipp.enum(ipp.PrinterState.IDLE))
+        return replace(answer, groups=(answer.groups[0], ipp.Group(ipp.Tag.PRINTER, (idle,))))
 
 
 @pytest.mark.parametrize("interfaces", [1, 3])
@@ -106,6 +123,26 @@ def test_a_printer_that_reports_nothing_is_given_ten_minutes_for_a_page(tmp_path
         await rest(desk)
         assert await desk.prints("anna", b"page") == [200]
         assert 9 * MINUTE_S < await until_attached(desk) < 11 * MINUTE_S
+
+    told(tmp_path, story, config=replace(CONFIG, supplies_s=0.0))
+
+
+def test_an_idle_fax_queue_does_not_tell_that_a_document_is_printed(tmp_path: Path):
+    fax = get_printer_attributes(f"ipp://localhost{FAX_PATH}", ("printer-state",))
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        desk.printer.personalities.switch_on(IdleFax)
+        desk.printer.jobs.print_s = PAGE_S
+        await rest(desk)
+        assert await desk.prints("anna", b"page") == [200]
+        await asyncio.sleep(15)
+        reply = await desk.caller("bert").ask("POST", FAX_PATH, fax, IPP_TYPE)
+        assert reply is not None
+        assert printer_state(reply.body) == (ipp.PrinterState.IDLE, ())
+        while desk.printer.jobs.active_count():
+            assert not attached(desk), "in the middle of a page"
+            await asyncio.sleep(STEP_S)
 
     told(tmp_path, story, config=replace(CONFIG, supplies_s=0.0))
 

@@ -29,6 +29,7 @@ from ippusbd.daemon.recovery.evidence import Evidence, EvidenceLog
 from ippusbd.daemon.recovery.stall_detector import StallDetector
 from ippusbd.dnssd.protocols import Publication, Publisher
 from ippusbd.exchange.pending_cancels import PendingCancels, boottime
+from ippusbd.exchange.query import PRINT_PATH
 from ippusbd.kinds import Diagnosis
 from ippusbd.model import Awaits, DeviceFacts
 from ippusbd.proxy.server import PrinterSite, SiteSettings
@@ -99,9 +100,12 @@ class Printer:
         comma = ", " if reason is not None else ""
         log.info("%s: %s%s%s", self.label, self.state.value, comma, reason or "")
 
-    def overhear(self, body: bytes) -> None:
-        """An IPP answer, to us or to a client: evidence that costs no request."""
-        heard = printer_state(body)
+    def overhear(self, path: str, body: bytes) -> None:
+        """An IPP answer, to us or to a client: evidence that costs no request.
+
+        The state of another queue, such as the fax, tells nothing of what is printed.
+        """
+        heard = printer_state(body) if path == PRINT_PATH else None
         if heard is not None:
             self.evidence.state_report(*heard)
             self.status_poll.overhear(*heard)

@@ -211,10 +211,10 @@ class PrinterSession:
             good_data=operation == Operation.GET_PRINTER_ATTRIBUTES,
         )
 
-    def _overhear(self, body: bytes) -> None:
+    def _overhear(self, target: str, body: bytes) -> None:
         """An answer to a question of ours."""
         self._hosts.learn(body)
-        self._printer.overhear(body)
+        self._printer.overhear(target, body)
 
     def _adopt(self, setting: str, value: object) -> None:
         """A quirk changes in the middle of the session."""
