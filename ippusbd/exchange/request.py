@@ -61,18 +61,17 @@ class Request:
     @property
     def repeatable(self) -> bool:
         """It changes nothing when sent twice, and all of it is here to be sent again."""
-        if self.stream is not None:
-            return False
-        if self.method in ("GET", "HEAD"):
-            return self.target.lower() in HARMLESS
-        return self.purpose in (Purpose.QUESTION, Purpose.LONG_POLL)
+        return self.stream is None and self.purpose in (Purpose.QUESTION, Purpose.LONG_POLL)
 
 
 def purpose_of(method: str, target: str, headers: Headers, body: bytes | None) -> Purpose:
     """The purpose of a request; `body` is the whole one, None for a body that is streamed."""
     if method in ("GET", "HEAD"):
         path = unquote(target.partition("?")[0]).rstrip("/").lower()
-        return Purpose.SCAN if path.endswith("/nextdocument") else Purpose.QUESTION
+        if path.endswith("/nextdocument"):
+            return Purpose.SCAN
+        # A maker's page may be a long poll (HP: /EventMgmt/EventTable?timeout=1200).
+        return Purpose.QUESTION if target.lower() in HARMLESS else Purpose.PAGE
     if method != "POST" or not has_ipp(headers):
         return Purpose.OTHER
     if body is None:

@@ -44,6 +44,7 @@ class Purpose(Enum):
     DOCUMENT = "document"  # to be printed or faxed
     SCAN = "scan"  # a page being scanned
     QUESTION = "question"  # changes nothing, and may be asked again
+    PAGE = "page"  # of its web server: it may come late, and change something
     LONG_POLL = "long poll"  # answered when something happens, however late
     OTHER = "other"
 

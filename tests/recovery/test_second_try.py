@@ -84,10 +84,15 @@ def test_the_next_page_is_never_requested_twice(path: str):
     assert Request("GET", path, ()).purpose is Purpose.SCAN
 
 
-@pytest.mark.parametrize("path", ["/hp/device/reset", "/cgi-bin/clean", "/?action=cancel", "/a"])
+EVENTS = "/EventMgmt/EventTable?timeout=1200"
+MAKERS = ["/hp/device/reset", "/cgi-bin/clean", "/?action=cancel", "/a", EVENTS]
+
+
+@pytest.mark.parametrize("path", MAKERS)
 def test_what_a_makers_page_does_is_not_known_and_not_repeated(path: str):
     assert not Request("GET", path, ()).repeatable
     assert not Request("HEAD", path, ()).repeatable
+    assert Request("GET", path, ()).purpose is Purpose.PAGE
 
 
 @pytest.mark.parametrize("operation", ipp_codes.Operation)

@@ -101,8 +101,8 @@ class Watched:
 
 
 @asynccontextmanager
-async def working(watched: Watched, work: Work) -> AsyncIterator[Lease]:
-    async with watched.pool.lease(wait_s=1, lane=Lane.LONG) as lease:
+async def working(watched: Watched, work: Work, *, wait_s: float = 1) -> AsyncIterator[Lease]:
+    async with watched.pool.lease(wait_s=wait_s, lane=Lane.LONG) as lease:
         lease.unfinished = work
         yield lease
         lease.unfinished = None
@@ -272,6 +272,28 @@ def test_a_lost_question_is_given_up_though_the_idle_printer_lacks_ink():
             assert watched.ended == [0]
             assert lease.unfinished is not None
             assert not watched.detector.excuses(lease.unfinished), "its client may leave, too"
+        await watched.pool.close()
+
+    told(story)
+
+
+def test_a_page_that_may_be_a_long_poll_has_twenty_minutes_until_a_document_needs_its_interface():
+    async def story() -> None:
+        watched = Watched(2)
+        watched.state = PrinterState.IDLE
+
+        async def document() -> None:
+            async with working(watched, Work(), wait_s=300):
+                raise AssertionError("the page's interface came free by itself")
+
+        async with working(watched, Work(Purpose.PAGE, awaits=Awaits.PRINTER_ANSWERS)):
+            await watched.minutes(20)
+            assert (watched.ended, watched.asked) == ([], 0)
+            waiting = asyncio.create_task(document())
+            await watched.minutes(1.5)
+            assert watched.ended == [0]
+            waiting.cancel()
+            await asyncio.wait([waiting])
         await watched.pool.close()
 
     told(story)

@@ -71,7 +71,7 @@ class ExchangeStatus:
     interface: Annotated[int | None, "The number of its USB interface; null: it waits for one."]
     client: Annotated[str, "The program, as the kernel or itself names it, and its user."]
     request: Annotated[str, "Method and path."]
-    kind: Annotated[str, '"document", "scan", "question", "long poll" or "other".']
+    kind: Annotated[str, '"document", "scan", "question", "page", "long poll" or "other".']
     size: Annotated[int | None, "Bytes of the request's body; null: not known."] = None
     bytes_out: Annotated[int, "Bytes sent to the printer."] = 0
     bytes_in: Annotated[int, "Bytes read from it."] = 0

@@ -18,6 +18,7 @@ _WORDS = {
     "document": "a print",
     "scan": "a scan",
     "question": "a question",
+    "page": "a web page",
     "long poll": "a question that waits for events",
 }
 
@@ -39,7 +40,7 @@ def explained(printer: PrinterStatus) -> str:
 
 def _is_stopped(each: ExchangeStatus) -> bool:
     """It is work, and it waits for the printer or for an interface."""
-    is_work = each.kind not in ("question", "long poll")
+    is_work = each.kind not in ("question", "page", "long poll")
     return is_work and not each.waits_for.client
 
 

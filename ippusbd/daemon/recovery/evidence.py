@@ -125,6 +125,7 @@ class Evidence:
     port: PortStatus | None = None
     asked: tuple[Asked, ...] = ()  # the latest questions, oldest first
     excused_at: float = -math.inf  # a reason to wait was last known
+    wanted: bool = False  # requests wait for an interface
     gone: bool = False
 
     @property
@@ -206,7 +207,9 @@ class EvidenceLog:
         """Something was done to the printer: a claim, a rung, a new session."""
         self._touched_at = self._clock()
 
-    def look(self, slots: Iterable[PoolSlot], *, gone: bool = False) -> Evidence:
+    def look(
+        self, slots: Iterable[PoolSlot], *, wanted: bool = False, gone: bool = False
+    ) -> Evidence:
         """The evidence now; call it a few times while an exchange stalls."""
         now = self._clock()
         seen: dict[Unfinished, _Seen] = {}
@@ -218,6 +221,7 @@ class EvidenceLog:
             moved_at=self._traffic.moved_at,
             document_at=self._traffic.document_at,
             report=self._report,
+            wanted=wanted,
             gone=gone,
         )
 

@@ -129,7 +129,9 @@ class StallDetector:
         return bool(since) and bool(reason_to_wait(evidence, min(since)))
 
     def _look(self) -> Evidence:
-        return self._evidence.look(self._pool.slots, gone=self._pool.is_gone)
+        pool = self._pool
+        wanted = bool(pool.status().waiting)
+        return self._evidence.look(pool.slots, wanted=wanted, gone=pool.is_gone)
 
     def _is_stalling(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -11,7 +11,8 @@ costs time, and a person can end it; a wrong "unresponsive" costs a document. Ru
 3. "Could not be asked" leads to waiting and asking again, to nothing else.
 4. Only interfaces that are available count as others.
 5. Nothing is learned from a stall for which any reason was known, or that we may have caused.
-6. A long poll is never silent.
+6. A long poll is never silent. A page of the printer's web server, which may be one, has an hour,
+   but while others wait for an interface it is judged like a question.
 7. Where nothing is known and nothing can be asked, the limit is an hour; there is no limit
    while a page may be printing.
 
@@ -263,7 +264,11 @@ def _is_unanswered_question(
     One that was not even accepted proves nothing while the printer is busy.
     """
     busy = any(other.purpose is not None for other in evidence.interfaces if other is not one)
-    return one.purpose is Purpose.QUESTION and len(answered) >= CHECKS and (one.taken or not busy)
+    return _is_question(one, evidence) and len(answered) >= CHECKS and (one.taken or not busy)
+
+
+def _is_question(one: InterfaceEvidence, evidence: Evidence) -> bool:
+    return one.purpose is Purpose.QUESTION or (one.purpose is Purpose.PAGE and evidence.wanted)
 
 
 def _limit_s(
@@ -276,7 +281,7 @@ def _limit_s(
         # Of a scanner or of a maker's own request, printer-state says nothing.
         prints = one.purpose in (Purpose.DOCUMENT, Purpose.QUESTION)
         return patience.idle_s if idle and prints else patience.blind_s
-    if one.purpose is Purpose.QUESTION:
+    if _is_question(one, evidence):
         return patience.blind_s if page_may_print(evidence, now) else patience.idle_s
     return math.inf if _is_taken_document(one) else patience.blind_s
 
@@ -304,8 +309,9 @@ def _silence_s(evidence: Evidence, now: float, patience: Patience) -> float:
 
 
 def _may_ask(one: InterfaceEvidence, evidence: Evidence, now: float, patience: Patience) -> bool:
-    """An interface is available, and the last question was not just now."""
+    """An interface is available, the last question was not just now, and an answer would tell."""
     can = any(other.is_available for other in evidence.interfaces)
+    can = can and (one.purpose is not Purpose.PAGE or evidence.wanted)
     return can and all(now - q.at >= patience.check_s for q in evidence.asked if q.at >= one.since)
 
 

@@ -224,6 +224,26 @@ def test_a_long_poll_is_never_silent():
     assert verdict(poll, FREE, asked=answers(60, 30)) == Wait()
 
 
+def test_a_page_of_its_web_server_may_be_a_long_poll_and_has_an_hour():
+    for_s = {"taken": True, "awaits": Awaits.PRINTER_ANSWERS}
+    known = {"asked": answers(100, 40), "report": reported(PrinterState.IDLE)}
+    for others in ((), (FREE,)):
+        assert isinstance(verdict(stalled(3599, Purpose.PAGE, **for_s), *others, **known), Wait)
+        found = verdict(stalled(3600, Purpose.PAGE, **for_s), *others, **known)
+        assert isinstance(found, InterfaceUnresponsive)
+
+
+def test_a_page_for_which_others_wait_is_judged_like_a_question():
+    page = stalled(70, Purpose.PAGE, taken=True, awaits=Awaits.PRINTER_ANSWERS)
+    assert isinstance(verdict(page, FREE, wanted=True), Ask)
+    assert isinstance(verdict(page, FREE, asked=answers(40, 10)), Wait)
+    found = verdict(page, FREE, asked=answers(40, 10), wanted=True)
+    assert isinstance(found, InterfaceUnresponsive)
+    only = replace(page, since=NOW - 301)
+    assert isinstance(verdict(only), Wait)
+    assert isinstance(verdict(only, wanted=True), InterfaceUnresponsive)
+
+
 def test_silence_on_all_interfaces_is_quick_proof_where_no_work_is_lost_and_slow_where_it_is():
     silent = tuple(question(Outcome.UNANSWERED, ago) for ago in (60, 30))
     asks = stalled(100, Purpose.QUESTION, taken=True, awaits=Awaits.PRINTER_ANSWERS)
@@ -361,6 +381,7 @@ EVIDENCE = st.builds(
         st.builds(Asked, st.none() | st.integers(0, 3), TIMES, st.sampled_from(Outcome)), max_size=8
     ).map(lambda asked: tuple(sorted(asked, key=lambda q: q.at))),
     excused_at=TIMES,
+    wanted=st.booleans(),
 )
 
 
@@ -378,7 +399,7 @@ def test_nothing_ends_while_a_reason_no_older_than_the_stall_is_known(evidence: 
     by_number = {one.number: one for one in evidence.interfaces}
     for number in ended(judge(evidence, NOW, PATIENCE)):
         one = by_number[number]
-        if one.purpose is Purpose.QUESTION and not evidence.is_unsettled:
+        if one.purpose in (Purpose.QUESTION, Purpose.PAGE) and not evidence.is_unsettled:
             assert not any(o.purpose and o.purpose.is_work for o in evidence.interfaces) or (
                 not reason_to_wait(evidence, one.since)
             )
