@@ -122,9 +122,16 @@ class How(TypedDict, total=False):
 
 
 class _Hurried(Exchange):
-    """A question that nothing waits for any more gets little time to finish."""
+    """A question that nothing waits for any more gets little time to finish.
 
-    purpose = Purpose.QUESTION
+    A Cancel-Job or DELETE of ours is one, too: it is no work that a recovery would cost.
+    """
+
+    def __init__(
+        self, channel: Channel, request: Request, traffic: Traffic, *, cut_response_s: float | None
+    ) -> None:
+        super().__init__(channel, request, traffic, cut_response_s=cut_response_s)
+        self.purpose = Purpose.QUESTION
 
     @property
     def awaits(self) -> Awaits:

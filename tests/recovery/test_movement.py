@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 from support.fake_channel import FakeChannel
 from support.time_lapse import told
 
 from ippusbd.daemon.recovery.evidence import EvidenceLog
 from ippusbd.daemon.recovery.verdict import Patience, PrinterUnresponsive, at_work, judge
-from ippusbd.errors import ClientGone
+from ippusbd.errors import ClientGone, Unanswered
 from ippusbd.exchange.exchange import Exchange
-from ippusbd.exchange.query import IPP_TYPE, Asked, Outcome
+from ippusbd.exchange.query import IPP_TYPE, Asked, Outcome, Query
 from ippusbd.exchange.request import Request
 from ippusbd.exchange.traffic import Traffic
 from ippusbd.usbio.pool import InterfacePool, Lane
@@ -114,6 +115,21 @@ def test_a_question_is_no_work_and_is_over_when_it_is_answered():
         bench = Bench(1)
         await bench.sends(bench.question())
         assert bench.at_work() == ""
+        await bench.pool.close()
+
+    told(story)
+
+
+def test_our_own_deletion_is_no_work_though_the_printer_does_not_answer_it():
+    async def story() -> None:
+        bench = Bench(1)
+        query = Query(bench.pool, host="localhost", traffic=bench.traffic)
+        asking = asyncio.create_task(query.ask(Request("DELETE", "/job", ()), answer_s=5))
+        await asyncio.sleep(4)
+        assert bench.pool.status().in_use == 1
+        assert bench.at_work() == ""
+        with pytest.raises(Unanswered):
+            await asking
         await bench.pool.close()
 
     told(story)
