@@ -45,7 +45,8 @@ from ippusbd.wire.ipp_codes import Operation
 log = logging.getLogger("ippusbd.daemon")
 
 LABEL_CHARS = 80  # of a printer's name in log lines
-DOCUMENTS_S = 60.0  # beyond the grace time, for documents whose bytes move
+DOCUMENTS_S = 60.0  # beyond the grace time, for documents that go on
+LOOK_S = 0.1  # at least, between two looks at how far documents are
 FAILED_GRACE_S = 1.0  # for exchanges in flight when the printer turned out not to be usable
 UPLOADS = (Purpose.DOCUMENT, Purpose.OTHER)
 LOOKS = 4  # of the stall detector in the time after which a stall is looked at
@@ -375,16 +376,21 @@ class PrinterSession:
     async def _finish(self, pool: InterfacePool) -> None:
         """Let exchanges in flight finish; at once when the device is gone.
 
-        A document whose bytes move has longer: the package may be upgraded in the middle of it.
+        A document whose bytes move has longer, and so has one that the printer has taken whole:
+        many answer when it is printed, and a client that is told nothing sends it again. The
+        package may be upgraded in the middle of it.
         """
-        documents_until = now() + self._documents_s
-        moves = True
-        while moves and not pool.is_gone and not pool.idle:
+        began_at = now()
+        goes_on = True
+        while goes_on and not pool.is_gone and not pool.idle:
             before = _documents(pool)
-            await pool.join(self._grace_s)
-            moves = now() < documents_until and bool(_documents(pool).items() - before.items())
+            await pool.join(max(self._grace_s, LOOK_S))
+            in_time = now() < began_at + self._documents_s
+            goes_on = in_time and (
+                _is_taken(pool) or bool(_documents(pool).items() - before.items())
+            )
         if not pool.is_gone and not pool.idle:
-            log.warning("exchanges cut off: not finished after %.0f s", self._grace_s)
+            log.warning("exchanges cut off: not finished after %.0f s", now() - began_at)
         self._printer.pool = self._printer.detector = self._query.pool = None
 
 
@@ -396,3 +402,9 @@ def _documents(pool: InterfacePool) -> dict[int, int]:
     """How far documents, and other uploads, are, by interface."""
     works = [(slot.number, slot.work) for slot in pool.slots]
     return {n: work.progress for n, work in works if work and work.purpose in UPLOADS}
+
+
+def _is_taken(pool: InterfacePool) -> bool:
+    """The printer has a whole document, and answers later."""
+    works = [slot.work for slot in pool.slots if slot.work is not None]
+    return any(work.purpose is Purpose.DOCUMENT and work.taken for work in works)
