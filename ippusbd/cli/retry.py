@@ -16,7 +16,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         run_retry,
         summary="retry a printer that was given up on",
         description="Retry printers at once. A printer that did not respond after the permitted\n"
-        "number of resets is not used until it is replugged or this command is run.",
+        "number of resets is not used until it is replugged or this command is run.\n"
+        "One that may be printing is only reset if this names it, or if it is the only one.",
         examples=["ippusbd retry", 'ippusbd retry "LaserJet"', "ippusbd retry 03f0:1234"],
     )
     forget = add_command(

@@ -153,22 +153,20 @@ class Supervisor:
     def retry(self, selector: str = "") -> list[str]:
         """Retry printers at once, with a new reset budget: all, or those that `selector` names.
 
-        `selector` is as in `registry.matches`. Returns their names.
+        `selector` is as in `registry.matches`. Returns their names. Where it is one printer, the
+        administrator says of it that nothing prints; among several, another one may.
         """
-        tried = []
-        for plugged in self._plugged.values():
-            printer = plugged.printer
-            names = [str(plugged.facts.usb_id), *(names_of(printer) if printer else ())]
-            if not matches(selector, names):
-                continue
-            if printer is not None:
-                self._history(printer.key).afresh()
+        chosen = [p for p in self._plugged.values() if matches(selector, _names(p))]
+        printers = [p.printer for p in chosen if p.printer is not None]
+        for printer in printers:
+            self._history(printer.key).afresh()
+            if len(printers) == 1:
                 printer.evidence.nothing_prints()
+        for plugged in chosen:
             if plugged.session is not None:
                 plugged.session.retry()
             plugged.retry.set()
-            tried.append(printer.label if printer else names[0])
-        return tried
+        return [p.printer.label if p.printer else _names(p)[0] for p in chosen]
 
     def learned(self) -> dict[str, dict[str, Any]]:
         """What was learned about printers, plugged in or not, by key."""
@@ -437,6 +435,12 @@ class Supervisor:
         plugged.key = self._registry.key_for(facts, others)
         await self._registry.inherit(plugged.key, facts)
         return await self._registry.printer(plugged.key)
+
+
+def _names(plugged: _Plugged) -> list[str]:
+    """What a selector is compared with."""
+    printer = plugged.printer
+    return [str(plugged.facts.usb_id), *(names_of(printer) if printer else ())]
 
 
 def _event_of(failure: IppUsbError, *, given_up: bool) -> Event:

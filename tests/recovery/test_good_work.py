@@ -286,6 +286,28 @@ def test_a_document_that_is_taken_while_the_printer_prints_silently_is_printed_o
     told(tmp_path, story, interfaces=2)
 
 
+def test_a_retry_of_all_printers_ends_no_page_of_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prints_silently(monkeypatch, for_s=DAY_S)
+
+    async def story(desk: Desk) -> None:
+        desk.office.add("V2").plug()  # the one that is meant
+        while len(desk.office.supervisor.devices()) < 2:  # noqa: ASYNC110 -- its clock jumps
+            await asyncio.sleep(1)
+        await asyncio.sleep(MINUTE_S)
+        assert await desk.prints("anna") == [200]
+        await asyncio.sleep(2 * MINUTE_S)
+        assert len(desk.office.supervisor.retry()) == 2
+        await asyncio.sleep(5 * MINUTE_S)
+        assert is_not_disturbed(desk)
+        assert desk.office.supervisor.retry("V1")
+        await asyncio.sleep(MINUTE_S)
+        assert desk.office.host.resets
+
+    told(tmp_path, story, "silent-while-printing", may_end=True)
+
+
 class NoClaimWhilePrinting(SilentWhilePrinting):
     """It does not even answer SET_INTERFACE."""
 
