@@ -1,9 +1,9 @@
 """The broker within the daemon: it resolves queries to the supervisor's printers.
 
 It also decides when the daemon is idle: no request on any socket, no exchange
-left unfinished by a client, no keep-alive, no printer being opened or probed,
-no plug or unplug. A broker that cannot open its sockets ends nothing: printers
-are still served at their ports.
+left unfinished by a client, no document that may still be printed, no keep-alive,
+no printer being opened or probed, no plug or unplug. A broker that cannot open its
+sockets ends nothing: printers are still served at their ports.
 
 The only module that knows both the supervisor and the broker.
 """
@@ -100,6 +100,7 @@ class PrinterDirectory:
             if printer.pool is not None:
                 status = printer.pool.status()
                 busy |= bool(status.in_use or status.draining or status.waiting)
+                busy |= printer.is_printing()
         return Sample(busy, count)
 
 

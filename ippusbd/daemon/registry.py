@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.aio import run_to_end
+from ippusbd.aio import now, run_to_end
 from ippusbd.config import Config, state_dir
 from ippusbd.daemon.printer.printer import Printer
 from ippusbd.daemon.printer.states import State
@@ -26,7 +28,7 @@ from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import IppUsbError, StateError
 from ippusbd.exchange.pending_cancels import boottime
 from ippusbd.kinds import Kind
-from ippusbd.model import DeviceFacts
+from ippusbd.model import BusAddress, DeviceFacts
 from ippusbd.proxy.access.network import Network
 from ippusbd.proxy.access.rules import access_of
 from ippusbd.proxy.admission.listeners import bind_all, is_free
@@ -106,6 +108,7 @@ class Registry:
                 one.close()
             raise
         await self._restore(printer)
+        printer.site.traffic.on_document = partial(self._note_document, printer)
         self._printers[key] = printer
         if self._sharing is not None:
             self._sharing.share(printer.site)
@@ -125,6 +128,9 @@ class Registry:
     async def close(self) -> None:
         """Stop listening."""
         await asyncio.gather(*(printer.site.close() for printer in self))
+        for printer in self:
+            if printer.has_printed():
+                printer.evidence.nothing_prints()  # the next daemon need not wait for it
         kept = {printer.key: printer.pending_cancels.kept() for printer in self}
         await asyncio.to_thread(
             cancels_file.save, self._state.folder, (self._kept or {}) | kept, self._boottime
@@ -137,6 +143,24 @@ class Registry:
                 cancels_file.take, self._state.folder, self._boottime
             )
         printer.pending_cancels.restore(self._kept.pop(printer.key, []))
+
+    # --- documents that a daemon after this one has to know of
+
+    def document_at(self, address: BusAddress) -> float:
+        """When the last whole document went to the device there since its plug, in the loop's time.
+
+        -inf: none is known. One from before the machine was started is none: a boot resets the bus.
+        """
+        age_s = self._state.document_age_s(str(address))
+        return now() - age_s if age_s < self._boottime() else -math.inf
+
+    def _note_document(self, printer: Printer) -> None:
+        """There is another last document: once for each, and when one was refused."""
+        if printer.facts is not None:
+            age_s = now() - printer.site.traffic.document_at
+            self._state.set_document(printer.key, str(printer.facts.address), age_s)
+
+    # --- sockets
 
     def _sockets(self, key: str) -> list[socket.socket]:
         """Sockets on the printer's own port of every loopback address that is served."""

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ippusbd.aio import keep_running
+from ippusbd.aio import keep_running, now
 from ippusbd.daemon.observe.status import PrinterStatus
 from ippusbd.daemon.printer.printer import Printer, Services
 from ippusbd.daemon.printer.session import PrinterSession
@@ -26,6 +26,7 @@ from ippusbd.daemon.printer.states import Event, State, step
 from ippusbd.daemon.recovery.backoff import Backoff
 from ippusbd.daemon.recovery.history import RecoveryHistory, is_unresponsive
 from ippusbd.daemon.recovery.ladder import Rung, take
+from ippusbd.daemon.recovery.verdict import PRINTING_S
 from ippusbd.daemon.registry import Registry, matches, names_of
 from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import (
@@ -305,7 +306,7 @@ class Supervisor:
         if plugged.printer is None:
             self._history(printer.key).plugged()
             printer.pending_cancels.plugged()
-            printer.evidence.nothing_prints()
+            printer.evidence.plugged(self._registry.document_at(device.facts.address))
         plugged.printer = printer
         printer.facts = facts
         event = Event.RETRY if printer.state is not State.AWAY else Event.PLUGGED
@@ -329,12 +330,14 @@ class Supervisor:
 
         It is reset once per plug, if a quirk says so or strings of it are empty or unreadable:
         Xerox B205 and others have them after a reset only. If that does not help, it is served
-        under its USB id.
+        under its USB id. A quirk resets nothing that may print what an earlier daemon sent.
         """
-        services = self._services
+        services, quirks = self._services, self._services.quirks.effective(plugged.facts)
         if str(plugged.facts.usb_id) in services.config.ignore:
             raise Ignored(why="by the configuration")
-        if not plugged.was_reset and services.quirks.effective(plugged.facts).hard_reset_at_start:
+        document_at = self._registry.document_at(plugged.facts.address)
+        may_reset = not plugged.was_reset and now() - document_at >= PRINTING_S
+        if may_reset and quirks.hard_reset_at_start:
             plugged.was_reset = True
             await take(Rung.USB_RESET, services.host, plugged.facts)
         device = await services.host.open(plugged.facts)

@@ -322,8 +322,8 @@ class Exchange:
     def _all_is_sent(self) -> None:
         self._whole = True
         if self.purpose is Purpose.DOCUMENT:
-            self._document_before = self._traffic.document_at
-            self._traffic.document_at = self._document_at = self._moved_at
+            self._document_before, self._document_at = self._traffic.document_at, self._moved_at
+            self._traffic.document(self._document_at)
 
     def _sends(self, data: bytes) -> None:
         """`data` of the body is about to go to the printer, all of it or a part."""
@@ -440,7 +440,7 @@ class Exchange:
             log.info("interface %d: %d bytes after the end of the answer", number, surplus)
         self._channel.rest()
         if self.refused and self._traffic.document_at == self._document_at:
-            self._traffic.document_at = self._document_before  # it is not printed
+            self._traffic.document(self._document_before)  # it is not printed
         if self.refused and not self.upload_over:
             self._stop_upload()  # refused early: the printer wants no more of it
 

@@ -6,6 +6,7 @@ Noted where the byte moves: an exchange may be over before anybody looks at it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -18,3 +19,10 @@ class Traffic:
     bytes_out: int = 0
     moved_at: float = -math.inf  # a byte of an answer, a document, an upload
     document_at: float = -math.inf  # the last byte of a whole document
+    on_document: Callable[[], None] = lambda: None
+
+    def document(self, at: float) -> None:
+        """Another document was the last one; -inf: there is none."""
+        if at != self.document_at:
+            self.document_at = at
+            self.on_document()

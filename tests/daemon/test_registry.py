@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from support.ports import FIRST_PORT
 from support.waiting import until
 
+from ippusbd.aio import now
 from ippusbd.config import Config
 from ippusbd.daemon.printer.states import Event
 from ippusbd.daemon.registry import MAX_UNPLUGGED, Registry
@@ -19,6 +21,7 @@ from ippusbd.daemon.state.state_file import StateFile
 from ippusbd.errors import StateError
 from ippusbd.model import BusAddress, DeviceFacts, UsbId
 from ippusbd.proxy.admission.listeners import bind, is_free
+from ippusbd.wire.ipp import PrinterState
 
 CONFIG = Config(port_min=FIRST_PORT + 500, port_max=FIRST_PORT + 999)
 LAST_TWO = range(FIRST_PORT + 998, FIRST_PORT + 1000)
@@ -163,5 +166,52 @@ async def test_a_cancellation_while_a_printer_is_created_leaves_no_socket(state:
     await asyncio.wait([making])
     printer = await registry.printer(FACTS.key)
     assert printer.site.port == CONFIG.port_min
+    await registry.close()
+    await state.close()
+
+
+# --- documents that an earlier daemon sent
+
+
+async def test_a_document_is_known_to_the_next_daemon_until_the_machine_is_started_anew(
+    state: StateFile,
+):
+    first = Registry(CONFIG, state)
+    printer = await first.printer(FACTS.key)
+    printer.facts = FACTS
+    printer.site.traffic.document(now() - 60)
+    await first.close()
+
+    assert Registry(CONFIG, state).document_at(FACTS.address) == pytest.approx(now() - 60, abs=2)
+    assert Registry(CONFIG, state).document_at(TWIN.address) == -math.inf
+    rebooted = Registry(CONFIG, state, boottime=lambda: 30.0)
+    assert rebooted.document_at(FACTS.address) == -math.inf
+    await state.close()
+
+
+async def test_a_document_is_forgotten_at_the_stop_if_the_printer_told_that_it_is_idle(
+    state: StateFile,
+):
+    for told in (False, True):
+        registry = Registry(CONFIG, state, boottime=lambda: 1e6)
+        printer = await registry.printer(FACTS.key)
+        printer.facts = FACTS
+        printer.site.traffic.document(now() - 700)
+        if told:
+            printer.evidence.state_report(PrinterState.IDLE, ())
+        await registry.close()
+
+        assert math.isinf(registry.document_at(FACTS.address)) is told
+    await state.close()
+
+
+async def test_a_document_that_is_refused_leaves_the_one_before_it(state: StateFile):
+    registry = Registry(CONFIG, state)
+    printer = await registry.printer(FACTS.key)
+    printer.facts = FACTS
+    before, refused = now() - 60, now()
+    for at in (before, refused, before):
+        printer.site.traffic.document(at)
+    assert registry.document_at(FACTS.address) == pytest.approx(before, abs=2)
     await registry.close()
     await state.close()

@@ -72,6 +72,8 @@ def state(data: bytes) -> None:
         assert known.port_for(key) in DEFAULT_PORTS
         assert isinstance(known.name_for(key) + known.recovery(key), str)
         table.effective_for(TARGET, known.learned(key))
+    for record in known.printers().values():
+        assert known.document_age_s(record.document_address) > 0
     path.write_bytes(written[-1])
     assert StateFile(path, replace=lambda *_: None).printers() == known.printers()
 

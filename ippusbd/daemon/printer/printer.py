@@ -122,6 +122,10 @@ class Printer:
         """A job is being printed; its interfaces stay claimed."""
         return verdict.is_printing(self._look(), asyncio.get_running_loop().time())
 
+    def has_printed(self) -> bool:
+        """Its own reports tell that it is done with all that it was sent."""
+        return not self._look().is_unsettled and not self.at_work()
+
     def waits_for(self) -> str:
         """What its exchanges wait for; empty: none stalls."""
         return self.detector.waits if self.detector is not None else ""

@@ -144,14 +144,7 @@ class PrinterSession:
     async def _take(self, device: UsbDevice, stack: AsyncExitStack) -> InterfacePool:
         """Set up what serving needs, on the stack in the order of the shutdown."""
         config, printer, quirks = self._config, self._printer, self._quirks
-        claimer = self._claimer = Claimer(
-            device,
-            quirks,
-            self._history,
-            printer.label,
-            printer.transfers,
-            printer.evidence.touched,
-        )
+        claimer = self._claimer = self._new_claimer(device)
         self._waits = (quirks.passive or config.passive) and not self._history.in_recovery
         channels = [] if self._waits else await claimer.claim_all()
         if self._history.in_recovery:
@@ -181,6 +174,19 @@ class PrinterSession:
         self._on_change()
         stack.push_async_callback(self._announcer.withdraw)
         return pool
+
+    def _new_claimer(self, device: UsbDevice) -> Claimer:
+        printer, quirks = self._printer, self._quirks
+        if printer.at_work():  # a document of an earlier session may still be printed
+            quirks = replace(quirks, soft_reset_at_start=False)
+        return Claimer(
+            device,
+            quirks,
+            self._history,
+            printer.label,
+            printer.transfers,
+            printer.evidence.touched,
+        )
 
     async def _check(self, channel: Channel) -> None:
         await self._query.check(channel, self._config.check_s)

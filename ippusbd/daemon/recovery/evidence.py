@@ -167,8 +167,16 @@ class EvidenceLog:
         self.touched()
 
     def nothing_prints(self) -> None:
-        """An administrator says so, or it was plugged in, which comes with a bus reset."""
-        self._report, self._traffic.document_at = None, -math.inf
+        """An administrator says so, or the printer's own reports did."""
+        self.plugged(-math.inf)
+
+    def plugged(self, document_at: float) -> None:
+        """It was plugged in, which comes with a bus reset: what it was sent before is over.
+
+        Or it was found plugged in, and the last document since its plug was sent at `document_at`.
+        """
+        self._report = None
+        self._traffic.document(document_at)
 
     def state_report(self, state: int | None, reasons: Iterable[str]) -> None:
         """printer-state and printer-state-reasons, in an answer to us or to a client."""

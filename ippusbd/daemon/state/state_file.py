@@ -1,4 +1,5 @@
-"""What survives a restart: each printer's port and name, and what was learned about it.
+"""What survives a restart: each printer's port and name, what was learned about it, and when it
+was sent a document, which it may still print.
 
 A printer keeps its port permanently, plugged in or not, so that a print queue
 created today works in a year. The file is replaced as a whole. A file that
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -46,6 +48,8 @@ class Record:
     last_seen: int = 0
     learned: dict[str, object] = field(default_factory=dict)  # quirk settings
     recovery: str = ""  # the last rung of the recovery ladder that helped
+    document_at: int = 0  # the end of the last whole document, in seconds since the epoch
+    document_address: str = ""  # on the bus, of the printer then: another one after a replug
 
 
 class StateFile:
@@ -155,6 +159,25 @@ class StateFile:
         """Keep the rung that helped; it is tried first the next time."""
         self._seen(key).recovery = rung
         self._changed()
+
+    # --- the last document
+
+    def set_document(self, key: str, address: str, age_s: float) -> None:
+        """The last whole document went to the printer so long ago; infinity: there is none."""
+        record = self._seen(key)
+        record.document_at = int(max(self._clock() - age_s, 0))
+        record.document_address = address
+        self._changed()
+
+    def document_age_s(self, address: str) -> float:
+        """How long ago the last whole document went to the device there; infinity: none is known.
+
+        In any doubt, as when the clock was set back, none is.
+        """
+        now = int(self._clock())
+        found = [r for r in self._printers.values() if r.document_address == address]
+        ages = [now - record.document_at for record in found]
+        return min((age for age in ages if 0 <= age < now), default=math.inf)
 
     def printers(self) -> dict[str, Record]:
         """All known printers by key, read-only."""

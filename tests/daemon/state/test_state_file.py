@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import stat
 from pathlib import Path
 
@@ -95,6 +96,34 @@ def test_a_device_with_a_new_serial_number_at_every_plug_does_not_fill_the_disk(
     for key in ("a", "b", "c"):
         state.port_for(key)
     assert set(state.printers()) == {"b", "c"}
+
+
+# --- the last document
+
+
+def test_the_time_of_the_last_document_outlives_the_daemon(path: Path):
+    StateFile(path, clock=lambda: 1000.0).set_document("a", "001:005", 50.0)
+    after = StateFile(path, clock=lambda: 1100.0)
+    assert after.document_age_s("001:005") == 150.0
+    assert after.document_age_s("001:006") == math.inf
+
+
+def test_a_document_is_not_known_any_more_when_there_is_none_or_the_clock_was_set_back(path: Path):
+    state = StateFile(path, clock=lambda: 1000.0)
+    state.set_document("a", "001:005", 50.0)
+    assert StateFile(path, clock=lambda: 900.0).document_age_s("001:005") == math.inf
+    state.set_document("a", "001:005", math.inf)
+    assert StateFile(path, clock=lambda: 1000.0).document_age_s("001:005") == math.inf
+
+
+@pytest.mark.parametrize(
+    "damaged", ["1e999", "NaN", "-1", f"1{'0' * 400}", f"-1{'0' * 400}", '"x"']
+)
+def test_a_damaged_time_of_a_document_is_none(path: Path, damaged: str):
+    path.parent.mkdir()
+    record = f'{{"document_at": {damaged}, "document_address": "001:005"}}'
+    path.write_text(f'{{"version": 1, "printers": {{"a": {record}}}}}')
+    assert StateFile(path).document_age_s("001:005") == math.inf
 
 
 # --- names and what was learned
