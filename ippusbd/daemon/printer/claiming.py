@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 
 from ippusbd.daemon.process.device_users import holders
+from ippusbd.daemon.process.tuning import give_back
 from ippusbd.daemon.recovery.history import UNRESPONSIVE, RecoveryHistory
 from ippusbd.daemon.recovery.interface_check import Check, OneAtMost, check_interfaces
 from ippusbd.daemon.recovery.ladder import QUIET_S, STALE_LIMIT, reset_softly
@@ -108,6 +109,7 @@ class Claimer:
 
     async def release(self, channel: Channel) -> None:
         await self._device.release(channel)
+        give_back()  # it was idle for a while
 
     async def checked(self, channels: list[Channel], check: Check) -> list[Channel]:
         """The channels that answer; raises unless the last rung helped, or no rung is left."""

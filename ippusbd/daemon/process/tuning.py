@@ -5,6 +5,10 @@ page faults. Measured on the daemon alone: with 3 MB kept there are none, and an
 the CPU time (1.4 ms per MB, not 2.6); with 2 MB there are up to 10, with 1 MB 300. Afterwards the
 process is 2.4 MB larger than when it was idle.
 
+Holes between blocks in use stay resident: 5 to 10 MB after an hour of faults and hostile clients,
+with 10 MB in use all the time. They are given back when an interface is released, not in the middle
+of work; that takes 0.3 ms and 1 ms for each 12 MB.
+
 The usual limit of 1,024 open files exists for programs that call select(2). Each printer has places
 for hundreds of clients (`[http] max_clients`), and a daemon without free descriptors accepts none.
 
@@ -37,6 +41,13 @@ def keep_buffers() -> bool:
         return False
     done = [mallopt(option, KEPT_BYTES) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
     return all(done)
+
+
+def give_back() -> None:
+    """Give holes in the heap back to the system, with glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def allow_many_files(most: int = MAX_FILES) -> None:

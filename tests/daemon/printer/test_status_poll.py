@@ -9,7 +9,7 @@ from support.http_client import ask, ask_ipp
 from support.scripted_printer import ScriptedPrinter, answer
 
 from ippusbd.cli import status as cli_status
-from ippusbd.daemon.printer import status_poll
+from ippusbd.daemon.printer import claiming, status_poll
 from ippusbd.exchange.query import Query
 from ippusbd.model import Condition
 from ippusbd.usbio.pool import InterfacePool
@@ -87,6 +87,16 @@ async def test_an_unused_printer_is_not_woken(make_printer, state_path, monkeypa
         assert len(printer.printer.operations) == asked
         assert (await ask(daemon.port())).status == 200  # the next client wakes it, and then
         await daemon.until(lambda: len(printer.printer.operations) > asked)
+
+
+async def test_memory_is_given_back_when_interfaces_are_released(
+    make_printer, state_path, monkeypatch
+):
+    given: list[int] = []
+    monkeypatch.setattr(claiming, "give_back", lambda: given.append(1))
+    async with run_daemon(make_printer(), state_path=state_path, idle_release_s=0.1) as daemon:
+        await daemon.until(lambda: daemon.interfaces()["released"] == 3)
+        assert given
 
 
 async def test_asking_can_be_switched_off(make_printer, state_path):

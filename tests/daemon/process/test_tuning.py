@@ -36,6 +36,24 @@ def test_kept_buffers_are_not_faulted_in_again():
     assert faults("keep") < faults("plain") / 5
 
 
+HOLES = """
+from pathlib import Path
+from ippusbd.daemon.process.tuning import give_back
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+blocks = [bytes(50_000) for _ in range(1000)]
+before = pages()
+blocks = blocks[::10]
+give_back()
+print(before - pages())
+"""
+
+
+def test_holes_in_the_heap_are_given_back():
+    out = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True)
+    assert int(out.stdout) * resource.getpagesize() > 30_000_000
+
+
 @pytest.fixture
 def limits() -> Iterator[tuple[int, int]]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
