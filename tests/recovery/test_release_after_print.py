@@ -14,12 +14,13 @@ import pytest
 from simulation.desk import HOUR_S, MINUTE_S, Desk, told
 from simulation.office import CONFIG
 from simulation.scanning import SETTINGS, XML
-from simulation.talk import IPP_TYPE
+from simulation.talk import IPP_TYPE, Left, Upload
 
 from ippusbd.exchange.query import FAX_PATH
 from ippusbd.virtual.http.messages import HttpRequest, HttpResponse, plain
 from ippusbd.virtual.personalities.base import Personality
 from ippusbd.wire import ipp
+from ippusbd.wire.ipp import Operation
 from ippusbd.wire.ipp_requests import get_printer_attributes
 from ippusbd.wire.overheard import printer_state
 
@@ -125,6 +126,27 @@ def test_a_printer_that_reports_nothing_is_given_ten_minutes_for_a_page(tmp_path
         assert 9 * MINUTE_S < await until_attached(desk) < 11 * MINUTE_S
 
     told(tmp_path, story, config=replace(CONFIG, supplies_s=0.0))
+
+
+def test_a_document_that_waited_an_hour_for_paper_without_its_client_is_asked_about(
+    tmp_path: Path,
+):
+    """Once nobody asked: the client was long gone, and drivers waited ten minutes."""
+
+    async def story(desk: Desk) -> None:
+        await desk.until_state("ready")
+        await rest(desk)
+        desk.printer.switch("paper-out", on=True)
+        caller = desk.caller("anna")
+        upload = Upload(caller.request(Operation.PRINT_JOB), bytes(300_000), {})
+        with pytest.raises(Left):
+            await caller.upload(upload, patience_s=MINUTE_S)
+        await asyncio.sleep(HOUR_S)
+        assert not attached(desk)
+        desk.printer.switch("paper-out", on=False)
+        assert await until_attached(desk) < CONFIG.supplies_s + SOON_S + MINUTE_S
+
+    told(tmp_path, story)
 
 
 def test_an_idle_fax_queue_does_not_tell_that_a_document_is_printed(tmp_path: Path):

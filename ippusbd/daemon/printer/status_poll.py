@@ -98,7 +98,7 @@ async def poll_status(
 
     while not pool.is_gone:
         uses = pool.uses
-        if uses != seen:
+        if uses != seen or _busy(pool):  # a drain may take a document hours later
             used_at = now()
         is_quiet = uses == seen and not _busy(pool) and not prints()
         often = prints() and status_poll.updated_at >= asked_at  # it answered the last time
