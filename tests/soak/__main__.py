@@ -90,7 +90,7 @@ class Soak:
     async def _calm(self, number: int) -> None:
         """All printers served, all documents accounted for, all resources released."""
         await asyncio.sleep(NOTICED_S)
-        await self.rig.ask("retry")  # an administrator, for what was reset too often
+        await self.rig.retry()
         began = time.monotonic()
         self.faults += [f"calm {number}: {wrong}" for wrong in await self.rig.until_served()]
         served_s = time.monotonic() - began

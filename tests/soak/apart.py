@@ -16,7 +16,7 @@ from support.remote_bus import BusServer
 from ippusbd.virtual.usb.backend import VirtualBackend
 
 LINE_BYTES = 16 << 20
-STOP_S = 30.0
+STOP_S = 90.0  # the daemon waits a minute for the answer to a document
 FOLDERS = '[daemon]\nstate_dir = "{0}/state"\nruntime_dir = "{0}/run"\n'
 
 

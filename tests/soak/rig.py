@@ -95,9 +95,18 @@ class Rig:
         """Remember a fault, for the report."""
         self.diary.append(f"{time.monotonic():10.2f} {printer} {what}")
 
-    async def ask(self, command: str) -> Any:
+    async def ask(self, command: str, **arguments: object) -> Any:
         """The daemon's answer on its control socket."""
-        return await asyncio.to_thread(partial(ask, self.control, command, timeout_s=SERVED_S))
+        asking = partial(ask, self.control, command, timeout_s=SERVED_S, **arguments)
+        return await asyncio.to_thread(asking)
+
+    async def retry(self) -> None:
+        """An administrator, for what was reset too often, and for what waits for a document.
+
+        Each printer by its name: only so it is believed that nothing prints.
+        """
+        for printer in self.printers:
+            await self.ask("retry", printer=printer.device.model.serial)
 
     async def measure(self) -> Held:
         """What the daemon holds, without the sockets that listen for printers seen once."""
