@@ -64,6 +64,7 @@ class Laws:
             "kept": self._state_is_kept,
         }
         self._active: set[str] = set()  # printers that looked so, though nobody asked anything
+        self._misannounced: set[str] = set()  # printers that looked so
         self._kept: dict[str, int] = {}  # ports
         self._kept_since: dict[str, float] = {}  # interfaces, from other drivers
         self._left: list[tuple[float, VirtualPrinter, str]] = []  # scans without a program
@@ -296,8 +297,12 @@ class Laws:
             if self._office.config.passive and not served.answers:  # nobody used it yet
                 continue
             seen = served.name in self._office.avahi.announced
-            if seen != (printer.device.plugged and self._office.avahi.up):
+            if seen == (printer.device.plugged and self._office.avahi.up):
+                self._misannounced.discard(serial)
+            elif serial in self._misannounced:
                 yield f"{serial} is {'' if printer.device.plugged else 'not '}there, and {seen=}"
+            else:  # perhaps a recovery of its last interface, which is over soon
+                self._misannounced.add(serial)
 
     def _state_is_kept(self) -> Iterator[str]:
         """A printer keeps its port and its name."""
