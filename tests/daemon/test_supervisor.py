@@ -78,16 +78,19 @@ async def test_whoever_waits_for_a_look_goes_on_when_a_bug_ends_it(
     state_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with run_daemon(state_path=state_path, poll_s=60.0) as daemon:
-        monkeypatch.setattr(daemon.host, "enumerate", Raising(RuntimeError("a bug")))
-        async with asyncio.timeout(2):
-            await daemon.supervisor.look()
+        listing = Raising(RuntimeError("a bug"))
+        monkeypatch.setattr(daemon.host, "enumerate", listing)
+        await asyncio.wait_for(daemon.supervisor.look(), 2)
+        assert listing.calls, "the look was made, and its end was told"
 
 
 class Raising:
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
+        self.calls = 0
 
     async def __call__(self) -> list[DeviceFacts]:
+        self.calls += 1
         raise self._failure
 
 

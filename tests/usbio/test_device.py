@@ -733,7 +733,9 @@ async def test_a_read_lock_which_everybody_could_take_refuses_nobody(
     (facts,) = await host.enumerate()
     with node_of(facts, tmp_path).open("rb") as reader:
         fcntl.fcntl(reader, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 0, 0, 0))
-        await (await host.open(facts)).close()
+        device = await host.open(facts)
+        assert device.facts.address == facts.address
+        await device.close()
     await host.close()
 
 

@@ -109,7 +109,7 @@ class Claimer:
 
     async def release(self, channel: Channel) -> None:
         await self._device.release(channel)
-        give_back()  # it was idle for a while
+        give_back()  # it was idle, or failed: no work goes on here
 
     async def checked(self, channels: list[Channel], check: Check) -> list[Channel]:
         """The channels that answer; raises unless the last rung helped, or no rung is left."""
