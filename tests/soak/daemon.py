@@ -21,6 +21,10 @@ from support.remote_bus import RemoteHost
 
 from ippusbd.config import load
 from ippusbd.daemon import service
+from ippusbd.daemon.recovery import verdict
+
+# As the time-outs of the configuration: no page takes longer here, and no client waits for more.
+PRINTING_S = 30.0
 
 
 async def serve(path: Path) -> int:
@@ -50,4 +54,5 @@ if __name__ == "__main__":
     # Hardware waits for no processor: what a printer has to say comes within the 50 ms that the
     # daemon listens for stale bytes, however busy the machine is.
     os.nice(10)
+    verdict.PRINTING_S = PRINTING_S  # type: ignore[misc]
     sys.exit(asyncio.run(serve(Path(sys.argv[1]))))
