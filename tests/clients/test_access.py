@@ -90,6 +90,7 @@ def test_cups_prints_if_lp_is_allowed(rules: Rules, document: str, listed: str):
     desk = rules.start(f"print = {listed}\nconfig = [1]\nscan = [1]")
     uri = f"ipp://localhost:{PORT}/ipp/print"
     desk.add_everywhere("free", uri)
+    assert 'Printer "free" is now available' in rules.cups_log(), "its filters, made again"
     desk.run("lp", "-d", "free", document)
     desk.wait(lambda: len(desk.printed()) == 1, "the page printed")
     assert "client-error-not-authorized" not in rules.cups_log()

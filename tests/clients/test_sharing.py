@@ -78,12 +78,7 @@ def test_ipptool_gets_uris_that_work_for_it(shared: SharingDesk):
 
 
 def test_lp_prints_through_a_queue_of_cups(shared: SharingDesk):
-    shared.desk.run(
-        *("env", f"HOME={shared.folder}"),
-        *("lpadmin", "-p", "far", "-E", "-v", PRINTER, "-m", "everywhere"),
-    )
-    ready = 'Printer "far" is now available'  # see PrintDesk.add_everywhere
-    shared.desk.wait(lambda: ready in shared.desk.log(), "CUPS' own PPD")
+    shared.desk.add_everywhere("far", PRINTER, f"HOME={shared.folder}")
     page = shared.folder / "page.pdf"
     page.write_bytes(pdf("A page for the neighbour"))
     before = len(shared.desk.printed())

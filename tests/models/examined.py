@@ -151,8 +151,11 @@ def _driverless(office: Office) -> Values:
 
 def _everywhere(office: Office) -> Values:
     uri = office.url("IPv4", "/ipp/print", "ipp")
-    _run(office, "lpadmin", "-p", "model", "-E", "-v", uri, "-m", "everywhere")
-    found = _options(office)
+    found = "T"
+    try:
+        office.add_everywhere("model", uri, timeout_s=10)
+    except DesktopError:
+        found = "FAILED: the queue has no options"  # cupsd prints raw then
     path = office.folder / "document.pdf"
     path.write_bytes(pdf("A page"))
     try:
@@ -161,17 +164,6 @@ def _everywhere(office: Office) -> Values:
         office.run("cancel", "-a", "model")
         office.run("lpadmin", "-x", "model")
     return {"everywhere": found, "printed": str(document["format"])}
-
-
-def _options(office: Office) -> str:
-    """That the queue has options: cupsd makes them in the background, and prints raw until then."""
-
-    ppd = office.root / "run/cups/etc/ppd/model.ppd"
-    try:
-        office.desktop.wait(ppd.exists, "the queue's options", 10)
-    except DesktopError:
-        return "FAILED: the queue has no options"
-    return "T"
 
 
 def _scan(office: Office) -> Values:

@@ -128,13 +128,15 @@ class PrintDesk:
         """Jobs not completed."""
         return re.findall(r"^\S+-\d+", self.run("lpstat", "-o").stdout, re.MULTILINE)
 
-    def add_everywhere(self, queue: str, uri: str) -> None:
+    def add_everywhere(self, queue: str, uri: str, *env: str, timeout_s: float = 60.0) -> None:
         """`lpadmin -m everywhere`, and wait: CUPS asks the printer when lpadmin is over.
 
         Until then it has no filters for the queue, and aborts its jobs or prints them unfiltered.
+        `env` are settings of lpadmin's environment, NAME=VALUE.
         """
-        self.run("lpadmin", "-p", queue, "-E", "-v", uri, "-m", "everywhere")
-        self.wait(lambda: f'Printer "{queue}" is now available' in self.log(), "CUPS' own PPD")
+        ready, logged_before = f'Printer "{queue}" is now available', len(self.log())
+        self.run("env", *env, "lpadmin", "-p", queue, "-E", "-v", uri, "-m", "everywhere")
+        self.wait(lambda: ready in self.log()[logged_before:], "CUPS' own PPD", timeout_s)
 
     # --- the daemon
 

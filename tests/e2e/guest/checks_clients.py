@@ -10,7 +10,7 @@ from pathlib import Path
 from checks_plug import Plugged, plugged
 from documents import FOLDER, arrived, jpeg, must_be, pdf
 from PIL import Image
-from programs import run, until
+from programs import add_everywhere, run, until
 from report import Failed, Group
 
 SUITES = Path("/usr/share/cups/ipptool")
@@ -100,7 +100,7 @@ def _print(lab: Plugged, queue: str, path: Path, *options: str) -> dict[str, obj
 
 @GROUP.check("lpadmin -m everywhere makes a queue")
 def everywhere_queue(lab: Plugged) -> None:
-    run("lpadmin", "-p", "usbqueue", "-E", "-v", _uri(lab), "-m", "everywhere", limit_s=120)
+    add_everywhere("usbqueue", _uri(lab))
 
 
 @GROUP.check("lp to that queue: a photo arrives byte by byte")

@@ -52,6 +52,12 @@ def run(*words: object, limit_s: float = PATIENCE_S, check: bool = True, text: s
     return done.stdout
 
 
+def add_everywhere(queue: str, uri: str) -> None:
+    """`lpadmin -m everywhere`, and wait: CUPS makes the queue's PPD when lpadmin is over."""
+    run("lpadmin", "-p", queue, "-E", "-v", uri, "-m", "everywhere", limit_s=120)
+    until(Path(f"/etc/cups/ppd/{queue}.ppd").exists, f"CUPS' own PPD for {queue}")
+
+
 def tail(text: str, lines: int = OUTPUT_LINES) -> str:
     return "\n".join(text.splitlines()[-lines:])
 

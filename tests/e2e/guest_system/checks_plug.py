@@ -14,7 +14,7 @@ from pathlib import Path
 from desk import documents, label_of, printer, served, tell
 from inits import RESPAWNS, SERVICE, SYSTEMD, active, main_pid, tell_init, unit
 from paper import arrived, jpeg, must_be, picture_hash
-from programs import run, until
+from programs import add_everywhere, run, until
 from report import Failed, Group
 
 QUEUE = "desk"
@@ -90,8 +90,7 @@ def cups_finds(_: None) -> str:
 
 @GROUP.check("lpadmin -m everywhere makes a queue, lp prints on it: same sha256")
 def print_queue(_: None) -> str:
-    uri = f"ipp://localhost:{served()['port']}/ipp/print"
-    run("lpadmin", "-p", QUEUE, "-E", "-v", uri, "-m", "everywhere", limit_s=120)
+    add_everywhere(QUEUE, f"ipp://localhost:{served()['port']}/ipp/print")
     return prints(QUEUE)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from checks_plug import QUEUE, kept, prints
 from desk import CONFIG, printer, served, status, told
 from inits import SERVICE, active
-from programs import Service, run, until
+from programs import Service, add_everywhere, run, until
 from report import Failed, Group
 
 DESK = "192.0.2.10"
@@ -81,7 +81,7 @@ def certificate(_: None) -> str:
 @GROUP.check("CUPS prints over ipps://: same sha256")
 def over_tls(_: None) -> str:
     uri = f"ipps://{DESK}:{served()['port']}/ipp/print"
-    run("lpadmin", "-p", SHARED_QUEUE, "-E", "-v", uri, "-m", "everywhere", limit_s=120)
+    add_everywhere(SHARED_QUEUE, uri)
     try:
         return f"{uri}: {prints(SHARED_QUEUE)}"
     finally:
