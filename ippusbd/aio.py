@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine
@@ -23,33 +22,47 @@ log = logging.getLogger("ippusbd.daemon")
 RESTART_S = 5.0  # pause before a failed main task is started again
 CANCEL_S = 1.0  # pause between two cancellations of a task that finishes something before it ends
 
-LOOK_S = 0.001  # a busy loop looks at its sockets as often
+BUSY_TURNS = 3  # of a busy loop, between two looks at its sockets and at the clock
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, with a loop that does not look at its sockets in every turn."""
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(Selector())) as runner:
+    """asyncio.run, with a `Loop`."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(work)
 
 
-class Selector(selectors.DefaultSelector):
-    """Asks the kernel only when nothing else is to be done, or did not for `LOOK_S`.
+class Loop(asyncio.SelectorEventLoop):
+    """Looks at its sockets and at the clock when nothing else is to be done, or in its fourth turn.
 
-    asyncio asks it in every turn. A small exchange takes ten, of which seven only carry a result
-    from one task to the next.
+    asyncio does both in every turn, and looks at the clock for every timer besides. A small
+    exchange takes ten turns, of which seven only carry a result from one task to the next.
+    As in libuv, `time` is that of the last look: a timer that is set after a callback took
+    long is early by as much.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
+        self._looks = Selector()
+        super().__init__(self._looks)
+
+    def time(self) -> float:
+        return self._looks.looked_at
+
+
+class Selector(selectors.DefaultSelector):
+    """Lets a loop that has callbacks to run go on for `BUSY_TURNS` without asking the kernel."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._clock = clock
-        self._looked_at = -math.inf
+        self.looked_at = time.monotonic()
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        is_busy = timeout is not None and timeout <= 0
-        if is_busy and self._clock() - self._looked_at < LOOK_S:
+        if timeout is not None and timeout <= 0 and self._turns < BUSY_TURNS:
+            self._turns += 1
             return []
         events = super().select(timeout)
-        self._looked_at = self._clock()
+        self.looked_at = time.monotonic()
+        self._turns = 0
         return events
 
 

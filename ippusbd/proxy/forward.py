@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from enum import Enum
 from typing import Final
@@ -71,6 +71,7 @@ class Forwarder:
         self._port = port
         self._long_paths: dict[str, None] = {}  # oldest first
         self._redirects = Redirects()
+        self._clock = asyncio.get_running_loop().time
 
     async def forward(
         self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
@@ -207,7 +208,7 @@ class Forwarder:
         """The printer's answer: whole and unsent if it is small, else on its way already."""
         head = await exchange.answer()
         base = client.base(self._port)
-        self._redirects.check(self._question(client), head, asyncio.get_running_loop().time())
+        self._redirects.check(self._question(client), head, self._clock())
         headers = answer_fields(head, base)
         rewriter = self._rewriter(client, exchange, head, base)
         start = bytearray()
@@ -256,7 +257,7 @@ class Forwarder:
         silence_s = None if head.framing is BodyFraming.EOF else self._settings.silence_s
         while True:
             chunks = exchange.chunks()
-            found = await _collect(chunks, start, silence_s)
+            found = await _collect(chunks, start, silence_s, self._clock)
             if found is not Found.SILENT or exchange.refused or exchange.upload_over:
                 return found, chunks
 
@@ -325,20 +326,23 @@ class Found(Enum):
 
 
 async def _collect(
-    chunks: AsyncIterator[bytes], start: bytearray, silence_s: float | None
+    chunks: AsyncIterator[bytes],
+    start: bytearray,
+    silence_s: float | None,
+    clock: Callable[[], float],
 ) -> Found:
     """Read into `start` up to a little more than PEEK bytes; `chunks` is over after SILENT."""
-    loop = asyncio.get_running_loop()
-    since = loop.time()
+    since = clock()
+    until = None if silence_s is None else since + silence_s
     try:
-        async with asyncio.timeout(silence_s) as silence:
+        async with asyncio.timeout_at(until) as silence:
             async for data in chunks:
                 start += data
                 if len(start) > PEEK:
                     return Found.LARGE
                 # A timer for every piece would cost more than the piece.
-                if silence_s is not None and loop.time() - since > silence_s / 10:
-                    since = loop.time()
+                if silence_s is not None and clock() - since > silence_s / 10:
+                    since = clock()
                     silence.reschedule(since + silence_s)
     except TimeoutError:
         return Found.SILENT

@@ -14,7 +14,6 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ippusbd.aio import now
 from ippusbd.exchange.traffic import Traffic
 from ippusbd.kinds import Diagnosis
 from ippusbd.log import set_context
@@ -49,7 +48,7 @@ class PrinterSite:
         self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
-            clock=now,
+            clock=asyncio.get_running_loop().time,
         )
         self._space = SpoolSpace(settings.spool_dir, settings.spool_bytes)
         self._visits: dict[web.RequestHandler, Visit] = {}

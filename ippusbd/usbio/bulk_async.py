@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import mmap
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -80,6 +81,7 @@ class AsyncChannel:
         endpoint_out: int,
         packet_bytes: int = 512,
         transfer_bytes: int = 65_536,
+        fast_bytes: int | None = None,
         write_bytes: int | None = None,
         pacing: Pacing = USUAL,
         counts: TransferCounts | None = None,
@@ -92,7 +94,8 @@ class AsyncChannel:
         self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer(joined=2 * transfer_bytes)
-        self._buffers = [ctypes.create_string_buffer(transfer_bytes) for _ in range(IN_FLIGHT)]
+        fast_bytes = fast_bytes or transfer_bytes
+        self._buffers = [_buffer(fast_bytes) for _ in range(IN_FLIGHT)]
         self._in = [
             Transfer(libusb, handle, endpoint_in, self._in_done, counts=counts)
             for _ in self._buffers
@@ -109,7 +112,7 @@ class AsyncChannel:
         ]
         self._upload: _Upload | None = None
         self._wanted = False
-        self._sizes = ReadSizes(packet_bytes, transfer_bytes)
+        self._sizes = ReadSizes(packet_bytes, transfer_bytes, fast_bytes)
         self._flush_s = FLUSH_S
         self._timer: asyncio.TimerHandle | None = None
         self._flush_at = 0.0  # in the loop's time
@@ -245,7 +248,7 @@ class AsyncChannel:
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._read_buffer.put(ctypes.string_at(buffer, length))
-                self._sizes.arrived(length)
+                self._sizes.arrived(length, self._loop.time())
                 if self._sizes.silent and transfer.status is Status.CANCELLED:
                     self._flush_s = FLUSH_SOON_S
                 else:
@@ -373,6 +376,11 @@ class AsyncChannel:
     def _check_stopped(self) -> None:
         if self._stopping and not any(transfer.pending for transfer in self._in + self._out):
             self._stopped.set()
+
+
+def _buffer(size: int) -> ctypes.Array[ctypes.c_char]:
+    """Of pages that take memory once a transfer fills them, and give it back with the interface."""
+    return (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size))
 
 
 class _Upload:

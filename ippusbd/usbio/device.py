@@ -41,7 +41,8 @@ from ippusbd.wire.text import one_line
 log = logging.getLogger("ippusbd.usb")
 T = TypeVar("T")
 
-ASYNC_READ_BYTES = 65_536  # with several in flight larger transfers gain nothing
+# Of IN transfers of which several are in flight: at first, and while the printer is fast.
+ASYNC_READ_BYTES, ASYNC_FAST_BYTES = 65_536, 262_144
 CONTROL_S = 2.0
 SETTLE_S = 0.25  # some printers need it after a real change of configuration
 STRING_TRIES = 3  # Pantum BP5100DN fails the first reads
@@ -201,6 +202,7 @@ class OpenDevice:
                 endpoint_out=info.bulk_out,
                 packet_bytes=info.packet_in,
                 transfer_bytes=min(read_bytes, ASYNC_READ_BYTES),
+                fast_bytes=min(read_bytes, ASYNC_FAST_BYTES),
                 write_bytes=write_bytes,
                 pacing=pacing,
                 counts=counts,

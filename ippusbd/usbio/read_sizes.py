@@ -10,27 +10,36 @@ Real firmware loses data when a transfer is cancelled. One that ends by itself n
 Only the last go beyond what is due. They are cancelled at the end of the answer, and in a
 silence, because an answer of k x 512 bytes without a zero-length packet does not end one.
 
+Each transfer costs the machine as much as the bytes of a small one, so a printer that is fast
+gets larger ones. At a slow one bytes would wait in them.
+
 Knows numbers; no transfers.
 """
 
 from __future__ import annotations
 
+import math
+
 IN_FLIGHT = 3
+FAST_S = 0.025  # for the bytes of a large transfer: a quarter of the silence that cancels it
 
 
 class ReadSizes:
     """For one answer after the other; `rest` is between them."""
 
-    def __init__(self, packet_bytes: int, transfer_bytes: int) -> None:
+    def __init__(self, packet_bytes: int, usual_bytes: int, fast_bytes: int) -> None:
         self._packet = packet_bytes
-        self._full = transfer_bytes
+        self._usual, self._fast = usual_bytes, fast_bytes
+        self._full = usual_bytes
         self._received = 0  # bytes of this answer
+        self._measured, self._since = 0, -math.inf  # bytes, from when on
         self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
         self.beyond = False  # a transfer is posted that may not end by itself
         self.silent = False  # nothing came since such transfers were cancelled
 
     def rest(self) -> None:
-        self._received = 0
+        self._received = self._measured = 0
+        self._full, self._since = self._usual, -math.inf
         self.silent = False
 
     def expect(self, due: int, *, exact: bool) -> None:
@@ -41,8 +50,13 @@ class ReadSizes:
         """The reader has `size` bytes more."""
         self._due -= size
 
-    def arrived(self, size: int) -> None:
+    def arrived(self, size: int, at: float) -> None:
+        """`size` bytes came at the time `at`, in seconds."""
         self._received += size
+        self._measured += size
+        if self._measured >= self._fast:
+            self._full = self._fast if at - self._since < FAST_S else self._usual
+            self._measured, self._since = 0, at
 
     def next(self, ahead: int) -> int:
         """Size of a further transfer; 0: none is needed.

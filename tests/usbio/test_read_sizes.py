@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.usbio.read_sizes import IN_FLIGHT, ReadSizes
+from ippusbd.usbio.read_sizes import FAST_S, IN_FLIGHT, ReadSizes
 
-PACKET, FULL = 512, 65_536
+PACKET, FULL, FAST = 512, 65_536, 262_144
 
 
 def asked(sizes: ReadSizes, buffered: int = 0) -> list[int]:
@@ -19,15 +20,15 @@ def asked(sizes: ReadSizes, buffered: int = 0) -> list[int]:
 
 
 def test_nothing_is_known_of_an_answer_before_its_head():
-    assert asked(ReadSizes(PACKET, FULL)) == [PACKET]
+    assert asked(ReadSizes(PACKET, FULL, FAST)) == [PACKET]
 
 
 @given(st.integers(1, 10 * FULL), st.booleans())
 def test_no_transfer_of_a_small_answer_goes_beyond_the_packet_in_which_it_may_end(
     due: int, exact: bool
 ):
-    sizes = ReadSizes(PACKET, FULL)
-    sizes.arrived(PACKET)
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.arrived(PACKET, 0.0)
     sizes.expect(due, exact=exact)
 
     assert sum(asked(sizes)) <= -(-due // PACKET) * PACKET
@@ -35,15 +36,15 @@ def test_no_transfer_of_a_small_answer_goes_beyond_the_packet_in_which_it_may_en
 
 
 def test_a_long_answer_has_several_full_transfers_at_once():
-    sizes = ReadSizes(PACKET, FULL)
+    sizes = ReadSizes(PACKET, FULL, FAST)
     sizes.expect(10_000_000, exact=True)
 
     assert asked(sizes) == [FULL] * IN_FLIGHT
 
 
 def test_small_chunks_of_a_large_answer_are_read_in_full_transfers():
-    sizes = ReadSizes(PACKET, FULL)
-    sizes.arrived(FULL)
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.arrived(FULL, 0.0)
     sizes.expect(4000, exact=False)
 
     assert asked(sizes) == [FULL] * IN_FLIGHT
@@ -51,16 +52,49 @@ def test_small_chunks_of_a_large_answer_are_read_in_full_transfers():
 
 
 def test_the_end_of_a_large_answer_is_not_passed():
-    sizes = ReadSizes(PACKET, FULL)
-    sizes.arrived(FULL)
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.arrived(FULL, 0.0)
     sizes.expect(4000, exact=True)
 
     assert asked(sizes) == [4096]
 
 
 def test_what_the_reader_has_not_taken_is_counted():
-    sizes = ReadSizes(PACKET, FULL)
+    sizes = ReadSizes(PACKET, FULL, FAST)
     sizes.expect(10_000_000, exact=True)
 
     assert asked(sizes, buffered=2 * FULL) == [FULL]
     assert asked(sizes, buffered=IN_FLIGHT * FULL) == []
+
+
+def passed(sizes: ReadSizes, size: int, took_s: float, at: float) -> float:
+    """`size` bytes arrive, in full transfers, until `at + took_s`."""
+    for _ in range(size // FULL):
+        at += took_s * FULL / size
+        sizes.arrived(FULL, at)
+    return at
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_fast_printer_gets_larger_transfers_until_it_is_slow(exact: bool):
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.expect(100_000_000, exact=exact)
+    at = passed(sizes, FAST, 0.5 * FAST_S, 1000.0)
+    assert asked(sizes) == [FULL] * IN_FLIGHT, "how long the first bytes took is not known"
+
+    at = passed(sizes, FAST, 0.5 * FAST_S, at)
+    assert asked(sizes) == [FAST] * IN_FLIGHT
+
+    passed(sizes, FAST, 2 * FAST_S, at)
+    assert asked(sizes) == [FULL] * IN_FLIGHT
+
+
+def test_larger_transfers_of_a_fast_printer_end_with_its_answer():
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    passed(sizes, 2 * FAST, FAST_S, 1000.0)
+    sizes.expect(FAST + 4000, exact=True)
+    assert asked(sizes) == [FAST, 4096]
+
+    sizes.rest()
+    sizes.expect(100_000_000, exact=True)
+    assert asked(sizes) == [FULL] * IN_FLIGHT

@@ -20,7 +20,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.aio import now
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PageStatus, Status
 from ippusbd.kinds import Kind
@@ -62,7 +61,9 @@ class Endpoints:
             self._ports.setdefault(config.metrics_port, set()).add(METRICS)
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
-        self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=now)
+        self._limit = ConnectionLimit(
+            MAX_CLIENTS, stall_s=CLIENT_S, clock=asyncio.get_running_loop().time
+        )
         self._admitted: dict[web.RequestHandler, Connection] = {}
 
     def status(self) -> PageStatus:

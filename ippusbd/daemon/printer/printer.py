@@ -82,8 +82,9 @@ class Printer:
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.transfers = TransferCounts()
-        self.status_poll = StatusPoll()
-        self.evidence = EvidenceLog(lambda: asyncio.get_running_loop().time(), self.site.traffic)
+        clock = asyncio.get_running_loop().time
+        self.status_poll = StatusPoll(clock=clock)
+        self.evidence = EvidenceLog(clock, self.site.traffic)
         self.detector: StallDetector | None = None  # while it is served
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
