@@ -145,8 +145,10 @@ async def test_keep_alives_of_one_process_starve_nobody(folder: Path, printer: F
     """At the limit the oldest dialogue of whoever has most ends."""
     await ask(folder / NAME, "03f0_1234")
     path = str(folder / "03f0_1234_keep_alive.sock")
-    crowd = [await asyncio.open_unix_connection(path) for _ in range(64)]
-    for reader, writer in crowd:
+    crowd = []
+    for _ in range(64):  # one after the other: each has a moment for its first message
+        reader, writer = await asyncio.open_unix_connection(path)
+        crowd.append((reader, writer))
         writer.write(b"\x0bkeep-alive\0")
         assert await reader.readexactly(5) == b"\x04ack\0"
     assert await ask(folder / NAME, "03f0_1234") == "03f0_1234.sock"

@@ -61,9 +61,8 @@ class Endpoints:
             self._ports.setdefault(config.metrics_port, set()).add(METRICS)
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
-        self._limit = ConnectionLimit(
-            MAX_CLIENTS, stall_s=CLIENT_S, clock=asyncio.get_running_loop().time
-        )
+        clock = asyncio.get_running_loop().time
+        self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=clock)
         self._admitted: dict[web.RequestHandler, Connection] = {}
 
     def status(self) -> PageStatus:
