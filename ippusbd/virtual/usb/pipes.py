@@ -24,7 +24,8 @@ from typing import Final
 from ippusbd.errors import DeviceGone, EndpointHalted, TransferFailed, TransferTimeout
 from ippusbd.virtual.usb.waits import Change, Signal
 
-CAPACITY: Final = 256 * 1024
+IN_CAPACITY: Final = 256 * 1024
+OUT_CAPACITY: Final = 1024 * 1024  # some large transfers: at a full pipe two threads take turns
 Buffer = bytes | bytearray | memoryview
 
 
@@ -66,7 +67,7 @@ def _always() -> bool:
 class Pipe:
     """What both directions share: buffer, halt, unplug, and subscribers to changes."""
 
-    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, packet: int, capacity: int) -> None:
         self.packet = packet
         self.capacity = capacity
         self.gate: Callable[[], bool] = _always  # False: the endpoint answers NAK; may raise
@@ -138,7 +139,7 @@ class Pipe:
 class OutPipe(Pipe):
     """Host to device."""
 
-    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, packet: int, capacity: int = OUT_CAPACITY) -> None:
         super().__init__(packet, capacity)
         self.sink: Callable[[bytes], None] | None = None  # receives everything at once
         self.gave_up: Callable[[], None] | None = None  # a host stopped an unfinished transfer
@@ -228,7 +229,7 @@ class OutPipe(Pipe):
 class InPipe(Pipe):
     """Device to host."""
 
-    def __init__(self, packet: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, packet: int, capacity: int = IN_CAPACITY) -> None:
         super().__init__(packet, capacity)
         self.fetched: Callable[[], None] | None = None  # the host read something
         self._segments: deque[tuple[memoryview, bool]] = deque()  # True: ends in a short packet

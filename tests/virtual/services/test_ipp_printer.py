@@ -18,7 +18,7 @@ from ippusbd.wire.ipp import JobState, Operation, PrinterState, Status, Tag
 
 Maker = Callable[..., VirtualPrinter]
 Connect = Callable[..., UsbClient]
-DOCUMENT = b"%PDF-1.7\n" + bytes(range(256)) * 4000
+DOCUMENT = b"%PDF-1.7\n" + bytes(range(256)) * 10_000
 
 
 class Clock:

@@ -21,7 +21,7 @@ from ippusbd.virtual.printer import VirtualPrinter
 from ippusbd.virtual.usb import descriptors as d
 from ippusbd.virtual.usb import usbip_messages as m
 from ippusbd.virtual.usb.device import ControlTimeout, Setup, VirtualDevice
-from ippusbd.virtual.usb.pipes import CAPACITY
+from ippusbd.virtual.usb.pipes import OUT_CAPACITY
 from ippusbd.virtual.usb.usbip import UsbIpServer
 
 DEVICE_DESCRIPTOR = (0x80, 6, 0x0100, 0)
@@ -322,13 +322,13 @@ def test_writes_in_flight_arrive_in_order_and_whole(printer: VirtualPrinter, ser
 def test_an_unlinked_partial_write_returns_its_count(
     client: UsbIpClient, device: VirtualDevice
 ) -> None:
-    writing = client.submit_out(1, bytes(CAPACITY + 1000))
+    writing = client.submit_out(1, bytes(OUT_CAPACITY + 1000))
     waiting = client.submit_out(1, b"behind it")
     assert client.control(*DEVICE_DESCRIPTOR, 18)
 
     taking = client.unlink(writing)
 
-    assert client.reply()[0] == Reply(m.RET_SUBMIT, writing, 0, CAPACITY)
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, writing, 0, OUT_CAPACITY)
     assert client.reply()[0] == Reply(m.RET_UNLINK, taking, 0, 0)
     taking = client.unlink(waiting)
     assert client.reply()[0] == Reply(m.RET_UNLINK, taking, RESET, 0)
@@ -345,7 +345,7 @@ def test_an_endpoint_that_the_setting_lacks_stalls(client: UsbIpClient) -> None:
 
 def test_interfaces_do_not_wait_for_each_other(client: UsbIpClient, device: VirtualDevice) -> None:
     client.control(0x01, 11, 1, 1)
-    client.submit_out(1, bytes(2 * CAPACITY))
+    client.submit_out(1, bytes(2 * OUT_CAPACITY))
     client.submit_in(1, 512)
 
     client.write(2, b"through")
