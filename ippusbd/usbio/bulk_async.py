@@ -227,7 +227,8 @@ class AsyncChannel:
             try:
                 transfer.submit(ctypes.addressof(buffer), size, buffer)
             except UsbError as exc:
-                self._fail(exc)
+                if not self._posted:  # else the kernel may have no memory until one ends
+                    self._fail(exc)
                 return
             self._posted.append(transfer)
             self._asked += size
@@ -317,12 +318,14 @@ class AsyncChannel:
         upload = self._upload
         if upload is None or upload.all_sent:
             return
-        piece = upload.next(self._pacing.next_write(upload.left, self._write_size))
+        length = self._pacing.next_write(upload.left, self._write_size)
         try:
-            transfer.submit(*piece, upload.data)
+            transfer.submit(upload.next, length, upload.data)
         except UsbError as exc:
-            self._fail(exc)
+            if not upload.in_flight:  # else the kernel may have no memory until that one ends
+                self._fail(exc)
         else:
+            upload.left -= length
             upload.in_flight += 1
 
     def _out_done(self, transfer: Transfer) -> None:
@@ -399,8 +402,7 @@ class _Upload:
         """Every piece is on its way, or was."""
         return not self.left
 
-    def next(self, length: int) -> tuple[int, int]:
-        """Address and length of the next piece."""
-        address = self._address + len(self.data) - self.left
-        self.left -= length
-        return address, length
+    @property
+    def next(self) -> int:
+        """Address of the next piece."""
+        return self._address + len(self.data) - self.left

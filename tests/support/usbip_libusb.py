@@ -24,6 +24,7 @@ from ippusbd.virtual.usb.backend import VirtualBackend
 from ippusbd.virtual.usb.device import VirtualDevice
 from ippusbd.virtual.usb.usbip_urbs import Urbs
 
+NO_MEM = -11  # LIBUSB_ERROR_NO_MEM
 REPLY = struct.Struct(">IIIIIii20x")
 STATUS = {
     0: Status.COMPLETED,
@@ -42,6 +43,7 @@ class Counted:
     cancelled: int = 0
     pending: int = 0
     largest: int = 0
+    refused: int = 0  # OUT transfers, too
 
 
 class _Pointer:
@@ -66,6 +68,7 @@ class UsbIpLibusb:
         self._sequence = 0
         self._pending: dict[int, _Pointer] = {}  # by sequence number
         self._unlinks: dict[int, int] = {}  # sequence number of an unlink -> of its transfer
+        self.memory = 16 << 20  # bytes of pending transfers, as usbfs_memory_mb
 
     def call(self, callback: Callable[..., None], *args: object) -> None:
         callback(*args)
@@ -87,6 +90,9 @@ class UsbIpLibusb:
 
     def libusb_submit_transfer(self, pointer: _Pointer) -> int:
         fields = pointer
+        if sum(one.length for one in self._pending.values()) + fields.length > self.memory:
+            self.counted.refused += 1
+            return NO_MEM
         incoming = bool(fields.endpoint & 0x80)
         self._sequence += 1
         self._pending[self._sequence] = pointer
@@ -147,8 +153,11 @@ class _Handle(PyusbHandle):
 class UsbIpHost(PyusbHost):
     """A device in this process whose channels are asynchronous."""
 
-    def __init__(self, backend: VirtualBackend, device: VirtualDevice) -> None:
-        self._virtual = backend
+    def __init__(
+        self, backend: VirtualBackend, device: VirtualDevice, *, size: int = 65_536
+    ) -> None:
+        """`size`: of USB transfers, in bytes."""
+        self._virtual, self._size = backend, size
         super().__init__(backend, channel="threads")
         self.libusb = UsbIpLibusb(device)
 
@@ -156,7 +165,9 @@ class UsbIpHost(PyusbHost):
         (reference,) = self._virtual.enumerate_devices()
         descriptor = self._virtual.get_device_descriptor(reference)
         handle = _Handle(self._virtual, reference, descriptor, None)
-        return await OpenDevice.prepare(handle, facts, transfer_bytes=65_536, libusb=self.libusb)  # type: ignore[arg-type]
+        return await OpenDevice.prepare(
+            handle, facts, transfer_bytes=self._size, libusb=self.libusb
+        )  # type: ignore[arg-type]
 
     async def close(self) -> None:
         self.libusb.stop()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.rigs import SPEC, DeviceRig, async_rig, device_rig, thread_rig
-from support.usbip_libusb import Counted, UsbIpHost
+from support.usbip_libusb import Counted, UsbIpHost, UsbIpLibusb
 from support.waiting import until
 
 from ippusbd.exchange.exchange import Exchange
@@ -27,9 +27,10 @@ class CountedRig:
     """The asynchronous channel, and what became of its IN transfers."""
 
     def __init__(
-        self, rig: DeviceRig, counted: Counted, personalities: ActivePersonalities
+        self, rig: DeviceRig, libusb: UsbIpLibusb, personalities: ActivePersonalities
     ) -> None:
-        self.rig, self.counted, self.personalities = rig, counted, personalities
+        self.rig, self.libusb, self.personalities = rig, libusb, personalities
+        self.counted = libusb.counted
 
     async def exchange(self, *said: bytes) -> bytes:
         """The body of the answer to a small question, read to its end."""
@@ -47,14 +48,20 @@ class CountedRig:
 
 
 @pytest.fixture
-async def counted() -> AsyncIterator[CountedRig]:
+def transfer_bytes() -> int:
+    """Of USB transfers, in bytes."""
+    return TRANSFER
+
+
+@pytest.fixture
+async def counted(transfer_bytes: int) -> AsyncIterator[CountedRig]:
     personalities = ActivePersonalities({})
     device = VirtualDevice(SPEC, personalities)
     device.plug()
     async with AsyncExitStack() as stack:
-        host = UsbIpHost(VirtualBackend([device]), device)
-        rig = await stack.enter_async_context(device_rig(device, host, window=6 * TRANSFER))
-        yield CountedRig(rig, host.libusb.counted, personalities)
+        host = UsbIpHost(VirtualBackend([device]), device, size=transfer_bytes)
+        rig = await stack.enter_async_context(device_rig(device, host, window=6 * transfer_bytes))
+        yield CountedRig(rig, host.libusb, personalities)
 
 
 def by_length(size: int) -> bytes:
@@ -120,6 +127,33 @@ async def test_a_large_chunked_answer_takes_full_transfers_and_cancels_the_last_
 
     assert counted.counted.cancelled <= 3
     assert counted.counted.submitted < 250  # 153 full ones, and those of its first 64 KB
+
+
+@pytest.mark.parametrize("transfer_bytes", [262_144])
+@pytest.mark.parametrize(("said", "cancels"), [(by_length, 0), (chunked, 3)])
+async def test_a_fast_printer_gets_transfers_of_the_configured_size(
+    counted: CountedRig, said: Callable[[int], bytes], cancels: int
+):
+    body = await counted.exchange(said(10_000_000))
+    await counted.at_rest()
+
+    assert len(body) == 10_000_000
+    assert counted.counted.largest == 262_144
+    assert counted.counted.cancelled <= cancels
+
+
+async def test_transfers_that_the_kernel_has_no_memory_for_wait_for_one_that_ends(
+    counted: CountedRig,
+):
+    """All programs share 16 MB; many interfaces at once need more."""
+    counted.libusb.memory = 3 * TRANSFER // 2
+    assert len(await counted.exchange(by_length(1_000_000))) == 1_000_000
+    read_refused = counted.counted.refused
+    document = bytes(range(250)) * 4000
+    await counted.rig.channel.write(document)
+    await until(lambda: counted.rig.heard().endswith(document), "the document whole")
+
+    assert 0 < read_refused < counted.counted.refused
 
 
 async def test_a_pause_in_a_large_answer_costs_at_most_one_round_of_cancels(counted: CountedRig):
