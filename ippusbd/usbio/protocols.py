@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from ippusbd.errors import UsbError
 from ippusbd.model import DeviceFacts, InterfaceInfo
 
-FRAMING: Final = 64  # bytes around the data of a chunk, at most
+SMALL: Final = 4  # the part of a transfer that is none by itself: each costs as much as a large one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class Pacing:
     def next_write(self, left: int, most: int) -> int:
         """Size of the next OUT transfer: `most` bytes of those that are left.
 
-        A chunk's framing goes with its last bytes, not as a transfer of its own.
+        A small rest, such as a chunk's framing, goes with the bytes before it.
         """
-        spare = 0 if self.write_bytes else FRAMING
+        spare = 0 if self.write_bytes else most // SMALL
         return left if left <= most + spare else most
 
 

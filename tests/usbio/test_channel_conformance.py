@@ -295,11 +295,11 @@ async def test_whole_packets_end_with_an_empty_one_where_a_quirk_wants_it(rig: D
 @pytest.mark.parametrize(
     "rig", [one for one in MARKED if one.values[0] not in ("fake", "simulated")], indirect=True
 )
-async def test_a_chunk_goes_with_its_framing_in_one_transfer(rig: DeviceRig):
+async def test_a_small_rest_goes_with_the_bytes_before_it(rig: DeviceRig):
     offered = await rig.claim_again(Pacing())
-    await rig.channel.write(b"w" * 65_546)
     await rig.channel.write(b"w" * 70_000)
-    assert offered == [65_546, 65_536, 4_464]
+    await rig.channel.write(b"w" * 150_000)
+    assert offered == [70_000, 65_536, 65_536, 18_928]
 
     offered = await rig.claim_again(Pacing(write_bytes=16_384))
     await rig.channel.write(b"w" * 16_394)
