@@ -22,7 +22,7 @@ log = logging.getLogger("ippusbd.daemon")
 RESTART_S = 5.0  # pause before a failed main task is started again
 CANCEL_S = 1.0  # pause between two cancellations of a task that finishes something before it ends
 
-BUSY_TURNS = 3  # of a busy loop, between two looks at its sockets and at the clock
+BUSY_TURNS = 3  # of a busy loop, between two looks at its sockets
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -32,12 +32,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Looks at its sockets and at the clock when nothing else is to be done, or in its fourth turn.
+    """Looks at its sockets when nothing else is to be done, or in its fourth turn.
 
-    asyncio does both in every turn, and looks at the clock for every timer besides. A small
-    exchange takes ten turns, of which seven only carry a result from one task to the next.
-    As in libuv, `time` is that of the last look: a timer that is set after a callback took
-    long is early by as much.
+    asyncio does in every turn, and at the clock besides, for timers. A small exchange takes ten
+    turns, of which seven only carry a result from one task to the next.
     """
 
     def __init__(self) -> None:
@@ -45,6 +43,10 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__(self._looks)
 
     def time(self) -> float:
+        """asyncio asks directly after each `select`: it is told when that looked last."""
+        if self._looks.is_asked:
+            return time.monotonic()
+        self._looks.is_asked = True
         return self._looks.looked_at
 
 
@@ -54,9 +56,11 @@ class Selector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.looked_at = time.monotonic()
+        self.is_asked = True  # the time, since the last `select`
         self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.is_asked = False
         if timeout is not None and timeout <= 0 and self._turns < BUSY_TURNS:
             self._turns += 1
             return []

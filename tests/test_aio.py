@@ -39,6 +39,23 @@ def test_the_loops_clock_goes_on_while_a_task_never_waits():
     assert began < run(story()) <= time.monotonic()
 
 
+def test_a_timer_that_is_set_after_a_long_turn_is_not_early():
+    async def never_waits() -> None:
+        while True:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    async def story() -> float:
+        busy = asyncio.create_task(never_waits())
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251 -- what a callback may do
+        began = time.monotonic()
+        await asyncio.wait([busy], timeout=0.04)
+        busy.cancel()
+        return time.monotonic() - began
+
+    assert run(story()) >= 0.04
+
+
 def test_a_socket_is_served_while_a_task_never_waits():
     async def story() -> bytes:
         loop = asyncio.get_running_loop()

@@ -229,11 +229,13 @@ class AsyncChannel:
             except UsbError as exc:
                 if not self._posted:  # else the kernel may have no memory until one ends
                     self._fail(exc)
-                return
+                    return
+                break
             self._posted.append(transfer)
             self._asked += size
         if self._sizes.beyond and self._wanted:
-            self._cancel_after(self._flush_s)
+            largest = max((transfer.length for transfer in self._posted), default=0)
+            self._cancel_after(self._flush_s * self._sizes.patience(largest))
 
     def _next_size(self) -> int:
         if not self._wanted or self._stopping or self._read_buffer.failure is not None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 
 IN_FLIGHT = 3
-FAST_S = 0.025  # for the bytes of a large transfer: a quarter of the silence that cancels it
+FAST_S = 0.025  # for the bytes of a large transfer: a fraction of the silence that cancels it
 
 
 class ReadSizes:
@@ -57,6 +57,10 @@ class ReadSizes:
         if self._measured >= self._fast:
             self._full = self._fast if at - self._since < FAST_S else self._usual
             self._measured, self._since = 0, at
+
+    def patience(self, largest: int) -> float:
+        """How many times as long as one of usual size a transfer of `largest` bytes may take."""
+        return max(largest / self._usual, 1.0)
 
     def next(self, ahead: int) -> int:
         """Size of a further transfer; 0: none is needed.

@@ -156,6 +156,36 @@ async def test_transfers_that_the_kernel_has_no_memory_for_wait_for_one_that_end
     assert 0 < read_refused < counted.counted.refused
 
 
+@pytest.mark.parametrize("transfer_bytes", [262_144])
+async def test_an_answer_that_becomes_slow_after_a_fast_beginning_is_not_cancelled(
+    counted: CountedRig,
+):
+    """A scanner that first empties its memory, and goes on as its carriage moves."""
+    answer = chunked(3_000_000)
+    asking = asyncio.create_task(counted.exchange(answer[:1_500_000]))
+    for at in range(1_500_000, len(answer), 16_384):
+        await asyncio.sleep(0.01)
+        counted.rig.say(answer[at : at + 16_384])
+    assert len(await asking) == 3_000_000
+    assert counted.counted.largest == 262_144
+    assert counted.counted.cancelled <= 10
+
+
+async def test_bytes_wait_in_no_transfer_because_the_next_one_was_refused(counted: CountedRig):
+    counted.libusb.memory = 3 * TRANSFER // 2
+    exchange = Exchange(counted.rig.channel, Request("GET", "/", ()))
+    said = chunked(500_000)[:99_840]  # 195 packets, and no empty one
+    counted.rig.say(said)
+    await exchange.answer()
+    body = b""
+    async with asyncio.timeout(20):
+        async for data in exchange.chunks():
+            body += data
+            if len(body) > 99_000:
+                break
+    assert counted.counted.refused
+
+
 async def test_a_pause_in_a_large_answer_costs_at_most_one_round_of_cancels(counted: CountedRig):
     answer = chunked(500_000)
     asking = asyncio.create_task(counted.exchange(answer[:400_000]))
