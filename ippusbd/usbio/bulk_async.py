@@ -42,8 +42,8 @@ log = logging.getLogger("ippusbd.usb")
 OUT_FLIGHT = 2
 STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
 # After how much silence IN transfers that go beyond what is due are cancelled for their bytes:
-# later each time that there were none, soon at a printer that once did not end by a short packet.
-FLUSH_S, FLUSH_SOON_S, FLUSH_MAX_S = 0.1, 0.02, 2.0
+# later each time; not so in the next answer of a printer whose transfers had some.
+FLUSH_S, FLUSH_MAX_S = 0.1, 2.0
 DRAINED_S = 5.0  # how long a question may use the transfer that a drain posted
 
 _FAILURES: dict[Status, type[UsbError]] = {
@@ -113,7 +113,7 @@ class AsyncChannel:
         self._upload: _Upload | None = None
         self._wanted = False
         self._sizes = ReadSizes(packet_bytes, transfer_bytes, fast_bytes)
-        self._flush_s = FLUSH_S
+        self._flush_s, self._flush_found = FLUSH_S, False
         self._timer: asyncio.TimerHandle | None = None
         self._flush_at = 0.0  # in the loop's time
         self._stopping = False
@@ -141,6 +141,8 @@ class AsyncChannel:
     def rest(self) -> None:
         self._wanted = False
         self._sizes.rest()
+        if self._flush_found:
+            self._flush_s, self._flush_found = FLUSH_S, False
         self._cancel_in()
 
     def discard(self) -> int:
@@ -251,11 +253,10 @@ class AsyncChannel:
             if length:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._read_buffer.put(ctypes.string_at(buffer, length))
-                self._sizes.arrived(length, self._loop.time())
-                if self._sizes.silent and transfer.status is Status.CANCELLED:
-                    self._flush_s = FLUSH_SOON_S
-                else:
-                    self._sizes.silent = False
+                cut = self._sizes.silent and transfer.status is Status.CANCELLED
+                self._sizes.arrived(length, self._loop.time(), cut=cut)
+                self._sizes.silent = cut
+                self._flush_found |= cut
             self._judge(transfer)
         if not self._posted:
             self._sizes.beyond = False

@@ -10,8 +10,9 @@ Real firmware loses data when a transfer is cancelled. One that ends by itself n
 Only the last go beyond what is due. They are cancelled at the end of the answer, and in a
 silence, because an answer of k x 512 bytes without a zero-length packet does not end one.
 
-Each transfer costs the machine as much as the bytes of a small one, so a printer that is fast
-gets larger ones. At a slow one bytes would wait in them.
+These have the size that ends by itself after `PACE_S` at the pace of the printer: bytes of a slow
+scanner would wait in larger ones until they are cancelled for them, and each transfer costs the
+machine as much as the bytes of a small one, so those of a fast printer are large.
 
 Knows numbers; no transfers.
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import math
 
 IN_FLIGHT = 3
-FAST_S = 0.025  # for the bytes of a large transfer: a fraction of the silence that cancels it
+PACE_S = 0.02  # a fraction of the silence that cancels a transfer
 
 
 class ReadSizes:
@@ -32,14 +33,15 @@ class ReadSizes:
         self._usual, self._fast = usual_bytes, fast_bytes
         self._full = usual_bytes
         self._received = 0  # bytes of this answer
-        self._measured, self._since = 0, -math.inf  # bytes, from when on
+        self._measured, self._since = 0, math.nan  # bytes, from when on
+        self._last = math.nan  # when some came
         self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
         self.beyond = False  # a transfer is posted that may not end by itself
         self.silent = False  # nothing came since such transfers were cancelled
 
     def rest(self) -> None:
         self._received = self._measured = 0
-        self._full, self._since = self._usual, -math.inf
+        self._full, self._since, self._last = min(self._full, self._usual), math.nan, math.nan
         self.silent = False
 
     def expect(self, due: int, *, exact: bool) -> None:
@@ -50,13 +52,24 @@ class ReadSizes:
         """The reader has `size` bytes more."""
         self._due -= size
 
-    def arrived(self, size: int, at: float) -> None:
-        """`size` bytes came at the time `at`, in seconds."""
+    def arrived(self, size: int, at: float, *, cut: bool = False) -> None:
+        """`size` bytes came at the time `at`, in seconds; `cut`: in a cancelled transfer."""
         self._received += size
+        if cut:
+            self._measured, self._since = 0, self._last
+        self._last = at
+        if math.isnan(self._since):
+            self._since = at  # how long these took is not known
+            return
         self._measured += size
-        if self._measured >= self._fast:
-            self._full = self._fast if at - self._since < FAST_S else self._usual
-            self._measured, self._since = 0, at
+        took_s = at - self._since
+        if not cut and took_s < PACE_S and self._measured < 2 * self._full:
+            return
+        full = int(self._measured * PACE_S / max(took_s, 1e-6))
+        if not cut:  # a pause tells little, and so do transfers that were seen late
+            full = min(max(full, self._full // 4), self._full * 2)
+        self._full = min(max(full // self._packet, 1) * self._packet, self._fast)
+        self._measured, self._since = 0, at
 
     def patience(self, largest: int) -> float:
         """How many times as long as one of usual size a transfer of `largest` bytes may take."""
@@ -67,12 +80,13 @@ class ReadSizes:
 
         `ahead`: bytes that the reader has not taken, and those that posted transfers ask for.
         """
-        if ahead + self._full > IN_FLIGHT * self._full:
+        full = max(self._full, self._usual) if self._exact else self._full
+        if ahead + full > IN_FLIGHT * full:
             return 0
         due = self._due - ahead
-        if self._received >= self._full and not self._exact and not self.silent:
-            self.beyond |= due < self._full
-            return self._full
+        if self._received >= self._usual and not self._exact and not self.silent:
+            self.beyond |= due < full
+            return full
         if due > 0:
-            return min(-(-due // self._packet) * self._packet, self._full)
+            return min(-(-due // self._packet) * self._packet, full)
         return 0 if ahead else self._packet

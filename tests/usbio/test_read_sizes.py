@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ippusbd.usbio.read_sizes import FAST_S, IN_FLIGHT, ReadSizes
+from ippusbd.usbio.read_sizes import IN_FLIGHT, PACE_S, ReadSizes
 
 PACKET, FULL, FAST = 512, 65_536, 262_144
 
@@ -67,34 +67,63 @@ def test_what_the_reader_has_not_taken_is_counted():
     assert asked(sizes, buffered=IN_FLIGHT * FULL) == []
 
 
-def passed(sizes: ReadSizes, size: int, took_s: float, at: float) -> float:
-    """`size` bytes arrive, in full transfers, until `at + took_s`."""
-    for _ in range(size // FULL):
-        at += took_s * FULL / size
-        sizes.arrived(FULL, at)
+def passed(sizes: ReadSizes, size: int, pace: float, at: float) -> float:
+    """`size` bytes arrive with `pace` bytes per second from `at` on; when the last ones did."""
+    while size > 0:
+        transfer = sizes.next(0)
+        at += transfer / pace
+        sizes.arrived(transfer, at)
+        size -= transfer
     return at
+
+
+@pytest.mark.parametrize("pace", [30e3, 100e3, 400e3, 1e6, 4e6])
+def test_transfers_beyond_what_is_due_end_soon_at_the_pace_of_the_printer(pace: float):
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.expect(100, exact=False)
+    passed(sizes, 2 * FULL, pace, 1000.0)
+
+    assert sizes.beyond
+    assert max(asked(sizes)) / pace < 1.5 * PACE_S
 
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_fast_printer_gets_larger_transfers_until_it_is_slow(exact: bool):
     sizes = ReadSizes(PACKET, FULL, FAST)
     sizes.expect(100_000_000, exact=exact)
-    at = passed(sizes, FAST, 0.5 * FAST_S, 1000.0)
-    assert asked(sizes) == [FULL] * IN_FLIGHT, "how long the first bytes took is not known"
-
-    at = passed(sizes, FAST, 0.5 * FAST_S, at)
+    at = passed(sizes, 1_000_000, 40e6, 1000.0)
     assert asked(sizes) == [FAST] * IN_FLIGHT
 
-    passed(sizes, FAST, 2 * FAST_S, at)
-    assert asked(sizes) == [FULL] * IN_FLIGHT
+    passed(sizes, 1_000_000, 0.4e6, at)
+    assert (asked(sizes) == [FULL] * IN_FLIGHT) is exact
+    assert max(asked(sizes)) <= FULL
+
+
+def test_bytes_of_a_transfer_that_was_cancelled_tell_the_pace():
+    """It had 50,000 bytes after 100 ms without an end."""
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.expect(4000, exact=False)
+    at = passed(sizes, 1_000_000, 40e6, 1000.0)
+    sizes.arrived(50_000, at + 0.1, cut=True)
+
+    assert max(asked(sizes)) / 500_000 <= PACE_S
+
+
+def test_the_pace_is_known_in_the_next_answer_which_begins_small():
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.expect(4000, exact=False)
+    passed(sizes, 1_000_000, 40e6, 1000.0)
+    sizes.rest()
+    sizes.expect(FULL + 4000, exact=True)
+    assert asked(sizes) == [FULL, 4096]
+
+    sizes.expect(0, exact=False)
+    assert asked(sizes) == [PACKET]
 
 
 def test_larger_transfers_of_a_fast_printer_end_with_its_answer():
     sizes = ReadSizes(PACKET, FULL, FAST)
-    passed(sizes, 2 * FAST, FAST_S, 1000.0)
+    sizes.expect(10_000_000, exact=True)
+    passed(sizes, 1_000_000, 40e6, 1000.0)
     sizes.expect(FAST + 4000, exact=True)
     assert asked(sizes) == [FAST, 4096]
-
-    sizes.rest()
-    sizes.expect(100_000_000, exact=True)
-    assert asked(sizes) == [FULL] * IN_FLIGHT
