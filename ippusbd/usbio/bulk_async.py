@@ -43,7 +43,7 @@ OUT_FLIGHT = 2
 STOP_S = 3.0  # how long the kernel may take to end cancelled transfers
 # After how much silence IN transfers that go beyond what is due are cancelled for their bytes:
 # later each time; not so in the next answer of a printer whose transfers had some.
-FLUSH_S, FLUSH_MAX_S = 0.1, 2.0
+FLUSH_S, FLUSH_MAX_S = 0.1, 0.8  # quirks end an answer after a second of silence
 DRAINED_S = 5.0  # how long a question may use the transfer that a drain posted
 
 _FAILURES: dict[Status, type[UsbError]] = {
@@ -221,6 +221,8 @@ class AsyncChannel:
 
     def _post(self) -> None:
         """Post the IN transfers that are needed now."""
+        if not self._posted:
+            self._sizes.awaited(self._loop.time())
         for transfer, buffer in zip(self._in, self._buffers, strict=True):
             if transfer.pending or transfer in self._posted:
                 continue
@@ -237,7 +239,8 @@ class AsyncChannel:
             self._asked += size
         if self._sizes.beyond and self._wanted:
             largest = max((transfer.length for transfer in self._posted), default=0)
-            self._cancel_after(self._flush_s * self._sizes.patience(largest))
+            silence_s = self._flush_s * self._sizes.patience(largest)
+            self._cancel_after(min(silence_s, FLUSH_MAX_S))
 
     def _next_size(self) -> int:
         if not self._wanted or self._stopping or self._read_buffer.failure is not None:

@@ -19,8 +19,6 @@ Knows numbers; no transfers.
 
 from __future__ import annotations
 
-import math
-
 IN_FLIGHT = 3
 PACE_S = 0.02  # a fraction of the silence that cancels a transfer
 
@@ -33,15 +31,15 @@ class ReadSizes:
         self._usual, self._fast = usual_bytes, fast_bytes
         self._full = usual_bytes
         self._received = 0  # bytes of this answer
-        self._measured, self._since = 0, math.nan  # bytes, from when on
-        self._last = math.nan  # when some came
+        self._measured, self._since = 0, 0.0  # bytes, from when on
+        self._last = 0.0  # when some came
         self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
         self.beyond = False  # a transfer is posted that may not end by itself
         self.silent = False  # nothing came since such transfers were cancelled
 
     def rest(self) -> None:
-        self._received = self._measured = 0
-        self._full, self._since, self._last = min(self._full, self._usual), math.nan, math.nan
+        self._received = 0
+        self._full = min(self._full, self._usual)
         self.silent = False
 
     def expect(self, due: int, *, exact: bool) -> None:
@@ -52,14 +50,18 @@ class ReadSizes:
         """The reader has `size` bytes more."""
         self._due -= size
 
+    def awaited(self, since: float) -> None:
+        """The printer may send again: what passed before was the reader's time."""
+        self._measured, self._since, self._last = 0, since, since
+
     def arrived(self, size: int, at: float, *, cut: bool = False) -> None:
         """`size` bytes came at the time `at`, in seconds; `cut`: in a cancelled transfer."""
         self._received += size
         if cut:
             self._measured, self._since = 0, self._last
         self._last = at
-        if math.isnan(self._since):
-            self._since = at  # how long these took is not known
+        if self._received < self._usual:
+            self.awaited(at)  # small answers wait for the printer's thoughts
             return
         self._measured += size
         took_s = at - self._since
@@ -80,11 +82,12 @@ class ReadSizes:
 
         `ahead`: bytes that the reader has not taken, and those that posted transfers ask for.
         """
-        full = max(self._full, self._usual) if self._exact else self._full
+        beyond = self._received >= self._usual and not self._exact and not self.silent
+        full = self._full if beyond else max(self._full, self._usual)
         if ahead + full > IN_FLIGHT * full:
             return 0
         due = self._due - ahead
-        if self._received >= self._usual and not self._exact and not self.silent:
+        if beyond:
             self.beyond |= due < full
             return full
         if due > 0:

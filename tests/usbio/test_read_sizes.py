@@ -81,7 +81,7 @@ def passed(sizes: ReadSizes, size: int, pace: float, at: float) -> float:
 def test_transfers_beyond_what_is_due_end_soon_at_the_pace_of_the_printer(pace: float):
     sizes = ReadSizes(PACKET, FULL, FAST)
     sizes.expect(100, exact=False)
-    passed(sizes, 2 * FULL, pace, 1000.0)
+    passed(sizes, 3 * FULL, pace, 1000.0)
 
     assert sizes.beyond
     assert max(asked(sizes)) / pace < 1.5 * PACE_S
@@ -119,6 +119,32 @@ def test_the_pace_is_known_in_the_next_answer_which_begins_small():
 
     sizes.expect(0, exact=False)
     assert asked(sizes) == [PACKET]
+
+
+def test_small_answers_of_a_printer_that_thinks_are_read_in_few_transfers():
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    for number in range(20):
+        sizes.awaited(1000.0 + number)
+        sizes.arrived(PACKET, 1000.03 + number)
+        sizes.awaited(1000.03 + number)
+        sizes.arrived(3584, 1000.06 + number)
+        sizes.rest()
+    sizes.expect(3000, exact=False)
+    assert asked(sizes) == [3072]
+    sizes.awaited(1100.0)
+    sizes.arrived(FULL, 1100.001)
+    assert asked(sizes) == [FULL] * IN_FLIGHT
+
+
+def test_a_reader_that_takes_its_time_makes_no_printer_slow():
+    sizes = ReadSizes(PACKET, FULL, FAST)
+    sizes.expect(4000, exact=False)
+    at = passed(sizes, 1_000_000, 40e6, 1000.0)
+    for _ in range(10):
+        at += 0.1  # nothing was posted meanwhile
+        sizes.awaited(at)
+        at = passed(sizes, 3 * FAST, 40e6, at)
+    assert asked(sizes) == [FAST] * IN_FLIGHT
 
 
 def test_larger_transfers_of_a_fast_printer_end_with_its_answer():
