@@ -70,8 +70,8 @@ class Forwarder:
         self._wiring = wiring
         self._port = port
         self._long_paths: dict[str, None] = {}  # oldest first
-        self._redirects = Redirects()
         self._clock = asyncio.get_running_loop().time
+        self._redirects = Redirects(self._clock)
 
     async def forward(
         self, client: ClientRequest, start: bytes, rest: AsyncIterator[bytes] | None
@@ -208,7 +208,7 @@ class Forwarder:
         """The printer's answer: whole and unsent if it is small, else on its way already."""
         head = await exchange.answer()
         base = client.base(self._port)
-        self._redirects.check(self._question(client), head, self._clock())
+        self._redirects.check(self._question(client), head)
         headers = answer_fields(head, base)
         rewriter = self._rewriter(client, exchange, head, base)
         start = bytearray()

@@ -13,6 +13,7 @@ Pure; knows heads, and no sockets.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -54,22 +55,24 @@ class _Step:
 class Redirects:
     """The redirects of one printer."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: in seconds."""
+        self._clock = clock
         self._steps: dict[tuple[str, str], _Step] = {}  # by target and cookie; oldest first
 
-    def check(self, asked: Question, head: Head, now_s: float) -> None:
+    def check(self, asked: Question, head: Head) -> None:
         """Raises Refused or PrinterError for an answer that the client of `asked` cannot follow."""
         if head.status == 426:
             raise Refused()
         here = _target(_HERE + asked.target)
         location = head.value("Location") if head.status in REDIRECTS else ""
         if not location:
-            self._forget(here, now_s)
+            self._forget(here)
             if _refreshes_over_https(head, asked.target):
                 raise Refused()
             return
         leads_to = _through_us(location, asked.target)
-        step = _Step(leads_to, _scheme(location) == "https", now_s)
+        step = _Step(leads_to, _scheme(location) == "https", self._clock())
         if leads_to == here:
             self._check_same(asked, head, step)
         if leads_to and _repeats(asked, head):
@@ -111,9 +114,10 @@ class Redirects:
         if len(self._steps) > STEPS_MAX:
             del self._steps[next(iter(self._steps))]
 
-    def _forget(self, target: str, now_s: float) -> None:
+    def _forget(self, target: str) -> None:
         """It was answered: what led there was no circle."""
         if self._steps:
+            now_s = self._clock()
             self._steps = {
                 key: step
                 for key, step in self._steps.items()

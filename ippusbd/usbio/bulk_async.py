@@ -112,7 +112,7 @@ class AsyncChannel:
         ]
         self._upload: _Upload | None = None
         self._wanted = False
-        self._sizes = ReadSizes(packet_bytes, transfer_bytes, fast_bytes)
+        self._sizes = ReadSizes(packet_bytes, transfer_bytes, fast_bytes, self._loop.time)
         self._flush_s, self._flush_found = FLUSH_S, False
         self._timer: asyncio.TimerHandle | None = None
         self._flush_at = 0.0  # in the loop's time
@@ -173,10 +173,11 @@ class AsyncChannel:
             raise TransferFailed("the interface is being stopped")
         upload = self._upload = _Upload(data, self._loop.create_future())
         try:
-            if (pause_s := self._paused_until - self._loop.time()) > 0:
+            pacing = self._pacing
+            if pacing.write_pause_s and (pause_s := self._paused_until - self._loop.time()) > 0:
                 await asyncio.sleep(pause_s)
             # With pauses, one transfer is over before the next one begins.
-            for transfer in self._out[:1] if self._pacing.write_pause_s else self._out:
+            for transfer in self._out[:1] if pacing.write_pause_s else self._out:
                 self._send_more(upload, transfer)
             await upload.done
         except asyncio.CancelledError:
@@ -222,7 +223,7 @@ class AsyncChannel:
     def _post(self) -> None:
         """Post the IN transfers that are needed now."""
         if not self._posted:
-            self._sizes.awaited(self._loop.time())
+            self._sizes.awaited()
         for transfer, buffer in zip(self._in, self._buffers, strict=True):
             if transfer.pending or transfer in self._posted:
                 continue
@@ -257,7 +258,7 @@ class AsyncChannel:
                 buffer = self._buffers[self._in.index(transfer)]
                 self._read_buffer.put(ctypes.string_at(buffer, length))
                 cut = self._sizes.silent and transfer.status is Status.CANCELLED
-                self._sizes.arrived(length, self._loop.time(), cut=cut)
+                self._sizes.arrived(length, cut=cut)
                 self._sizes.silent = cut
                 self._flush_found |= cut
             self._judge(transfer)
@@ -344,7 +345,8 @@ class AsyncChannel:
             upload.in_flight -= 1
             pacing = self._pacing
             pause_s = pacing.write_pause_s if transfer.length > pacing.write_pause_bytes else 0.0
-            self._paused_until = self._loop.time() + pause_s
+            if pause_s:
+                self._paused_until = self._loop.time() + pause_s
             if pause_s and not upload.all_sent:
                 self._loop.call_later(pause_s, self._send_more, upload, transfer)
             else:

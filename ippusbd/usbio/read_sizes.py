@@ -19,6 +19,9 @@ Knows numbers; no transfers.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 IN_FLIGHT = 3
 PACE_S = 0.02  # a fraction of the silence that cancels a transfer
 
@@ -26,20 +29,24 @@ PACE_S = 0.02  # a fraction of the silence that cancels a transfer
 class ReadSizes:
     """For one answer after the other; `rest` is between them."""
 
-    def __init__(self, packet_bytes: int, usual_bytes: int, fast_bytes: int) -> None:
+    def __init__(
+        self, packet_bytes: int, usual_bytes: int, fast_bytes: int, clock: Callable[[], float]
+    ) -> None:
+        """`clock`: in seconds; it is read only in large answers."""
         self._packet = packet_bytes
+        self._clock = clock
         self._usual, self._fast = usual_bytes, fast_bytes
         self._full = usual_bytes
         self._received = 0  # bytes of this answer
-        self._measured, self._since = 0, 0.0  # bytes, from when on
-        self._last = 0.0  # when some came
+        self._measured, self._since = 0, math.nan  # bytes, from when on
+        self._last = math.nan  # when some came
         self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
         self.beyond = False  # a transfer is posted that may not end by itself
         self.silent = False  # nothing came since such transfers were cancelled
 
     def rest(self) -> None:
-        self._received = 0
-        self._full = min(self._full, self._usual)
+        self._received = self._measured = 0
+        self._full, self._since = min(self._full, self._usual), math.nan
         self.silent = False
 
     def expect(self, due: int, *, exact: bool) -> None:
@@ -50,19 +57,23 @@ class ReadSizes:
         """The reader has `size` bytes more."""
         self._due -= size
 
-    def awaited(self, since: float) -> None:
+    def awaited(self) -> None:
         """The printer may send again: what passed before was the reader's time."""
-        self._measured, self._since, self._last = 0, since, since
+        if self._received >= self._usual:
+            self._since = self._last = self._clock()
+            self._measured = 0
 
-    def arrived(self, size: int, at: float, *, cut: bool = False) -> None:
-        """`size` bytes came at the time `at`, in seconds; `cut`: in a cancelled transfer."""
+    def arrived(self, size: int, *, cut: bool = False) -> None:
+        """`size` bytes came; `cut`: in a cancelled transfer."""
         self._received += size
+        if self._received < self._usual:
+            return  # small answers wait for the printer's thoughts
+        if math.isnan(self._since):
+            self.awaited()
+            return
         if cut:
             self._measured, self._since = 0, self._last
-        self._last = at
-        if self._received < self._usual:
-            self.awaited(at)  # small answers wait for the printer's thoughts
-            return
+        self._last = at = self._clock()
         self._measured += size
         took_s = at - self._since
         if not cut and took_s < PACE_S and self._measured < 2 * self._full:

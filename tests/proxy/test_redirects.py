@@ -112,7 +112,7 @@ class Console:
     """The redirects of a printer, and the clock of those who follow them."""
 
     def __init__(self) -> None:
-        self.redirects, self.now_s = Redirects(), 0.0
+        self.redirects, self.now_s = Redirects(lambda: self.now_s), 0.0
 
     def get(self, page: str, location: str, cookie: str = "", sets: str = "") -> str:
         """Ask for a page; the words instead of its answer, empty: the client gets that."""
@@ -122,7 +122,7 @@ class Console:
         head = Head(status, "", (1, 1), tuple(fields), BodyFraming.NONE, None)
         question = Question("GET", page, "localhost", cookie)
         try:
-            self.redirects.check(question, head, self.now_s)
+            self.redirects.check(question, head)
         except PrinterError as exc:
             return str(exc)
         return ""
