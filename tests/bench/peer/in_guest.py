@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 WARM_UP_S = 1.0
 WARM_UP_BYTES = 4_000_000
 BARE_FOR = ("bare", "latency", "rate", "throughput")
+BARE_QUESTIONS = 1000
 IDLE_S = 3.0  # longer than idle_release_s of ours
 
 
@@ -138,7 +139,7 @@ class Bench:
     def bare(self, round_: int) -> None:
         """pyusb alone, in a process of its own."""
         size = self._options.megabytes * 1_000_000
-        figures = json.loads(run(sys.executable, HERE / "bare.py", size, 100))
+        figures = json.loads(run(sys.executable, HERE / "bare.py", size, BARE_QUESTIONS))
         for way in ("up", "down"):
             figures[f"{way}_mb_per_s"] = size / 1e6 / figures[f"{way}_s"]
         self.note(round_, "bare", "bare", figures)
