@@ -84,6 +84,7 @@ def test_lp_prints_through_a_queue_of_cups(shared: SharingDesk):
     before = len(shared.desk.printed())
     shared.desk.run("lp", "-d", "far", str(page))
     shared.desk.wait(lambda: len(shared.desk.printed()) > before, "the page printed")
+    assert len(shared.desk.printed()) == before + 1
     shared.desk.run("lpadmin", "-x", "far")
 
 
@@ -162,3 +163,4 @@ def test_addresses_may_come_and_go(shared: SharingDesk):
     shared.desktop.run(["ip", "address", "del", f"{late}/24", "dev", "share0"])
     shared.desktop.wait(lambda: not shared.listens(f"{late}:{PORT}"), "no door any more")
     shared.desktop.wait(lambda: shared.browsed("_ipps._tcp"), "the announcement, as before")
+    assert shared.listens(f"{DESK}:{PORT}"), "the other addresses are as they were"

@@ -335,7 +335,8 @@ def test_an_unlinked_partial_write_returns_its_count(
 
 
 def test_an_empty_write_is_a_zero_length_packet_and_done_at_once(client: UsbIpClient) -> None:
-    client.write(1, b"")
+    writing = client.submit_out(1, b"")
+    assert client.reply()[0] == Reply(m.RET_SUBMIT, writing, 0, 0)
 
 
 def test_an_endpoint_that_the_setting_lacks_stalls(client: UsbIpClient) -> None:
