@@ -81,7 +81,7 @@ class AsyncChannel:
         endpoint_out: int,
         packet_bytes: int = 512,
         transfer_bytes: int = 65_536,
-        fast_bytes: int | None = None,
+        fast_bytes: int = 262_144,
         write_bytes: int | None = None,
         pacing: Pacing = USUAL,
         counts: TransferCounts | None = None,
@@ -94,7 +94,6 @@ class AsyncChannel:
         self._paused_until = 0.0  # no OUT transfer begins before
         self._loop = asyncio.get_running_loop()
         self._read_buffer = ReadBuffer(joined=2 * transfer_bytes)
-        fast_bytes = fast_bytes or transfer_bytes
         self._buffers = [_buffer(fast_bytes) for _ in range(IN_FLIGHT)]
         self._in = [
             Transfer(libusb, handle, endpoint_in, self._in_done, counts=counts)

@@ -19,7 +19,6 @@ Knows numbers; no transfers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 IN_FLIGHT = 3
@@ -38,15 +37,15 @@ class ReadSizes:
         self._usual, self._fast = usual_bytes, fast_bytes
         self._full = usual_bytes
         self._received = 0  # bytes of this answer
-        self._measured, self._since = 0, math.nan  # bytes, from when on
-        self._last = math.nan  # when some came
+        self._measured, self._since = 0, 0.0  # bytes, from when on
+        self._last = 0.0  # when some came
         self._due, self._exact = 0, False  # bytes to come that the reader does not have yet
         self.beyond = False  # a transfer is posted that may not end by itself
         self.silent = False  # nothing came since such transfers were cancelled
 
     def rest(self) -> None:
-        self._received = self._measured = 0
-        self._full, self._since = min(self._full, self._usual), math.nan
+        self._received = 0
+        self._full = min(self._full, self._usual)
         self.silent = False
 
     def expect(self, due: int, *, exact: bool) -> None:
@@ -65,10 +64,9 @@ class ReadSizes:
 
     def arrived(self, size: int, *, cut: bool = False) -> None:
         """`size` bytes came; `cut`: in a cancelled transfer."""
+        was_small = self._received < self._usual
         self._received += size
-        if self._received < self._usual:
-            return  # small answers wait for the printer's thoughts
-        if math.isnan(self._since):
+        if was_small:  # it may have waited for the printer's thoughts
             self.awaited()
             return
         if cut:

@@ -117,7 +117,16 @@ def test_bytes_of_a_transfer_that_was_cancelled_tell_the_pace():
     assert max(asked(sizes)) / 500_000 <= PACE_S
 
 
-def test_the_pace_is_known_in_the_next_answer_which_begins_small():
+def test_the_pace_of_a_slow_printer_is_known_in_its_next_answer():
+    sizes = Sizes()
+    sizes.expect(4000, exact=False)
+    passed(sizes, 4 * FULL, 0.4e6)
+    sizes.rest()
+    sizes.arrived(FULL)
+    assert max(asked(sizes)) / 0.4e6 < 1.5 * PACE_S
+
+
+def test_the_next_answer_of_a_fast_printer_begins_small():
     sizes = Sizes()
     sizes.expect(4000, exact=False)
     passed(sizes, 1_000_000, 40e6)
