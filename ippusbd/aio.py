@@ -43,10 +43,14 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__(self._looks)
 
     def time(self) -> float:
-        """asyncio asks directly after each `select`: it is told when that looked last."""
+        """asyncio asks directly after each `select`: it is told the time of the last look."""
         if self._looks.is_asked:
-            return time.monotonic()
+            return self._looks.at_clock()
         self._looks.is_asked = True
+        return self._looks.looked_at
+
+    def last_look(self) -> float:
+        """When something looked at the clock last: never later than `time`."""
         return self._looks.looked_at
 
 
@@ -65,14 +69,28 @@ class Selector(selectors.DefaultSelector):
             self._turns += 1
             return []
         events = super().select(timeout)
-        self.looked_at = time.monotonic()
+        self.at_clock()
         self._turns = 0
         return events
+
+    def at_clock(self) -> float:
+        """The time now, in seconds."""
+        self.looked_at = time.monotonic()
+        return self.looked_at
 
 
 def now() -> float:
     """The running loop's clock, in seconds: `time.monotonic`, unless a loop has its own."""
     return asyncio.get_running_loop().time()
+
+
+def coarse_clock() -> Callable[[], float]:
+    """The running loop's clock as of its last look, for notes of when something happened.
+
+    They are of the beginning of a long turn. A timer needs `now`.
+    """
+    loop = asyncio.get_running_loop()
+    return loop.last_look if isinstance(loop, Loop) else loop.time
 
 
 async def run_to_end(work: Coroutine[Any, Any, T]) -> T:

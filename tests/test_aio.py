@@ -12,7 +12,7 @@ import pytest
 from support.fake_channel import FakeChannel
 from support.time_lapse import told
 
-from ippusbd.aio import Selector, cancel_and_wait, keep_running, run, run_to_end
+from ippusbd.aio import Selector, cancel_and_wait, coarse_clock, keep_running, run, run_to_end
 from ippusbd.usbio.pool import InterfacePool
 
 
@@ -54,6 +54,22 @@ def test_a_timer_that_is_set_after_a_long_turn_is_not_early():
         return time.monotonic() - began
 
     assert run(story()) >= 0.04
+
+
+def test_notes_are_of_the_last_look_at_the_clock():
+    async def story() -> None:
+        loop, clock = asyncio.get_running_loop(), coarse_clock()
+        began = loop.time()
+        time.sleep(0.02)  # noqa: ASYNC251 -- a long turn
+        assert clock() == began
+        await asyncio.sleep(0.001)
+        assert began + 0.02 < clock() <= loop.time() == clock()
+
+    run(story())
+
+
+async def test_notes_of_another_loop_are_of_its_clock():
+    assert coarse_clock() == asyncio.get_running_loop().time
 
 
 def test_a_socket_is_served_while_a_task_never_waits():

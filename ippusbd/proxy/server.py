@@ -14,6 +14,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ippusbd.aio import coarse_clock
 from ippusbd.exchange.traffic import Traffic
 from ippusbd.kinds import Diagnosis
 from ippusbd.log import set_context
@@ -48,7 +49,7 @@ class PrinterSite:
         self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
-            clock=asyncio.get_running_loop().time,
+            clock=coarse_clock(),
         )
         self._space = SpoolSpace(settings.spool_dir, settings.spool_bytes)
         self._visits: dict[web.RequestHandler, Visit] = {}
@@ -169,14 +170,15 @@ class PrinterSite:
         visit = self._visits.get(request.protocol)
         if visit is None or self._server is None:
             raise asyncio.CancelledError  # its connection is closed
-        began = time.monotonic()
+        is_told = log.isEnabledFor(logging.DEBUG)
+        began = time.monotonic() if is_told else 0.0
         self.requests += 1
         self.in_progress += 1
         try:
             response = await self._responder.respond(ClientRequest(request, visit))
         finally:
             self.in_progress -= 1
-        if log.isEnabledFor(logging.DEBUG):
+        if is_told:
             took_ms = (time.monotonic() - began) * 1000
             path = request.rel_url.path
             log.debug("%s %s: %d in %.1f ms", request.method, path, response.status, took_ms)

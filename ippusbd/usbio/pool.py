@@ -29,6 +29,7 @@ from bisect import insort
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from ippusbd.aio import coarse_clock
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import Awaits
@@ -88,6 +89,7 @@ class InterfacePool:
         pause_s: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._coarse_clock = coarse_clock()
         self._slots = [PoolSlot(channel.number, channel) for channel in channels]
         self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
@@ -280,7 +282,7 @@ class InterfacePool:
 
     def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
         slot.state, slot.lane = SlotState.LEASED, lane
-        slot.leased_at = self._loop.time()
+        slot.leased_at = self._coarse_clock()
         self.uses += 1
         self._used.set()
 
@@ -300,7 +302,7 @@ class InterfacePool:
 
         The timer stays while requests come and go; it looks at the time that is left.
         """
-        self._idle_since = self._loop.time()
+        self._idle_since = self._coarse_clock()
         if self._release_timer is None and self._idle.after_s and self.idle and self._gone is None:
             self._release_timer = self._loop.call_later(self._idle.after_s, self._release_idle)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from ippusbd.aio import coarse_clock
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import (
     ExchangeStatus,
@@ -82,9 +83,8 @@ class Printer:
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.transfers = TransferCounts()
-        clock = asyncio.get_running_loop().time
-        self.status_poll = StatusPoll(clock=clock)
-        self.evidence = EvidenceLog(clock, self.site.traffic)
+        self.status_poll = StatusPoll(clock=coarse_clock())
+        self.evidence = EvidenceLog(asyncio.get_running_loop().time, self.site.traffic)
         self.detector: StallDetector | None = None  # while it is served
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
