@@ -143,6 +143,8 @@ class Exchange:
     async def _read_head(self) -> Head:
         while self._parser.head is None:
             await self._read_more()
+        if not self._parser.done:  # the printer sends on while the head is looked at
+            self._channel.read_ahead(self._parser.due, exact=self._parser.due_exactly)
         return self._parser.head
 
     def _set(self, deadline: asyncio.Timeout) -> None:

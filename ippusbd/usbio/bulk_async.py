@@ -130,12 +130,15 @@ class AsyncChannel:
             transfer.tap = tap
 
     async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
-        self._sizes.expect(due, exact=exact)
-        self._wanted = True
-        self._post()
+        self.read_ahead(due, exact=exact)
         data = await self._read_buffer.get()
         self._sizes.taken(len(data))
         return data
+
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        self._sizes.expect(due, exact=exact)
+        self._wanted = True
+        self._post()
 
     def rest(self) -> None:
         self._wanted = False

@@ -121,6 +121,9 @@ class ThreadChannel:
                 self._turn.notify_all()
         return data
 
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        """The thread reads anyway, from the first `read` until `rest`."""
+
     def rest(self) -> None:
         if self._wanted:
             self._tell(wanted=False)

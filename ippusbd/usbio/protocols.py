@@ -69,6 +69,12 @@ class Channel(Protocol):
         Raises DeviceGone, EndpointHalted or TransferFailed.
         """
 
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        """Ask the printer already for what the next `read` is to return: a hint, as there.
+
+        Never raises: a failure is that of the next `read`.
+        """
+
     async def write(self, data: bytes) -> None:
         """Returns when the printer took all of `data`; waits as long as it takes none.
 

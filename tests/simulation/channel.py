@@ -63,6 +63,9 @@ class SimulatedChannel:
         await asyncio.sleep(self._arrived.size * MOVE_S)  # first: a cancelled read loses nothing
         return await self._arrived.get()
 
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        pass
+
     def _transfer(self, *, whole: bool) -> bool:
         """Put a transfer that is there into the buffer, or a part; False: there is none."""
         try:

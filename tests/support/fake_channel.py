@@ -58,6 +58,9 @@ class FakeChannel:
     async def read(self, due: int = 0, *, exact: bool = False) -> bytes:
         return await self._inbox.get()
 
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        pass
+
     async def write(self, data: bytes) -> None:
         if self._inbox.failure is not None:
             raise self._inbox.failure

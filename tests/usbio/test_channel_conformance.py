@@ -111,6 +111,16 @@ async def test_a_read_waits_through_silence(rig: Rig):
     assert await reading == b"at last"
 
 
+async def test_what_was_read_ahead_is_what_the_next_read_returns(rig: Rig):
+    rig.say(b"head")
+    assert await read_exactly(rig, 4) == b"head"
+    rig.channel.read_ahead(8, exact=True)
+    rig.say(b"the rest")
+    await asyncio.sleep(0.05)
+    rig.channel.read_ahead(8, exact=True)
+    assert await read_exactly(rig, 8) == b"the rest"
+
+
 async def test_a_cancelled_read_loses_nothing(rig: Rig):
     got = b""
     for n in range(20):
@@ -239,6 +249,7 @@ async def test_a_failed_channel_ends_reads_and_writes_until_a_reset(rig: Rig):
     async with asyncio.timeout(2):
         await asyncio.wait(calls)
     assert [type(call.exception()) for call in calls] == [TransferTimeout, TransferTimeout]
+    rig.channel.read_ahead(1, exact=True)
     with pytest.raises(TransferTimeout):
         await rig.channel.read()
 

@@ -102,6 +102,18 @@ async def test_small_chunked_answers_cancel_no_transfer(counted: CountedRig, siz
     assert counted.counted.cancelled == 0
 
 
+async def test_the_rest_of_an_answer_is_on_its_way_while_its_head_is_looked_at(counted: CountedRig):
+    exchange = Exchange(counted.rig.channel, Request("GET", "/", ()))
+    counted.rig.say(by_length(5000))
+    await exchange.answer()
+    assert counted.counted.submitted == 2
+    await counted.at_rest()
+
+    assert len(b"".join([data async for data in exchange.chunks()])) == 5000
+    await exchange.sent()
+    assert (counted.counted.submitted, counted.counted.cancelled) == (2, 0)
+
+
 async def test_an_answer_of_whole_packets_ends_by_its_length(counted: CountedRig):
     answer = by_length(4096 - len(by_length(1000)) + 1000)
     assert len(answer) == 4096

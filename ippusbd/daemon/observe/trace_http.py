@@ -213,6 +213,9 @@ class WatchedChannel:
         self._now.read(data)
         return data
 
+    def read_ahead(self, due: int, *, exact: bool) -> None:
+        self._channel.read_ahead(due, exact=exact)
+
     async def write(self, data: bytes) -> None:
         self._now.wrote(data)
         try:
