@@ -17,7 +17,8 @@ import usb.core
 import usb.util
 from clients import get_printer_attributes
 
-TRANSFER = 256 * 1024
+# Of the daemon: IN up to 256 KB, OUT 64 KB.
+READ, WRITE = 256 * 1024, 64 * 1024
 TIMEOUT_MS = 30_000
 TIMES = 3  # a single transfer varies by half
 LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
@@ -37,7 +38,7 @@ class Bare:
         addresses = [endpoint.bEndpointAddress for endpoint in face]
         self._into = next(a for a in addresses if a & 0x80)
         self._out = next(a for a in addresses if not a & 0x80)
-        self._buffer = array.array("B", bytes(TRANSFER))
+        self._buffer = array.array("B", bytes(READ))
 
     def close(self) -> None:
         usb.util.dispose_resources(self._dev)
@@ -80,13 +81,13 @@ class Bare:
         return time.perf_counter() - start
 
     def up(self, size: int) -> float:
-        piece = array.array("B", b"x" * TRANSFER)
+        piece = array.array("B", b"x" * WRITE)
         reader = threading.Thread(target=self._answer)
         start = time.perf_counter()
         reader.start()
         head = f"POST /sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
         self._write(head.encode())
-        for sent in range(0, size, TRANSFER):
+        for sent in range(0, size, WRITE):
             self._dev.write(self._out, piece[: size - sent], TIMEOUT_MS)
         reader.join()
         return time.perf_counter() - start
