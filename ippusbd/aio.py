@@ -84,12 +84,12 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def coarse_clock() -> Callable[[], float]:
-    """The running loop's clock as of its last look, for notes of when something happened.
+def coarse_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The clock of `loop` as of the last look at it, for notes of when something happened.
 
-    They are of the beginning of a long turn. A timer needs `now`.
+    They are in their order among exact times, and early by a long turn at most. A timer needs
+    the exact time.
     """
-    loop = asyncio.get_running_loop()
     return loop.last_look if isinstance(loop, Loop) else loop.time
 
 

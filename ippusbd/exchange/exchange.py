@@ -22,7 +22,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
-from ippusbd.aio import cancel_and_wait, retrieve_exception
+from ippusbd.aio import cancel_and_wait, coarse_clock, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
 from ippusbd.exchange.interrupted_job import (
     IPP_HEAD,
@@ -67,6 +67,7 @@ class Exchange:
         self._cut_response_s = cut_response_s
         self._head_timeout_s = head_timeout_s  # 0: without limit
         self._loop = asyncio.get_running_loop()
+        self._coarse_clock = coarse_clock(self._loop)
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
@@ -128,7 +129,7 @@ class Exchange:
         if stale:
             log.info("interface %d: discarded %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
-        self._began_at = self._moved_at = self._loop.time()
+        self._began_at = self._moved_at = self._coarse_clock()
         self._writer = self._loop.create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(retrieve_exception)
         if not self._head_timeout_s:
@@ -380,7 +381,7 @@ class Exchange:
 
     def _moved(self) -> None:
         self.progress += 1
-        self._moved_at = self._loop.time()
+        self._moved_at = self._coarse_clock()
 
     # --- reading
 
@@ -420,12 +421,8 @@ class Exchange:
         return self._cut_response_s
 
     async def _read_to_end(self) -> None:
-        while not self._parser.done:
-            self._note_answer(self._parser.take())
-            if not self._parser.done:
-                await self._read_more()
-        self._note_answer(self._parser.take())
-        self._finish_reading()
+        async for _ in self.chunks():
+            pass
 
     def _note_answer(self, data: bytes) -> None:
         if self._request.job is not None and len(self._answer_head) < IPP_HEAD:

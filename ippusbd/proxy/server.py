@@ -49,7 +49,7 @@ class PrinterSite:
         self._connections = ConnectionLimit(
             settings.max_clients,
             stall_s=settings.upload_stall_s,
-            clock=coarse_clock(),
+            clock=coarse_clock(asyncio.get_running_loop()),
         )
         self._space = SpoolSpace(settings.spool_dir, settings.spool_bytes)
         self._visits: dict[web.RequestHandler, Visit] = {}

@@ -89,7 +89,7 @@ class InterfacePool:
         pause_s: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._coarse_clock = coarse_clock()
+        self._coarse_clock = coarse_clock(self._loop)
         self._slots = [PoolSlot(channel.number, channel) for channel in channels]
         self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
@@ -388,8 +388,7 @@ class InterfacePool:
             self._fair_queue.served_at_once(client)
             self._occupy(slot, lane)
             return slot
-        future = self._loop.create_future()
-        waiter = Waiter(lane, future, self._fair_queue.next_of(client))
+        waiter = Waiter(lane, self._loop.create_future(), self._fair_queue.next_of(client))
         insort(self._waiters, waiter, key=lambda other: other.turn)
         self._grant()  # a long request at the head of the queue must not hold up a short one
         granted: PoolSlot | None = None

@@ -62,7 +62,8 @@ class Endpoints:
             self._ports.setdefault(config.metrics_port, set()).add(METRICS)
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
-        self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=coarse_clock())
+        clock = coarse_clock(asyncio.get_running_loop())
+        self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=clock)
         self._admitted: dict[web.RequestHandler, Connection] = {}
 
     def status(self) -> PageStatus:

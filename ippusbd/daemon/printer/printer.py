@@ -83,8 +83,9 @@ class Printer:
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.transfers = TransferCounts()
-        self.status_poll = StatusPoll(clock=coarse_clock())
-        self.evidence = EvidenceLog(asyncio.get_running_loop().time, self.site.traffic)
+        loop = asyncio.get_running_loop()
+        self.status_poll = StatusPoll(clock=coarse_clock(loop))
+        self.evidence = EvidenceLog(loop.time, self.site.traffic)
         self.detector: StallDetector | None = None  # while it is served
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
