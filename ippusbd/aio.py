@@ -87,8 +87,8 @@ def now() -> float:
 def coarse_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """The clock of `loop` as of the last look at it, for notes of when something happened.
 
-    They are in their order among exact times, and early by a long turn at most. A timer needs
-    the exact time.
+    They are early by up to four turns of the loop, and several may be equal: nothing that counts
+    from them may be harmed by a long turn, and they tell no two events apart.
     """
     return loop.last_look if isinstance(loop, Loop) else loop.time
 

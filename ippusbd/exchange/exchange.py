@@ -22,7 +22,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
-from ippusbd.aio import cancel_and_wait, coarse_clock, retrieve_exception
+from ippusbd.aio import cancel_and_wait, retrieve_exception
 from ippusbd.errors import ClientGone, IppUsbError, PrinterSilent
 from ippusbd.exchange.interrupted_job import (
     IPP_HEAD,
@@ -67,7 +67,6 @@ class Exchange:
         self._cut_response_s = cut_response_s
         self._head_timeout_s = head_timeout_s  # 0: without limit
         self._loop = asyncio.get_running_loop()
-        self._coarse_clock = coarse_clock(self._loop)
         self._parser = ResponseParser(request.method)
         self._writer: asyncio.Task[None] | None = None
         self._pulling = False
@@ -129,7 +128,7 @@ class Exchange:
         if stale:
             log.info("interface %d: discarded %d stale bytes", self._channel.number, stale)
         self._traffic.requests += 1
-        self._began_at = self._moved_at = self._coarse_clock()
+        self._began_at = self._moved_at = self._loop.time()
         self._writer = self._loop.create_task(self._send(), name="exchange-writer")
         self._writer.add_done_callback(retrieve_exception)
         if not self._head_timeout_s:
@@ -381,7 +380,7 @@ class Exchange:
 
     def _moved(self) -> None:
         self.progress += 1
-        self._moved_at = self._coarse_clock()
+        self._moved_at = self._loop.time()
 
     # --- reading
 

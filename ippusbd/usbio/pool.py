@@ -302,7 +302,7 @@ class InterfacePool:
 
         The timer stays while requests come and go; it looks at the time that is left.
         """
-        self._idle_since = self._coarse_clock()
+        self._idle_since = self._loop.time()
         if self._release_timer is None and self._idle.after_s and self.idle and self._gone is None:
             self._release_timer = self._loop.call_later(self._idle.after_s, self._release_idle)
 

@@ -9,10 +9,12 @@ import pytest
 from support.fake_channel import FakeChannel
 from support.time_lapse import told
 
+from ippusbd.aio import run
 from ippusbd.errors import BadResponse, ClientGone, DeviceGone, PrinterSilent
 from ippusbd.exchange.exchange import Exchange, InterruptedJob
 from ippusbd.exchange.pending_cancels import PendingCancels
 from ippusbd.exchange.request import Request
+from ippusbd.exchange.traffic import Traffic
 from ippusbd.usbio.pool import InterfacePool
 from ippusbd.wire import ipp
 from ippusbd.wire.http1_response import ResponseParser
@@ -296,3 +298,26 @@ def test_the_story_above_covers_every_byte():
     parser.feed(ok(b"the first client's answer"))
     assert parser.done
     assert len(ok(b"the first client's answer")) <= 64
+
+
+def test_a_refused_document_leaves_the_one_that_ended_in_the_same_moment():
+    question = bytes.fromhex("0101000200000001") + b"\x03document"  # Print-Job
+    answer = bytes.fromhex("0101000000000001") + b"\x03"
+
+    async def story() -> tuple[float, float]:
+        traffic, channels = Traffic(), [FakeChannel(number=0), FakeChannel(number=1)]
+        headers = (*HOST, ("Content-Type", "application/ipp"))
+        job = Request("POST", "/ipp/print", headers, question)
+        refused, taken = (Exchange(channel, job, traffic) for channel in channels)
+        works = [asyncio.create_task(whole(exchange)) for exchange in (refused, taken)]
+        await asyncio.sleep(0)  # they begin
+        await asyncio.gather(refused.sent(), taken.sent())
+        sent_at = traffic.document_at
+        channels[1].say(ok(answer))
+        await works[1]
+        channels[0].say(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        await works[0]
+        return sent_at, traffic.document_at
+
+    sent_at, document_at = run(story())  # with the daemon's loop, which looks seldom at its clock
+    assert document_at == sent_at > 0
