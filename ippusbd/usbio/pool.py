@@ -29,7 +29,6 @@ from bisect import insort
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from ippusbd.aio import coarse_clock
 from ippusbd.errors import DeviceBusy, DeviceGone, IppUsbError, NoInterface, PrinterSilent
 from ippusbd.kinds import Diagnosis, Kind
 from ippusbd.model import Awaits
@@ -89,7 +88,6 @@ class InterfacePool:
         pause_s: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._coarse_clock = coarse_clock(self._loop)
         self._slots = [PoolSlot(channel.number, channel) for channel in channels]
         self._slots += [PoolSlot(number, None, SlotState.RELEASED) for number in released]
         self._claims = claims
@@ -282,7 +280,7 @@ class InterfacePool:
 
     def _occupy(self, slot: PoolSlot, lane: Lane) -> None:
         slot.state, slot.lane = SlotState.LEASED, lane
-        slot.leased_at = self._coarse_clock()
+        slot.leased_at = self._loop.time()
         self.uses += 1
         self._used.set()
 
