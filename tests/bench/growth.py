@@ -194,6 +194,7 @@ async def clients(counts: list[int]) -> tuple[Curves, list[Floor]]:
         Floor("exponent of the CPU by clients", curves.exponent("cpu_s"), 0.1, ""),
         Floor("memory of all clients", curves.rise("mib"), 10, "MiB"),
         Floor("memory kept when they are gone", once - first, 5, "MiB"),
+        # Cycles that Python has not collected yet are in it; after a collection it is flat.
         Floor("memory kept when they came again", again - once, 2, "MiB"),
         Floor("descriptors of a client", curves.rise("fds") / (counts[-1] - counts[0]), 1.1, ""),
     ]
