@@ -20,7 +20,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ippusbd.aio import coarse_clock
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import PageStatus, Status
 from ippusbd.kinds import Kind
@@ -62,7 +61,7 @@ class Endpoints:
             self._ports.setdefault(config.metrics_port, set()).add(METRICS)
         self._server: HttpServer | None = None
         self._closed: dict[web.RequestHandler, asyncio.Future[None]] = {}  # of the control socket
-        clock = coarse_clock(asyncio.get_running_loop())
+        clock = asyncio.get_running_loop().time
         self._limit = ConnectionLimit(MAX_CLIENTS, stall_s=CLIENT_S, clock=clock)
         self._admitted: dict[web.RequestHandler, Connection] = {}
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ippusbd.aio import coarse_clock
 from ippusbd.config import Config
 from ippusbd.daemon.observe.status import (
     ExchangeStatus,
@@ -83,9 +82,9 @@ class Printer:
         self.pool: InterfacePool | None = None
         self.publication: Publication | None = None
         self.transfers = TransferCounts()
-        loop = asyncio.get_running_loop()
-        self.status_poll = StatusPoll(clock=coarse_clock(loop))
-        self.evidence = EvidenceLog(loop.time, self.site.traffic)
+        clock = asyncio.get_running_loop().time
+        self.status_poll = StatusPoll(clock=clock)
+        self.evidence = EvidenceLog(clock, self.site.traffic)
         self.detector: StallDetector | None = None  # while it is served
         self.missing: tuple[MissingFunction, ...] = ()  # what it claims and does not show
         self.answers = False  # it was probed; announcing may still take a moment
