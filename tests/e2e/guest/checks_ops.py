@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from documents import arrived, jpeg, must_be
 from lab import BIN, LOGS, RUN, Daemon, Printers, forget_state, stopping
 from programs import run, until
 from report import Failed, Group
+from usbmon import Usbmon
 
 from ippusbd.daemon.observe import status
 from ippusbd.doctor import devices
@@ -27,11 +27,7 @@ from ippusbd.doctor.machine import Machine
 from ippusbd.doctor.service import Answer
 
 CONFIG = Path("/run/doctor.conf")
-DEBUG = Path("/sys/kernel/debug")
-USBMON = DEBUG / "usb/usbmon/0u"
 HOLD = "import sys; f = open(sys.argv[1]); print(flush=True); sys.stdin.read()"
-# usbmon's text: tag, time, event, address (type, direction, bus, device, endpoint), status, length
-DONE = re.compile(r"^\S+ \d+ C B([io]):\d+:\d+:\d+ (-?\d+) (\d+)", re.MULTILINE)
 
 
 @dataclass
@@ -123,24 +119,20 @@ def usblp(served: Served) -> None:
 
 @GROUP.check("a trace has every transfer that the kernel's usbmon saw, with its bytes")
 def trace(served: Served) -> str:
-    if not USBMON.exists():
-        run("mount", "-t", "debugfs", "none", DEBUG)
     base, photo = LOGS / "trace", jpeg()
     before = len(served.printers.documents())
-    with _tracing(base) as tracing, (LOGS / "usbmon.txt").open("wb") as seen:
-        with subprocess.Popen(["cat", USBMON], stdout=seen) as usbmon:
+    with Usbmon() as usbmon:
+        usbmon.taken()
+        with _tracing(base) as tracing:
             uri = f"ipp://localhost:{served.row['port']}/ipp/print"
             run("ipptool", "-tf", photo, uri, "print-job.test")
             must_be(arrived(served.printers.documents, before), photo)
             until(lambda: served.daemon.printers()[0]["interfaces"]["released"], "quiet")
-            usbmon.kill()
-        tracing.terminate()
-        tracing.wait(30)
-    kernel = Counter(
-        (way == "i", int(status), int(length))
-        for way, status, length in DONE.findall((LOGS / "usbmon.txt").read_text())
-        if int(length)
-    )
+            seen = usbmon.taken()
+            tracing.terminate()
+            tracing.wait(30)
+    ended = (one for one in seen if one.length and not one.begins)
+    kernel = Counter((one.into, one.status, one.length) for one in ended)
     urbs = list(_completed(base.with_suffix(".pcapng").read_bytes()))
     ours = Counter((into, status, length) for into, status, length, _ in urbs if length)
     if ours != kernel:

@@ -2,84 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import re
-import select
-import threading
-import time
+import errno
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 from documents import arrived, jpeg, must_be
 from lab import Daemon, Printers, forget_state, stopping
 from programs import run, until
 from report import Failed, Group
+from usbmon import Seen, Usbmon
 
 from ippusbd.wire.ipp_requests import get_printer_attributes
 
-DEBUG = Path("/sys/kernel/debug")
-USBMON = DEBUG / "usb/usbmon/0u"
-# usbmon's text: tag, time, event, address (type, direction, bus, device, endpoint), status
-BULK_IN = re.compile(r"^\S+ \d+ ([SC]) Bi:\d+:\d+:\d+ (-?\d+)")
-UNLINKED = ("-2", "-104")  # ENOENT, ECONNRESET
-QUIET_S = 0.5
+UNLINKED = (-errno.ENOENT, -errno.ECONNRESET)
 SMALL = 20
 BIG = 10_000_000
 SCAN = """<?xml version="1.0"?><scan:ScanSettings xmlns:pwg="http://www.pwg.org/schemas/2010/12/sm"
 xmlns:scan="http://schemas.hp.com/imaging/escl/2011/05/03"><scan:XResolution>75</scan:XResolution>
 <scan:YResolution>75</scan:YResolution><pwg:InputSource>Platen</pwg:InputSource>
 </scan:ScanSettings>"""
-
-
-class Usbmon:
-    """Counts bulk IN transfers: submitted, completed, cancelled."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._last = time.monotonic()
-        self._ended = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> Usbmon:
-        if not USBMON.exists():
-            run("mount", "-t", "debugfs", "none", DEBUG)
-        self._file = os.open(USBMON, os.O_RDONLY | os.O_NONBLOCK)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-        self._thread.join()
-        os.close(self._file)
-
-    def _read(self) -> None:
-        while not self._ended:
-            select.select([self._file], [], [], 0.1)
-            try:
-                text = os.read(self._file, 65_536).decode("ascii", "replace")
-            except BlockingIOError:
-                continue
-            for line in text.splitlines():
-                if found := BULK_IN.match(line):
-                    self._last = time.monotonic()
-                    self._counts[self._what(*found.groups())] += 1
-
-    @staticmethod
-    def _what(event: str, status: str) -> str:
-        if event == "S":
-            return "submitted"
-        return "cancelled" if status in UNLINKED else "completed"
-
-    def taken(self) -> Counter[str]:
-        """The counts since the last call, when nothing moves any more."""
-        until(lambda: time.monotonic() - self._last > QUIET_S, "the bus to be quiet")
-        counts, self._counts = self._counts, Counter()
-        return counts
 
 
 @dataclass
@@ -94,6 +39,10 @@ class Counted:
     @property
     def port(self) -> int:
         return int(self.row["port"])
+
+    def taken(self) -> Counter[str]:
+        """Bulk IN transfers since the last call, when nothing moves any more."""
+        return Counter(_what(seen) for seen in self.usbmon.taken() if seen.into)
 
     def released(self) -> None:
         until(lambda: self._counts()["released"] == self._counts()["total"], "their release")
@@ -110,6 +59,12 @@ class Counted:
 
     def get(self, path: str) -> None:
         run("curl", "-sSf", "-o/dev/null", f"http://localhost:{self.port}{path}")
+
+
+def _what(seen: Seen) -> str:
+    if seen.begins:
+        return "submitted"
+    return "cancelled" if seen.status in UNLINKED else "completed"
 
 
 def serving(*options: object) -> Callable[[], AbstractContextManager[Counted]]:
@@ -147,7 +102,7 @@ def at_most(counts: Counter[str], cancelled: int, each: int = 1) -> str:
 @GROUP.check("a start cancels at most the drain's transfer of each interface")
 def start(counted: Counted) -> str:
     counted.released()
-    return at_most(counted.usbmon.taken(), int(counted.row["interfaces"]["total"]))
+    return at_most(counted.taken(), int(counted.row["interfaces"]["total"]))
 
 
 @GROUP.check("a claim for one question, and the release, cancel no transfer")
@@ -155,23 +110,23 @@ def claim(counted: Counted) -> str:
     connection = HTTPConnection("localhost", counted.port)
     counted.ask(connection)
     counted.released()
-    return at_most(counted.usbmon.taken(), 0)
+    return at_most(counted.taken(), 0)
 
 
 @GROUP.check("small answers over one connection cancel no transfer")
 def small(counted: Counted) -> str:
     connection = HTTPConnection("localhost", counted.port)
     counted.ask(connection)
-    counted.usbmon.taken()
+    counted.taken()
     for _ in range(SMALL):
         counted.ask(connection)
-    return at_most(counted.usbmon.taken(), 0, SMALL) + " each"
+    return at_most(counted.taken(), 0, SMALL) + " each"
 
 
 @GROUP.check("a print cancels no transfer")
 def printed(counted: Counted) -> str:
     prints(counted)
-    return at_most(counted.usbmon.taken(), 0)
+    return at_most(counted.taken(), 0)
 
 
 def prints(counted: Counted) -> None:
@@ -183,13 +138,13 @@ def prints(counted: Counted) -> None:
 @GROUP.check("a large answer with a length cancels no transfer")
 def large(counted: Counted) -> str:
     counted.get(f"/big?bytes={BIG}")
-    return at_most(counted.usbmon.taken(), 0)
+    return at_most(counted.taken(), 0)
 
 
 @GROUP.check("a large answer in chunks cancels only transfers that go beyond its end")
 def chunked(counted: Counted) -> str:
     counted.get(f"/big?bytes={BIG}&chunked=1")
-    return at_most(counted.usbmon.taken(), 3)
+    return at_most(counted.taken(), 3)
 
 
 @GROUP.check("the status counts the transfers that the kernel cancels")
@@ -197,11 +152,11 @@ def counts(counted: Counted) -> str:
     connection = HTTPConnection("localhost", counted.port)
     counted.released()
     before = counted.daemon.printers()[0]["transfers"]
-    counted.usbmon.taken()
+    counted.taken()
     counted.get(f"/big?bytes={BIG}&chunked=1")
     counted.ask(connection)
     counted.released()
-    kernel, after = counted.usbmon.taken(), counted.daemon.printers()[0]["transfers"]
+    kernel, after = counted.taken(), counted.daemon.printers()[0]["transfers"]
     if after["cancelled"] - before["cancelled"] != kernel["cancelled"]:
         raise Failed(f"{before} and then {after}; the kernel: {told(kernel)}")
     return f"{kernel['cancelled']} cancelled"
