@@ -20,17 +20,26 @@ from clients import get_printer_attributes
 # Of the daemon: IN up to 256 KB, OUT 64 KB.
 READ, WRITE = 256 * 1024, 64 * 1024
 TIMEOUT_MS = 30_000
+PRESENT_S = 10.0
 TIMES = 3  # a single transfer varies by half
 LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
+
+
+def _printer() -> usb.core.Device:
+    """May be asked for before the kernel has enumerated it."""
+    until = time.monotonic() + PRESENT_S
+    while (device := usb.core.find(idVendor=0x1209, idProduct=0x0001)) is None:
+        if time.monotonic() > until:
+            raise SystemExit("no printer on the bus")
+        time.sleep(0.1)
+    return device
 
 
 class Bare:
     """Interface 0 of the printer, taken from its kernel driver."""
 
     def __init__(self) -> None:
-        self._dev = usb.core.find(idVendor=0x1209, idProduct=0x0001)
-        if self._dev is None:
-            raise SystemExit("no printer on the bus")
+        self._dev = _printer()
         if self._dev.is_kernel_driver_active(0):
             self._dev.detach_kernel_driver(0)
         self._dev.set_interface_altsetting(0, 1)
