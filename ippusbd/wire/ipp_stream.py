@@ -14,13 +14,12 @@ two strings of 64 KiB, or what stands before the printer's attributes, of 16 KiB
 
 from __future__ import annotations
 
-import struct
-from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from ippusbd.errors import BadIpp
 from ippusbd.wire.ipp_codec import DEFAULT_LIMITS, HEADER, MAJOR_MAX, put_item
 from ippusbd.wire.ipp_codes import Status
+from ippusbd.wire.ipp_layout import Change, changed, walk
 from ippusbd.wire.ipp_repair import Repair
 from ippusbd.wire.ipp_values import FIRST_VALUE_TAG, Tag
 
@@ -28,17 +27,7 @@ _URI: Final = int(Tag.URI)
 _KEYWORD: Final = int(Tag.KEYWORD)
 _END: Final = int(Tag.END)
 _OK: Final = b"\0\0"
-_COUNT: Final = struct.Struct(">H")
 _PREFIX_MAX: Final = 16 * 1024  # before the first of the printer's attributes
-
-
-class Change(Protocol):
-    """What is changed: every URI, and the keywords of some attributes."""
-
-    keywords: dict[bytes, bytes]  # by the name of the attribute, which gets this value
-
-    def uri(self, raw: bytes) -> bytes:
-        """The value to pass on."""
 
 
 class IppStream:
@@ -53,6 +42,7 @@ class IppStream:
         self._repair = Repair(self._writer, DEFAULT_LIMITS.depth) if repair else None
         self._good_data = good_data
         self._held = bytearray()
+        self._name = b""  # see `Walk`
         self._begun = False  # the header has passed
         self._over = False  # what follows passes untouched
         self.fault = ""  # why the rest was not repaired
@@ -99,44 +89,11 @@ class IppStream:
         return HEADER.size
 
     def _changed(self, data: bytes, at: int) -> int:
-        """Pass all whole items on; the offset of the first that is not whole.
-
-        Once per item of every long answer: what is not changed is copied in one piece.
-        """
-        size, copied, out = len(data), at, self._writer.out
-        keywords, keyword = self._change.keywords, self._writer.keyword
-        sizes = {len(name) for name in keywords}
-        with suppress(IndexError):  # what the last item needs is not there
-            while at < size:
-                tag = data[at]
-                if tag < FIRST_VALUE_TAG:
-                    at += 1
-                    if tag == _END:
-                        self._over = True
-                        break
-                    continue
-                name_size = data[at + 1] << 8 | data[at + 2]
-                value_at = at + 5 + name_size
-                end = value_at + (data[value_at - 2] << 8 | data[value_at - 1])
-                if end > size:
-                    break
-                if name_size:  # mostly of no name that is looked for: its size tells
-                    name = data[at + 3 : value_at - 2] if name_size in sizes else b""
-                    keyword = keywords.get(name)
-                at = end
-                if tag == _URI:
-                    raw = self._change.uri(data[value_at:end])
-                elif tag == _KEYWORD and keyword is not None:
-                    raw = keyword
-                else:
-                    continue
-                out += data[copied : value_at - 2]
-                out += _COUNT.pack(len(raw))
-                out += raw
-                copied = end
-        self._writer.keyword = keyword
-        out += data[copied:at]
-        return at
+        """Pass all whole items on; the offset of the first that is not whole."""
+        found = walk(data, at, self._change.keywords, name=self._name)
+        self._name, self._over = found.name, found.over
+        self._writer.out += changed(data[: found.at], found.places, self._change)[at:]
+        return found.at
 
     def _repaired(self, data: bytes, at: int) -> int:
         """The same, item by item through the repair."""

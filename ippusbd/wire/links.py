@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ippusbd.errors import BadIpp
 from ippusbd.wire.ipp_codec import COUNT_MAX, sanitize
-from ippusbd.wire.ipp_layout import Layouts
+from ippusbd.wire.ipp_layout import Layouts, changed
 from ippusbd.wire.ipp_stream import IppStream, fails_with_data
 
 IPP: Final = "application/ipp"
@@ -171,20 +171,7 @@ class IppLinks:
         if self._good_data and fails_with_data(body):
             stream = IppStream(self, repair=False, good_data=True)
             return stream.feed(body) + stream.finish()
-        return self._changed(body)
-
-    def _changed(self, body: bytes) -> bytes:
-        """A whole message; what `IppStream` makes of it."""
-        passed, out = 0, bytearray()
-        for at, end, name in self._hosts.layouts.places(body):
-            said = body[at:end]
-            ours = self.keywords.get(name, said) if name else self.uri(said)
-            if ours != said:
-                out += body[passed : at - 2]
-                out += len(ours).to_bytes(2, "big")
-                out += ours
-                passed = end
-        return bytes(out + body[passed:]) if passed else body
+        return changed(body, self._hosts.layouts.places(body), self)
 
     def feed(self, data: bytes) -> bytes:
         return self._stream.feed(data)

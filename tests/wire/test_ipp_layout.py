@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,9 +36,9 @@ class Walks(Layouts):
 
     count = 0
 
-    def _walked(self, data: bytes) -> tuple[list[Place], int]:
+    def _walked(self, message: bytes) -> tuple[Sequence[Place], int]:
         self.count += 1
-        return super()._walked(data)
+        return super()._walked(message)
 
 
 def test_uris_and_the_keywords_of_the_given_attributes_are_found():
@@ -94,6 +96,19 @@ def test_a_whole_message_becomes_what_its_stream_becomes(body, uris, password):
         assert links[0].whole(data) == links[1].feed(data) + links[1].finish()
 
 
+def test_where_a_stream_is_cut_changes_none_of_an_attributes_keywords():
+    """The second one has no name of its own."""
+    body = answer()
+    links = rewriter("application/ipp", BASE, PrinterHosts())
+    assert links is not None
+    whole = links.whole(body)
+    assert whole.endswith(b"none\x44\0\0\0\4none\3")
+    for at in range(len(body)):
+        stream = rewriter("application/ipp", BASE, PrinterHosts())
+        assert stream is not None
+        assert stream.feed(body[:at]) + stream.feed(body[at:]) + stream.finish() == whole
+
+
 def test_every_byte_but_those_of_values_tells_of_a_layout():
     body = answer()
     for at in range(8, len(body)):
@@ -112,9 +127,9 @@ def test_a_message_that_was_cut_says_nothing_of_the_whole_one():
     assert found(layouts, whole) == found(Layouts(NAMES), whole)
 
 
-@pytest.mark.parametrize("size", [0, 7, 8])
-def test_nothing_is_found_in_what_is_no_message(size: int):
-    assert Layouts(NAMES).places(b"\x45" * size) == []
+@pytest.mark.parametrize("no_message", [b"", answer()[:7], b"<" + answer()[1:]])
+def test_nothing_is_found_in_what_is_no_message(no_message: bytes):
+    assert Layouts(NAMES).places(no_message) == []
 
 
 def test_memory_is_bounded():
